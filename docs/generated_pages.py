@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from importlib import import_module
 from itertools import groupby
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import typer
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from pydantic import BaseModel
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 # Of what is no page in a clone, the page that is made from it: a link to it works in both places.
@@ -44,10 +46,17 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     """mkdocs asks for each page's text; `NAMES OF package` becomes all that is public in it, with its docstrings."""
 
     def directives(found: re.Match[str]) -> str:
-        public = import_module(found[1]).__all__
-        return "\n\n".join(f"::: {found[1]}.{name}" for name in public)
+        return "\n\n".join(directive(import_module(found[1]), name) for name in import_module(found[1]).__all__)
 
     return re.sub(r"^NAMES OF (\w+)$", directives, links_of_the_site(markdown), flags=re.MULTILINE)
+
+
+def directive(package: ModuleType, name: str) -> str:
+    """What shows a public name, with all that a class has from another of the package that is not public itself."""
+    bases = [base for base in getattr(getattr(package, name), "__bases__", ()) if not issubclass(base, BaseModel)]
+    private = [base for base in bases if base.__module__.startswith(package.__name__) and base.__name__[0] != "_"]
+    inherits = any(base.__name__ not in package.__all__ for base in private)
+    return f"::: {package.__name__}.{name}" + ("\n    options:\n      inherited_members: true" if inherits else "")
 
 
 def links_of_the_site(markdown: str) -> str:

@@ -40,7 +40,7 @@ from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, Traini
 from usae_train.training.step import dense_active, pass_loss, sparse_active
 from usae_viz.optimization.batching import bytes_a_picture
 from usae_viz.optimization.maximize import maximize_each, view_config_for
-from usae_viz.optimization.resolving import resolved
+from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.views.augmentation import views
 from usae_viz.views.presets import PRESETS
 
@@ -207,7 +207,7 @@ def drawing(size: Size, device: str) -> dict[str, float]:
     each = taken / len(objectives) / size.drawing_steps * 256
     figures = {"pictures a minute": 60 * len(usae.names) / each, "hours of 6144 concepts": 6144 * each / 3600}
     if device != "cpu":
-        chosen = resolved(usae, settings)
+        chosen = resolve_settings(usae, settings)
         config = view_config_for(usae, chosen, objectives)
         estimated = bytes_a_picture(config, usae.backbones, chosen.size or 0, len(usae.names))
         at_once = min(config.at_once, len(objectives))

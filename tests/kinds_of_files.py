@@ -37,15 +37,15 @@ from usae_viz.concepts.naming import concept_rows
 from usae_viz.explorer.runs import read_run
 from usae_viz.export.run_record import keep_record
 from usae_viz.objectives import Concept
-from usae_viz.rating import score_answers
+from usae_viz.rating.scoring import score_answers
 from usae_viz.runs.manifest import Manifest, scores_of
 from usae_viz.runs.metadata import read_about
 from usae_viz.runs.plan import RenderPlan, plan_objectives, plan_recipe
-from usae_viz.runs.recipe import read_recipe
-from usae_viz.runs.render import render
-from usae_viz.runs.show import command_again, in_words
+from usae_viz.runs.recipe import read_render_recipe
+from usae_viz.runs.render import render_plan
+from usae_viz.runs.show import command_again, metadata_lines
 from usae_viz.settings import MaximizeSettings
-from usae_viz.verification.scores import DEFAULT
+from usae_viz.verification.score import DEFAULT
 
 OPTIONS = {"patch_size": 8, "embed_dim": 8, "depth": 1, "num_heads": 1}
 SPECS = {
@@ -199,7 +199,7 @@ def of_yaml(room: Path) -> list[Kind]:
 
 def _plan(usae: USAE, recipe: Path) -> RenderPlan:
     try:
-        return plan_recipe(usae, read_recipe(recipe), recipe.parent)
+        return plan_recipe(usae, read_render_recipe(recipe), recipe.parent)
     except ValueError as error:  # what a plan finds is said of concepts, whichever file asked for them
         if type(error) is UsageError and recipe.name not in str(error):
             raise UsageError(f"{recipe.name}: {error}") from error
@@ -212,7 +212,7 @@ def of_runs(room: Path) -> list[Kind]:
     settings = MaximizeSettings(steps=1, views=1, size=16, mode="shared")
     plan = plan_objectives(usae, [Concept(1)], [settings])
     drawn = folder_of(room, "drawn")
-    render(usae, plan, drawn)
+    render_plan(usae, plan, drawn)
     (record,) = (drawn / "manifest").glob("*.json")
     read = {
         "run.json": _keep_on,
@@ -244,8 +244,8 @@ def _keep_on(out: Path) -> None:
 
 def _finished(out: Path, plan: RenderPlan) -> None:
     manifest = Manifest(out)
-    manifest.adopt(plan.drawings)
-    for drawing in plan.drawings:
+    manifest.adopt(plan.jobs)
+    for drawing in plan.jobs:
         if (record := manifest.drawn(drawing)) is not None and (scores := scores_of([record], DEFAULT)) is not None:
             str(scores)
             scores.as_dict()
@@ -253,7 +253,7 @@ def _finished(out: Path, plan: RenderPlan) -> None:
 
 def _look(folder: Path) -> None:
     about = read_about(folder / "concept-00001" / "shared.png")
-    in_words(about)
+    metadata_lines(about)
     command_again(folder, about)
     _ = about.verdict
     read_run(folder)

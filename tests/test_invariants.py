@@ -15,7 +15,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.tokens.rank_batches import own_rows
 from usae_train.training.kernels import reference
 from usae_viz.objectives import L2, Channel, Concept, Direction, TotalVariation, parse_objective
-from usae_viz.runs.recipe import read_recipe
+from usae_viz.runs.recipe import read_render_recipe
 
 seeded = settings(derandomize=True, deadline=None, max_examples=60, database=None)
 numbers = st.floats(-1e3, 1e3, allow_nan=False).filter(lambda value: abs(value) > 1e-3)
@@ -137,7 +137,7 @@ def test_no_yaml_ends_in_a_fault(tmp_path_factory, text):
     file = tmp_path_factory.getbasetemp() / "any.yaml"
     file.write_text(text, encoding="utf-8")
     said = []
-    for read in (read_mapping, read_specs, read_recipe):
+    for read in (read_mapping, read_specs, read_render_recipe):
         try:
             read(str(file)) if read is read_specs else read(file)
         except UsageError as error:

@@ -15,7 +15,15 @@ from usae_train.demo.settings import BuildSettings
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import knows_former, refuse_beside, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, say_skipped, watched
+from usae_train.runtime.terminal import (
+    is_alone,
+    one_line_errors,
+    pick_device,
+    progress_bars,
+    say_left_out,
+    say_skipped,
+    watched,
+)
 from usae_train.tokens.settings import ExtractSettings
 
 if TYPE_CHECKING:
@@ -48,15 +56,21 @@ def extract(
     seen, a kill what was seen until a minute before. Off a terminal a line every half minute says how far it is.
     """
     with one_line_errors(quiet):
-        from usae_train.files.locks import held
-        from usae_train.runtime.distributed import ranks_of_torchrun
-        from usae_train.runtime.signals import stopped_by_first
-        from usae_train.tokens.extract import extract as write_store
+        from usae_train.images.places import check_images
+        from usae_train.model.spec_files import read_specs
 
         if verify_checksums:
             refuse_beside(context, "--verify-checksums", {"images", "out", "verify_checksums", "quiet"})
             _verify_checksums(out, quiet)
             return
+        if is_alone():
+            check_images(images, settings.limit)
+            read_specs(settings.backbones)
+        from usae_train.files.locks import held
+        from usae_train.runtime.distributed import ranks_of_torchrun
+        from usae_train.runtime.signals import stopped_by_first
+        from usae_train.tokens.extract import extract as write_store
+
         where = pick_device(device)
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
             with ranks.raise_together():
@@ -133,10 +147,14 @@ def import_published(
 ) -> None:
     """Convert the authors' release (a YAML and a .pth file per backbone) to a USAE folder."""
     with one_line_errors(quiet):
-        from usae_train.model.checkpoint import check_free, save
-        from usae_train.model.published import import_published as convert
+        from usae_train.files.atomic import check_free
+        from usae_train.files.yaml_config import read_mapping
 
         check_free(out)
+        read_mapping(config)
+        from usae_train.model.checkpoint import save
+        from usae_train.model.published import import_published as convert
+
         usae = convert(config)
         save(usae, out)
         if not quiet:

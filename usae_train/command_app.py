@@ -34,7 +34,7 @@ class _InOurWords(TyperGroup):
             if type(usage).__name__ != "NoArgsIsHelpError":  # the help was printed
                 say_error(_usage_line(usage))
             raise SystemExit(usage.exit_code) from None
-        raise SystemExit(status)
+        raise SystemExit(status or 0)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As typer's; an empty word means nothing: it is what a variable of the shell leaves that was never set."""

@@ -14,6 +14,7 @@ if _typing.TYPE_CHECKING:
         L2,
         Activations,
         Channel,
+        Class,
         Closeness,
         Concept,
         Direction,
@@ -29,7 +30,7 @@ if _typing.TYPE_CHECKING:
     from usae_viz.optimization.from_pictures import accentuate, invert
     from usae_viz.optimization.maximize import maximize, maximize_each
     from usae_viz.optimization.result import Result
-    from usae_viz.runs.rendering import Run, render
+    from usae_viz.runs.run import Run, render
     from usae_viz.settings import MaximizeSettings
     from usae_viz.verification.scores import Scores
     from usae_viz.views.presets import Augmentation
@@ -39,6 +40,7 @@ __all__ = [
     "Activations",
     "Augmentation",
     "Channel",
+    "Class",
     "Closeness",
     "Concept",
     "Direction",
@@ -74,7 +76,7 @@ _HOMES = {
     "optimization.result": ("Result",),
     "views.presets": ("Augmentation",),
     "verification.scores": ("Scores",),
-    "runs.rendering": ("Run", "render"),
+    "runs.run": ("Run", "render"),
     "settings": ("MaximizeSettings",),
 }
 

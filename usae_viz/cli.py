@@ -21,9 +21,12 @@ from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MaximizeSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+
+    from rich.table import Table
 
     from usae_train.model.usae import USAE
+    from usae_viz.concepts.naming import ConceptRow
     from usae_viz.objectives import Objective
 
 app = command_app(
@@ -41,35 +44,40 @@ AllowCode = Annotated[
 ]
 
 
+ConceptText = Annotated[
+    str | None,
+    typer.Option(
+        "--concept",
+        "-c",
+        autocompletion=complete_concept,
+        help="An index, several with commas, a range such as `40-42`, `all`, `top:8` for the most universal, a "
+        "name such as `eyes` (see usae-viz concepts), in the demo what it follows, such as `red` or `colour:*`. "
+        "Each is drawn by itself, beside what --objective says.",
+    ),
+]
+ObjectiveTexts = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="An expression such as `Concept(12) - 0.5 * Concept(7)`; of Concept, Direction, Channel, Class, "
+        "Logit, LogProbability, TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times: "
+        "each is drawn by itself; what is to be added stands in one expression."
+    ),
+]
+ClosenessWeight = Annotated[
+    float | None,
+    typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 by default."),
+]
+
+
 @app.command()
 @takes_settings(DrawSettings, completions={"usae": complete_usae})
 @takes_settings(MaximizeSettings, leave_out=["reference"], ranges=False)
 def maximize(
-    concept: Annotated[
-        str | None,
-        typer.Option(
-            "--concept",
-            "-c",
-            autocompletion=complete_concept,
-            help="An index, several with commas, a range such as `40-42`, `all`, `top:8` for the most universal, a "
-            "name such as `eyes` (see usae-viz concepts), in the demo what it follows, such as `red` or `colour:*`. "
-            "Each is drawn by itself, beside what --objective says.",
-        ),
-    ] = None,
-    objective: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="An expression such as `Concept(12) - 0.5 * Concept(7)`; of Concept, Direction, Channel, Logit, "
-            "LogProbability, TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times: each is "
-            "drawn by itself; what is to be added stands in one expression."
-        ),
-    ] = None,
+    concept: ConceptText = None,
+    objective: ObjectiveTexts = None,
     *,
     draw: DrawSettings,
-    closeness: Annotated[
-        float | None,
-        typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 by default."),
-    ] = None,
+    closeness: ClosenessWeight = None,
     images: Images = None,
     allow_code: AllowCode = False,
     out: Out = None,
@@ -86,30 +94,39 @@ def maximize(
     with one_line_errors():
         from usae_train.files.validation import check_settings
         from usae_train.runtime.workers import one_thread
-        from usae_viz.optimization.from_pictures import kept_close
+        from usae_viz.commands import beforehand
+        from usae_viz.objectives import parse_objective
+        from usae_viz.objectives.closeness import Closeness, with_closeness
 
         if concept is None and not objective:
             raise typer.BadParameter("say what to draw: --concept or --objective")
         start = settings.get("start")
         if closeness is not None and start is None:
             raise typer.BadParameter("--closeness is to a given picture: say which with --start")
+        _check_animation(draw, settings)
         with wrong_usage():
             chosen_settings = check_settings(MaximizeSettings, **settings)
+            list(map(parse_objective, objective or []))
+            with_closeness(Closeness(), closeness)
+        known = beforehand.known_of(draw.usae, draw.labels)
+        beforehand.check_typed(known, concept, objective or [])
+        beforehand.check_drawing(known, chosen_settings)
+        beforehand.check_own_pictures(images)
+        beforehand.check_place(out)
         one_thread()
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
         model = _load(draw.usae, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
         chosen_settings = _with_edits(model, chosen_settings, draw.labels)
         if start is not None:
-            with wrong_usage():
-                chosen = [kept_close(each, closeness) for each in chosen]
+            chosen = [with_closeness(each, closeness) for each in chosen]
         take_pictures(model, images, quiet)
         _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, draw, workers)
 
 
 @app.command()
 @knows_former({"backbones": "match"})
-@takes_settings(DrawSettings, leave_out=["labels"], completions={"usae": complete_usae})
+@takes_settings(DrawSettings, completions={"usae": complete_usae})
 @takes_settings(MaximizeSettings, leave_out=["start", "reference"], ranges=False)
 def invert(
     picture: Annotated[str, typer.Argument(help="A picture file.")],
@@ -129,14 +146,21 @@ def invert(
     with one_line_errors():
         from usae_train.files.validation import check_settings
         from usae_train.runtime.workers import one_thread
+        from usae_viz.commands import beforehand
         from usae_viz.objectives import SameCodes
 
+        _check_animation(draw, settings)
         with wrong_usage():
             chosen_settings = check_settings(MaximizeSettings, reference=picture, **settings)
         names = [name.strip() for name in match.split(",")] if match else []
+        known = beforehand.known_of(draw.usae, draw.labels)
+        beforehand.check_typed(known, None, [str(SameCodes(names))])
+        beforehand.check_drawing(known, chosen_settings)
+        beforehand.check_place(out)
         one_thread()
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
         model, place = _load(draw.usae, device), out or new_run("invert")
+        chosen_settings = _with_edits(model, chosen_settings, draw.labels)
         _draw(model, [SameCodes(names)], chosen_settings, place, quiet, as_json, draw, workers)
 
 
@@ -152,12 +176,15 @@ def concepts(
     Universality is the smallest, over the backbones, of the share of a concept's fires at which all backbones fire.
     """
     with one_line_errors():
+        from usae_viz.commands.beforehand import known_of
+
+        known_of(settings.usae, settings.labels)
         from usae_train.model.checkpoint import load
-        from usae_viz.concepts.labels import labels_of, names_of
-        from usae_viz.concepts.naming import CHANCE, concept_rows, label_of
+        from usae_viz.concepts.labels import labels_of, names_and_notes
+        from usae_viz.concepts.naming import CHANCE, concept_rows
 
         model = load(settings.usae)
-        named = names_of(labels_of(model, settings.labels))
+        named = names_and_notes(labels_of(model, settings.labels))
         rows = concept_rows(model, settings.order, private=settings.private)
         found = len(rows)
         rows = [row for row in rows if row.concept in named or not only_named]
@@ -165,39 +192,44 @@ def concepts(
         if as_json:
             say_json([{**row.as_dict(), **named.get(row.concept, {})} for row in rows])
             return
-        from rich import box
-        from rich.table import Table
-
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        agreed = () if model.agreement is None else ("agreed",)
-        owned = ("private",) if model.private else ()
-        for heading in ("concept", "universal", "entropy", "energy", *agreed, *owned, *model.names):
-            table.add_column(as_text(heading), justify="right", no_wrap=True)
-        table.add_column("follows" if model.factors else "name")
-        for row in rows:
-            label = label_of(model, row.concept)
-            followed = as_text("" if label is None else f"{label.value} ({label.auroc:.2f})")
-            if row.concept in named:
-                name = as_text(named[row.concept]["name"], "bold")
-                followed = as_text("; ").join([name, followed]) if followed else name
-            shares = [f"{share:.1%}" for share in row.firing_share]
-            table.add_row(
-                str(row.concept),
-                f"{row.universality:.2f}",
-                "" if row.entropy is None else f"{row.entropy:.2f}",
-                f"{row.energy:.4f}",
-                *([] if row.agreement is None else [f"{row.agreement:.0%}"]),
-                *([as_text(row.private or "")] if owned else []),
-                *shares,
-                followed,
-            )
         alone = "" if settings.private is None else f" that {settings.private} alone has,"
         say(f"{settings.usae}: {len(rows)} of {found} concepts{alone} by {settings.order}")
-        say_table(table)
+        say_table(_table_of(model, rows, named))
         says = f"; follows: patch AUROC, from {CHANCE} on" if model.factors else ""
-        says += "; agreed: share of the trainings in which it came back" if agreed else ""
-        says += "; private: the one backbone that has it" if owned else ""
+        says += "; agreed: share of the trainings in which it came back" if model.agreement is not None else ""
+        says += "; private: the one backbone that has it" if model.private else ""
         say(f"below a backbone's name: share of the tokens in which the concept fires{says}")
+
+
+def _table_of(usae: USAE, rows: Sequence[ConceptRow], named: Mapping[int, Mapping[str, str]]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    from usae_viz.concepts.naming import factor_followed
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    agreed = () if usae.agreement is None else ("agreed",)
+    owned = ("private",) if usae.private else ()
+    for heading in ("concept", "universal", "entropy", "energy", *agreed, *owned, *usae.names):
+        table.add_column(as_text(heading), justify="right", no_wrap=True)
+    table.add_column("follows" if usae.factors else "name")
+    for row in rows:
+        label = factor_followed(usae, row.concept)
+        followed = as_text("" if label is None else f"{label.value} ({label.auroc:.2f})")
+        if row.concept in named:
+            name = as_text(named[row.concept]["name"], "bold")
+            followed = as_text("; ").join([name, followed]) if followed else name
+        table.add_row(
+            str(row.concept),
+            f"{row.universality:.2f}",
+            "" if row.entropy is None else f"{row.entropy:.2f}",
+            f"{row.energy:.4f}",
+            *([] if row.agreement is None else [f"{row.agreement:.0%}"]),
+            *([as_text(row.private or "")] if owned else []),
+            *(f"{share:.1%}" for share in row.firing_share),
+            followed,
+        )
+    return table
 
 
 explain_commands.register(app)
@@ -223,8 +255,8 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
     with wrong_usage():
         parsed = [parse_objective(text) for text in expressions]
     parsed = bound_in(usae, parsed, named)
-    wanted = [Concept(concept) for concept in indices] + parsed
-    return list({str(each): each for each in wanted}.values())
+    objectives = [Concept(concept) for concept in indices] + parsed
+    return list({str(each): each for each in objectives}.values())
 
 
 def _with_edits(usae: USAE, settings: MaximizeSettings, labels: str | None) -> MaximizeSettings:
@@ -233,6 +265,11 @@ def _with_edits(usae: USAE, settings: MaximizeSettings, labels: str | None) -> M
     from usae_viz.optimization.edited import with_edits_bound
 
     return with_edits_bound(usae, settings, labels_of(usae, labels)) if settings.edits else settings
+
+
+def _check_animation(draw: DrawSettings, typed: Mapping[str, Any]) -> None:
+    if "animation" in draw.model_fields_set and typed.get("snapshots") is None:
+        raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
 
 
 def _draw(
@@ -247,9 +284,7 @@ def _draw(
 ) -> None:
     from usae_viz.runs.plan import plan_objectives
 
-    if "animation" in draw.model_fields_set and settings.snapshots is None:
-        raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
-    render_commands.draw_plan(
+    render_commands.render_and_report(
         usae,
         plan_objectives(usae, objectives, [settings], draw.animation),
         out,

@@ -22,8 +22,8 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import usae_train as ut
-from usae_viz.explorer.atlas import likeness
-from usae_viz.explorer.plane import PERPLEXITY, first_axes, in_plane, nearest
+from usae_viz.explorer.atlas import atom_similarity
+from usae_viz.explorer.tsne import PERPLEXITY, nearest_points, principal_axes, tsne
 
 NEAREST = 10
 FAMILIES = (40, 600)  # of the made-up concepts: families of families
@@ -41,7 +41,7 @@ def made_up(n_concepts: int = 6144, width: int = 1920) -> Tensor:
 
 def kept(points: Tensor, plane: Tensor) -> float:
     """Share of the nearest in the full space that are among the nearest in the plane."""
-    full, flat = nearest(points, NEAREST)[0], nearest(plane, NEAREST)[0]
+    full, flat = nearest_points(points, NEAREST)[0], nearest_points(plane, NEAREST)[0]
     return float((full[:, :, None] == flat[:, None]).any(-1).float().mean())
 
 
@@ -58,11 +58,13 @@ def main() -> None:
     parser.add_argument("--concepts", type=int, default=6144, help="how many are made up (default: 6144)")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    ways: dict[str, Callable[[Tensor], Tensor]] = {"atlas": in_plane, "PCA": lambda points: first_axes(points, 0)}
+    ways: dict[str, Callable[[Tensor], Tensor]] = {"atlas": tsne, "PCA": lambda points: principal_axes(points, 0)}
     if find_spec("sklearn"):
         ways["scikit-learn"] = by_scikit_learn
     with torch.no_grad():
-        spaces = {name: likeness(ut.load(name)) for name in ("demo", "photos")} | {"made up": made_up(given.concepts)}
+        spaces = {name: atom_similarity(ut.load(name)) for name in ("demo", "photos")} | {
+            "made up": made_up(given.concepts)
+        }
     for name, points in spaces.items():
         for way, lay in ways.items():
             began = time.process_time()

@@ -63,7 +63,7 @@ def bare(usae: USAE, canvas: Tensor) -> None:
 def explained(usae: USAE, photograph: str) -> uv.Explanation:
     """As the command does: the concepts' maps, and importance where there is an answer."""
     found = uv.explain(usae, photograph)
-    for name in found.looks:
+    for name in found.class_views:
         found.importance(name)
     return found
 
@@ -83,13 +83,13 @@ def main() -> None:
     print(f"{', '.join(usae.names)}: forward and backward {without:.3f} s, peak memory so far {peak():.2f} GB")
     whole = seconds(lambda: explained(usae, given.photograph), given.times)
     print(f"explain with importance {whole:.3f} s, {whole / without:.2f} times; peak memory {first:.2f} GB")
-    for name in found.looks:
+    for name in found.class_views:
         top = [[each.concept] for each in found.importance(name) if each.exact is not None]
         parts = {
             "forward": seconds(lambda name=name: forward(usae, name, found.canvas), given.times),  # type: ignore[misc]
             "look": seconds(lambda name=name: look(usae, name, found.canvas), given.times),  # type: ignore[misc]
             f"{len(top)} taken away": seconds(
-                lambda name=name, top=top: without_each(usae, name, found.canvas, top, found.looks[name]),  # type: ignore[misc]
+                lambda name=name, top=top: without_each(usae, name, found.canvas, top, found.class_views[name]),  # type: ignore[misc]
                 given.times,
             ),
         }

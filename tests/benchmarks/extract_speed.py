@@ -82,7 +82,7 @@ def main() -> None:
                 batch=chosen.batch,
                 device=chosen.device,
                 compute_dtype=str(compute_dtype).removeprefix("torch."),
-                workers=chosen.workers,
+                readers=chosen.workers,
                 backbones=backbones,
             )
             whole.append(seconds(task))

@@ -45,7 +45,7 @@ import usae_viz as uv
 from usae_train.files.validation import check_settings
 from usae_viz.concepts.naming import FOLLOWS, best_concept
 from usae_viz.settings import MaximizeSettings
-from usae_viz.verification.scores import Score
+from usae_viz.verification.score import Score
 
 FACTORS = ("colour", "texture")
 STRONG = 99.9  # percentile of natural scenes

@@ -3,11 +3,14 @@
     python tests/benchmarks/formats.py
 
 takes the extra `bench`; a library that is not installed is named. Prisma's, and saev's since schema 2, are in no
-release: with their repositories on PYTHONPATH they are compared too.
+release: with their repositories on PYTHONPATH they are compared too. The status is 1 when a released one was not
+compared, or a code or number of a decoded token differs by more than 1e-5 and a hundred-thousandth of the largest
+(.ci/peers).
 """
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -15,58 +18,83 @@ import torch
 from peer_autoencoders import MAKERS, READ_AGAIN, UNRELEASED, Maker, Peer, tokens
 
 import usae_train as ut
+from usae_train.runtime.printing import plural
 from usae_train.sae_formats.formats import read_sae
 from usae_train.sae_formats.sae import as_usae
+
+NOT_COMPARED = "not compared:"
+TOLERANCE = 1e-5  # of codes and decoded tokens: absolute, and relative to the largest
 
 
 def main() -> None:
     """Print a row an autoencoder: the largest differences."""
     print(f"{'format':20s}{'autoencoder':32s}{'encode':>10s}{'decode':>10s}   written as")
+    wrong = 0
     for group in (MAKERS, UNRELEASED):
         for library, makers in group.items():
             for kind, make in makers.items():
                 with tempfile.TemporaryDirectory() as room:
-                    print(f"{library:20s}{kind:32s}{row(library, make, Path(room))}")
+                    told, equal = row(library, make, Path(room))
+                wrong += not equal and (group is MAKERS or not told.startswith(NOT_COMPARED))
+                print(f"{library:20s}{kind:32s}{told}")
+    if wrong:
+        sys.exit(f"{plural(wrong, 'autoencoder')} not equal or not compared")
 
 
-def row(library: str, make: Maker, room: Path) -> str:
-    """Differences of codes and decoded tokens, of what is read and of what is written back."""
+def row(library: str, make: Maker, room: Path) -> tuple[str, bool]:
+    """Differences of codes and decoded tokens, of what is read and of what is written back; whether they are small."""
     folder = room / "made"
     folder.mkdir()
     try:
         peer = make(folder)
     except (ImportError, AttributeError) as error:
-        return f"not compared: {error}"
+        return f"{NOT_COMPARED} {error}", False
     with torch.no_grad():
         return compared(library, peer, room)
 
 
-def compared(library: str, peer: Peer, room: Path) -> str:
+def compared(library: str, peer: Peer, room: Path) -> tuple[str, bool]:
     """The same of what a library saved."""
     given = tokens()
     codes = peer.encode(given)
+    decoded = peer.decode(codes)
     sae = read_sae(peer.place, **peer.options)
     assert sae.format == library
     usae = as_usae(sae)
     found = usae.encode("sae", given)
-    differences = [found.dense(sae.n_concepts) - codes, usae.decode("sae", found) - peer.decode(codes)]
-    told = "".join(f"{float(own.abs().max()):10.1e}" for own in differences)
-    return f"{told}   {', '.join(written(usae, codes, peer.decode(codes), room)) or '-'}"
+    pairs = [(found.dense(sae.n_concepts), codes), (usae.decode("sae", found), decoded)]
+    told = "".join(f"{difference(*pair):10.1e}" for pair in pairs)
+    again = written(usae, room)
+    pairs += [pair for read in again.values() for pair in zip(read, (codes, decoded), strict=True)]
+    back = ", ".join(
+        f"{format} {max(difference(read[0], codes), difference(read[1], decoded)):.1e}"
+        for format, read in again.items()
+    )
+    return f"{told}   {back or '-'}", all(difference(one, other) <= allowed(other) for one, other in pairs)
 
 
-def written(usae: ut.USAE, codes: torch.Tensor, decoded: torch.Tensor, room: Path) -> list[str]:
-    """The formats that it could be written as, with the largest difference after their libraries read it again."""
-    told = []
+def difference(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The largest difference of two tensors."""
+    return float((one - other).abs().max())
+
+
+def allowed(wanted: torch.Tensor) -> float:
+    """What a tensor may differ from this one by."""
+    return TOLERANCE * (1 + float(wanted.abs().max()))
+
+
+def written(usae: ut.USAE, room: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """{format that it could be written as: codes and decoded tokens, after its library read it again}."""
+    again = {}
     for format, read in READ_AGAIN.items():
         try:
             ut.export_sae(usae, "sae", room / format, format)
             encode, decode = read(room / format)
         except (ValueError, ImportError):
             continue
-        again = encode(tokens())
-        worst = max(float((again - codes).abs().max()), float((decode(again) - decoded).abs().max()))
-        told.append(f"{format} {worst:.1e}")
-    return told
+        codes = encode(tokens())
+        again[format] = codes, decode(codes)
+    return again
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ In the easy world hardly any concept goes to private atoms. In the hard one the 
 
 import argparse
 import time
-from typing import Any
+from typing import Any, cast
 
 import torch
 from explained import r2
@@ -53,6 +53,7 @@ from explained import r2
 from usae_train.demo.activations import KnownWorld, known_world
 from usae_train.evaluation.evaluate import Compared, figures_of
 from usae_train.evaluation.measures import Measures
+from usae_train.evaluation.report_form import Figures, Report
 from usae_train.evaluation.verdict import warnings
 from usae_train.model.statistics import Statistics, auroc
 from usae_train.model.usae import USAE
@@ -110,9 +111,7 @@ def oracle(train: KnownWorld, held_out: KnownWorld) -> float:
     return sum(found) / len(found)
 
 
-def measured(
-    usae: USAE, world: KnownWorld, independent: dict[str, USAE] | None = None
-) -> tuple[dict[str, Any], Statistics]:
+def measured(usae: USAE, world: KnownWorld, independent: dict[str, USAE] | None = None) -> tuple[Figures, Statistics]:
     """The report's figures on tokens laid out as pictures of ten."""
     images = {name: own.view(-1, 10, own.shape[1]) for name, own in world.tokens.items()}
     measures = Measures(usae, independent)
@@ -145,6 +144,7 @@ def main() -> None:
             for place, (own, tokens) in enumerate(train.tokens.items())
         }
         report, statistics = measured(usae, held_out, independent)
+        assert report["posthoc"] is not None  # there are pictures in both halves
         print(f"{name} world, {chosen.steps} steps, {time.perf_counter() - began:.0f} s", flush=True)
         print(f"  true shared atoms recovered by one index  {recovered(usae, train):.2f}")
         print(f"  shared against private by entropy, AUROC  {told_apart(usae, train, statistics)}")
@@ -168,7 +168,7 @@ def main() -> None:
                 f"mean firing entropy {own['entropy']['mean']:.3f}",
                 flush=True,
             )
-        for line in warnings(report):
+        for line in warnings(cast(Report, report)):
             print(f"  warning: {line}", flush=True)
 
 

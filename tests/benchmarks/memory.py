@@ -22,8 +22,9 @@ import torch
 
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.tokens.store import SCHEMA, ActivationStore, StoreRecord, write_record, write_shard
+from usae_train.training.asked import fit_settings
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import fit_pictures, fit_settings, fit_store
+from usae_train.training.fitting import fit_pictures, fit_store
 
 GRID, WIDTH, NAMES = (14, 14), 384, ("a", "b", "c")
 IMAGE = 196 * WIDTH * len(NAMES) * 2  # bytes

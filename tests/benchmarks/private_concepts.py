@@ -25,8 +25,8 @@ concepts are shared and private, mean over the backbones; the SAEs have 256 conc
          352 32      64  0.894  0.690  0.011 0.013 0.011          19.2 12.7
 
 So at one k a slot that is private is one that the others lose: costs fall by two fifths while R² of the others' tokens
-is up by 0.005 or down by as much. With some slots more, 13 of 32 private, costs are a third and the others lose nothing;
-an SAE with 32 active would be ahead again. Without the term that has the shared concepts explain the tokens alone, 32
+is up by 0.005 or down by as much. With some slots more, 13 of 32 private, costs are a third, others lose none; an
+SAE with 32 active would be ahead again. Without the term that has the shared concepts explain the tokens alone, 32
 private ones of 256 give 0.861 and 0.670 (costs 0.033, 0.030, 0.030): what all could share is drained into them.
 
     easy, 300 steps (128 shared atoms, 32 private ones of each backbone, 2 active)

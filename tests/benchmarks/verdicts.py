@@ -55,12 +55,12 @@ from usae_train.files.validation import check_settings
 from usae_train.model.statistics import FIRING_THRESHOLD, LEVELS, Statistics
 from usae_train.model.usae import USAE
 from usae_viz.concepts.naming import FOLLOWS
-from usae_viz.optimization.maximize import STARTS_BY, starts
-from usae_viz.optimization.resolving import resolved
+from usae_viz.optimization.maximize import STARTS_BY, starting_canvases
+from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.settings import MaximizeSettings
+from usae_viz.verification.held_out import held_out_codes, held_out_probabilities
 from usae_viz.verification.noise import shared_noise
-from usae_viz.verification.scores import ClassScore, Score
-from usae_viz.verification.unseen import probabilities, seen_codes
+from usae_viz.verification.score import ClassScore, Score
 from usae_viz.verification.verdict import VERDICTS, VerdictSettings, worst
 
 NOISE_SEED = 77_000  # not the seeds of the level of chance
@@ -90,7 +90,7 @@ def main() -> None:
     usae = ut.load(chosen.usae)
     usae = usae if chosen.backbones is None else part(usae, chosen.backbones.split(","))
     changes = dict(part.split("=") for part in chosen.settings.split(",") if part)
-    settings = resolved(usae, check_settings(MaximizeSettings, mode=chosen.mode, **changes))
+    settings = resolve_settings(usae, check_settings(MaximizeSettings, mode=chosen.mode, **changes))
     names = usae.names
     rows: list[Row] = []
     begun = time.process_time()
@@ -173,7 +173,7 @@ def of_noise(usae: USAE, settings: MaximizeSettings, names: Sequence[str], count
     canvases = noise(settings, count)
     chance = chance_of(usae, settings)
     for name in names:
-        codes = seen_codes(usae, name, canvases, settings.seed).dense(usae.n_concepts)
+        codes = held_out_codes(usae, name, canvases, settings.seed).dense(usae.n_concepts)
         code, means, share = codes.amax(2).mean(1), codes.mean((1, 2)), (codes > FIRING_THRESHOLD).float().mean((1, 2))
         ranks = 1 + (means[:, None, :] > means[:, :, None]).sum(2)
         for k in range(usae.n_concepts):
@@ -211,7 +211,7 @@ def of_classes(
 def of_noise_by_class(usae: USAE, settings: MaximizeSettings, name: str, count: int) -> Iterator[Row]:
     """Every class in pictures of noise, as if each had been drawn for it."""
     chance = chance_of(usae, settings)
-    for number, seen in enumerate(probabilities(usae, name, noise(settings, count), settings.seed).mean(1)):
+    for number, seen in enumerate(held_out_probabilities(usae, name, noise(settings, count), settings.seed).mean(1)):
         read_as, ranks = int(seen.argmax()), 1 + (seen[None] > seen[:, None]).sum(1)
         for index, value in enumerate(seen.tolist()):
             level = chance.probability(usae, name, index)
@@ -222,12 +222,14 @@ def of_noise_by_class(usae: USAE, settings: MaximizeSettings, name: str, count: 
 
 def noise(settings: MaximizeSettings, count: int) -> torch.Tensor:
     """(count, 3, H, W): how drawings with other seeds start."""
-    return starts(settings, range(NOISE_SEED, NOISE_SEED + count))
+    return starting_canvases(settings, range(NOISE_SEED, NOISE_SEED + count))
 
 
 def chance_of(usae: USAE, settings: MaximizeSettings) -> Any:
     """The level of chance that pictures with these settings are held against."""
-    return shared_noise(usae, settings.model_dump_json(include=STARTS_BY), lambda seeds: starts(settings, seeds))
+    return shared_noise(
+        usae, settings.model_dump_json(include=STARTS_BY), lambda seeds: starting_canvases(settings, seeds)
+    )
 
 
 def verdict(row: Row, asked: VerdictSettings) -> str:

@@ -9,7 +9,9 @@ from usae_train.evaluation.report_form import Report
 def assert_of_its_form(value: Any, form: Any = Report) -> None:
     """Compare keys and kinds with a TypedDict's, all the way down."""
     if isinstance(form, UnionType):
-        if value is not None:
+        if all(isinstance(part, type) for part in get_args(form)) and not any(map(is_typeddict, get_args(form))):
+            assert isinstance(value, form), (value, form)
+        elif value is not None:
             assert_of_its_form(value, next(part for part in get_args(form) if part is not NoneType))
     elif is_typeddict(form):
         assert form.__required_keys__ <= value.keys() <= get_type_hints(form).keys()
@@ -18,5 +20,5 @@ def assert_of_its_form(value: Any, form: Any = Report) -> None:
     elif get_origin(form) in (dict, list):
         for part in value.values() if isinstance(value, dict) else value:
             assert_of_its_form(part, get_args(form)[-1])
-    elif isinstance(form, type):
+    elif isinstance(form, type) and form is not Any:
         assert isinstance(value, int | float if form is float else form), (value, form)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import usae_train as ut
-import usae_viz.runs.render
+import usae_viz.runs.run_writer
 from usae_train.backbones.backbone import BackboneSpec, build_backbones
 from usae_train.backbones.common_sizes import common_grid
 from usae_train.model.firing import measure
@@ -64,11 +64,11 @@ def folder(usae, tmp_path_factory):
 def drawings(monkeypatch):
     """What is drawn, as (objective, settings), while a test runs."""
     seen = []
-    really = usae_viz.runs.render.maximize_each
+    really = usae_viz.runs.run_writer.maximize_each
 
     def watched(usae, objectives, settings, *rest, **more):
         seen.extend((str(objective), settings) for objective in objectives)
         return really(usae, objectives, settings, *rest, **more)
 
-    monkeypatch.setattr(usae_viz.runs.render, "maximize_each", watched)
+    monkeypatch.setattr(usae_viz.runs.run_writer, "maximize_each", watched)
     return seen

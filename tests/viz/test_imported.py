@@ -12,7 +12,7 @@ from usae_train.backbones.backbone import BackboneSpec
 from usae_train.evaluation.evaluate import evaluate
 from usae_train.images.sources import open_images
 from usae_train.model.checkpoint import fill_statistics
-from usae_viz.explorer import explore
+from usae_viz.explorer.page import explore
 from usae_viz.explorer.sources import open_sources
 
 OPTIONS = {"patch_size": 8, "embed_dim": sae_files.WIDTH, "depth": 1, "num_heads": 1}

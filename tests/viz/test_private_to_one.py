@@ -4,7 +4,6 @@ import json
 
 import pytest
 import torch
-from conftest import TINY
 from typer.testing import CliRunner
 
 import usae_train as ut
@@ -18,7 +17,7 @@ from usae_train.training.settings import FitSettings
 from usae_viz.concepts.naming import caption, concept_rows
 from usae_viz.explorer.figures import concept_columns
 from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.parts import pictures_of
+from usae_viz.optimization.parts import canvas_specs
 from usae_viz.settings import MaximizeSettings
 
 
@@ -31,7 +30,7 @@ def owned(usae):
     with torch.no_grad():
         paired = PairedTokens({n: own(pictures, grid) for n, own in backbones.items()}, torch.arange(24))
     settings = FitSettings(n_concepts=12, k=3, steps=20, batch=64, private=2)
-    model = new_usae({n: b.width for n, b in backbones.items()}, settings, specs=TINY, grid=grid)
+    model = new_usae({n: b.width for n, b in backbones.items()}, settings, specs=usae.specs, grid=grid)
     model = fit_tokens(paired.flat(), settings, model)
     model.statistics = measure(model, paired)
     return model
@@ -83,7 +82,7 @@ def test_one_is_drawn_through_its_own_backbone_alone(owned):
     assert mixed.backbones == ("left",)
     (shared,) = bound_in(owned, [kept := uv.Concept(1)])
     assert shared is kept
-    drawn = pictures_of(owned, bound, MaximizeSettings(mode="shared", seeds=2))
+    drawn = canvas_specs(owned, bound, MaximizeSettings(mode="shared", seeds=2))
     assert {spec.seen_by for spec in drawn} == {("right",)}
     result = uv.maximize(owned, uv.Concept(10), steps=2, views=1, size=48, quiet=True)
     assert list(result.images) == ["right"]

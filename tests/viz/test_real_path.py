@@ -15,7 +15,7 @@ import usae_viz.verification.noise
 import usae_viz.verification.verify
 from usae_viz.explorer.runs import EXPLORER_FOLDER
 from usae_viz.export.png import read_png
-from usae_viz.verification.unseen import VIEWS, seen_codes
+from usae_viz.verification.held_out import VIEWS, held_out_codes
 
 pytestmark = pytest.mark.real
 
@@ -51,8 +51,8 @@ def of_script(file: Path) -> Any:
 
 
 def few_views(usae, backbone, canvases, seed, views=VIEWS, *rest):
-    """`seen_codes` of two views at most: of eight, all pictures of these tests take 6 s more."""
-    return seen_codes(usae, backbone, canvases, seed, min(views, 2), *rest)
+    """`held_out_codes` of two views at most: of eight, all pictures of these tests take 6 s more."""
+    return held_out_codes(usae, backbone, canvases, seed, min(views, 2), *rest)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def runs(space, listed, tmp_path_factory):
     place, found = tmp_path_factory.mktemp("runs"), {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(usae_viz.verification.noise, "PICTURES", 1)  # 32 of them through three networks take 5 s
-        patch.setattr(usae_viz.verification.verify, "seen_codes", few_views)
+        patch.setattr(usae_viz.verification.verify, "held_out_codes", few_views)
         for mode in DRAWN:
             words = ("--usae", space, "--mode", mode, "--steps", 2, "--views", 1, "--size", SIDE, "--json")
             told = run(usae_viz.cli.app, "maximize", "-c", listed[0]["concept"], *words, "-o", place / mode)

@@ -15,7 +15,7 @@ from usae_train.tokens.extract import extract, plan
 from usae_train.tokens.paired import collect_tokens
 from usae_viz.export.png import to_picture
 from usae_viz.runs.plan import plan_objectives
-from usae_viz.runs.render import render
+from usae_viz.runs.render import render_plan
 from usae_viz.verification.verify import score_images
 
 QUICK = {"steps": 2, "views": 1, "size": 32, "augmentation": "none", "dtype": "float32"}
@@ -95,7 +95,7 @@ DONE = {
     ).as_dict(),
     "render": lambda usae, given, out: [
         own.scores.as_dict()
-        for own in render(usae, plan_objectives(usae, [uv.Concept(3)], [uv.MaximizeSettings(**QUICK)]), out)
+        for own in render_plan(usae, plan_objectives(usae, [uv.Concept(3)], [uv.MaximizeSettings(**QUICK)]), out)
     ],
 }
 

@@ -20,13 +20,16 @@ from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.watching import watched_here
 from usae_train.tokens.feeding import Feed
+from usae_train.training.asked import fit_settings, named_recipe
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
 from usae_train.training.dictionaries.variants import read_dictionary
-from usae_train.training.fitting import fit_settings, named_recipe, other_sizes
+from usae_train.training.fitting import other_sizes
 from usae_train.training.initialization import standardization_rows, standardize_from
 from usae_train.training.logging.callbacks import FitCallbacks
+from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
@@ -47,10 +50,12 @@ def consensus(
     alike: float = ALIKE,
     recipe: str | TrainingRecipe = DEFAULT,
     limit: int | None = None,
+    readers: int = 0,
     memory: float | None = None,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
     checkpointer: TrainingCheckpointer | None = None,
+    quiet: bool = False,
     **settings: Unpack[FitOptions],
 ) -> USAE:
     """Make one USAE of the concepts that come back in several trainings from different starts.
@@ -67,10 +72,12 @@ def consensus(
         alike: cosine over all backbones from which on two trainings' concepts are one.
         recipe: `default`, `published` or a `TrainingRecipe`, for the encoders.
         limit: take at most so many pictures.
+        readers: processes that read pictures; 0 reads in this one.
         memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
-        watch: callbacks for progress.
+        watch: callbacks for progress of your own, beside what is shown.
         checkpointer: writes training states, and resumes from the last.
+        quiet: show no bars, and say nothing at the end.
         settings: fields of `FitSettings`: steps, batch, seed, dtype, mask_outliers, max_broken.
 
     Returns:
@@ -80,13 +87,17 @@ def consensus(
         ValueError: for fewer than two USAEs, others than of one kind, no concept that comes back, or data of other
             backbones.
     """
-    watch = watch or FitCallbacks()
     members = [member if isinstance(member, USAE) else load(member) for member in usaes]
     check_members(members)
     chosen = encoder_settings(members, recipe, **settings)
     clusters = agreed(members, share, alike)
-    shown = open_data(data, members[0], chosen, limit, memory, device, watch)
-    return fit_agreed(members, clusters, shown, chosen, device, watch, checkpointer)
+    with watched_here(quiet) as here:
+        bars = Shown(here, chosen.steps)
+        watch = bars.beside(watch or FitCallbacks())
+        shown = open_data(data, members[0], chosen, limit, memory, device, watch, readers)
+        usae = fit_agreed(members, clusters, shown, chosen, device, watch, checkpointer)
+        bars.close(usae)
+    return usae
 
 
 def fit_agreed(

@@ -17,10 +17,12 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.arrays import token_tensors
 from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
-from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
+from usae_train.tokens.given_tokens import GivenTokens, read_tokens
 from usae_train.tokens.paired import PairedTokens
-from usae_train.tokens.store import ActivationStore, is_store
-from usae_train.training.fitting import allowed_memory, feed_pictures
+from usae_train.tokens.places import is_store, names_tokens
+from usae_train.tokens.store import ActivationStore
+from usae_train.training.asked import allowed_memory
+from usae_train.training.fitting import feed_pictures
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.settings import FitSettings, check_for_pictures
 
@@ -44,6 +46,7 @@ def open_data(
     memory: float | None,
     device: torch.device | str,
     watch: FitCallbacks,
+    readers: int = 0,
 ) -> EncoderData:
     """Tokens, a store or pictures, of the backbones that the USAEs have.
 
@@ -55,20 +58,27 @@ def open_data(
     if isinstance(data, Mapping):
         data = GivenTokens(token_tensors(data))
     if isinstance(data, GivenTokens):
-        check_for_pictures("the data is tokens already", settings, limit)
+        check_for_pictures("the data is tokens already", settings, limit, readers=readers)
         feed = MemoryFeed(data.flat)
         check_widths(feed.widths, first, "the tokens are")
         return EncoderData(feed, data.sample, data.identity())
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
-        check_for_pictures("the store has its own", settings, limit)
+        check_for_pictures("the store has its own", settings, limit, readers=readers)
         return open_store(data, first, memory)
     source = source_of(data, limit)
     backbones = {name: backbone.to(device) for name, backbone in first.backbones.items()}
     assert first.grid is not None
     seen, pictures = feed_pictures(
-        backbones, source, first.grid, memory, watch, max_broken=settings.max_broken, compute_dtype=settings.dtype
+        backbones,
+        source,
+        first.grid,
+        memory,
+        watch,
+        max_broken=settings.max_broken,
+        compute_dtype=settings.dtype,
+        readers=readers,
     )
     images = SourceRecord.of(source)
     about = {

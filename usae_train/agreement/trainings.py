@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from usae_train.agreement.members import check_members
@@ -26,7 +27,7 @@ from usae_train.training.settings import FitSettings
 
 
 def empty_space(
-    data: ImageSource | ActivationStore | GivenTokens, specs: dict[str, BackboneSpec], settings: FitSettings
+    data: ImageSource | ActivationStore | GivenTokens, specs: Mapping[str, BackboneSpec], settings: FitSettings
 ) -> USAE:
     """An untrained USAE of a store's backbones, of given tokens, or of these specs: what all trainings are on."""
     if isinstance(data, GivenTokens):
@@ -46,7 +47,7 @@ def empty_space(
 def fit_starts(
     count: int,
     data: ImageSource | ActivationStore | GivenTokens,
-    specs: dict[str, BackboneSpec],
+    specs: Mapping[str, BackboneSpec],
     settings: FitSettings,
     room: Path,
     work: Work,
@@ -71,7 +72,8 @@ def fit_starts(
     """
     check_writable(room)
     empty = empty_space(data, specs, settings)
-    shown = open_data(data, empty, settings, None, work.execution.memory, work.device, watch)
+    execution = work.execution
+    shown = open_data(data, empty, settings, None, execution.memory, work.device, watch, execution.readers)
 
     def fit_one(_: str, own: FitSettings, seen: FitCallbacks, checkpointer: TrainingCheckpointer) -> USAE:
         usae = new_usae(empty.widths, own, specs=empty.specs, grid=empty.grid)

@@ -126,6 +126,10 @@ class Backbone(nn.Module):
         pooled: Tensor = self.model.forward_head(features, pre_logits=True)  # type: ignore[operator]
         return pooled.flatten(1)
 
+    def whole_pass(self, canvas: Tensor) -> Tensor:
+        """What the network gives at its end, of pictures (batch, 3, height, width): (batch, ...)."""
+        return self.embedding(canvas)
+
     def tokens_and_logits(self, canvas: Tensor, grid: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """What `forward` and `logits` say of pictures, in one pass through the network where timm's parts allow it.
 

@@ -87,6 +87,21 @@ class ModuleBackbone(Backbone):
         """Not known of a module of one's own: what comes before its classifier, it does not say."""
         raise UsageError(f"{self.name} is a module of yours, which does not say what it gives before its classifier")
 
+    def whole_pass(self, canvas: Tensor) -> Tensor:
+        """The module's own output.
+
+        Raises:
+            ValueError: for one that is no tensor.
+        """
+        output = self.model(self._normalized(canvas))
+        if not isinstance(output, Tensor) or output.ndim == 0:
+            given = "one number" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+            raise UsageError(
+                f"{self.name}: {type(self.model).__name__} gives {given}; to have its concepts edited it must give a "
+                "tensor with a row for each picture"
+            )
+        return output
+
     def _features(self, normalized: Tensor) -> Tensor:
         seen: list[object] = []
         hook = self._read[0].register_forward_hook(lambda module, given, output: seen.append(output))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-
-from torch import nn
+from collections.abc import Collection
 
 from usae_train.runtime.errors import UsageError
 
@@ -18,8 +18,27 @@ def check_name(name: str) -> None:
     Raises:
         ValueError: for a name that would be taken for something else; says what to use.
     """
+    from torch import nn
+
     if not NAME.fullmatch(name) or name in TAKEN or hasattr(nn.ModuleDict, name):
         raise UsageError(
             f"a backbone cannot be called {name!r}; use letters, digits, _ and -, and none of {', '.join(TAKEN)} or "
             "torch's own words"
         )
+
+
+def among(known: Collection[str], name: str) -> str:
+    """The name itself.
+
+    Args:
+        known: names of a USAE's backbones.
+        name: of one of them.
+
+    Raises:
+        ValueError: for another; names those that there are.
+    """
+    if not isinstance(name, str) or name not in known:
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise UsageError(f"unknown backbone {name!r}; this USAE has {', '.join(known)}{hint}")
+    return name

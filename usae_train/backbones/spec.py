@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import (
     ConfigDict,
     Field,
@@ -142,6 +141,8 @@ class BackboneSpec(Worded):
                 "no command takes one: draw it from Python"
             )
         if self.weights == RANDOM:
+            import torch
+
             return f"random weights depend on torch's version (here {torch.__version__}); use the one of the training"
         if self.weights == PRETRAINED:
             return f"give the weights of the training as a file in `weights` of its spec; {self.model!r} has others now"

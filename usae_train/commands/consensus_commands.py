@@ -29,6 +29,16 @@ if TYPE_CHECKING:
     from usae_train.training.independent_fit import Work
 
 
+OF_THE_MEMBERS = [
+    "n_concepts",
+    "k",
+    "private",
+    "init_seed",
+    "sparsity",
+    "dictionary",
+]  # settings that the trainings had alike
+
+
 def register(app: typer.Typer) -> None:
     """Add the command to the command line."""
     app.command()(consensus)
@@ -37,12 +47,7 @@ def register(app: typer.Typer) -> None:
 @knows_former({"images": "data"})
 @takes_settings(AgreementSettings, leave_out=["starts"])
 @takes_settings(ExecutionSettings)
-@takes_settings(
-    FitSettings,
-    ranges=False,
-    leave_out=["n_concepts", "k", "private", "init_seed", "sparsity", "dictionary"],
-    defaults=RECIPE_DEFAULTS,
-)
+@takes_settings(FitSettings, ranges=False, leave_out=OF_THE_MEMBERS, defaults=RECIPE_DEFAULTS)
 def consensus(
     usaes: Annotated[list[str], typer.Argument(help="Two or more USAEs that differ in their start: folders or ids.")],
     data: Annotated[str, typer.Option(help=f"What encoders are fitted on, which must be said: {DATA}")],
@@ -62,17 +67,24 @@ def consensus(
     (agreement.safetensors).
     """
     with one_line_errors(quiet):
-        from usae_train.agreement.consensus import consensus as agree
-        from usae_train.model.checkpoint import load, save
-        from usae_train.tokens.given_tokens import names_tokens
-        from usae_train.tokens.store import is_store
-        from usae_train.training.fitting import allowed_memory, fit_settings
-        from usae_train.training.logging.metrics_log import METRICS
+        from usae_train.commands.beforehand import check_training, check_usaes
+        from usae_train.images.places import check_images
+        from usae_train.tokens.places import is_store, names_tokens
+        from usae_train.training.asked import allowed_memory, fit_settings
 
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
             allowed_memory(execution.memory)
         check_pictures_options(data, {*settings, *execution.model_fields_set})
+        check_training(out, resume)
+        check_usaes(usaes)
+        has_tokens = is_store(data) or names_tokens(data)
+        if not has_tokens:
+            check_images(data, execution.limit)
+        from usae_train.agreement.consensus import consensus as agree
+        from usae_train.model.checkpoint import load, save
+        from usae_train.training.logging.metrics_log import METRICS
+
         with training_place(out, resume, execution) as (room, checkpointer):
             members = [load(each) for each in usaes]
             metrics = room / METRICS
@@ -82,13 +94,15 @@ def consensus(
             ):
                 made = agree(
                     members,
-                    data if is_store(data) or names_tokens(data) else open_pictures(data, execution.limit),
+                    data if has_tokens else open_pictures(data, execution.limit),
                     share=agreement.share,
                     alike=agreement.alike,
+                    readers=execution.readers,
                     memory=execution.memory,
                     device=pick_device(device),
                     watch=watch,
                     checkpointer=checkpointer,
+                    quiet=True,  # its bars are the command's
                     **settings,
                 )
             with checkpointer.naming_last_state():

@@ -120,7 +120,7 @@ def _look_at_store(asked: FitRequest, data: object, ranks: DistributedContext) -
     if ranks.is_main and data.changed_pictures():
         say(
             f"warning: {data.record.source} has changed since {asked.images} was extracted; its tokens are whole, "
-            "but the USAE's top images may not be found there",
+            "but the USAE's top pictures may not be found there",
             err=True,
         )
 
@@ -173,7 +173,17 @@ def _trained(
                 log_every=execution.log_every,
             )
         if isinstance(data, Pictures):
-            usae = fit_pictures(data.source, chosen, data.specs, where, watch, checkpointer, execution.memory, ranks)
+            usae = fit_pictures(
+                data.source,
+                chosen,
+                data.specs,
+                where,
+                watch,
+                checkpointer,
+                execution.memory,
+                ranks,
+                readers=execution.readers,
+            )
         elif isinstance(data, GivenTokens):
             usae = fit_given(data, chosen, where, watch, checkpointer, ranks)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime.printing import plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, Workers
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched
+from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_bars, say_skipped, watched
 
 if TYPE_CHECKING:
     from usae_train.evaluation.report_form import Report
@@ -46,19 +47,24 @@ def evaluate(
     under torchrun the processes share the pictures.
     """
     with one_line_errors():
-        import shutil
+        from usae_train.commands.beforehand import check_usaes
+        from usae_train.evaluation.places import check_report_place
+        from usae_train.images.places import check_images
 
+        check_report_place(out)
+        if is_alone():
+            check_usaes([usae, *settings.other_seed])
+            check_images(images, settings.limit)
         from usae_train.backbones.backbone import set_compute_dtype
         from usae_train.evaluation.checkpointing import PassCheckpointer
         from usae_train.evaluation.evaluate import Compared
         from usae_train.evaluation.evaluate import evaluate as measure
-        from usae_train.evaluation.report import check_report_place, write_report
+        from usae_train.evaluation.report import write_report
         from usae_train.model.checkpoint import fill_statistics, fills, load
         from usae_train.runtime.distributed import named_by_torchrun
         from usae_train.runtime.signals import stopped_by_first
         from usae_train.runtime.workers import one_thread
 
-        check_report_place(out)
         where = pick_device(device)
         if where == "cpu":  # a GPU's own work is beside it
             one_thread()
@@ -113,10 +119,13 @@ def spectrum(
     """Measure the mean Fourier magnitude of pictures, for MACO."""
     with one_line_errors():
         from usae_train.files.atomic import check_file
+        from usae_train.images.places import check_images
+
+        check_file(out)
+        check_images(images, settings.limit)
         from usae_train.images.failures import BrokenPictures
         from usae_train.images.spectrum import mean_magnitude, save_spectrum
 
-        check_file(out)
         source = open_pictures(images, settings.limit)
         broken = BrokenPictures(len(source), say=say_skipped)
         with progress_bars(quiet) as progress:
@@ -127,6 +136,7 @@ def spectrum(
                 lambda done, total: report("pictures", done, total, ""),
                 pick_device(device),
                 broken.add_one,
+                settings.readers,
             )
         save_spectrum(magnitude, out, source, len(broken.known))
         if not quiet:

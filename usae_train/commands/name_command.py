@@ -49,15 +49,20 @@ def name(
     other class alone, in each half and every backbone in which it fires. What is not sure gets no name.
     """
     with one_line_errors(quiet):
-        from usae_train.evaluation.naming import as_json as in_json
-        from usae_train.evaluation.naming import name_concepts, names_of, write_labels
+        from usae_train.commands.beforehand import check_usaes
         from usae_train.files.atomic import check_file
-        from usae_train.images.classes import need_classes
-        from usae_train.model.checkpoint import load
+        from usae_train.images.places import check_images
 
         check_file(out)
         if out.exists():  # names that somebody gave are not to be lost
             raise UsageError(f"{out} is there already; choose another --out")
+        check_usaes([usae])
+        check_images(images, settings.limit)
+        from usae_train.evaluation.naming import as_json as in_json
+        from usae_train.evaluation.naming import name_concepts, names_of, write_labels
+        from usae_train.images.classes import need_classes
+        from usae_train.model.checkpoint import load
+
         source = open_pictures(images, settings.limit)
         need_classes(source, settings.label_column)  # before networks are built
         model = load(usae, pick_device(device))
@@ -70,6 +75,7 @@ def name(
                 settings.label_column,
                 lambda done, total: report("pictures", done, total, ""),
                 say_skipped,
+                settings.readers,
             )
         names = names_of(found)
         write_labels(names, model, out)

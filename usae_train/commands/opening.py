@@ -44,10 +44,9 @@ def say_default_backbones(named: str | None) -> None:
 
 def check_pictures_options(images: str, typed: Collection[str]) -> None:
     """Nothing; wrong usage where options of how pictures are read are typed with tokens that were read before."""
-    from usae_train.tokens.given_tokens import names_tokens
-    from usae_train.tokens.store import is_store
+    from usae_train.tokens.places import is_store, names_tokens
 
-    words = [f"--{name.replace('_', '-')}" for name in ("dtype", "max_broken", "limit") if name in typed]
+    words = [f"--{name.replace('_', '-')}" for name in ("dtype", "max_broken", "limit", "readers") if name in typed]
     if words and (is_store(images) or names_tokens(images)):
         raise typer.BadParameter(
             f"{images} is tokens already; {', '.join(words)} would do nothing there; leave them out"

@@ -33,14 +33,20 @@ def import_sae(
     Codes and decoded tokens are the same; what cannot be reproduced exactly is refused, and nothing in a file is run.
     """
     with one_line_errors(quiet):
-        from usae_train.model.checkpoint import check_free, save
+        from usae_train.commands.beforehand import check_one_backbone
+        from usae_train.files.atomic import check_free
+        from usae_train.files.place_names import named_place
+
+        check_free(out)
+        if not named_place(place).exists():
+            raise UsageError(f"no folder or file at {str(named_place(place))!r}")
+        if settings.backbone is not None:
+            check_one_backbone(settings.backbone, "an autoencoder has one")
+        from usae_train.model.checkpoint import save
         from usae_train.model.spec_files import read_specs
         from usae_train.sae_formats.formats import import_autoencoder
 
-        check_free(out)
         specs = {} if settings.backbone is None else read_specs(settings.backbone)
-        if len(specs) > 1:
-            raise UsageError(f"--backbone names {len(specs)} backbones: {', '.join(specs)}; an autoencoder has one")
         own_name, spec = next(iter(specs.items()), (None, None))
         sae, usae = import_autoencoder(
             place,
@@ -70,12 +76,23 @@ def export_sae(
     Standardization and BatchNorm are folded into it: it takes and gives raw tokens, on the USAE's common grid.
     """
     with one_line_errors(quiet):
+        from usae_train.files.atomic import check_free
+        from usae_train.model.outline import Described, outline_here
+
+        def check_backbone(of: Described) -> None:
+            if settings.backbone is not None:
+                of.known_name(settings.backbone)
+            elif len(of.names) > 1:
+                raise UsageError(f"{usae} has {', '.join(of.names)}; say whose to write with --backbone")
+
+        check_free(out)
+        if (outline := outline_here(usae)) is not None:
+            check_backbone(outline)
         from usae_train.model.checkpoint import load
         from usae_train.sae_formats.formats import export_sae as write
 
         loaded = load(usae)
-        if settings.backbone is None and len(loaded.names) > 1:
-            raise UsageError(f"{usae} has {', '.join(loaded.names)}; say whose to write with --backbone")
+        check_backbone(loaded)
         own = settings.backbone or loaded.names[0]
         write(loaded, own, out, settings.format)
         if not quiet:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,11 +28,11 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
-from usae_train.runtime.terminal import one_line_errors, pick_device, wrong_usage
+from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, wrong_usage
 from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
-    from usae_train.backbones.spec import BackboneSpec
+    pass
 
 
 def register(app: typer.Typer) -> None:
@@ -68,16 +67,21 @@ def fit(
     a line about every half minute says how far it is.
     """
     with one_line_errors(quiet):
-        from usae_train.training.fitting import allowed_memory, fit_settings
+        from usae_train.commands.beforehand import check_data, check_training
+        from usae_train.training.asked import allowed_memory, fit_settings
 
         with wrong_usage():
             chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
             allowed_memory(execution.memory)
-        check_pictures_options(images, settings)
+        check_pictures_options(images, {*settings, *execution.model_fields_set & {"readers"}})
         asked = FitRequest(
             images, out, backbones, chosen, execution, verify_checksums, resume, tensorboard, wandb, device, quiet
         )
         _check_kind(asked, independent, agreement)
+        if is_alone():
+            if not independent:
+                check_training(out, resume)
+            check_data(images, backbones, execution.limit)
         if independent:
             _fit_independent(asked)
         elif agreement.starts > 1:
@@ -105,7 +109,7 @@ def _check_kind(asked: FitRequest, independent: bool, agreement: AgreementSettin
         raise typer.BadParameter(
             "--starts is many trainings; it takes neither --verify-checksums nor --tensorboard nor --wandb"
         )
-    if from_starts and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if from_starts and not is_alone():
         raise UsageError("--starts trains in one process; start it without torchrun")
 
 
@@ -159,16 +163,24 @@ def add_backbone(
     metrics-joint.jsonl), which then lies in it; SIGTERM and Ctrl-C write a state and stop.
     """
     with one_line_errors(quiet):
-        from usae_train.model.checkpoint import load, save
-        from usae_train.training.add_backbone import add_backbone as grow
-        from usae_train.training.fitting import allowed_memory, fit_settings
-        from usae_train.training.logging.metrics_log import JOINT_METRICS, METRICS
+        from usae_train.commands.beforehand import check_one_backbone, check_training, check_usaes
+        from usae_train.images.places import check_images
+        from usae_train.training.asked import allowed_memory, fit_settings
 
         with wrong_usage():
             steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
             allowed_memory(execution.memory)
+        check_training(out, resume)
+        check_usaes([usae])
+        check_images(images, execution.limit)
+        check_one_backbone(backbone, "add one at a time")
+        from usae_train.model.checkpoint import load, save
+        from usae_train.model.spec_files import read_specs
+        from usae_train.training.add_backbone import add_backbone as grow
+        from usae_train.training.logging.metrics_log import JOINT_METRICS, METRICS
+
         with training_place(out, resume, execution) as (room, checkpointer):
-            own_name, spec = _one_spec(backbone)
+            ((own_name, spec),) = read_specs(backbone).items()
             files = {"training": room / METRICS, **({"joint training": room / JOINT_METRICS} if joint else {})}
             with watched_stages(files, steps, execution, quiet) as watches, checkpointer.stop_on_signals():
                 grown = grow(
@@ -177,11 +189,13 @@ def add_backbone(
                     spec,
                     name=name or own_name,
                     joint=joint,
+                    readers=execution.readers,
                     memory=execution.memory,
                     device=pick_device(device),
                     watch=watches[0],
                     joint_watch=watches[-1],
                     checkpointer=checkpointer,
+                    quiet=True,  # its bars are the command's
                     **settings,
                 )
             with checkpointer.naming_last_state():
@@ -191,13 +205,3 @@ def add_backbone(
         elif not quiet:
             say(f"{out}: {plural(grown.usae.n_concepts, 'concept')} over {', '.join(grown.usae.names)}")
             say(*grown.in_words())
-
-
-def _one_spec(backbone: str) -> tuple[str, BackboneSpec]:
-    """The backbone that `--backbone` names."""
-    from usae_train.model.spec_files import read_specs
-
-    specs = read_specs(backbone)
-    if len(specs) != 1:
-        raise UsageError(f"--backbone names {plural(len(specs), 'backbone')}: {', '.join(specs)}; add one at a time")
-    return next(iter(specs.items()))

@@ -31,7 +31,8 @@ def training_place(
 
     from usae_train.files.locks import held
     from usae_train.model.checkpoint import check_free
-    from usae_train.training.checkpointing import TrainingCheckpointer, training_room
+    from usae_train.training.checkpointing import TrainingCheckpointer
+    from usae_train.training.room import training_room
 
     is_main = ranks is None or ranks.is_main
     with held(out) if is_main else nullcontext():

@@ -31,7 +31,6 @@ from usae_train.evaluation.metrics import (
 )
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.evaluation.report_form import (
-    ConceptFigures,
     Figures,
     PictureFigures,
     PosthocFigures,
@@ -305,7 +304,7 @@ def standardized_errors(usae: USAE, whole: Reconstruction) -> dict[str, Matrix]:
     }
 
 
-def concept_figures(usae: USAE, statistics: Statistics) -> ConceptFigures:
+def concept_figures(usae: USAE, statistics: Statistics) -> Figures:
     """Firing entropy, co-firing, energy, dead, dense and duplicate concepts."""
     alive = statistics.fires.amax(0) > 0
     entropy = statistics.firing_entropy

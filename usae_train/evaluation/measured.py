@@ -15,7 +15,8 @@ from usae_train.evaluation.evaluate import Compared
 from usae_train.evaluation.evaluate import evaluate as measure
 from usae_train.evaluation.measures import IMAGES_AT_ONCE, reconstruction_of
 from usae_train.evaluation.metrics import Matrix
-from usae_train.evaluation.report import check_report_place, write_report
+from usae_train.evaluation.places import check_report_place
+from usae_train.evaluation.report import write_report
 from usae_train.evaluation.report_form import Report
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import ceiling_lines, headline
@@ -27,6 +28,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import paired_tokens
@@ -154,7 +156,13 @@ def evaluate(
 
 @undisturbed
 @torch.no_grad()
-def r2_matrix(usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, *, limit: int | None = None) -> Matrix:
+def r2_matrix(
+    usae: USAE,
+    data: Mapping[str, Array] | str | Path | ImageSource,
+    *,
+    limit: int | None = None,
+    quiet: bool = False,
+) -> Matrix:
     """How well each backbone's codes are decoded to each backbone's tokens: R² around each feature's own mean.
 
     1 - squared error / variance, over tokens and features, in the tokens' own units: 1 is perfect, 0 as good as the
@@ -167,6 +175,7 @@ def r2_matrix(usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, 
             all, as tensors or NumPy arrays; or pictures, as `open_images` takes them, or an opened source. Best are
             ones that it was not trained on.
         limit: of pictures, at most so many.
+        quiet: show no bar.
 
     Returns:
         {whose codes: {whose tokens: R²}}; NaN where tokens are all the same. `pandas.DataFrame(found).T` is a table.
@@ -181,11 +190,16 @@ def r2_matrix(usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, 
         ['dino', 'siglip', 'vit']
     """
     check_usae(usae)
-    return reconstruction_of(usae, _lots(usae, data, limit)).r2
+    with watched_here(quiet) as watch:
+        lots = _lots(usae, data, limit, lambda done, total: watch.report("pictures", done, total, ""))
+        return reconstruction_of(usae, lots).r2
 
 
 def _lots(
-    usae: USAE, data: Mapping[str, Array] | str | Path | ImageSource, limit: int | None
+    usae: USAE,
+    data: Mapping[str, Array] | str | Path | ImageSource,
+    limit: int | None,
+    progress: CountCallback,
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Paired tokens {backbone: (n, width)}, a few thousand at a time."""
     if isinstance(data, Mapping):
@@ -198,7 +212,7 @@ def _lots(
         return
     source, backbones = source_of(data, limit), usae.backbones
     assert usae.grid is not None
-    for paired in stream_readable(backbones, source, usae.grid, IMAGES_AT_ONCE):
+    for paired in stream_readable(backbones, source, usae.grid, IMAGES_AT_ONCE, progress=progress):
         yield paired.flat()
 
 

@@ -48,6 +48,7 @@ def name_concepts(
     column: str | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
+    readers: int = 0,
 ) -> ClassConcepts:
     """Which concepts stand for the classes of some pictures, in both of two halves of them.
 
@@ -58,13 +59,14 @@ def name_concepts(
         column: of a dataset, the column of classes; by default the only one.
         progress: called after each batch with pictures done, and in all.
         failure: called with each picture that cannot be read, and why.
+        readers: processes that read pictures; 0 reads in this one.
 
     Raises:
         ValueError: for pictures without classes, a class of fewer than 4, or when none can be read.
     """
     classes = need_classes(source, column)
     check_counts(classes, classes.counts)  # before an hour of encoding
-    numbers, peaks = peak_codes(usae, source, progress, failure)
+    numbers, peaks = peak_codes(usae, source, progress, failure, readers)
     found = torch.tensor(classes.numbers)[numbers]
     check_counts(classes, torch.bincount(found[found >= 0], minlength=len(classes.names)).tolist())
     return class_concepts(peaks, numbers, classes, seed)
@@ -75,11 +77,12 @@ def peak_codes(
     source: ImageSource,
     progress: Callable[[int, int], None] = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
+    readers: int = 0,
 ) -> tuple[Tensor, Tensor]:
     """The numbers (pictures,) of pictures that can be read, and their largest codes (pictures, backbones, concepts)."""
     backbones, tally, numbers = usae.backbones, FiringTally(usae.names, usae.n_concepts), []
     assert usae.grid is not None
-    for paired in stream_readable(backbones, source, usae.grid, progress=progress, failure=failure):
+    for paired in stream_readable(backbones, source, usae.grid, progress=progress, failure=failure, readers=readers):
         for first in range(0, len(paired.numbers), IMAGES_AT_ONCE):
             few = slice(first, first + IMAGES_AT_ONCE)
             codes = {name: usae.encode(name, tokens[few]) for name, tokens in paired.tokens.items()}

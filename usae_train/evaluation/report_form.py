@@ -38,19 +38,6 @@ class PerConcept(TypedDict):
     universality: list[float]
 
 
-class ConceptFigures(TypedDict):
-    """What concepts do on some pictures."""
-
-    dead: dict[str, int]
-    dead_everywhere: int
-    dense: list[int]
-    duplicates: list[tuple[int, int]]
-    entropy: Entropy
-    co_firing_top_1000: ByName | None
-    co_fires_energy: ByName | None
-    concepts: PerConcept
-
-
 class Matched(TypedDict):
     """Atoms of one dictionary matched with another's."""
 
@@ -157,7 +144,7 @@ class TruthFigures(TypedDict):
     shifts: dict[str, dict[str, float | None]]
 
 
-class Figures(ConceptFigures, total=False):
+class Figures(TypedDict, total=False):
     """All that needs no knowledge of the pictures; the last four where there is something to say or to compare with."""
 
     n_concepts: int
@@ -171,6 +158,14 @@ class Figures(ConceptFigures, total=False):
     r2_summary: R2Summary
     ceiling: CeilingFigures | None
     errors: dict[str, Matrix]
+    dead: dict[str, int]
+    dead_everywhere: int
+    dense: list[int]
+    duplicates: list[tuple[int, int]]
+    entropy: Entropy
+    co_firing_top_1000: ByName | None
+    co_fires_energy: ByName | None
+    concepts: PerConcept
     quantiles_missing: list[float]
     private: dict[str, tuple[int, int]]  # {backbone: the first concept that it alone has, one past the last}
     independent: IndependentFigures

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 
 from usae_train.backbones.precision import BackbonesDtype
 from usae_train.files.validation import Settings
-from usae_train.images.settings import ImageBatch, LabelColumn, Limit
+from usae_train.images.settings import ImageBatch, LabelColumn, Limit, Readers
 
 Seed = Annotated[int, Field(ge=0, description="decides every random draw")]
 
@@ -65,4 +65,5 @@ class NameSettings(Settings):
 
     label_column: LabelColumn = None
     limit: Limit = None
+    readers: Readers = 0
     seed: Seed = 0

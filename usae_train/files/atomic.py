@@ -115,3 +115,16 @@ def check_file(target: Path) -> None:
     if target.is_dir():
         raise UsageError(f"{target} is a folder, and a file is to be written there; choose another place with --out")
     check_writable(target)
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a place that holds something already, or cannot be written: asked before hours of work, not after.
+
+    Raises:
+        ValueError: when it does, is a file, or its parent folder cannot be made or written.
+    """
+    if not folder.name:  # what is beside it could not be named after it
+        raise UsageError(f"{str(folder)!r} is not a name of a folder; give one with --out")
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise UsageError(f"{folder} exists already; choose another --out, or remove it first")
+    check_writable(folder)

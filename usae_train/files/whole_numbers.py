@@ -51,3 +51,24 @@ def as_index(value: Any, what: str, or_else: str = "") -> int:
         except TypeError:
             pass
     raise UsageError(f"{what} {value!r}: expected a whole number{or_else}")
+
+
+def at_least(least: int, value: Any, what: str) -> int:
+    """A whole number as Python code gives it, and not too small a one.
+
+    Args:
+        least: the smallest that is taken.
+        value: such as 3.
+        what: of the message.
+
+    Raises:
+        ValueError: for anything else, and for a smaller one.
+
+    Example:
+        >>> at_least(1, 3, "count")
+        3
+    """
+    number = as_index(value, what, f" >= {least}")
+    if number < least:
+        raise UsageError(f"{what} {value!r}: expected a whole number >= {least}")
+    return number

@@ -77,7 +77,7 @@ def kind_in_words(given: Any) -> str:
     """An array by its numbers and shape, anything else by its type.
 
     Example:
-        >>> described(np.zeros((2, 5)))
+        >>> kind_in_words(np.zeros((2, 5)))
         'float64 of shape (2, 5)'
     """
     if isinstance(given, np.ndarray):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
-from torchvision.transforms.v2 import functional as transforms
 
 from usae_train.files.regular import check_regular
 from usae_train.images.kinds import FORMATS
 from usae_train.images.levels import levels_of, to_eight_bits
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import shortage
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> Tensor:
@@ -28,6 +28,9 @@ def read_picture(file: Path | BinaryIO, size: int, label: str | None = None) -> 
 
 def centre_square(picture: Image.Image, size: int) -> Tensor:
     """The centre square of an RGB picture as a canvas (3, size, size), 0..1."""
+    import torch  # for what is above pictures are opened before it is loaded
+    from torchvision.transforms.v2 import functional as transforms
+
     square = ImageOps.fit(picture, (size, size), Image.Resampling.BICUBIC)
     canvas: Tensor = transforms.to_dtype(transforms.pil_to_tensor(square), torch.float32, scale=True)
     return canvas

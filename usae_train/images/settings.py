@@ -15,6 +15,7 @@ Limit = Annotated[
 ]
 
 ImageBatch = Annotated[int, Field(ge=1, description="pictures per forward pass")]
+Readers = Annotated[int, Field(ge=0, le=256, description="processes that read pictures; 0 reads in this one")]
 
 LabelColumn = Annotated[
     str | None,
@@ -29,3 +30,4 @@ class SpectrumSettings(Settings):
 
     size: int = Field(96, ge=16, le=2048, description="side of the canvas in pixels that a picture is read as")
     limit: Limit = None
+    readers: Readers = 0

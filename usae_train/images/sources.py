@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from hashlib import sha256
@@ -19,6 +18,7 @@ from usae_train.images.fingerprints import content_of, fingerprint_of
 from usae_train.images.folders import pictures_below
 from usae_train.images.indexing import Indexed
 from usae_train.images.kinds import left_out_in_words, none_taken
+from usae_train.images.places import check_images, is_shards
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import CountCallback
@@ -27,7 +27,6 @@ from usae_train.runtime.sampling import drawn_numbers
 if TYPE_CHECKING:
     from usae_train.scenes.world import SceneParameters
 
-_SHARDS = re.compile(r".*\.tar(:[\w.;]+)?", re.DOTALL)
 DEMO_IMAGES = 2000
 
 
@@ -216,32 +215,22 @@ def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
     Raises:
         ValueError: for a source that is missing, cannot be fetched or has no pictures in it.
     """
-    text = str(images)
-    # an unset variable of a shell's would be the folder that one is in
-    if text in ("", "hf:") or text.startswith("hf::"):
-        raise UsageError(f"no pictures named: {text!r}; expected a folder of pictures, or `demo`")
-    if limit is not None and limit < 1:  # a slice would take all but the last ones
-        raise UsageError(f"limit is {limit}; expected 1 picture or more")
+    text, folder = check_images(images, limit), named_place(images)
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
     if text.startswith("hf:"):
         from usae_train.images.hub import HubImages
 
         return drawn(HubImages(text.removeprefix("hf:")), limit)
-    folder = named_place(images)
-    if text.startswith(("http://", "https://")) or (_SHARDS.fullmatch(text) and not folder.is_dir()):
+    if is_shards(text):
         from usae_train.images.tar import TarImages
 
         return drawn(TarImages(text), limit)
-    if not folder.exists():
-        raise UsageError(f"no folder {text!r}; expected a folder of pictures, or `demo`")
-    if not folder.is_dir():
-        raise UsageError(f"{text!r} is a file; expected a folder of pictures, or `demo`")
     return drawn(FolderImages(folder), limit)
 
 
 def read_batches(
-    source: ImageSource, size: int, batch: int, tried: Sequence[int] | None = None, workers: int = 0
+    source: ImageSource, size: int, batch: int, tried: Sequence[int] | None = None, readers: int = 0
 ) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
     """Pictures of a source, in order: numbers, canvases (<= batch, 3, size, size), and those that cannot be read.
 
@@ -250,21 +239,21 @@ def read_batches(
         size: side in pixels.
         batch: pictures that are tried at a time; broken ones are left out.
         tried: their numbers; all by default.
-        workers: processes that read; 0 reads in this one.
+        readers: processes that read; 0 reads in this one.
     """
     numbers = range(len(source)) if tried is None else tried
     groups = [numbers[first : first + batch] for first in range(0, len(numbers), batch)]
-    yield from read_groups(source, size, groups, workers)
+    yield from read_groups(source, size, groups, readers)
 
 
 def read_groups(
-    source: ImageSource, size: int, groups: Sequence[Sequence[int]], workers: int = 0
+    source: ImageSource, size: int, groups: Sequence[Sequence[int]], readers: int = 0
 ) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
     """The same for batches that are given: the numbers of each one's pictures."""
     yield from DataLoader(
         _Reading(source, size),
         batch_sampler=map(list, groups),
-        num_workers=workers,
+        num_workers=readers,
         collate_fn=_together,
         generator=torch.Generator(),  # or the global one would be drawn from
     )
@@ -276,6 +265,7 @@ def readable_batches(
     batch: int = 32,
     progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
+    readers: int = 0,
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Numbers and canvases of all pictures that can be read, a batch at a time.
 
@@ -285,12 +275,13 @@ def readable_batches(
         batch: pictures that are tried at a time.
         progress: called after each batch with pictures done, and in all.
         failure: called with each picture that cannot be read, and why.
+        readers: processes that read; 0 reads in this one.
 
     Raises:
         ValueError: at the end, when none could be read.
     """
     read, reasons = 0, list[str]()
-    for numbers, canvases, broken in read_batches(source, size, batch):
+    for numbers, canvases, broken in read_batches(source, size, batch, readers=readers):
         if numbers:
             yield numbers, canvases
         for each in broken:

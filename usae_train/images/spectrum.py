@@ -27,6 +27,7 @@ def mean_magnitude(
     progress: CountCallback = lambda done, total: None,
     device: torch.device | str = "cpu",
     failure: Callable[[str], None] = lambda why: None,
+    readers: int = 0,
 ) -> Tensor:
     """Mean |rfft2| (orthonormal) of pictures in decorrelated logits: (3, size, size // 2 + 1).
 
@@ -36,12 +37,13 @@ def mean_magnitude(
         progress: called after each batch with pictures done, and in all.
         device: where it is computed.
         failure: called with each picture that cannot be read, and why; it counts for nothing.
+        readers: processes that read pictures; 0 reads in this one.
 
     Raises:
         ValueError: when no picture can be read.
     """
     total, count = torch.zeros(3, size, size // 2 + 1), 0
-    for numbers, canvases in readable_batches(source, size, 64, progress, failure):
+    for numbers, canvases in readable_batches(source, size, 64, progress, failure, readers):
         total += torch.fft.rfft2(from_canvas(canvases.to(device)), norm="ortho").abs().sum(0).cpu()
         count += len(numbers)
     return total / count

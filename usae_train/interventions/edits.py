@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
-from typing import NamedTuple
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, NamedTuple
 
 from usae_train.files.whole_numbers import as_index
-from usae_train.model.sparse import Codes
-from usae_train.model.usae import USAE
+from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from usae_train.model.sparse import Codes
+    from usae_train.model.usae import USAE
 
 EditValue = float | tuple[str, float]  # a code, ("scale", factor) or ("add", code)
 EDIT_KINDS = ("set", "scale", "add")
@@ -26,30 +28,36 @@ class Edit(NamedTuple):
     shift: float
 
 
-def parse_edits(usae: USAE, edits: Mapping[int, EditValue], backbone: str | None = None) -> dict[int, Edit]:
+def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Edit]:
     """Edits as a caller writes them, checked: {12: 0.0, 7: ("scale", 2.0), 3: ("add", 1.5)}.
 
-    Args:
-        usae: whose concepts.
-        edits: by concept.
-        backbone: in whose pass; it has to have the concepts.
-
     Raises:
-        ValueError: for a concept that there is not or that is private to another backbone, a number beyond a million,
-            or a kind that is none.
+        ValueError: for a concept that there is not, a number beyond a million, a kind that is none, or for what
+            is no mapping.
     """
+    if not isinstance(edits, Mapping):
+        raise UsageError(f'edits are {edits!r}; expected {{concept: its code, ("scale", factor) or ("add", code)}}')
     parsed = {}
     for given, edit in edits.items():
         concept = as_index(given, "an edit of", f", a concept's: 0 to {usae.n_concepts - 1}")
         check_concept(usae, concept)
-        owner = usae.private.owner(concept)
-        if backbone is not None and owner not in (None, backbone):
-            raise UsageError(f"concept {concept} is private to {owner}; to edit it changes nothing in {backbone}")
-        parsed[concept] = _edit(concept, edit)
+        parsed[concept] = read_edit(concept, edit)
     return parsed
 
 
-def check_concept(usae: USAE, concept: int) -> None:
+def check_not_others(usae: USAE, backbone: str, concepts: Iterable[int]) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: for a concept that is private to another backbone: to edit it would change nothing.
+    """
+    for concept in concepts:
+        owner = usae.private.owner(concept)
+        if owner not in (None, backbone):
+            raise UsageError(f"concept {concept} is private to {owner}; to edit it changes nothing in {backbone}")
+
+
+def check_concept(usae: Described, concept: int) -> None:
     """Nothing.
 
     Raises:
@@ -59,7 +67,16 @@ def check_concept(usae: USAE, concept: int) -> None:
         raise UsageError(f"no concept {concept}; this USAE has {usae.n_concepts}, 0 to {usae.n_concepts - 1}")
 
 
-def _edit(concept: int, edit: EditValue) -> Edit:
+def read_edit(concept: int | str, edit: EditValue) -> Edit:
+    """An edit as a caller writes it, checked.
+
+    Args:
+        concept: its number or name, for the message.
+        edit: a code, ("scale", factor) or ("add", code).
+
+    Raises:
+        ValueError: for a number beyond a million, or a kind that is none.
+    """
     kind, number = edit if isinstance(edit, tuple) and len(edit) == 2 else ("set", edit)
     if kind not in EDIT_KINDS or isinstance(number, bool) or not isinstance(number, Real):
         raise UsageError(
@@ -78,10 +95,12 @@ def moved_by(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit])
 
     Zeros, and no rounding, where no code changes.
     """
+    from torch import stack  # what is above is for commands that have not loaded it yet
+
     if not edits:
         return codes.values.new_zeros(*codes.values.shape[:-1], usae.widths[backbone])
-    before = torch.stack([codes.of(concept) for concept in edits], -1)
-    after = torch.stack([edit.factor * before[..., at] + edit.shift for at, edit in enumerate(edits.values())], -1)
+    before = stack([codes.of(concept) for concept in edits], -1)
+    after = stack([edit.factor * before[..., at] + edit.shift for at, edit in enumerate(edits.values())], -1)
     return (after - before) @ raw_atoms(usae, backbone, list(edits))
 
 
@@ -94,15 +113,19 @@ def moved_without(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Seq
         codes: (1, token, k).
         removed: the sets; an empty one changes nothing.
     """
+    from torch import stack
+
     concepts = sorted({concept for own in removed for concept in own})
     if not concepts:
         return codes.values.new_zeros(len(removed), codes.values.shape[1], usae.widths[backbone])
-    values = torch.stack([codes.of(concept)[0] for concept in concepts], -1)  # (token, concepts)
+    values = stack([codes.of(concept)[0] for concept in concepts], -1)  # (token, concepts)
     taken = values.new_tensor([[concept in own for concept in concepts] for own in map(set, removed)])
     return (-taken[:, None, :] * values) @ raw_atoms(usae, backbone, concepts)
 
 
 def raw_atoms(usae: USAE, backbone: str, concepts: list[int]) -> Tensor:
     """(concepts, width): by what a backbone's raw tokens change for each unit of a concept's code."""
+    from torch import as_tensor
+
     rows = usae.rows(backbone)
-    return usae.scale(backbone).inverse_of_difference(rows[torch.as_tensor(concepts, device=rows.device)])
+    return usae.scale(backbone).inverse_of_difference(rows[as_tensor(concepts, device=rows.device)])

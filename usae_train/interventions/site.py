@@ -150,7 +150,7 @@ def _sites_giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Si
             found[module] = torch.equal(layout.tokens(output)[:, layout.prefix :], tokens), layout
 
     with _hooked(backbone.model, look):
-        backbone.embedding(canvas)
+        backbone.whole_pass(canvas)
     once = [(exact, Site(module, layout)) for module, (exact, layout) in found.items() if passes[module] == 1]
     return [site for _, site in sorted(once, key=lambda each: not each[0])]
 
@@ -204,17 +204,17 @@ def _tried_out(backbone: Backbone, site: Site, canvas: Tensor, read: Tensor) -> 
         first = output[:1]
         return torch.cat([first, site.moved(first, _noise(read))])
 
-    plain = backbone.embedding(canvas)
+    plain = backbone.whole_pass(canvas)
     with site.hooked(both):
         try:
-            seen = backbone.embedding(canvas)
+            seen = backbone.whole_pass(canvas)
             grows = len(seen) == 2 and nearly_equal(seen[:1], plain)
         except RuntimeError as error:  # torch's own, where a later part joins what was before the site
             if shortage(error) is not None:
                 raise
             grows = False
         if not grows:
-            seen = backbone.embedding(canvas.expand(2, -1, -1, -1))
+            seen = backbone.whole_pass(canvas.expand(2, -1, -1, -1))
     found = replace(site, grows=grows, reaches=not nearly_equal(seen[1:], plain))
     if not (grows and found.reaches and backbone.spec.classes):
         return found

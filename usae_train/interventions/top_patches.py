@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from usae_train.files.whole_numbers import as_index, at_least
 from usae_train.images.sources import ImageSource
 from usae_train.interventions.edits import check_concept
 from usae_train.model.given import check_usae, source_of
@@ -17,6 +18,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import NotRead
+from usae_train.runtime.watching import watched_here
 
 COUNT = 8
 
@@ -36,7 +38,7 @@ class TopPatch:
 @undisturbed
 @torch.no_grad()
 def top_patches(
-    usae: USAE, concept: int, images: str | Path | ImageSource, count: int = COUNT
+    usae: USAE, concept: int, images: str | Path | ImageSource, count: int = COUNT, *, quiet: bool = False
 ) -> dict[str, list[TopPatch]]:
     """Where one concept is strongest in pictures, at most one patch a picture, the strongest first.
 
@@ -45,12 +47,14 @@ def top_patches(
         concept: which one.
         images: a folder or what else `open_images` takes, or an opened source.
         count: patches for each backbone, at most; pictures in which it does not fire are left out.
+        quiet: show no bar.
 
     Returns:
         {backbone: patches}. Pictures that cannot be read or are left out are warned of (`NotRead`).
 
     Raises:
-        ValueError: for a concept that there is not, pictures of which none can be read, or a USAE without backbones.
+        ValueError: for a concept that there is not, a count below 1, pictures of which none can be read, or a USAE
+            without backbones.
 
     Example:
         >>> import usae_train as ut
@@ -59,18 +63,22 @@ def top_patches(
         True
     """
     check_usae(usae)
+    concept = as_index(concept, "concept", f", 0 to {usae.n_concepts - 1}")
     check_concept(usae, concept)
+    at_least(1, count, "count")
     source = source_of(images)
     if source.left_out:
         warnings.warn(source.left_out, NotRead, stacklevel=2)
     failures: list[str] = []
     strongest: dict[str, list[tuple[float, int, int]]] = {name: [] for name in usae.names}  # code, number, token
-    for numbers, codes in encoded(usae, source, failure=failures.append):
-        for name, own in codes.items():
-            values, places = own.of(concept).max(1)
-            found = zip(values.tolist(), numbers.tolist(), places.tolist(), strict=True)
-            both = [*strongest[name], *(each for each in found if each[0] > 0)]
-            strongest[name] = sorted(both, key=lambda each: (-each[0], each[1]))[:count]
+    with watched_here(quiet) as watch:
+        seen = encoded(usae, source, lambda done, total: watch.report("pictures", done, total, ""), failures.append)
+        for numbers, codes in seen:
+            for name, own in codes.items():
+                values, places = own.of(concept).max(1)
+                found = zip(values.tolist(), numbers.tolist(), places.tolist(), strict=True)
+                both = [*strongest[name], *(each for each in found if each[0] > 0)]
+                strongest[name] = sorted(both, key=lambda each: (-each[0], each[1]))[:count]
     if failures:
         why = f"{len(failures)} of {plural(len(source), 'picture')} cannot be read; the first: {failures[0]}"
         warnings.warn(why, NotRead, stacklevel=2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from usae_train.backbones.carried import bring_all
-from usae_train.files.atomic import atomic_path, check_writable, leftovers_of, remove_leftovers
+from usae_train.files.atomic import atomic_path, check_free, leftovers_of, remove_leftovers
 from usae_train.files.json_files import parse_json, read_object, validated
 from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import commit, file_hash, versions
@@ -25,6 +24,7 @@ from usae_train.model.agreement import read_agreement, save_agreement
 from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.given import check_usae
+from usae_train.model.places import EMBEDDED, LABELS, config_file, folder_of
 from usae_train.model.private import PrivateConcepts, check_closed
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
@@ -37,13 +37,8 @@ if TYPE_CHECKING:
     from usae_train.backbones.spec import BackboneSpec
     from usae_train.images.sources import ImageSource
 
+__all__ = ("EMBEDDED", "LABELS", "check_free")  # what stood here before, and is still imported from here
 STATISTICS = "statistics.safetensors"
-LABELS = "labels.json"  # names of concepts, in the form that usae-viz takes
-PACKAGE_FOLDER = Path(__file__).parents[1]
-EMBEDDED = {
-    "demo": PACKAGE_FOLDER / "demo" / "universe",
-    "photos": PACKAGE_FOLDER / "photos" / "universe",
-}  # ids of ours
 
 
 @undisturbed
@@ -126,7 +121,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
         ValueError: for an id that nothing answers to, or a folder that is broken; the message says which file. For a
             module that the USAE has no backbone for, or of another width.
     """
-    folder = _find(str(usae))
+    folder = folder_of(str(usae))
     config = _read_config(folder)
     weights = folder / "model.safetensors"
     check_weights_form(weights, config)  # before memory is taken for it
@@ -233,51 +228,8 @@ def push_to_hub(usae: USAE, repository: str, *, private: bool = False, token: st
         ) from error
 
 
-def check_free(folder: Path) -> None:
-    """Refuse a place that holds something already, or cannot be written: asked before hours of work, not after.
-
-    Raises:
-        ValueError: when it does, is a file, or its parent folder cannot be made or written.
-    """
-    if not folder.name:  # what is beside it could not be named after it
-        raise UsageError(f"{str(folder)!r} is not a name of a folder; give one with --out")
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise UsageError(f"{folder} exists already; choose another --out, or remove it first")
-    check_writable(folder)
-
-
-def _find(usae: str) -> Path:
-    if usae in EMBEDDED:
-        return EMBEDDED[usae]
-    folder = named_place(usae)
-    if folder.is_dir():
-        return folder
-    if usae.count("/") == 1 and not usae.startswith((".", "~", "/")):
-        return _usae_from_hub(usae)
-    near_by = [p.parent.name for p in Path.cwd().glob("*/config.json")]
-    near = difflib.get_close_matches(usae, [*EMBEDDED, *near_by], n=3, cutoff=0.4) or list(EMBEDDED)
-    ids = ", ".join(f"`{each}`" for each in EMBEDDED)
-    raise UsageError(f"unknown USAE {usae!r}; expected {ids}, a folder or a hub id; the nearest: {', '.join(near)}")
-
-
-def _usae_from_hub(repository: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        allowed = ["config.json", "*.safetensors", "README.md", LABELS]
-        return Path(snapshot_download(repository, allow_patterns=allowed))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise UsageError(
-            f"no folder {repository!r}, and the hub did not give it either; check the id and the network, "
-            "or name a local folder"
-        ) from error
-
-
 def _read_config(folder: Path) -> UsaeConfig:
-    file = folder / "config.json"
-    if not file.is_file():
-        raise UsageError(f"{folder} is not a USAE folder: it has no config.json")
+    file = config_file(folder)
     try:
         values = read_object(file)
     except UsageError as error:

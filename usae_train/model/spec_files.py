@@ -11,6 +11,8 @@ from ruamel.yaml.comments import CommentedMap
 from usae_train.backbones.spec import PAPER, BackboneSpec
 from usae_train.files.wording import expectation
 from usae_train.files.yaml_config import checked, key_line, read_mapping
+from usae_train.model.outline import outline_of
+from usae_train.model.places import EMBEDDED
 from usae_train.runtime.errors import UsageError
 
 
@@ -45,12 +47,10 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
     Raises:
         ValueError: for anything else.
     """
-    from usae_train.model.checkpoint import EMBEDDED, load
-
     if text == "paper":
         return dict(PAPER)
     if text in EMBEDDED:
-        return load(text).specs
+        return dict(outline_of(EMBEDDED[text]).specs)
     if text.endswith((".yaml", ".yml")):
         content = read_mapping(text)
         specs: dict[str, BackboneSpec] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.backbones.names import check_name
+from usae_train.backbones.names import among, check_name
 from usae_train.images.arrays import canvases_of
 from usae_train.images.measured import SourceRecord
 from usae_train.model.described import usae_html, usae_lines
@@ -281,11 +280,7 @@ class USAE(nn.Module):
         Raises:
             ValueError: when no backbone is called so; names those that there are.
         """
-        if name not in self.widths:
-            near = difflib.get_close_matches(str(name), self.widths, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise UsageError(f"unknown backbone {name!r}; this USAE has {', '.join(self.widths)}{hint}")
-        return name
+        return among(self.widths, name)
 
 
 class Encoder(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -12,6 +12,11 @@ from torch import Tensor
 from usae_train.runtime.errors import UsageError
 
 Array = Tensor | NDArray[Any]
+
+
+def is_array(value: Any) -> TypeGuard[Array]:
+    """Whether something is a tensor or a NumPy array."""
+    return isinstance(value, Tensor | np.ndarray)
 
 
 def floats_of(numbers: Array, what: str, device: torch.device | None = None) -> Tensor:

@@ -149,6 +149,15 @@ def lines(seconds: float = 30.0) -> ProgressCallback:
     return report
 
 
+def is_alone() -> bool:
+    """Whether torchrun started this process alone, or did not start it.
+
+    Of several each would tell of a mistake that is found before they know of each other, and look for what the first
+    has made meanwhile.
+    """
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
+
+
 def pick_device(device: str) -> str:
     """`auto` is the first GPU, or the CPU; under torchrun `auto` and `cuda` are the GPU of this process's number.
 

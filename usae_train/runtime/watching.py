@@ -91,7 +91,9 @@ class NotebookBars:
             self._show({"text/plain": "\n".join(map(self._line, self.stages)), "text/html": self._html()})
 
     def close(self, lines: Sequence[str]) -> None:
-        """Leave lines where the bars were."""
+        """Leave lines where the bars were; nothing where neither is."""
+        if self.handle is None and not lines:
+            return
         plain = "\n".join(map(written_out, lines))
         self._show({"text/plain": plain, "text/html": as_html(lines)})
 

@@ -16,6 +16,7 @@ from usae_train.images.sources import ImageSource, open_images
 from usae_train.runtime.distributed import DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped
+from usae_train.tokens.places import is_store
 from usae_train.tokens.store import (
     FAILURES,
     Shard,
@@ -23,7 +24,6 @@ from usae_train.tokens.store import (
     check_content,
     check_shards,
     disk_bytes_an_image,
-    is_store,
     read_failures,
     read_record,
     write_record,

@@ -263,4 +263,4 @@ def _check_tokens(tokens: Mapping[str, Tensor]) -> None:
             raise UsageError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
     lengths = {name: len(some) for name, some in tokens.items()}
     if len(set(lengths.values())) > 1:
-        raise UsageError(f"tokens differ in number: {lengths}; row n must be the same patch of the same image in all")
+        raise UsageError(f"tokens differ in number: {lengths}; row n must be the same patch of the same picture in all")

@@ -21,13 +21,12 @@ from usae_train.files.tensor_files import load_file
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.sampling import drawn_numbers, measured_numbers
 from usae_train.tokens.paired import PairedTokens
+from usae_train.tokens.places import EXPECTED_TOKENS, named_tokens, names_tokens
 from usae_train.tokens.saev_shards import is_saev, read_saev
 
 MEASURED_TOKENS = 20_000  # bare tokens are kept one per row while they are measured: rows x concepts numbers
-SUFFIXES = (".npy", ".safetensors")
 FLOAT_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 FINGERPRINTED_TOKENS = 1024  # rows of a backbone that tell these tokens from others
-EXPECTED_TOKENS = "expected NAME=PLACE,NAME=PLACE,...: .npy, .safetensors or saev's shards; or one .safetensors of all"
 
 
 @dataclass(frozen=True)
@@ -57,14 +56,6 @@ class GivenTokens:
         return {"tokens": {name: list(some.shape) for name, some in self.tokens.items()}, "rows": digests}
 
 
-def names_tokens(place: str) -> bool:
-    """Whether a text is of token files: `NAME=PLACE,...` or one .safetensors file, and not of pictures or a store."""
-    name, sign, _ = place.partition("=")
-    if sign and "/" not in name and "{" not in name and ":" not in name:
-        return not named_place(place).exists()
-    return place.endswith(SUFFIXES) and named_place(place).is_file()
-
-
 def tokens_to_fit(
     place: str, backbones: str | None, limit: int | None, verify_checksums: bool = False
 ) -> GivenTokens | None:
@@ -88,15 +79,8 @@ def read_tokens(place: str) -> GivenTokens:
     Raises:
         ValueError: for files that are no tokens, or that do not pair; says which.
     """
-    if "=" in place and not named_place(place).exists():
-        tokens = {}
-        for part in place.split(","):
-            name, _, where = part.strip().partition("=")
-            if not name or not where:
-                raise UsageError(f"{part.strip()!r} names no tokens; {EXPECTED_TOKENS}")
-            if name in tokens:
-                raise UsageError(f"{name} is named twice; {EXPECTED_TOKENS}")
-            tokens[name] = read_one(where)
+    if (named := named_tokens(place)) is not None:
+        tokens = {name: read_one(where) for name, where in named.items()}
     elif place.endswith(".npy"):
         raise UsageError(f"{place} is of one backbone and does not say which; {EXPECTED_TOKENS}")
     else:
@@ -121,7 +105,7 @@ def check_pairs(tokens: dict[str, Tensor]) -> None:
     rows = {name: tuple(some.shape[:-1]) for name, some in tokens.items()}
     if len(set(rows.values())) > 1:
         listed = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in rows.items())
-        raise UsageError(f"rows differ: {listed}; row n must be the same patch of the same image in all")
+        raise UsageError(f"rows differ: {listed}; row n must be the same patch of the same picture in all")
 
 
 def read_one(place: str) -> Tensor:

@@ -60,6 +60,7 @@ def collect_tokens(
     ranks: DistributedContext = SINGLE_PROCESS,
     tried: Sequence[int] | None = None,
     allow_none: bool = False,
+    readers: int = 0,
 ) -> PairedTokens:
     """Run every picture of a source through every backbone, once.
 
@@ -73,6 +74,7 @@ def collect_tokens(
         ranks: processes that divide the pictures; each then has the tokens of all.
         tried: numbers of the pictures; all by default.
         allow_none: it is not an error when no picture of these can be read.
+        readers: processes that read pictures; 0 reads in this one.
 
     Raises:
         ValueError: when no picture can be read, or the tokens would not fit into memory.
@@ -88,7 +90,7 @@ def collect_tokens(
     tokens = {
         name: torch.empty(len(own), grid[0] * grid[1], b.width, dtype=storage_dtype) for name, b in backbones.items()
     }
-    for indices, canvases, broken in read_batches(source, size, batch, own):
+    for indices, canvases, broken in read_batches(source, size, batch, own, readers):
         failures.extend(failure.why for failure in broken)
         if indices:
             done = slice(len(numbers), len(numbers) + len(indices))
@@ -150,10 +152,11 @@ def stream_readable(
     batch: int = 32,
     progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
+    readers: int = 0,
 ) -> Iterator[PairedTokens]:
-    """The same of all pictures that can be read; `progress`, `failure` and errors are those of `readable_batches`."""
+    """The same of all pictures that can be read; what else is given, and errors, are as for `readable_batches`."""
     device = next(iter(backbones.values())).mean.device
-    for numbers, canvases in readable_batches(source, largest_input(backbones), batch, progress, failure):
+    for numbers, canvases in readable_batches(source, largest_input(backbones), batch, progress, failure, readers):
         yield PairedTokens(tokens_together(backbones, canvases.to(device), grid), torch.tensor(numbers))
 
 

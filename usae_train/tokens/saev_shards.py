@@ -97,7 +97,7 @@ def read_sizes(file: Path) -> Sizes:
         raise UsageError(f"{file}: cls_token is {class_token!r}; expected true or false")
     sizes = Sizes(**found, layers=layers, class_token=class_token)
     if sizes.shape[0] < 1:
-        raise UsageError(f"{file}: no image fits into a file of {plural(sizes.per_shard, 'token')}")
+        raise UsageError(f"{file}: no picture fits into a file of {plural(sizes.per_shard, 'token')}")
     return sizes
 
 

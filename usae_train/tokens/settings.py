@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 from usae_train.backbones.precision import BackbonesDtype
 from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
-from usae_train.images.settings import ImageBatch, Limit
+from usae_train.images.settings import ImageBatch, Limit, Readers
 
 StorageDtype = Literal["bfloat16", "float16", "float32"]
 
@@ -32,7 +32,7 @@ class ExtractSettings(Settings):
     )
     compute_dtype: BackbonesDtype = "auto"
     image_batch: ImageBatch = 32
-    readers: int = Field(0, ge=0, le=256, description="processes that read pictures; 0 reads in this one")
+    readers: Readers = 0
     max_broken: float = Field(
         MAX_BROKEN, ge=0, le=1, description="largest share of the pictures that may be unreadable before it stops"
     )

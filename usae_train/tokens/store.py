@@ -28,10 +28,11 @@ from usae_train.images.fingerprints import same
 from usae_train.images.measured import SourceRecord
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
+from usae_train.tokens.places import RECORD
 
 SCHEMA = 1
 READ_BYTES = 16e6  # of a shard that is in memory beside what it is read into
-RECORD, FAILURES = "store.json", "failures.jsonl"
+FAILURES = "failures.jsonl"
 SAFETENSORS_DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # as safetensors calls them
 IMAGES = "images"  # the shards' tensor of numbers; no backbone can be called so
 
@@ -343,8 +344,3 @@ def write_shard(folder: Path, number: int, tokens: Mapping[str, Tensor], numbers
     return Shard(
         file=name, images=len(numbers), first=tried.start, last=tried.stop - 1, sha256=file_hash(folder / name)
     )
-
-
-def is_store(place: str | Path) -> bool:
-    """Whether a place is an activation store, finished or not."""
-    return (Path(place) / RECORD).is_file()

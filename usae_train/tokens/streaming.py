@@ -35,6 +35,7 @@ class StreamFeed:
         progress: called after each forward pass.
         broken: is told which pictures cannot be read, and says when they are too many.
         ranks: processes that divide each window's pictures; each then has the tokens of all.
+        readers: processes that read pictures; 0 reads in this one.
 
     Raises:
         ValueError: when not one picture fits.
@@ -50,6 +51,7 @@ class StreamFeed:
         progress: CountCallback = lambda done, total: None,
         broken: BrokenPictures | None = None,
         ranks: DistributedContext = SINGLE_PROCESS,
+        readers: int = 0,
     ) -> None:
         self.backbones, self.source, self.grid = dict(backbones), source, grid
         self.widths = {name: backbone.width for name, backbone in backbones.items()}
@@ -58,7 +60,7 @@ class StreamFeed:
         self.at_once = min(len(self.numbers), int(memory / bytes_an_image(backbones, grid)))
         if self.at_once < 1:
             raise UsageError(f"--memory is {memory / 1e9:.3g} GB, too little for the tokens of one picture; allow more")
-        self.progress, self.ranks = progress, ranks
+        self.progress, self.ranks, self.readers = progress, ranks, readers
         self.broken = broken or BrokenPictures(len(self.numbers))
         self._first: PairedTokens | None = None
         self._in_vain: set[int] = set()  # numbers that were tried since a picture could be read
@@ -110,6 +112,7 @@ class StreamFeed:
             tried=numbers,
             ranks=self.ranks,
             allow_none=True,
+            readers=self.readers,
         )
         self._in_vain = set() if len(paired.numbers) else self._in_vain.union(numbers)
         with self.ranks.raise_together():

@@ -22,11 +22,15 @@ from usae_train.model.given import check_usae, source_of
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.watching import watched_here
 from usae_train.tokens.paired import PairedTokens, collect_tokens
+from usae_train.training.asked import fit_settings, named_recipe
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import feed_pictures, fit_settings, named_recipe, other_sizes
+from usae_train.training.fitting import feed_pictures, other_sizes
 from usae_train.training.logging.callbacks import FitCallbacks
+from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
@@ -42,6 +46,9 @@ class Grown:
     n_held_out: int  # pictures that were kept from training
     r2: Matrix  # on those
     joint: Matrix | None = None  # the same of a USAE whose backbones were all trained together, when asked for
+
+    def __repr__(self) -> str:
+        return "\n".join(self.in_words())
 
     @property
     def known(self) -> list[str]:
@@ -76,7 +83,8 @@ class Grown:
         """A row per backbone: R² from the new one to it and back, and the same after joint training."""
         matrices = [self.r2] if self.joint is None else [self.r2, self.joint]
         heads = ["from it to", "from ... to it", "joint: from it", "joint: to it"][: 2 * len(matrices)]
-        rows = [f"R² of {self.name} around each feature's mean, on {self.n_held_out} held-out pictures"]
+        held_out = plural(self.n_held_out, "held-out picture")
+        rows = [f"R² of {self.name} around each feature's mean, on {held_out}"]
         rows.append(f"  {'':12s}" + "".join(f"{head:>16s}" for head in heads))
         for other in self.usae.names:
             values = [value for matrix in matrices for value in (matrix[self.name][other], matrix[other][self.name])]
@@ -101,11 +109,13 @@ def add_backbone(
     recipe: str | TrainingRecipe = DEFAULT,
     joint: bool = False,
     limit: int | None = None,
+    readers: int = 0,
     memory: float | None = None,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
     joint_watch: FitCallbacks | None = None,
     checkpointer: TrainingCheckpointer | None = None,
+    quiet: bool = False,
     **settings: Unpack[FitOptions],
 ) -> Grown:
     """Train an encoder and a dictionary for a new backbone against the frozen concept space of a USAE.
@@ -121,18 +131,19 @@ def add_backbone(
         recipe: `default`, `published`, or a `TrainingRecipe`. BatchNorm is as in the USAE.
         joint: also train all backbones together from scratch with the same settings, to compare with (its time on top).
         limit: take at most so many pictures.
+        readers: processes that read pictures; 0 reads in this one.
         memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
-        watch: callbacks for progress.
+        watch: callbacks for progress of your own, beside what is shown.
         joint_watch: those for the steps of joint training; the same by default.
         checkpointer: writes training states, of joint training too, and resumes from the last.
+        quiet: show no bars, and say nothing at the end.
         settings: fields of `FitSettings`: steps, batch, seed, init_seed, dtype, mask_outliers, max_broken.
 
     Raises:
         ValueError: for a name that is taken, a USAE without backbones, fewer than two pictures, none that is held out
             and can be read, sizes that are not the USAE's, or settings that do not exist.
     """
-    watch = watch or FitCallbacks()
     spec = check_settings(BackboneSpec, model=backbone) if isinstance(backbone, str) else backbone
     name = name or spec.short_name
     check_usae(usae)
@@ -141,30 +152,44 @@ def add_backbone(
         raise UsageError(f"this USAE has a backbone {name!r} already; give the new one another name")
     source = source_of(images, limit)
     train, held_out = divided(len(source), chosen.seed)
-    known = {own: known.to(device) for own, known in usae.backbones.items()}
-    backbones = {**known, name: build_backbones({name: spec})[name].to(device)}
-    assert usae.grid is not None
-    grown = enlarged(usae, name, spec, backbones[name].width, chosen)
-    grown.weights = {**usae.weights, name: backbones[name].record()}
-    grown.measured_on = SourceRecord.of(source)
-    if checkpointer is not None:
-        about = {"widths": grown.widths, "space": usae.sha256, "backbone": spec.model_dump(mode="json")}
-        checkpointer.data = {**grown.measured_on.of_a_state, **about}
-    jointly = None if checkpointer is None or not joint else checkpointer.next("joint")
-    feed, sample = feed_pictures(
-        backbones, source, usae.grid, memory, watch, train, max_broken=chosen.max_broken, compute_dtype=chosen.dtype
-    )
-    paired = _held_out_tokens(backbones, source, usae.grid, held_out, watch)
-    fit_tokens(feed, every_token(chosen), grown, device, watch.steps, checkpointer, watch.log_every, frozen=usae.names)
-    grown.statistics = measure(grown, sample())
-    together: Matrix | None = None
-    if joint:
-        model = new_usae(feed.widths, chosen, grid=usae.grid)
-        watch = joint_watch or watch
-        fit_tokens(feed, chosen, model, device, watch.steps, jointly, watch.log_every)
-        together = held_out_r2(model.to("cpu"), paired)
-    set_compute_dtype(known.values(), "float32")  # as they were given; a feed that streams ran them until here
-    return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
+    with watched_here(quiet) as here:
+        bars = Shown(here, chosen.steps)
+        later = bars.beside(joint_watch or watch or FitCallbacks(), "joint training")
+        watch = bars.beside(watch or FitCallbacks())
+        known = {own: known.to(device) for own, known in usae.backbones.items()}
+        backbones = {**known, name: build_backbones({name: spec})[name].to(device)}
+        assert usae.grid is not None
+        grown = enlarged(usae, name, spec, backbones[name].width, chosen)
+        grown.weights = {**usae.weights, name: backbones[name].record()}
+        grown.measured_on = SourceRecord.of(source)
+        if checkpointer is not None:
+            about = {"widths": grown.widths, "space": usae.sha256, "backbone": spec.model_dump(mode="json")}
+            checkpointer.data = {**grown.measured_on.of_a_state, **about}
+        jointly = None if checkpointer is None or not joint else checkpointer.next("joint")
+        feed, sample = feed_pictures(
+            backbones,
+            source,
+            usae.grid,
+            memory,
+            watch,
+            train,
+            max_broken=chosen.max_broken,
+            compute_dtype=chosen.dtype,
+            readers=readers,
+        )
+        paired = _held_out_tokens(backbones, source, usae.grid, held_out, watch, readers)
+        alone = every_token(chosen)
+        fit_tokens(feed, alone, grown, device, watch.steps, checkpointer, watch.log_every, frozen=usae.names)
+        grown.statistics = measure(grown, sample())
+        together: Matrix | None = None
+        if joint:
+            model = new_usae(feed.widths, chosen, grid=usae.grid)
+            fit_tokens(feed, chosen, model, device, later.steps, jointly, later.log_every)
+            together = held_out_r2(model.to("cpu"), paired)
+        set_compute_dtype(known.values(), "float32")  # as they were given; a feed that streams ran them until here
+        made = Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
+        here.close(lambda: [*made.in_words(), "in memory only: ut.save(grown.usae, FOLDER) keeps it"])
+    return made
 
 
 def _held_out_tokens(
@@ -173,9 +198,10 @@ def _held_out_tokens(
     grid: tuple[int, int],
     numbers: Sequence[int],
     watch: FitCallbacks,
+    readers: int,
 ) -> PairedTokens:
     """What backbones see in pictures to measure on: before hours of training, for none of them may be whole."""
-    paired = collect_tokens(backbones, source, grid, tried=numbers, allow_none=True)
+    paired = collect_tokens(backbones, source, grid, tried=numbers, allow_none=True, readers=readers)
     if not len(paired.numbers):
         raise none_can_be_read(len(numbers), source, paired.failures[0], "held-out picture")
     for why in paired.failures:

@@ -89,18 +89,6 @@ def name_of(step: int) -> str:
     return f"step-{step:09d}.pt"
 
 
-def training_room(out: Path, resume: bool) -> Path:
-    """Where the states of the training of a folder lie until it is finished: beside it.
-
-    Raises:
-        ValueError: when there are some, and it was not said that they are to be resumed.
-    """
-    room = out.with_name(f".{out.name}.training")
-    if room.exists() and not resume:
-        raise UsageError(f"a training that was stopped lies in {room}; give --resume to go on, or remove it")
-    return room
-
-
 class TrainingCheckpointer:
     """Writes training states into a folder and keeps the last few.
 

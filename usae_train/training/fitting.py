@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Unpack
@@ -13,7 +12,7 @@ from usae_train.backbones.backbone import Backbone, build_backbones, listed_spec
 from usae_train.backbones.common_sizes import common_grid
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.validation import check_settings
-from usae_train.files.yaml_config import checked, read_mapping
+from usae_train.files.whole_numbers import at_least
 from usae_train.images.failures import BrokenPictures
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
@@ -25,21 +24,22 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.memory import present_memory
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import token_tensors
 from usae_train.tokens.feeding import Feed, MemoryFeed, OneBackbone, StoreFeed
-from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens
+from usae_train.tokens.given_tokens import GivenTokens, read_tokens
 from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens
-from usae_train.tokens.store import ActivationStore, is_store
+from usae_train.tokens.places import is_store, names_tokens
+from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.streaming import StreamFeed
+from usae_train.training.asked import allowed_memory, fit_settings
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae
-from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
+from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
 
 
 @undisturbed
@@ -49,6 +49,7 @@ def fit(
     backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None = None,
     recipe: str | TrainingRecipe = DEFAULT,
     limit: int | None = None,
+    readers: int = 0,
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
     quiet: bool = False,
@@ -65,6 +66,7 @@ def fit(
             `paper`, `demo`, `photos`, a YAML file, timm ids with commas; only with pictures.
         recipe: `default`, `published`, a YAML file of one, or a `TrainingRecipe`.
         limit: take at most so many pictures.
+        readers: processes that read pictures; 0 reads in this one. What comes of it is the same to the bit.
         device: where to train.
         watch: callbacks for progress of your own, beside what is shown.
         quiet: show no bars, and say nothing at the end.
@@ -81,7 +83,7 @@ def fit(
     chosen = fit_settings(recipe, **settings)
     with watched_here(quiet) as here:
         shown = Shown(here, chosen.steps)
-        usae = _fitted(data, backbones, chosen, limit, device, shown.beside(watch or FitCallbacks()))
+        usae = _fitted(data, backbones, chosen, limit, readers, device, shown.beside(watch or FitCallbacks()))
         shown.close(usae)
     return usae
 
@@ -91,25 +93,26 @@ def _fitted(
     backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None,
     chosen: FitSettings,
     limit: int | None,
+    readers: int,
     device: torch.device | str,
     watch: FitCallbacks,
 ) -> USAE:
     """By what the data is."""
     if isinstance(data, Mapping):
-        check_for_pictures("the data is tokens already", chosen, limit, backbones)
+        check_for_pictures("the data is tokens already", chosen, limit, backbones, readers)
         return fit_given(GivenTokens(token_tensors(data)), chosen, device, watch)
     if isinstance(data, str) and names_tokens(data):
-        check_for_pictures("the data is tokens already", chosen, limit, backbones)
+        check_for_pictures("the data is tokens already", chosen, limit, backbones, readers)
         return fit_given(read_tokens(data), chosen, device, watch)
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
-        check_for_pictures("the store has its own", chosen, limit, backbones)
+        check_for_pictures("the store has its own", chosen, limit, backbones, readers)
         return fit_store(data, chosen, device, watch)
     if not backbones:
         raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
     source = source_of(data, limit)
-    return fit_pictures(source, chosen, _specs(backbones), device, watch)
+    return fit_pictures(source, chosen, _specs(backbones), device, watch, readers=readers)
 
 
 def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, object]]:
@@ -177,6 +180,7 @@ def fit_pictures(
     memory: float | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
     grid: tuple[int, int] | None = None,
+    readers: int = 0,
 ) -> USAE:
     """Train a USAE on pictures.
 
@@ -192,6 +196,7 @@ def fit_pictures(
             random pictures.
         ranks: the processes that train as one.
         grid: (rows, cols) of the tokens; the one that suits these backbones by default.
+        readers: processes that read pictures; 0 reads in this one.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, 10,000 at most, drawn from all; on
@@ -202,7 +207,15 @@ def fit_pictures(
     grid = grid or common_grid(list(built.values()))
     private_ranges(list(built), settings.n_concepts, settings.private)  # before pictures are looked at, not after
     feed, sample = feed_pictures(
-        built, source, grid, memory, watch, ranks=ranks, max_broken=settings.max_broken, compute_dtype=settings.dtype
+        built,
+        source,
+        grid,
+        memory,
+        watch,
+        ranks=ranks,
+        max_broken=settings.max_broken,
+        compute_dtype=settings.dtype,
+        readers=readers,
     )
     specs = {name: backbone.spec for name, backbone in built.items()}
     usae = new_usae(feed.widths, settings, specs=specs, grid=grid)
@@ -231,6 +244,7 @@ def feed_pictures(
     ranks: DistributedContext = SINGLE_PROCESS,
     max_broken: float = 1.0,
     compute_dtype: str = "float32",
+    readers: int = 0,
 ) -> tuple[Feed, Callable[[], Iterator[PairedTokens]]]:
     """The tokens of pictures, in memory if they fit and else streamed; and what gives those of its statistics.
 
@@ -246,33 +260,26 @@ def feed_pictures(
         ranks: processes that divide the pictures; each then has the tokens of all.
         max_broken: largest share of the pictures that may be unreadable.
         compute_dtype: what the backbones compute in from now on: `float32`, `bfloat16` or `auto`.
+        readers: processes that read pictures; 0 reads in this one.
 
     Raises:
-        ValueError: for more of them, at once or when a window has them.
+        ValueError: for more of them, at once or when a window has them, or fewer readers than none.
     """
     watch, allowed = watch or FitCallbacks(), allowed_memory(memory)
+    at_least(0, readers, "readers")
     set_compute_dtype(backbones.values(), compute_dtype)
     n_images = len(source) if numbers is None else len(numbers)
     broken = BrokenPictures(n_images, max_broken, watch.failure if ranks.is_main else lambda why: None)
     if n_images * bytes_an_image(backbones, grid) > allowed:
-        stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, broken, ranks)
+        stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, broken, ranks, readers)
         return stream, stream.sample
-    paired = collect_tokens(backbones, source, grid, progress=watch.pictures, tried=numbers, ranks=ranks)
+    paired = collect_tokens(
+        backbones, source, grid, progress=watch.pictures, tried=numbers, ranks=ranks, readers=readers
+    )
     with ranks.raise_together():
         broken.add(paired.failures)
     tried = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
     return MemoryFeed(paired.flat()), lambda: iter([paired.only(tried[measured_numbers(n_images)])])
-
-
-def allowed_memory(gigabytes: float | None) -> float:
-    """Bytes of tokens that may be in memory: a third of the machine's by default.
-
-    Raises:
-        ValueError: for a number that is not a size.
-    """
-    if gigabytes is not None and not 0 <= gigabytes < math.inf:  # NaN is neither
-        raise UsageError(f"--memory is {gigabytes} GB; expected a number of GB, 0 or more")
-    return gigabytes * 1e9 if gigabytes is not None else present_memory() / 3
 
 
 def store_to_fit(
@@ -334,50 +341,3 @@ def fit_store(
     if ranks.is_main:
         usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")
-
-
-def named_recipe(recipe: str | TrainingRecipe) -> TrainingRecipe:
-    """A recipe by its name; what is one already stays as it is.
-
-    Raises:
-        ValueError: for a name that none has.
-    """
-    if isinstance(recipe, TrainingRecipe):
-        return recipe
-    if recipe.endswith((".yaml", ".yml")):
-        return read_recipe(recipe)
-    if recipe not in RECIPES:
-        raise UsageError(f"unknown recipe {recipe!r}; expected {' or '.join(sorted(RECIPES))}, or a YAML file of one")
-    return RECIPES[recipe]
-
-
-def read_recipe(file: str) -> TrainingRecipe:
-    """A recipe of a YAML file: fields of `TrainingRecipe`, and `like`, the recipe whose others it has (`default`).
-
-    Raises:
-        ValueError: for a file that is none, or a field that does not exist; with its line.
-    """
-    content = read_mapping(file)
-    like = content.pop("like", DEFAULT.name)
-    if like not in RECIPES:
-        raise UsageError(f"{file}: like: no recipe {like!r}; expected {' or '.join(sorted(RECIPES))}")
-    said = checked(TrainingRecipe, content, file)
-    named = {"name": said.name if "name" in said.model_fields_set else Path(file).stem}
-    return TrainingRecipe(**{**dict(RECIPES[like]), **{n: getattr(said, n) for n in said.model_fields_set}, **named})
-
-
-def fit_settings(recipe: str | TrainingRecipe, **settings: Unpack[FitOptions]) -> FitSettings:
-    """Check a recipe's name and the settings' names and values.
-
-    Raises:
-        ValueError: with the nearest right name, or what was expected.
-    """
-    recipe = named_recipe(recipe)
-    if settings.get("batch") is None:
-        settings["batch"] = recipe.batch
-    chosen = check_settings(FitSettings, recipe=recipe, **settings)
-    if chosen.k > chosen.n_concepts:
-        raise UsageError(f"k is {chosen.k} and n_concepts {chosen.n_concepts}; expected k <= n_concepts")
-    if recipe.batch_norm and chosen.batch == 1:
-        raise UsageError(f"batch is 1, and recipe {recipe.name!r} normalizes over a batch; expected 2 tokens or more")
-    return chosen

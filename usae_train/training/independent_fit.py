@@ -26,7 +26,8 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.given_tokens import names_tokens
+from usae_train.tokens.places import names_tokens
+from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
 from usae_train.training.checkpointing import DEFAULTS, TrainingCheckpointer
 from usae_train.training.fitting import fit_pictures, fit_store, store_to_fit
@@ -81,41 +82,48 @@ def fit_independent(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--independent trains in one process; start it without torchrun")
     check_writable(out)
-    limit = work.execution.limit
     if names_tokens(images):
         raise UsageError(
             f"{images}: an SAE per backbone is trained on a store or on pictures; give each backbone's tokens to a fit "
             "of its own"
         )
-    if (store := store_to_fit(images, backbones, limit, settings.dtype, verify_checksums)) is not None:
-        check_weights(store.specs)
-        record = store.record
-        data = {
-            **record.images.of_a_state,
-            "backbones": listed_specs(store.specs),
-            "shards": [shard.sha256 for shard in record.shards],
-        }
-        with held(out):
-            if verify_checksums:
-                check_checksums(store, work.report)
-
-            def fit_alone(name: str, own: FitSettings, watch: FitCallbacks, states: TrainingCheckpointer) -> USAE:
-                return fit_store(store, own, work.device, watch, states, work.execution.memory, only=name)
-
-            return fit_each(list(record.widths), settings, fit_alone, out, work, data)
-    specs, source = read_specs(backbones or "paper"), open_images(images, limit)
+    store = store_to_fit(images, backbones, work.execution.limit, settings.dtype, verify_checksums)
+    if store is not None:
+        return _fit_on_store(store, out, settings, work, verify_checksums)
+    specs, source = read_specs(backbones or "paper"), open_images(images, work.execution.limit)
     if source.left_out:
         work.failure(source.left_out)
     opened()
     grid = common_grid(list(build_backbones(specs, told=False).values()))  # each fit tells of its own
     data = {**SourceRecord.of(source).of_a_state, "backbones": listed_specs(specs)}
+
+    def fit_one(name: str, own: FitSettings, watch: FitCallbacks, states: TrainingCheckpointer) -> USAE:
+        seen_by, how = {name: specs[name]}, work.execution
+        return fit_pictures(
+            source, own, seen_by, work.device, watch, states, how.memory, grid=grid, readers=how.readers
+        )
+
     with held(out):
-
-        def fit_one(name: str, own: FitSettings, watch: FitCallbacks, states: TrainingCheckpointer) -> USAE:
-            seen_by, memory = {name: specs[name]}, work.execution.memory
-            return fit_pictures(source, own, seen_by, work.device, watch, states, memory, grid=grid)
-
         return fit_each(list(specs), settings, fit_one, out, work, data)
+
+
+def _fit_on_store(
+    store: ActivationStore, out: Path, settings: FitSettings, work: Work, verify_checksums: bool
+) -> dict[str, float]:
+    check_weights(store.specs)
+    data = {
+        **store.record.images.of_a_state,
+        "backbones": listed_specs(store.specs),
+        "shards": [shard.sha256 for shard in store.record.shards],
+    }
+
+    def fit_one(name: str, own: FitSettings, watch: FitCallbacks, states: TrainingCheckpointer) -> USAE:
+        return fit_store(store, own, work.device, watch, states, work.execution.memory, only=name)
+
+    with held(out):
+        if verify_checksums:
+            check_checksums(store, work.report)
+        return fit_each(list(store.record.widths), settings, fit_one, out, work, data)
 
 
 def fit_each(

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, model_validator
 from usae_train.backbones.precision import BackbonesDtype, ComputeDtype
 from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
-from usae_train.images.settings import Limit
+from usae_train.images.settings import Limit, Readers
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import MAX_COUNT
 from usae_train.training.variants import DictionaryName, Fractions, SparsityName
@@ -44,7 +44,7 @@ class TrainingRecipe(Settings):
         "tokens", description="dictionary rows at the start: noise, or tokens"
     )
     frozen: bool = Field(False, description="never change the dictionaries; a control")
-    shuffled: bool = Field(False, description="pair tokens of different images; a control")
+    shuffled: bool = Field(False, description="pair tokens of different pictures; a control")
     tied: bool = Field(True, description="start the encoders at the dictionaries' transposes")
     renormalize: bool = Field(
         False, description="divide dictionary rows by their norm after a step, not within it (as overcomplete does)"
@@ -188,7 +188,7 @@ class FitSettings(Settings):
     recipe: TrainingRecipe = Field(
         DEFAULT,
         description="`default`; `published`: as the authors' code does it; `frozen`, `shuffled`: controls, to "
-        "read figures against chance (random dictionaries; tokens of different images paired)",
+        "read figures against chance (random dictionaries; tokens of different pictures paired)",
     )
     max_broken: float = Field(
         MAX_BROKEN,
@@ -242,6 +242,7 @@ class ExecutionSettings(Settings):
         description="GB of memory that tokens may take at a time, a third of the machine's by default; what does not "
         "fit is read or streamed in random windows",
     )
+    readers: Readers = 0
     checkpoint_minutes: float = Field(10.0, ge=0, description="minutes between two states that can be resumed from")
     keep_checkpoints: int = Field(2, ge=1, description="how many training states are kept; older ones are removed")
     log_every: int | None = Field(
@@ -251,7 +252,9 @@ class ExecutionSettings(Settings):
     )
 
 
-def check_for_pictures(why: str, settings: FitSettings, limit: int | None, backbones: object = None) -> None:
+def check_for_pictures(
+    why: str, settings: FitSettings, limit: int | None, backbones: object = None, readers: int = 0
+) -> None:
     """Nothing; an error where something is asked for that would do nothing with tokens that were read before.
 
     Args:
@@ -259,11 +262,12 @@ def check_for_pictures(why: str, settings: FitSettings, limit: int | None, backb
         settings: of which dtype and max_broken are of how pictures are read.
         limit: of pictures.
         backbones: to see pictures with.
+        readers: that read them.
 
     Raises:
         UsageError: for the first of them.
     """
-    asked = {"backbones are": backbones is not None, "limit is": limit is not None}
+    asked = {"backbones are": backbones is not None, "limit is": limit is not None, "readers are": readers != 0}
     for name in ("dtype", "max_broken"):
         asked[f"{name} is"] = getattr(settings, name) != FitSettings.model_fields[name].default
     for are, given in asked.items():

@@ -19,16 +19,20 @@ from usae_viz.commands.render_commands import new_run
 from usae_viz.explanations.settings import ExplainSettings, InterveneSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from usae_train.images.sources import ImageSource
     from usae_train.model.usae import USAE
+    from usae_train.runtime.progress import ProgressCallback
     from usae_viz.concepts.labels import Label
     from usae_viz.explanations.concept_maps import ConceptSeen
     from usae_viz.explanations.edit_recipe import EditRecipe, NamedEdit
     from usae_viz.explanations.explanation import Explanation
     from usae_viz.explanations.intervention import Gallery, Intervention
+    from usae_viz.explanations.photograph import Photograph
     from usae_viz.explorer.runs import RunFolder
+
+    EditedPhotos = Sequence[tuple[str, str, NamedEdit]]  # each edit in each photograph: its folder, photograph, edit
 
 ROWS = 12  # of the table
 # What a YAML file of edits says itself, by the parameters of `intervene`
@@ -68,15 +72,20 @@ def explain(
     Writes a sheet for each photograph, explain.json, and a page that opens from disk: index.html.
     """
     with one_line_errors():
-        from usae_train.model.checkpoint import check_free, load
-        from usae_viz.concepts.labels import labels_of
-        from usae_viz.explanations.explain import explain as explain_one
+        from usae_train.files.atomic import check_free
+        from usae_viz.commands import beforehand
         from usae_viz.explanations.photograph import open_photograph
-        from usae_viz.explanations.writing import write_explanations
 
         place = out or new_run("explain")
         check_free(place)
         opened = [open_photograph(photo) for photo in photos]
+        known = beforehand.known_of(settings.usae, settings.labels)
+        beforehand.check_explained(known, settings.class_, run, images)
+        from usae_train.model.checkpoint import load
+        from usae_viz.concepts.labels import labels_of
+        from usae_viz.explanations.explain import explain as explain_one
+        from usae_viz.explanations.writing import write_explanations
+
         model = load(settings.usae, pick_device(device))
         drawn = None if run is None else _run_of(model, run)
         named = labels_of(model, settings.labels)
@@ -126,102 +135,122 @@ def intervene(
     What the concept space does not explain stays as it is. Writes sheet.png and intervene.json.
     """
     with one_line_errors():
-        from usae_train.model.checkpoint import check_free, load
-        from usae_viz.concepts.labels import labels_of, names_of
-        from usae_viz.explanations.edit_recipe import ENDINGS, EditRecipe, NamedEdit, read_edit_recipe
-        from usae_viz.explanations.writing import write_interventions
+        from usae_train.files.atomic import check_free
+        from usae_viz.commands.beforehand import check_edited
+        from usae_viz.explanations.photograph import open_photograph
 
         place = out or new_run("intervene")
         check_free(place)
-        if photo.lower().endswith(ENDINGS):
-            if given := [word for name, word in SAID.items() if is_given(context, name)]:
-                raise typer.BadParameter(
-                    f"a YAML file says itself what is edited where, and with what; leave out {', '.join(given)}"
-                )
-            recipe = read_edit_recipe(photo)
-            wanted = list(recipe.places())
-        else:
-            if settings.backbone is None or not settings.edits:
-                raise typer.BadParameter("say what is edited: --in BACKBONE --set 12=0")
-            edit = NamedEdit(backbone=settings.backbone, edits=settings.edits)
-            shared = settings.model_dump(include={"usae", "among", "labels", "top"})
-            recipe = EditRecipe(photographs=[photo], edits={"edit": edit}, **shared)
-            wanted = [(".", photo, edit)]
+        recipe, edited = _edits_asked(context, photo, settings)
+        opened = {each: open_photograph(each) for _, each, _ in edited}
+        check_edited(recipe)
+        from usae_train.model.checkpoint import load
+        from usae_viz.concepts.labels import labels_of, names_and_notes
+        from usae_viz.explanations.writing import write_interventions
+
         model = load(recipe.usae, pick_device(device))
-        named = labels_of(model, recipe.labels)
-        found, source = _intervened(model, recipe, wanted, named, quiet)
-        names = {concept: own["name"] for concept, own in names_of(named).items()}
-        write_interventions(model, found, place, names, source)
+        labels = labels_of(model, recipe.labels)
+        interventions, source = _intervened(model, recipe, edited, opened, labels, quiet)
+        names = {concept: called["name"] for concept, called in names_and_notes(labels).items()}
+        write_interventions(model, interventions, place, names, source)
         if as_json:
-            records = [read_json(place / below / "intervene.json") for below in found]
-            say_json(records if len(wanted) > 1 or wanted[0][0] != "." else records[0])
+            records = [read_json(place / below / "intervene.json") for below in interventions]
+            say_json(records if len(edited) > 1 or edited[0][0] != "." else records[0])
         elif not quiet:
-            for below, each_photo, _ in wanted:
-                _print_answers(found[below])
-                _tell_idle(found[below], each_photo, names)
+            for below, each_photo, _ in edited:
+                _print_answers(interventions[below])
+                _say_idle(interventions[below], each_photo, names)
                 say(str(place / below / "sheet.png"))
 
 
+def _edits_asked(context: typer.Context, photo: str, settings: InterveneSettings) -> tuple[EditRecipe, EditedPhotos]:
+    """What a YAML file of edits says, or the options; and each edit in each photograph, with its folder."""
+    from usae_viz.explanations.edit_recipe import ENDINGS, EditRecipe, NamedEdit, read_edit_recipe
+
+    if photo.lower().endswith(ENDINGS):
+        if given := [word for name, word in SAID.items() if is_given(context, name)]:
+            raise typer.BadParameter(
+                f"a YAML file says itself what is edited where, and with what; leave out {', '.join(given)}"
+            )
+        recipe = read_edit_recipe(photo)
+        return recipe, list(recipe.places())
+    if settings.backbone is None or not settings.edits:
+        raise typer.BadParameter("say what is edited: --in BACKBONE --set 12=0")
+    edit = NamedEdit(backbone=settings.backbone, edits=settings.edits)
+    shared = settings.model_dump(include={"usae", "among", "labels", "top"})
+    return EditRecipe(photographs=[photo], edits={"edit": edit}, **shared), [(".", photo, edit)]
+
+
 def _intervened(
-    usae: USAE, recipe: EditRecipe, wanted: Sequence[tuple[str, str, NamedEdit]], labels: Sequence[Label], quiet: bool
+    usae: USAE,
+    recipe: EditRecipe,
+    edited: EditedPhotos,
+    opened: Mapping[str, Photograph],
+    labels: Sequence[Label],
+    quiet: bool,
 ) -> tuple[dict[str, Intervention], ImageSource | None]:
-    """Each edit in each photograph; all that was typed is checked, and all photographs are opened, before the first."""
-    from usae_train.images.failures import BrokenPictures
+    """Each edit in each photograph; all that was typed is checked before the first."""
     from usae_train.images.sources import open_images
     from usae_viz.concepts.edit_text import parse_edit_texts
-    from usae_viz.explanations.intervention import gallery_of, intervention_in
-    from usae_viz.explanations.photograph import open_photograph
+    from usae_viz.explanations.intervention import intervention_in
 
-    opened = {photo: open_photograph(photo) for _, photo, _ in wanted}
-    parsed = {below: parse_edit_texts(usae, edit.edits, labels) for below, _, edit in wanted}
+    parsed = {below: parse_edit_texts(usae, edit.edits, labels) for below, _, edit in edited}
     source = None if recipe.among is None else open_images(recipe.among)
-    broken = None if source is None else BrokenPictures(len(source), say=say_skipped)  # each backbone sees them
-    if source is not None:
-        say_left_out(source.left_out)
-    galleries: dict[str, Gallery] = {}
     with progress_bars(quiet) as progress:
         report = watched(progress, quiet)
-        for name in {usae.known_name(edit.backbone) for _, _, edit in wanted} if source is not None else ():
-            assert source is not None
-            assert broken is not None
-            galleries[name] = gallery_of(
-                usae, name, source, lambda done, total: report("neighbours", done, total, ""), broken.add_one
-            )
-        found = {
+        names = {usae.known_name(edit.backbone) for _, _, edit in edited}
+        galleries = {} if source is None else _galleries(usae, source, names, report)
+        interventions = {
             below: intervention_in(
                 usae, edit.backbone, opened[photo], parsed[below], recipe.top, galleries.get(edit.backbone)
             )
-            for below, photo, edit in wanted
+            for below, photo, edit in edited
         }
-    return found, source
+    return interventions, source
 
 
-def _print_answers(found: Intervention) -> None:
+def _galleries(
+    usae: USAE, source: ImageSource, backbones: Collection[str], report: ProgressCallback
+) -> dict[str, Gallery]:
+    """The photographs to find neighbours among, through each backbone that is edited."""
+    from usae_train.images.failures import BrokenPictures
+    from usae_viz.explanations.intervention import gallery_of
+
+    say_left_out(source.left_out)
+    broken = BrokenPictures(len(source), say=say_skipped)  # each backbone sees them
+
+    def progress(done: int, total: int) -> None:
+        report("neighbours", done, total, "")
+
+    return {name: gallery_of(usae, name, source, progress, broken.add_one) for name in backbones}
+
+
+def _print_answers(intervention: Intervention) -> None:
     """A table of the classes before and after, and the neighbours."""
     from rich import box
     from rich.table import Table
 
-    if found.classes:
+    if intervention.classes:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("class")
         for heading in ("before", "after", "logit before", "after"):
             table.add_column(heading, justify="right", no_wrap=True)
-        for each in found.classes:
+        for each in intervention.classes:
             likely = [f"{value:.1%}" for value in each.probability]
             table.add_row(as_text(each.name), *likely, *(f"{value:.2f}" for value in each.logit))
         say_table(table)
-    say(f"cosine of the final embedding, before and after: {found.cosine:.3f}")
-    for word, own in zip(("before", "after"), found.neighbours or (), strict=False):
-        say(f"nearest {word}: " + ", ".join(f"{each.label} ({each.cosine:.3f})" for each in own))
+    say(f"cosine of the final embedding, before and after: {intervention.cosine:.3f}")
+    for word, neighbours in zip(("before", "after"), intervention.neighbours or (), strict=False):
+        say(f"nearest {word}: " + ", ".join(f"{each.label} ({each.cosine:.3f})" for each in neighbours))
 
 
-def _tell_idle(found: Intervention, photo: str, names: Mapping[int, str]) -> None:
+def _say_idle(intervention: Intervention, photo: str, names: Mapping[int, str]) -> None:
     """A line for every edit that changes nothing, since its concept is not in the photograph."""
     from usae_viz.explanations.intervention_sheet import edit_in_words
 
-    for concept in found.idle:
+    for concept in intervention.idle:
         named = f"{concept} ({names[concept]})" if concept in names else str(concept)
-        edit = edit_in_words((concept, found.edits[concept]))
+        edit = edit_in_words((concept, intervention.edits[concept]))
         say(
             f"{named} fires in no patch of this photograph: `{edit}` changes nothing; "
             f"usae-viz explain {photo} says which do"
@@ -237,12 +266,12 @@ def _run_of(usae: USAE, folder: Path) -> RunFolder:
     from usae_train.files.place_names import named_place
     from usae_viz.explorer.runs import read_run
 
-    found = read_run(named_place(str(folder)))
-    if found.usae_sha256 is not None and found.usae_sha256 != usae.sha256:
+    run = read_run(named_place(str(folder)))
+    if run.usae_sha256 is not None and run.usae_sha256 != usae.sha256:
         raise UsageError(
             f"{folder} was drawn with another USAE than {usae.source}; leave out --run, or name its --usae"
         )
-    return found
+    return run
 
 
 def _print(explanation: Explanation) -> None:
@@ -263,13 +292,13 @@ def _print(explanation: Explanation) -> None:
     shown = strongest_in_turn(explanation, ROWS)
     drops = {name: explanation.drops(name, shown) for name in explanation.maps}
     for concept in shown:
-        cells = [_cell(own.seen(concept, None), drops[name].get(concept)) for name, own in explanation.maps.items()]
+        cells = [_cell(maps.seen(concept, None), drops[name].get(concept)) for name, maps in explanation.maps.items()]
         called = [as_text(explanation.names.get(concept, ""))] if explanation.names else []
         table.add_row(str(concept), *called, *cells)
     say(explanation.photograph.name)
     say_table(table)
-    asked = ", what the class's logit loses without it" if explanation.looks else ""
-    say(f"a cell: largest code, share of the patches in which it fires{asked}")
+    loss = ", what the class's logit loses without it" if explanation.class_views else ""
+    say(f"a cell: largest code, share of the patches in which it fires{loss}")
 
 
 def _cell(seen: ConceptSeen, drop: float | None) -> str:

@@ -59,17 +59,19 @@ def explore(
     """
     with one_line_errors():
         from usae_train.runtime.workers import one_thread
-        from usae_viz.explorer.page import address, check_explorer_place, size_of
-        from usae_viz.explorer.page import explore as write
-        from usae_viz.explorer.sources import open_sources
+        from usae_viz.commands.beforehand import check_own_pictures
+        from usae_viz.explorer.places import check_explorer_place, names_run
 
         place = out or _own_place(named)
         check_explorer_place(place)
-        without = "--pictures-only" if settings.pictures_only else "--natural 0" if settings.natural == 0 else None
-        if without is not None and images is not None:
-            raise typer.BadParameter(f"--images shows top-activating patches, which {without} leaves out")
-        if settings.pictures_only and settings.natural and "natural" in settings.model_fields_set:
-            raise typer.BadParameter("--natural counts top-activating patches, which --pictures-only leaves out")
+        _check_patches(settings, images)
+        for each in named:
+            names_run(each)
+        check_own_pictures(images)
+        from usae_viz.explorer.page import address, size_of
+        from usae_viz.explorer.page import explore as write
+        from usae_viz.explorer.sources import open_sources
+
         one_thread()
         sources = open_sources(named, settings.usae, settings.pictures_only, pick_device(device))
         if sources.usae is not None and settings.natural:
@@ -83,6 +85,15 @@ def explore(
             say(f"{place / 'index.html'}: {plural(len(sources.cards), 'card')}, {size}")
         if open_page:
             webbrowser.open(address(place / "index.html"))
+
+
+def _check_patches(settings: ExploreSettings, images: str | None) -> None:
+    """Wrong usage where top-activating patches are left out and asked for."""
+    without = "--pictures-only" if settings.pictures_only else "--natural 0" if settings.natural == 0 else None
+    if without is not None and images is not None:
+        raise typer.BadParameter(f"--images shows top-activating patches, which {without} leaves out")
+    if settings.pictures_only and settings.natural and "natural" in settings.model_fields_set:
+        raise typer.BadParameter("--natural counts top-activating patches, which --pictures-only leaves out")
 
 
 @takes_settings(RateSettings)
@@ -101,11 +112,9 @@ def rate(
     It is blind: study/ tells neither concept nor backbone nor answer. Hand study/ to raters, keep key.json.
     """
     with one_line_errors():
-        from usae_train.model.natural import natural_pictures
-        from usae_viz.explorer.runs import is_run
-        from usae_viz.explorer.sources import open_sources
-        from usae_viz.rating import make_study, write_study
-        from usae_viz.rating.study import check_study_place
+        from usae_viz.commands.beforehand import check_own_pictures
+        from usae_viz.explorer.places import is_run
+        from usae_viz.rating.places import check_study_place
 
         if not is_run(run):
             raise UsageError(
@@ -113,6 +122,11 @@ def rate(
             )
         place = out or new_run("rate")
         check_study_place(place)
+        check_own_pictures(images)
+        from usae_train.model.natural import natural_pictures
+        from usae_viz.explorer.sources import open_sources
+        from usae_viz.rating.study import make_study, write_study
+
         sources = open_sources([str(run)], settings.usae, device=pick_device(device))
         assert sources.usae is not None
         take_pictures(sources.usae, images, quiet)
@@ -121,7 +135,7 @@ def rate(
             raise UsageError(f"a study needs top-activating patches. {why}")
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)
-            trials = make_study(
+            questions = make_study(
                 sources.usae,
                 natural,
                 sources.runs[0],
@@ -130,10 +144,10 @@ def rate(
                 settings.controls,
                 lambda done, total: report("questions", done, total, ""),
             )
-        write_study(trials, sources.usae, natural.source, sources.runs[0], settings.seed, place)
+        write_study(questions, sources.usae, natural.source, sources.runs[0], settings.seed, place)
         if not quiet:
-            page, questions = place / "study" / "index.html", plural(len(trials), "question")
-            say(f"{page}: {questions}; keep {place / 'key.json'} to yourself")
+            page, count = place / "study" / "index.html", plural(len(questions), "question")
+            say(f"{page}: {count}; keep {place / 'key.json'} to yourself")
 
 
 def rate_score(
@@ -143,11 +157,11 @@ def rate_score(
 ) -> None:
     """Score raters' answers against chance: binomial tests, over all and by condition."""
     with one_line_errors():
-        from usae_viz.rating import score_answers
+        from usae_viz.rating.scoring import score_answers
 
-        found = score_answers(study, answers)
+        outcomes = score_answers(study, answers)
         if as_json:
-            say_json([outcome.as_dict() for outcome in found])
+            say_json([outcome.as_dict() for outcome in outcomes])
             return
         from rich import box
         from rich.table import Table
@@ -156,7 +170,7 @@ def rate_score(
         table.add_column("questions")
         for heading in ("answered", "right", "share", "95% interval", "chance", "p"):
             table.add_column(heading, justify="right", no_wrap=True)
-        for each in found:
+        for each in outcomes:
             table.add_row(
                 as_text(each.group),
                 str(each.answered),
@@ -173,7 +187,7 @@ def rate_score(
 def _own_place(named: list[str]) -> Path:
     """A run alone keeps its page itself."""
     from usae_train.files.place_names import named_place
-    from usae_viz.explorer.runs import is_run
+    from usae_viz.explorer.places import is_run
 
     if len(named) == 1 and is_run(place := named_place(named[0])):
         return place

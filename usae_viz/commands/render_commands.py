@@ -13,7 +13,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, plural, say, say_error, say_json, say_table
 from usae_train.runtime.settings_options import refuse_beside, takes_settings
 from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Workers
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_bars, watched
 from usae_viz.commands.completions import complete_recipe, complete_usae
 from usae_viz.commands.own_pictures import Images, take_pictures
 from usae_viz.runs.settings import RenderSettings
@@ -26,11 +26,41 @@ if TYPE_CHECKING:
     from usae_train.runtime.distributed import DistributedContext
     from usae_viz.runs.estimate import Estimate
     from usae_viz.runs.plan import RenderPlan
-    from usae_viz.runs.render import Drawn
+    from usae_viz.runs.run_writer import ObjectiveResult
 
 PATIENCE = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
 
 STAMP = r"-\d{4}-\d\d-\d\d-\d{6}(-\d+)?"  # what `new_run` puts behind a name
+
+RecipeName = Annotated[
+    str | None,
+    typer.Argument(
+        help="A recipe, such as mine.yaml, or one of the package by its name, such as first-look (see usae-viz "
+        "recipes); or a PNG of usae-viz, to be drawn again.",
+        autocompletion=complete_recipe,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        help="Run folder; outputs/ and a name of its own by default. In one that is there "
+        "already, only what is missing or has changed is drawn.",
+    ),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Resume the run at --out, or the last run of this recipe.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be drawn, how long and how large, after a short trial.")
+]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        "--allow-code",
+        help="Let a recipe import its own code, `module:Name` of objectives, parameterization or transforms.",
+    ),
+]
+Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -43,40 +73,15 @@ def register(app: typer.Typer) -> None:
 @takes_settings(RenderSettings, completions={"usae": complete_usae})
 def render(
     context: typer.Context,
-    recipe: Annotated[
-        str | None,
-        typer.Argument(
-            help="A recipe, such as mine.yaml, or one of the package by its name, such as first-look (see usae-viz "
-            "recipes); or a PNG of usae-viz, to be drawn again.",
-            autocompletion=complete_recipe,
-        ),
-    ] = None,
+    recipe: RecipeName = None,
     *,
     settings: RenderSettings,
     images: Images = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Run folder; outputs/ and a name of its own by default. In one that is there "
-            "already, only what is missing or has changed is drawn.",
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Resume the run at --out, or the last run of this recipe.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be drawn, how long and how large, after a short trial.")
-    ] = False,
-    allow_code: Annotated[
-        bool,
-        typer.Option(
-            "--allow-code",
-            help="Let a recipe import its own code, `module:Name` of objectives, parameterization or transforms.",
-        ),
-    ] = False,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")] = False,
+    out: Out = None,
+    resume: Resume = False,
+    dry_run: DryRun = False,
+    allow_code: AllowCode = False,
+    schema: Schema = False,
     device: Device = "auto",
     workers: Workers = None,
     quiet: Quiet = False,
@@ -99,24 +104,26 @@ def render(
             raise typer.BadParameter(
                 "say which recipe, such as first-look; usae-viz recipes lists those of the package"
             )
-        recipe = find_recipe(recipe)
+        file = Path(find_recipe(recipe))
+        if is_alone():
+            _check_beforehand(file, settings, images, None if dry_run else out, allow_code)
         from usae_train.runtime.distributed import ranks_of_torchrun
 
         if settings.threads > 1 and (workers or 1) > 1:
             raise typer.BadParameter(f"--threads {settings.threads} is of one process; leave it or --workers out")
         with ranks_of_torchrun("cpu", PATIENCE) as ranks:  # nothing but words pass between them
             with ranks.raise_together():
-                plan, model = _planned(recipe, settings, device, allow_code)
-            place = ranks.compute_on_main(lambda: _place(Path(recipe).stem, out, resume, dry_run))
+                plan, model = _plan(file, settings, device, allow_code)
+            place = ranks.compute_on_main(lambda: _place(file.stem, out, resume, dry_run))
             if settings.threads > 1:  # which computed already, and would be lacking in a copy of this process
                 workers = 1
             if dry_run:
                 if ranks.is_main:
-                    _tell_estimate(model, plan, place, as_json, workers, ranks.world_size)
+                    _say_estimate(model, plan, place, as_json, workers, ranks.world_size)
                 return
             with ranks.raise_together():
                 take_pictures(model, images, quiet or not ranks.is_main)
-            draw_plan(model, plan, place, quiet or not ranks.is_main, as_json, ranks=ranks, workers=workers)
+            render_and_report(model, plan, place, quiet or not ranks.is_main, as_json, ranks=ranks, workers=workers)
 
 
 def show(
@@ -126,17 +133,17 @@ def show(
     """Print a picture's settings, scores and versions, and the command that draws it again."""
     with one_line_errors():
         from usae_viz.runs.metadata import read_about
-        from usae_viz.runs.show import code_of, command_again, in_words, parts_of
+        from usae_viz.runs.show import code_of, command_again, metadata_lines, parts_of
 
         about = read_about(file)
         again, code, parts = command_again(file, about), code_of(about), parts_of(about)
         if as_json:
             say_json({**about.model_dump(mode="json"), "again": again, "runs": code, "runs_parts": parts})
             return
-        say(*in_words(about))
-        for own in ([] if code is None else [code]) + parts:
+        say(*metadata_lines(about))
+        for part in ([] if code is None else [code]) + parts:
             say(
-                f"runs        {own['function']} of the module {own['module']}, sha256 {own['sha256']}, where that "
+                f"runs        {part['function']} of the module {part['module']}, sha256 {part['sha256']}, where that "
                 "is in the folder that you are in: look at it, then add --allow-code to the command"
             )
         what = "objective" if None not in about.own_sha256.values() else "parameterization or a transform"
@@ -148,16 +155,16 @@ def recipes(
 ) -> None:
     """List the recipes of the package, which `usae-viz render NAME` draws. Copy a file to make one of your own."""
     with one_line_errors():
-        found = [(name, file, about_recipe(file)) for name, file in shipped_recipes().items()]
+        shipped = [(name, file, about_recipe(file)) for name, file in shipped_recipes().items()]
         if as_json:
-            say_json([{"name": name, "file": str(file), "about": about} for name, file, about in found])
+            say_json([{"name": name, "file": str(file), "about": about} for name, file, about in shipped])
             return
-        widest = max(len(name) for name, _, _ in found)
-        for name, file, about in found:
+        widest = max(len(name) for name, _, _ in shipped)
+        for name, file, about in shipped:
             say(f"{name:{widest}}  {about}", f"{'':{widest}}  {file}")
 
 
-def draw_plan(
+def render_and_report(
     usae: USAE,
     plan: RenderPlan,
     out: Path,
@@ -167,59 +174,69 @@ def draw_plan(
     ranks: DistributedContext | None = None,
     workers: int | None = None,
 ) -> None:
-    """Draw a plan with progress bars, and tell what came of it.
+    """Draw a plan with progress bars, and say what came of it.
 
     Exits with status 130 when it was stopped by hand, and else with 1 when a score became NaN or infinite.
     """
     from usae_train.runtime.distributed import SINGLE_PROCESS
-    from usae_viz.runs.render import render as render_all
-    from usae_viz.verification.scores import counted
-    from usae_viz.verification.tables import rich_table
+    from usae_viz.runs.render import render_plan
 
     ranks = ranks or SINGLE_PROCESS
-
-    def speak(drawn: Drawn) -> None:
-        if not drawn.images or quiet or as_json:
-            return
-        if drawn.scores is not None:
-            say_table(rich_table(drawn.scores))
-        else:  # rich would break a long line in two
-            names = ", ".join(drawn.images)
-            say(f"{drawn.objective}: {names} (not verified: of no concept or class; see --verify)")
-
+    report_one = (lambda result: None) if quiet or as_json else _say_scores
     with progress_bars(quiet) as progress:
-        written = render_all(usae, plan, out, watched(progress, quiet), speak, again, ranks, workers)
+        results = render_plan(usae, plan, out, watched(progress, quiet), report_one, again, ranks, workers)
     if as_json and ranks.is_main:
-        found = [drawn.scores.as_dict() for drawn in written if drawn.scores is not None]
-        say_json({"out": str(out), "concepts": found})
-    elif not quiet and any(drawn.images for drawn in written):
-        given = counted(drawn.scores for drawn in written if drawn.scores is not None)
-        pictures = sum(len(drawn.images) for drawn in written)
-        words = ", ".join(f"{count} {verdict}" for verdict, count in given.items() if count)
-        say(f"{out}: {plural(pictures, 'picture')}" + (f", {words}" if words else ""), *_to_open(written, out))
-    stopped, lost = any(drawn.stopped for drawn in written), sum(drawn.failed for drawn in written)
-    if not ranks.is_main:  # the first tells of all; with another's status torchrun would end it before that
-        if stopped:
-            raise SystemExit(130)
+        scores = [result.scores.as_dict() for result in results if result.scores is not None]
+        say_json({"out": str(out), "concepts": scores})
+    elif not quiet and any(result.images for result in results):
+        _say_summary(results, out)
+    _exit_as_drawn(results, ranks.is_main)
+
+
+def _say_scores(result: ObjectiveResult) -> None:
+    if not result.images:
         return
-    for drawn in written:
-        if drawn.ended is not None and not drawn.images:
-            say_error(drawn.ended)
-        elif drawn.ended is not None:
-            say(f"{drawn.objective}: {drawn.ended}", err=True)
+    if result.scores is not None:
+        say_table(result.scores)
+    else:  # rich would break a long line in two
+        names = ", ".join(result.images)
+        say(f"{result.objective}: {names} (not verified: of no concept or class; see --verify)")
+
+
+def _say_summary(results: Sequence[ObjectiveResult], out: Path) -> None:
+    """How many pictures there are, how many of which verdict, and what to open."""
+    from usae_viz.verification.scores import count_verdicts
+
+    verdicts = count_verdicts(result.scores for result in results if result.scores is not None)
+    pictures = sum(len(result.images) for result in results)
+    words = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items() if count)
+    say(f"{out}: {plural(pictures, 'picture')}" + (f", {words}" if words else ""), *_to_open(results, out))
+
+
+def _exit_as_drawn(results: Sequence[ObjectiveResult], is_main: bool) -> None:
+    """Say what ended early, and exit with its status.
+
+    The first process says it of all; with another's status torchrun would end it before that.
+    """
+    stopped, lost = any(result.stopped for result in results), sum(result.failed for result in results)
+    for result in results if is_main else ():
+        if result.ended is not None and not result.images:
+            say_error(result.ended)
+        elif result.ended is not None:
+            say(f"{result.objective}: {result.ended}", err=True)
     if stopped:
         raise SystemExit(130)
-    if lost:
-        if len(written) > 1:
-            say_error(f"the score became NaN or infinite in {lost} of {len(written)} folders, as said above")
+    if lost and is_main:
+        if len(results) > 1:
+            say_error(f"the score became NaN or infinite in {lost} of {len(results)} folders, as said above")
         raise SystemExit(1)
 
 
-def _to_open(written: Sequence[Drawn], out: Path) -> list[str]:
+def _to_open(results: Sequence[ObjectiveResult], out: Path) -> list[str]:
     """A line that names what to look at: the sheet, or how to have a page of several; none where none was drawn."""
-    from usae_viz.runs.rendering import SHEET
+    from usae_viz.runs.run_writer import SHEET
 
-    sheets = [sheet for drawn in written if drawn.images and (sheet := drawn.folder / SHEET).is_file()]
+    sheets = [sheet for result in results if result.images and (sheet := result.folder / SHEET).is_file()]
     if not sheets:
         return []
     if len(sheets) == 1:
@@ -237,30 +254,42 @@ def new_run(name: str) -> Path:
     return folder
 
 
-def _planned(recipe: str, settings: RenderSettings, device: str, allow_code: bool) -> tuple[RenderPlan, USAE]:
+def _check_beforehand(
+    file: Path, settings: RenderSettings, images: str | None, out: Path | None, allow_code: bool
+) -> None:
+    """Raise an error for what of a recipe, or beside it, can be told to be wrong before torch is loaded."""
+    from usae_viz.commands import beforehand
+    from usae_viz.runs.recipe import read_render_recipe
+
+    beforehand.check_place(out)
+    beforehand.check_own_pictures(images)
+    if file.suffix.lower() == ".png":
+        return
+    recipe = read_render_recipe(file, settings.labels)
+    try:
+        beforehand.check_recipe(recipe, settings.usae or recipe.usae, file.parent, allow_code)
+    except UsageError as error:
+        raise UsageError(f"{file}: {error}") from error
+
+
+def _plan(file: Path, settings: RenderSettings, device: str, allow_code: bool) -> tuple[RenderPlan, USAE]:
+    """What a recipe or a PNG comes to, and on which USAE."""
     import torch
 
     from usae_train.model.checkpoint import load
     from usae_viz.runs.metadata import read_about, usae_near
-    from usae_viz.runs.plan import plan_recipe
-    from usae_viz.runs.recipe import read_recipe
+    from usae_viz.runs.run import plan_file
     from usae_viz.runs.show import changed_since, plan_again
 
     torch.set_num_threads(settings.threads)
-    if recipe.lower().endswith(".png"):
-        about = read_about(Path(recipe))
-        model = load(settings.usae or usae_near(about.usae or "demo", Path(recipe)), pick_device(device))
-        plan = plan_again(model, about, Path(recipe), allow_code, settings.labels)
-        if (changed := changed_since(Path(recipe), about)) is not None:
-            say(changed, err=True)
-        return plan, model
-    chosen = read_recipe(recipe)
-    chosen = chosen if settings.labels is None else chosen.model_copy(update={"labels": settings.labels})
-    model = load(settings.usae or chosen.usae, pick_device(device))
-    try:
-        return plan_recipe(model, chosen, Path(recipe).parent, allow_code), model
-    except UsageError as error:
-        raise UsageError(f"{recipe}: {error}") from error
+    if file.suffix.lower() != ".png":
+        return plan_file(file, settings.usae, settings.labels, allow_code, pick_device(device))
+    about = read_about(file)
+    model = load(settings.usae or usae_near(about.usae or "demo", file), pick_device(device))
+    plan = plan_again(model, about, file, allow_code, settings.labels)
+    if (changed := changed_since(file, about)) is not None:
+        say(changed, err=True)
+    return plan, model
 
 
 def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
@@ -268,8 +297,9 @@ def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
     if not resume:
         return out or new_run(name)
     if out is None:
-        own = re.compile(re.escape(name) + STAMP)
-        runs = [run for run in Path("outputs").glob("*/") if own.fullmatch(run.name) and (run / "manifest").is_dir()]
+        stamped = re.compile(re.escape(name) + STAMP)
+        runs = [each for each in Path("outputs").glob("*/") if stamped.fullmatch(each.name)]
+        runs = [run for run in runs if (run / "manifest").is_dir()]
         if not runs:
             raise UsageError(f"no run of {name} below outputs/ to resume; leave --resume out, or say --out")
         return max(runs, key=lambda run: [int(number) for number in re.findall(r"\d+", run.name[len(name) :])])
@@ -278,28 +308,28 @@ def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
     return out
 
 
-def _tell_estimate(usae: USAE, plan: RenderPlan, out: Path, as_json: bool, workers: int | None, ranks: int) -> None:
+def _say_estimate(usae: USAE, plan: RenderPlan, out: Path, as_json: bool, workers: int | None, ranks: int) -> None:
     from rich import box
     from rich.table import Table
 
     from usae_viz.runs.estimate import estimate
 
-    found: Estimate = estimate(usae, plan, out, workers, ranks)
+    left: Estimate = estimate(usae, plan, out, workers, ranks)
     if as_json:
-        say_json(found.as_dict())
+        say_json(left.as_dict())
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("variant", "mode"):
         table.add_column(heading)
     for heading in ("pictures", "seconds", "MB"):
         table.add_column(heading, justify="right")
-    for part in found.parts:
+    for part in left.parts:
         figures = (str(part.pictures), f"{part.seconds:.1f}", f"{part.megabytes:.2f}")
         table.add_row(as_text(part.variant or ""), part.mode, *figures)
-    pictures = sum(part.pictures for part in found.parts)
-    say(f"{plural(pictures, 'picture')} to draw in {plural(found.folders, 'folder')}, {found.finished} there already")
+    pictures = sum(part.pictures for part in left.parts)
+    say(f"{plural(pictures, 'picture')} to draw in {plural(left.folders, 'folder')}, {left.finished} there already")
     say_table(table)
-    minutes, seconds = divmod(round(found.seconds), 60)
+    minutes, seconds = divmod(round(left.seconds), 60)
     where = "this CPU" if usae.device.type == "cpu" else "this GPU"
-    who = "one process" if found.processes == 1 else f"{found.processes} processes"
-    say(f"about {minutes} min {seconds} s by {who} on {where}, {found.megabytes:.1f} MB without sheets")
+    who = "one process" if left.processes == 1 else f"{left.processes} processes"
+    say(f"about {minutes} min {seconds} s by {who} on {where}, {left.megabytes:.1f} MB without sheets")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from usae_train.interventions.edits import EditValue, parse_edits
-from usae_train.model.usae import USAE
+from usae_train.interventions.edits import EditValue, check_not_others, parse_edits, read_edit
+from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of
-from usae_viz.concepts.parsing import parse_concepts
+from usae_viz.concepts.parsing import check_concepts, parse_concepts
 from usae_viz.concepts.written_edits import EDIT, OF_BACKBONE, SIGNS, written_edits
+
+if TYPE_CHECKING:
+    from usae_train.model.usae import USAE
 
 BackboneEdits = Mapping[str, Mapping[int, EditValue]]
 
@@ -20,17 +24,34 @@ def parse_edit_texts(usae: USAE, texts: Sequence[str], labels: Sequence[Label]) 
     Raises:
         ValueError: for a text of another form, an unknown concept or name, or one that is edited twice.
     """
-    found: dict[int, EditValue] = {}
+    edits: dict[int, EditValue] = {}
+    for text, concepts, edit in _read(texts):
+        for concept in parse_concepts(usae, concepts, labels):
+            if concept in edits:
+                raise UsageError(f"the edit {text!r}: concept {concept} is edited twice")
+            edits[concept] = edit
+    return edits
+
+
+def check_edit_texts(usae: Described, texts: Sequence[str], labels: Sequence[Label]) -> None:
+    """Check as much as `parse_edit_texts`, and the numbers, where no statistics are needed.
+
+    Raises:
+        ValueError: as there, and for a number that cannot be.
+    """
+    for _, concepts, edit in _read(texts):
+        check_concepts(usae, concepts, labels)
+        read_edit(concepts, edit)
+
+
+def _read(texts: Sequence[str]) -> Iterator[tuple[str, str, EditValue]]:
+    """Each text, the concepts in it as they are written, and what is done to them."""
     for text in texts:
         parts = EDIT.fullmatch(text.strip())
         if parts is None:
             raise UsageError(f"the edit {text!r}: expected a concept, one of = * + and a number: 12=0, seeds*2")
         number = float(parts["number"])
-        for concept in parse_concepts(usae, parts["concept"], labels):
-            if concept in found:
-                raise UsageError(f"the edit {text!r}: concept {concept} is edited twice")
-            found[concept] = number if parts["sign"] == "=" else (SIGNS[parts["sign"]], number)
-    return found
+        yield text, parts["concept"], number if parts["sign"] == "=" else (SIGNS[parts["sign"]], number)
 
 
 def edits_of(
@@ -46,16 +67,32 @@ def edits_of(
     Raises:
         ValueError: for an unknown backbone, concept or name, one that is edited twice, or a number that cannot be.
     """
+    by_backbone = _by_backbone(usae, texts)
+    known = labels_of(usae) if labels is None and by_backbone else labels or []
+    parsed = {backbone: parse_edit_texts(usae, edits, known) for backbone, edits in by_backbone.items()}
+    for backbone, edits in parsed.items():
+        check_not_others(usae, backbone, parse_edits(usae, edits))
+    return parsed
+
+
+def check_edits_of(usae: Described, texts: Sequence[str], labels: Sequence[Label]) -> None:
+    """Check as much as `edits_of` where no statistics are needed.
+
+    Raises:
+        ValueError: as there.
+    """
+    for edits in _by_backbone(usae, texts).values():
+        check_edit_texts(usae, edits, labels)
+
+
+def _by_backbone(usae: Described, texts: Sequence[str]) -> dict[str, list[str]]:
+    """{backbone: its edits, without its name}."""
     by_backbone: dict[str, list[str]] = {}
     for text in texts:
         parts = OF_BACKBONE.fullmatch(text)
         assert parts is not None
         by_backbone.setdefault(usae.known_name(parts["backbone"].strip()), []).append(parts["edit"])
-    known = labels_of(usae) if labels is None and by_backbone else labels or []
-    found = {backbone: parse_edit_texts(usae, own, known) for backbone, own in by_backbone.items()}
-    for backbone, own in found.items():
-        parse_edits(usae, own, backbone)
-    return found
+    return by_backbone
 
 
 def edits_by_number(usae: USAE, texts: Sequence[str], labels: Sequence[Label] | None = None) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from usae_train.files.homes import from_home
 from usae_train.files.json_files import read_json, validated
 from usae_train.model.concept_names import FAVOURITES, folded, why_no_name
-from usae_train.model.usae import USAE
+from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.warned import OneLine
@@ -45,54 +45,56 @@ class LabelFile(BaseModel):
     labels: list[Label]
 
 
-def labels_of(usae: USAE, file: str | Path | None = None) -> list[Label]:
+def labels_of(usae: Described, file: str | Path | None = None) -> list[Label]:
     """What concepts are called: the USAE's own labels, then those of a reader's file, which go before them.
 
-    A USAE's own may be of before a name had rules: names that cannot be are left out, and warned of.
+    A USAE's own may be of before a name had rules: names that cannot be are left out, and warned of. Of an outline,
+    whose weights are not read, it is not asked whether a file is of this USAE.
 
     Raises:
         ValueError: as `read_labels`.
     """
-    own = [] if usae.labels_file is None else _without_wrong_names(usae.labels_file, _labels_in(usae.labels_file, usae))
+    file_of_usae = usae.labels_file
+    of_usae = [] if file_of_usae is None else _without_wrong_names(file_of_usae, _labels_in(file_of_usae, usae))
     readers = [] if file is None else read_labels(file, usae)
     names = {folded(label.name) for label in readers}  # what a reader calls by a name is what it means
-    return [*(label for label in own if folded(label.name) not in names), *readers]
+    return [*(label for label in of_usae if folded(label.name) not in names), *readers]
 
 
-def numbers(labels: Sequence[Label]) -> dict[str, list[int]]:
+def concepts_by_name(labels: Sequence[Label]) -> dict[str, list[int]]:
     """{name in small letters without spaces: its concepts}; `favourites` names all of them."""
-    found: dict[str, list[int]] = {}
+    concepts: dict[str, list[int]] = {}
     for label in labels:
         for name in (label.name, FAVOURITES if label.favourite else ""):
             if name.strip():
-                found.setdefault(folded(name), []).append(label.concept)
-    return found
+                concepts.setdefault(folded(name), []).append(label.concept)
+    return concepts
 
 
-def names_of(labels: Sequence[Label]) -> dict[int, dict[str, str]]:
+def names_and_notes(labels: Sequence[Label]) -> dict[int, dict[str, str]]:
     """{concept: its name and note}, of those that have a name; of two the later one."""
     return {label.concept: {"name": label.name, "note": label.note} for label in labels if label.name}
 
 
-def nearest(name: str, known: Iterable[str]) -> list[str]:
+def nearest_names(name: str, known: Iterable[str]) -> list[str]:
     """The known names that are spelt most like one, at most three; the first six where none is like it."""
     spelt = {folded(each): each for each in known}
     near = difflib.get_close_matches(folded(name), spelt, n=3, cutoff=0.5) or list(spelt)[:6]
     return [spelt[each] for each in near]
 
 
-def with_numbers(text: str, names: Mapping[str, Sequence[int]]) -> str:
+def replace_names(text: str, names: Mapping[str, Sequence[int]]) -> str:
     """What a person typed for `--concept`, with a file's names replaced by their concepts' numbers.
 
     Example:
-        >>> with_numbers("red stripes, top:4", {"redstripes": [12, 40]})
+        >>> replace_names("red stripes, top:4", {"redstripes": [12, 40]})
         '12,40,top:4'
     """
     parts = [part.strip() for part in text.split(",")]
     return ",".join(",".join(map(str, names.get(folded(part), ()))) or part for part in parts)
 
 
-def read_labels(file: str | Path, usae: USAE) -> list[Label]:
+def read_labels(file: str | Path, usae: Described) -> list[Label]:
     """A labels file, checked.
 
     Args:
@@ -109,24 +111,24 @@ def read_labels(file: str | Path, usae: USAE) -> list[Label]:
     return labels
 
 
-def _labels_in(file: str | Path, usae: USAE) -> list[Label]:
+def _labels_in(file: str | Path, usae: Described) -> list[Label]:
     try:
         values = read_json(from_home(file))
     except UsageError as error:
         raise UsageError(f"{file} cannot be read: {error}; expected the JSON that the explorer exports") from error
     try:
-        found = validated(LabelFile.model_validate, values)
+        content = validated(LabelFile.model_validate, values)
     except UsageError as error:
         raise UsageError(f"{file}: {error}; expected the JSON that the explorer exports") from error
-    if found.usae_sha256 is not None and usae.sha256 is not None and found.usae_sha256 != usae.sha256:
+    if content.usae_sha256 is not None and usae.sha256 is not None and content.usae_sha256 != usae.sha256:
         raise UsageError(
-            f"{file} names concepts of another USAE ({found.usae}, sha256 {found.usae_sha256[:12]}) than this one "
+            f"{file} names concepts of another USAE ({content.usae}, sha256 {content.usae_sha256[:12]}) than this one "
             f"({usae.sha256[:12]})"
         )
-    for label in found.labels:
+    for label in content.labels:
         if label.concept >= usae.n_concepts:
             raise UsageError(f"{file}: no concept {label.concept}; this USAE has {usae.n_concepts}")
-    return found.labels
+    return content.labels
 
 
 def _why_wrong(label: Label) -> str | None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
-from usae_train.model.statistics import Statistics
-from usae_train.model.usae import USAE
+from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
-from usae_viz.concepts.labels import labels_of, names_of
+from usae_viz.concepts.labels import labels_of, names_and_notes
 from usae_viz.concepts.settings import ConceptsSettings, Sort
+
+if TYPE_CHECKING:
+    from usae_train.model.statistics import Statistics
+    from usae_train.model.usae import USAE
 
 DEFAULTS = ConceptsSettings()
 FOLLOWS = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value
@@ -46,7 +49,7 @@ class ConceptRow:
         return {key: value for key, value in asdict(self).items() if key not in left_out or value is not None}
 
 
-def known_concept(usae: USAE, concept: int) -> int:
+def known_concept(usae: Described, concept: int) -> int:
     """The concept itself.
 
     Raises:
@@ -74,11 +77,7 @@ def concept_rows(
     """
     check_sort(sort)
     concepts = range(usae.n_concepts) if private is None else usae.private.of(usae.known_name(private))
-    statistics = need_statistics(usae)
-    if sort == "auroc" and statistics.auroc is None:
-        raise UsageError("by auroc: this USAE's statistics have no truth to compare with")
-    if sort == "agreement" and usae.agreement is None:
-        raise UsageError("by agreement: this USAE is one training; `usae-train consensus` makes one of several")
+    statistics = need_figure(usae, sort)
     universality, entropy = statistics.universality, statistics.firing_entropy
     energy, shares = statistics.energy.mean(0), statistics.firing_share
     rows = [
@@ -119,7 +118,7 @@ def follows(usae: USAE, concept: int) -> Follows | None:
 
 
 def check_sort(sort: str) -> None:
-    """Complain of an order that there is not.
+    """Check that there is an order.
 
     Raises:
         ValueError: with those that there are.
@@ -128,7 +127,7 @@ def check_sort(sort: str) -> None:
         raise UsageError(f"unknown order {sort!r}; expected one of {', '.join(get_args(Sort))}")
 
 
-def label_of(usae: USAE, concept: int) -> Follows | None:
+def factor_followed(usae: USAE, concept: int) -> Follows | None:
     """What a concept is labelled by: the factor value that it follows best, unless that is no better than chance."""
     found = follows(usae, concept)
     return None if found is None or found.auroc < CHANCE else found
@@ -151,13 +150,13 @@ def caption(usae: USAE, concept: int, names: Mapping[int, Mapping[str, str]] | N
     Args:
         usae: the USAE.
         concept: the concept.
-        names: `names_of` the USAE's labels, where somebody has read them already.
+        names: `names_and_notes` the USAE's labels, where somebody has read them already.
 
     Raises:
         ValueError: when the USAE has no such concept.
     """
-    found, said = label_of(usae, known_concept(usae, concept)), list[str]()
-    named = (names_of(labels_of(usae)) if names is None else names).get(concept)
+    found, said = factor_followed(usae, known_concept(usae, concept)), list[str]()
+    named = (names_and_notes(labels_of(usae)) if names is None else names).get(concept)
     if named is not None:
         said.append(named["name"])
     if found is not None:
@@ -190,3 +189,17 @@ def need_statistics(usae: USAE) -> Statistics:
     if usae.statistics is None:
         raise UsageError("this USAE has no statistics; fit it on pictures, which measures them")
     return usae.statistics
+
+
+def need_figure(usae: USAE, by: str) -> Statistics:
+    """The USAE's statistics, where concepts can be ordered by one of them.
+
+    Raises:
+        ValueError: when it has none, by auroc for one without a known truth, by agreement for one of one training.
+    """
+    statistics = need_statistics(usae)
+    if by == "auroc" and statistics.auroc is None:
+        raise UsageError("by auroc: this USAE's statistics have no truth to compare with")
+    if by == "agreement" and usae.agreement is None:
+        raise UsageError("by agreement: this USAE is one training; `usae-train consensus` makes one of several")
+    return statistics

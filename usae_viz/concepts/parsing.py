@@ -7,17 +7,22 @@ are small or large. What a name may be is in `usae_train.model.concept_names`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import SupportsIndex
+from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 
 from usae_train.files.whole_numbers import as_index, whole_number
 from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE, WILD, folded
-from usae_train.model.usae import USAE
+from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_viz.concepts.labels import Label, labels_of, nearest, numbers, with_numbers
+from usae_viz.concepts.labels import Label, concepts_by_name, labels_of, nearest_names, replace_names
 from usae_viz.concepts.naming import CHANCE, best_concept, by_universality, known_concept, need_statistics
+
+if TYPE_CHECKING:
+    from usae_train.model.usae import USAE
+
+    Meaning = Callable[[USAE], Sequence[int]]  # a text's concepts, for which a USAE's statistics may be needed
 
 
 def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None) -> list[int]:
@@ -36,11 +41,17 @@ def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None)
         >>> parse_concepts(ut.load("demo"), "40-42, 7, 41")
         [40, 41, 42, 7]
     """
-    labels = labels_of(usae) if labels is None else labels
-    parts = [part.strip() for part in with_numbers(text, numbers(labels)).split(",") if part.strip()]
-    if not parts:
-        raise UsageError(f"no concept in {text!r}; expected an index, a range such as 40-42, `top:8` or a label")
-    return list(dict.fromkeys(concept for part in parts for concept in _parse_one(usae, part, labels)))
+    meanings = list(_meanings(usae, text, labels))
+    return list(dict.fromkeys(concept for meant in meanings for concept in meant(usae)))
+
+
+def check_concepts(usae: Described, text: str, labels: Sequence[Label] | None = None) -> None:
+    """Check as much as `parse_concepts` where no statistics are needed.
+
+    Raises:
+        ValueError: as there.
+    """
+    list(_meanings(usae, text, labels))
 
 
 def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label] | None = None) -> int:
@@ -56,46 +67,67 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
     """
     if not isinstance(concept, str):
         return known_concept(usae, as_index(concept, "concept", " or a name"))
-    found = parse_concepts(usae, concept, labels)
-    if len(found) > 1:
-        some = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")
-        raise UsageError(f"{concept!r} is {plural(len(found), 'concept')}, {some}; expected one: say its number")
-    return found[0]
+    meant = parse_concepts(usae, concept, labels)
+    if len(meant) > 1:
+        some = ", ".join(map(str, meant[:6])) + (", ..." if len(meant) > 6 else "")
+        raise UsageError(f"{concept!r} is {plural(len(meant), 'concept')}, {some}; expected one: say its number")
+    return meant[0]
 
 
-def _parse_one(usae: USAE, part: str, labels: Sequence[Label]) -> list[int]:
+def _meanings(usae: Described, text: str, labels: Sequence[Label] | None) -> Iterator[Meaning]:
+    """What each part of a text means."""
+    labels = labels_of(usae) if labels is None else labels
+    parts = [part.strip() for part in replace_names(text, concepts_by_name(labels)).split(",") if part.strip()]
+    if not parts:
+        raise UsageError(f"no concept in {text!r}; expected an index, a range such as 40-42, `top:8` or a label")
+    for part in parts:
+        yield _meaning(usae, part, labels)
+
+
+def _meaning(usae: Described, part: str, labels: Sequence[Label]) -> Meaning:
     if WHOLE.fullmatch(part):
-        return [known_concept(usae, whole_number(part))]
+        return _always([known_concept(usae, whole_number(part))])
     if part.lower() == ALL:
-        return list(range(usae.n_concepts))
+        return _always(range(usae.n_concepts))
     if (ends := RANGE.fullmatch(part)) is not None:
         first, last = (known_concept(usae, whole_number(end)) for end in ends.groups())
         if first > last:
             raise UsageError(f"concepts {part!r}: expected the smaller number first")
-        return list(range(first, last + 1))
+        return _always(range(first, last + 1))
     if folded(part).startswith(TOP):
-        count = part.partition(":")[2].strip()
-        if not WHOLE.fullmatch(count) or not 1 <= whole_number(count) <= usae.n_concepts:
-            raise UsageError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
-        return by_universality(need_statistics(usae))[: int(count)]
+        return _top(usae, part)
     if WILD.search(part):
         return _matching(usae, part, labels)
-    return [_labelled(usae, part, labels)]
+    return _labelled(usae, part, labels)
 
 
-def _labelled(usae: USAE, label: str, labels: Sequence[Label]) -> int:
+def _always(concepts: Sequence[int]) -> Meaning:
+    return lambda usae: concepts
+
+
+def _top(usae: Described, part: str) -> Meaning:
+    count = part.partition(":")[2].strip()
+    if not WHOLE.fullmatch(count) or not 1 <= whole_number(count) <= usae.n_concepts:
+        raise UsageError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
+    return lambda usae: by_universality(need_statistics(usae))[: int(count)]
+
+
+def _labelled(usae: Described, label: str, labels: Sequence[Label]) -> Meaning:
     """The concept that follows a factor value best; a name was turned to its number before."""
     values = _label_names(usae.factors)
-    wanted = folded(label)
-    if wanted in values:
-        concept, auroc = best_concept(usae, values[wanted])
-        if auroc < CHANCE:
-            raise UsageError(f"no concept follows {label!r}: the nearest, {concept}, is at chance (AUROC {auroc:.2f})")
-        return concept
+    if (value := values.get(folded(label))) is not None:
+        return lambda usae: [_best(usae, label, value)]
     known = [*(each.name for each in labels if each.name), *values]
     if not known:
         raise UsageError(f"no concept {label!r}: this USAE has no labels; expected a number below {usae.n_concepts}")
-    raise UsageError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest(label, known))}")
+    raise UsageError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest_names(label, known))}")
+
+
+def _best(usae: USAE, label: str, value: int) -> int:
+    concept, auroc = best_concept(usae, value)
+    if auroc < CHANCE:
+        raise UsageError(f"no concept follows {label!r}: the nearest, {concept}, is at chance (AUROC {auroc:.2f})")
+    return concept
 
 
 def _label_names(factors: Sequence[str]) -> dict[str, int]:
@@ -104,22 +136,29 @@ def _label_names(factors: Sequence[str]) -> dict[str, int]:
     return names | {folded(factor): value for value, factor in enumerate(factors)}
 
 
-def _matching(usae: USAE, pattern: str, labels: Sequence[Label]) -> list[int]:
+def _matching(usae: Described, pattern: str, labels: Sequence[Label]) -> Meaning:
     """The concepts whose names match, and those that follow best the factor values that do: `red` or `colour:red`.
 
     Those that are at chance do not follow.
     """
-    wanted = folded(pattern)
     values = [folded(factor) for factor in usae.factors]
-    names = numbers(labels)
-    found = [concept for name, concepts in names.items() if fnmatchcase(name, wanted) for concept in concepts]
-    matching = [
-        best_concept(usae, value)
+    names = concepts_by_name(labels)
+    named = [concept for name, concepts in names.items() if fnmatchcase(name, folded(pattern)) for concept in concepts]
+    followed = [
+        value
         for value, label in enumerate(values)
-        if fnmatchcase(label, wanted) or fnmatchcase(label.partition(":")[2], wanted)
+        if any(fnmatchcase(name, folded(pattern)) for name in (label, label.partition(":")[2]))
     ]
-    found += [concept for concept, auroc in matching if auroc >= CHANCE]
-    if not found:
-        known = ", ".join([*names, *values][:6]) or "none: this USAE has no labels"
-        raise UsageError(f"no label matches {pattern!r}; labels are {known}")
-    return list(dict.fromkeys(found))
+
+    def matching(usae: USAE) -> list[int]:
+        best = [best_concept(usae, value) for value in followed]
+        return named + [concept for concept, auroc in best if auroc >= CHANCE] or _no_match(pattern, [*names, *values])
+
+    if not named and not followed:
+        _no_match(pattern, [*names, *values])
+    return matching
+
+
+def _no_match(pattern: str, known: Sequence[str]) -> NoReturn:
+    some = ", ".join(known[:6]) or "none: this USAE has no labels"
+    raise UsageError(f"no label matches {pattern!r}; labels are {some}")

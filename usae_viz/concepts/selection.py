@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from math import inf
+from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from torch import Tensor
 
-from usae_train.model.usae import USAE
+from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_viz.concepts.labels import Label
-from usae_viz.concepts.naming import by_universality, need_statistics
-from usae_viz.concepts.parsing import one_concept, parse_concepts
+from usae_viz.concepts.naming import by_universality, need_figure, need_statistics
+from usae_viz.concepts.parsing import check_concepts, one_concept, parse_concepts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from usae_train.model.usae import USAE
 
 Statistic = Literal["universality", "energy", "entropy", "fires", "co_fires", "auroc", "agreement"]
 
@@ -69,7 +73,20 @@ def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | No
     return [one_concept(usae, item)]
 
 
-def figures(usae: USAE, by: Statistic, backbone: str | None = None) -> Tensor:
+def check_selected(usae: Described, item: int | str | Selection, labels: Sequence[Label]) -> None:
+    """Check as much as `select` where no statistics are needed.
+
+    Raises:
+        ValueError: as there.
+    """
+    if isinstance(item, Selection):
+        for backbone in (item.backbone, item.minus):
+            _check_backbone(usae, backbone)
+    else:
+        check_concepts(usae, str(item), labels)
+
+
+def statistic_values(usae: USAE, by: Statistic, backbone: str | None = None) -> Tensor:
     """(concepts,): a statistic of each concept, minus infinity where it is not defined.
 
     Args:
@@ -81,45 +98,47 @@ def figures(usae: USAE, by: Statistic, backbone: str | None = None) -> Tensor:
     Raises:
         ValueError: for a USAE without the statistics, or an unknown backbone.
     """
-    statistics = need_statistics(usae)
-    if backbone is not None and backbone not in usae.names:
-        raise UsageError(f"unknown backbone {backbone!r}; expected one of {', '.join(usae.names)}")
+    statistics = need_figure(usae, by)
+    _check_backbone(usae, backbone)
     rows = slice(None) if backbone is None else [usae.names.index(backbone)]
     if by == "auroc":
-        if statistics.auroc is None:
-            raise UsageError("by auroc: this USAE's statistics have no truth to compare with")
-        found = statistics.auroc[rows].amin(0).nan_to_num(0.0).amax(0)
+        assert statistics.auroc is not None
+        values = statistics.auroc[rows].amin(0).nan_to_num(0.0).amax(0)
     elif by == "agreement":
-        if usae.agreement is None:
-            raise UsageError("by agreement: this USAE is one training; `usae-train consensus` makes one of several")
-        found = usae.agreement
+        assert usae.agreement is not None
+        values = usae.agreement
     elif by == "energy":
-        found = statistics.energy[rows].mean(0)
+        values = statistics.energy[rows].mean(0)
     elif by == "fires":
-        found = statistics.firing_share[rows].amin(0)
+        values = statistics.firing_share[rows].amin(0)
     else:
-        found = {
+        values = {
             "universality": statistics.universality,
             "entropy": statistics.firing_entropy,
             "co_fires": statistics.co_fires,
         }[by]
-    return found.double().nan_to_num(-torch.inf)
+    return values.double().nan_to_num(-inf)
 
 
-def _by_figure(usae: USAE, wanted: Selection) -> list[int]:
-    figure = figures(usae, wanted.by, wanted.backbone)
-    if wanted.minus is not None:
-        figure = figure - figures(usae, wanted.by, wanted.minus)
+def _check_backbone(usae: Described, backbone: str | None) -> None:
+    if backbone is not None and backbone not in usae.names:
+        raise UsageError(f"unknown backbone {backbone!r}; expected one of {', '.join(usae.names)}")
+
+
+def _by_figure(usae: USAE, selection: Selection) -> list[int]:
+    figure = statistic_values(usae, selection.by, selection.backbone)
+    if selection.minus is not None:
+        figure = figure - statistic_values(usae, selection.by, selection.minus)
     firing = need_statistics(usae).firing_share.amax(0)
-    enough = [k for k in by_universality(need_statistics(usae)) if firing[k] >= wanted.min_fires]
+    enough = [k for k in by_universality(need_statistics(usae)) if firing[k] >= selection.min_fires]
     order = sorted(enough, key=lambda k: -figure[k].item())  # stable: equal ones by universality
-    count = wanted.top or wanted.bottom or wanted.spread
+    count = selection.top or selection.bottom or selection.spread
     assert count is not None
     if count > len(order):
-        which = f" fire in {wanted.min_fires:.3g} of the tokens" if wanted.min_fires else ""
+        which = f" fire in {selection.min_fires:.3g} of the tokens" if selection.min_fires else ""
         raise UsageError(
-            f"{plural(count, 'concept')} by {wanted.by}: there are only {len(order)} that can be chosen{which}"
+            f"{plural(count, 'concept')} by {selection.by}: there are only {len(order)} that can be chosen{which}"
         )
-    if wanted.spread is not None:
+    if selection.spread is not None:
         return [order[round(place * (len(order) - 1) / (count - 1))] for place in range(count)]
-    return order[:count] if wanted.top is not None else order[::-1][:count]
+    return order[:count] if selection.top is not None else order[::-1][:count]

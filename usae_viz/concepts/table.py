@@ -11,13 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from usae_train.files.whole_numbers import as_index
+from usae_train.files.whole_numbers import at_least
 from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
-from usae_train.runtime.errors import UsageError
 from usae_train.runtime.tables import Table
 from usae_train.runtime.warned import FormerName
-from usae_viz.concepts.labels import labels_of, names_of
+from usae_viz.concepts.labels import labels_of, names_and_notes
 from usae_viz.concepts.naming import DEFAULTS, ConceptRow, concept_rows
 from usae_viz.concepts.settings import Sort
 
@@ -64,9 +63,9 @@ def concept_table(
     if limit is not None:
         warnings.warn("limit is called top now; write top", FormerName, stacklevel=2)
         top = limit
-    if top is not None and as_index(top, "top", " >= 0") < 0:
-        raise UsageError(f"top {top!r}: expected a whole number >= 0")
-    names = names_of(labels_of(usae, labels))
+    if top is not None:
+        at_least(0, top, "top")
+    names = names_and_notes(labels_of(usae, labels))
     order = sort or (DEFAULTS.sort if private is None else "energy")
     rows = [_cells(usae, row, names) for row in concept_rows(usae, order, top, private)]
     if find_spec("pandas") is not None:

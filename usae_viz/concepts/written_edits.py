@@ -62,10 +62,10 @@ def _one(concept: Any, wanted: Any) -> str:
     kind, number = wanted if isinstance(wanted, list | tuple) and len(wanted) == 2 else ("set", wanted)
     if kind not in signs or isinstance(number, bool) or not isinstance(number, int | float):
         raise UsageError(f"the edit of {concept} is {wanted!r}; {EXPECTED}")
-    return f"{concept}{signs[kind]}{plain(number)}"
+    return f"{concept}{signs[kind]}{short_number(number)}"
 
 
-def plain(number: float) -> str:
+def short_number(number: float) -> str:
     """A number as short as it can be written without being another; a whole one that no float holds is `inf`."""
     try:
         return repr(float(number)).removesuffix(".0")

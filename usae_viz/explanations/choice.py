@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from itertools import zip_longest
 
-from usae_viz.explanations.explanation import Explanation
+from usae_viz.explanations.photograph_concepts import PhotographConcepts
 
 
-def strongest_in_turn(explanation: Explanation, count: int) -> list[int]:
+def strongest_in_turn(explanation: PhotographConcepts, count: int) -> list[int]:
     """So many concepts: the first of each backbone, then the second of each, each once.
 
     By importance where the backbone's answer can be asked about (what carries it before what speaks against it), else
@@ -18,7 +18,7 @@ def strongest_in_turn(explanation: Explanation, count: int) -> list[int]:
     return list(dict.fromkeys(mixed))[:count]
 
 
-def listed_concepts(explanation: Explanation, top: int) -> list[int]:
+def listed_concepts(explanation: PhotographConcepts, top: int) -> list[int]:
     """All that a page lists: so many of each backbone by peak, by area and by importance, and of the agreed ones."""
     found: dict[int, None] = dict.fromkeys(explanation.agreed()[:top])
     for name in explanation.usae.names:
@@ -29,8 +29,8 @@ def listed_concepts(explanation: Explanation, top: int) -> list[int]:
     return list(found)
 
 
-def _order(explanation: Explanation, backbone: str) -> list[int]:
-    if backbone not in explanation.looks:
+def _order(explanation: PhotographConcepts, backbone: str) -> list[int]:
+    if backbone not in explanation.class_views:
         return [each.concept for each in explanation.concepts(backbone)]
     important = explanation.importance(backbone)
     return [each.concept for each in sorted(important, key=lambda each: (each.exact is None, -each.best))]

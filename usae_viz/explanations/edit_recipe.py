@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 
 from usae_train.files.homes import beside
 from usae_train.files.place_names import named_place
+from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.explanations.settings import InterveneSettings
-from usae_viz.runs.recipe import read_settings
 
 EditName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]  # becomes a folder's name
 DEFAULTS = InterveneSettings()
@@ -64,7 +64,7 @@ def read_edit_recipe(file: str) -> EditRecipe:
     Raises:
         ValueError: with file, line and key, and the nearest right key.
     """
-    recipe = read_settings(EditRecipe, file)
+    recipe = checked(EditRecipe, read_mapping(file), file)
     folder = named_place(file).parent
 
     def if_there(place: str, part: str = "") -> str:

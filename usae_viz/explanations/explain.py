@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,10 +17,13 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import one_concept
-from usae_viz.explanations.classes import parse_class
 from usae_viz.explanations.concept_maps import ConceptMaps
 from usae_viz.explanations.explanation import Explanation
-from usae_viz.explanations.photograph import Photo, open_photograph
+from usae_viz.explanations.photograph import open_photograph
+from usae_viz.objectives.class_names import parse_class
+
+if TYPE_CHECKING:
+    from usae_viz.explanations.photograph import Photo
 
 
 @undisturbed
@@ -30,8 +34,8 @@ def explain(
 
     Args:
         usae: with its backbones.
-        photo: a file, a PIL image, a NumPy array, uint8 (H, W, 3), or float 0..1 of either order, or a canvas
-            (3, H, W), 0..1. Backbones are shown its centre square.
+        photo: a file, open or by name, a PIL image, a NumPy array, uint8 (H, W, 3), or float 0..1 of either order, or
+            a canvas (3, H, W), 0..1. Backbones are shown its centre square.
         class_: number or name of the class whose logit importance is for; each classifier's most probable by default.
         labels: names of concepts, or your own file of them, as the explorer exports it; the USAE's own by default.
 
@@ -39,7 +43,8 @@ def explain(
         The explanation; in a notebook it shows itself.
 
     Raises:
-        ValueError: for a photograph that cannot be read, a USAE without backbones, or a class that there is not.
+        ValueError: for a photograph or labels that cannot be read, a USAE without backbones, or a class that there is
+            not.
 
     Example:
         >>> import torch, usae_train as ut, usae_viz as uv
@@ -48,22 +53,20 @@ def explain(
         torch.Size([12, 12])
     """
     check_usae(usae)
-    backbones = usae.backbones
-    chosen = _chosen(usae, class_)
-    photograph = open_photograph(photo)
+    chosen, named, photograph = _chosen(usae, class_), _named(usae, labels), open_photograph(photo)
+    backbones = usae.backbones  # built after all that can be wrong before it, which takes longer
     canvas = photograph.canvas(largest_input(backbones))
-    maps, looks, refused = {}, {}, {}
+    maps, class_views, refused = {}, {}, {}
     for name, backbone in backbones.items():
-        found = _looked(usae, name, canvas, chosen.get(name))
-        if isinstance(found, ClassView):
-            codes, looks[name] = found.codes, found
+        view = _looked(usae, name, canvas, chosen.get(name))
+        if isinstance(view, ClassView):
+            codes, class_views[name] = view.codes, view
         else:
-            refused[name] = found
+            refused[name] = view
             with torch.no_grad():
                 codes = usae.encode(name, backbone(canvas.to(backbone.mean.device))[0])
         maps[name] = ConceptMaps.of(codes, backbone.grid, usae.n_concepts)
-    named = labels_of(usae, labels) if labels is None or isinstance(labels, str | Path) else labels
-    return Explanation(usae, photograph, canvas, maps, looks, refused, named)
+    return Explanation(usae, photograph, canvas, maps, class_views, refused, named)
 
 
 def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> Tensor:
@@ -79,12 +82,21 @@ def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> 
         ValueError: for a photograph that cannot be read, or a backbone or concept that there is not.
     """
     check_usae(usae)
-    number = one_concept(usae, concept)
-    own = usae.backbones[usae.known_name(backbone)]
-    canvas = open_photograph(photo).canvas(usae.input_size)
+    number, name = one_concept(usae, concept), usae.known_name(backbone)
+    photograph = open_photograph(photo)
+    network = usae.backbones[name]
+    canvas = photograph.canvas(usae.input_size)
     with torch.no_grad():
-        codes = usae.encode(backbone, own(canvas.to(own.mean.device))[0])
-    return ConceptMaps.of(codes, own.grid, usae.n_concepts).codes[number]
+        codes = usae.encode(backbone, network(canvas.to(network.mean.device))[0])
+    return ConceptMaps.of(codes, network.grid, usae.n_concepts).codes[number]
+
+
+def _named(usae: USAE, labels: Sequence[Label] | str | Path | None) -> Sequence[Label]:
+    if labels is None or isinstance(labels, str | Path):
+        return labels_of(usae, labels)
+    if not isinstance(labels, list | tuple) or not all(isinstance(each, Label) for each in labels):
+        raise UsageError(f"labels are of type {type(labels).__name__}; expected the file that the explorer exports")
+    return labels
 
 
 def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
@@ -95,16 +107,16 @@ def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
     """
     if class_ is None:
         return {}
-    found: dict[str, int] = {}
+    classes: dict[str, int] = {}
     errors: dict[bool, ValueError] = {}  # by whether it has no classifier at all
     for name, spec in usae.specs.items():
         try:
-            found[name] = parse_class(usae, name, class_)
+            classes[name] = parse_class(usae, name, class_)
         except UsageError as error:
             errors[spec.classes == 0] = errors.get(spec.classes == 0, error)
-    if not found:
+    if not classes:
         raise errors[min(errors)]
-    return found
+    return classes
 
 
 def _looked(usae: USAE, name: str, canvas: Tensor, class_: int | None) -> ClassView | str:

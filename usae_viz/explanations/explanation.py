@@ -1,240 +1,40 @@
-"""What `explain` returns: concepts by peak, area and importance, their maps, what is agreed on."""
+"""What `explain` returns: what backbones see in a photograph, as a sheet and as a folder."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
 
 from PIL import Image
-from torch import Tensor
 
-from usae_train.interventions.importance import ClassView, look, without_each
-from usae_train.interventions.in_turn import taken_in_turn
-from usae_train.model.usae import USAE
-from usae_train.runtime.errors import UsageError
-from usae_viz.concepts.labels import Label, names_of
-from usae_viz.concepts.naming import FOLLOWS, follows
-from usae_viz.concepts.parsing import one_concept
-from usae_viz.explanations.classes import named_class, parse_class
-from usae_viz.explanations.concept_maps import ConceptMaps, ConceptSeen
-from usae_viz.explanations.photograph import Photograph
-
-EXACT = 20  # concepts that are taken away one by one
-CARRIERS = 5  # concepts that are taken away together
-By = Literal["peak", "area", "importance"]
+from usae_train.files.whole_numbers import at_least
+from usae_viz.explanations.photograph_concepts import PhotographConcepts
+from usae_viz.explanations.sheet import COLUMNS, explanation_sheet
+from usae_viz.explanations.writing import write_explanations
 
 
-@dataclass(frozen=True)
-class Importance:
-    """What a concept does to one class's logit through one backbone."""
-
-    concept: int
-    name: str | None
-    exact: float | None  # what the logit loses when the concept is taken away; None where only estimated
-    estimate: float  # gradient x code
-
-    @property
-    def best(self) -> float:
-        """The exact change, or the estimate where there is none."""
-        return self.estimate if self.exact is None else self.exact
-
-
-@dataclass(frozen=True)
-class Carrier:
-    """A concept that was taken away after others, and what is left of one class through one backbone."""
-
-    concept: int
-    name: str | None
-    lost: float  # of the class's logit, without this concept and all before it
-    probability: float  # that is left
-
-
-@dataclass(frozen=True)
-class ClassAnswer:
-    """What a classifier says of the photograph."""
-
-    class_: int
-    name: str
-    probability: float
-    logit: float
-
-
-@dataclass(eq=False)
-class Explanation:
-    """What the backbones of a USAE see in one photograph."""
-
-    usae: USAE = field(repr=False)
-    photograph: Photograph
-    canvas: Tensor = field(repr=False)  # (1, 3, size, size), what they were shown
-    maps: dict[str, ConceptMaps] = field(repr=False)
-    looks: dict[str, ClassView] = field(repr=False)  # of those whose answer can be asked about
-    refused: dict[str, str] = field(repr=False)  # of the others: why not
-    labels: Sequence[Label] = field(default=(), repr=False)
-
-    def __post_init__(self) -> None:
-        self.names: dict[int, str] = _followed(self.usae)
-        self.names |= {concept: own["name"] for concept, own in names_of(self.labels).items()}
-        self._exact: dict[tuple[str, int], dict[int, float]] = {}
-
-    def concepts(self, backbone: str, by: By = "peak", limit: int | None = None) -> list[ConceptSeen]:
-        """The concepts that fire in a backbone, the strongest first.
-
-        Args:
-            backbone: which one.
-            by: largest code, share of the patches in which it fires, or what it does to the answer (either way).
-            limit: so many; all by default.
-
-        Raises:
-            ValueError: for an unknown backbone or order, or, by importance, one that cannot be asked.
-        """
-        if by not in get_args(By):
-            raise UsageError(f"concepts by {by!r}; expected one of {', '.join(get_args(By))}")
-        own = self._maps(backbone)
-        if by == "importance":
-            order = [each.concept for each in self.importance(backbone)]
-        else:
-            areas = own.areas
-            order = own.firing if by == "peak" else sorted(own.firing, key=lambda k: -areas[k].item())
-        return [own.seen(concept, self.names.get(concept)) for concept in order[:limit]]
-
-    def map(self, backbone: str, concept: int | str) -> Tensor:
-        """A concept's codes, (rows, cols), at the backbone's own grid; the concept by number or name."""
-        return self._maps(backbone).codes[self.number(concept)]
-
-    def answer(self, backbone: str) -> ClassAnswer | None:
-        """What its classifier says; None where there is none, or none that can be asked about."""
-        own = self.looks.get(self.usae.known_name(backbone))
-        if own is None:
-            return None
-        top = int(own.logits.argmax())
-        likely = own.logits.softmax(-1)
-        return ClassAnswer(top, named_class(len(own.logits), top), likely[top].item(), own.logits[top].item())
-
-    def asked(self, backbone: str) -> tuple[int, str]:
-        """The class that importance is for, and its name."""
-        own = self.looks[backbone]
-        return own.class_, named_class(len(own.logits), own.class_)
-
-    def importance(self, backbone: str, class_: int | str | None = None, exact: int = EXACT) -> list[Importance]:
-        """What the firing concepts do to a class's logit, the largest change first; positive: the class lives of it.
-
-        Those with the largest estimates are taken away one by one, which is exact; the others follow by estimate.
-
-        Args:
-            backbone: one with a classifier.
-            class_: number or name; the explanation's by default, which is the most probable unless it was told.
-            exact: how many are taken away.
-
-        Raises:
-            ValueError: for a backbone without classifier or that cannot be edited, or a class that there is not.
-        """
-        own = self._look(backbone)
-        if class_ is not None and (number := parse_class(self.usae, backbone, class_)) != own.class_:
-            own = look(self.usae, backbone, self.canvas, number, own.output)
-        firing = sorted(self.maps[backbone].firing, key=lambda k: -abs(own.estimate[k].item()))
-        drops = self._drops(backbone, own.class_, firing[:exact])
-        found = [Importance(k, self.names.get(k), drops.get(k), own.estimate[k].item()) for k in firing]
-        return sorted(found, key=lambda each: (each.exact is None, -abs(each.best)))
-
-    def carriers(self, backbone: str, count: int = CARRIERS) -> list[Carrier]:
-        """The firing concepts that carry the asked class between them: taken away one after the other.
-
-        Each is chosen without those before it, which finds what `importance`, where each is taken away alone, does not:
-        concepts that stand in for one another.
-
-        Args:
-            backbone: one with a classifier.
-            count: how many, at most.
-
-        Raises:
-            ValueError: for a backbone without classifier or that cannot be edited.
-        """
-        own = self._look(backbone)
-        firing = self.maps[backbone].firing
-        order = taken_in_turn(self.usae, backbone, self.canvas, own, firing, count)
-        gone = [order[: at + 1] for at in range(len(order))]
-        logits = without_each(self.usae, backbone, self.canvas, gone, own)
-        lost = (logits[0, own.class_] - logits[1:, own.class_]).tolist()
-        likely = logits[1:].softmax(-1)[:, own.class_].tolist()
-        return [Carrier(k, self.names.get(k), *row) for k, *row in zip(order, lost, likely, strict=True)]
-
-    def drops(self, backbone: str, concepts: Sequence[int]) -> dict[int, float]:
-        """{concept: what the asked class's logit loses without it, exactly}; empty where there is no answer to ask."""
-        own = self.looks.get(backbone)
-        return {} if own is None else self._drops(backbone, own.class_, concepts)
-
-    def agreed(self) -> list[int]:
-        """The concepts that fire in every backbone; first the one whose weakest place among a backbone's is best."""
-        ranks = [{concept: place for place, concept in enumerate(own.firing)} for own in self.maps.values()]
-        common = set(ranks[0]).intersection(*ranks[1:])
-        return sorted(common, key=lambda k: (max(own[k] for own in ranks), sum(own[k] for own in ranks)))
-
-    def only(self, backbone: str) -> list[int]:
-        """The concepts that fire in this backbone alone, the strongest first; all with a single backbone."""
-        others = [own.areas > 0 for name, own in self.maps.items() if name != backbone]
-        return [k for k in self._maps(backbone).firing if not any(bool(fires[k]) for fires in others)]
-
-    def number(self, concept: int | str) -> int:
-        """A concept's number, from its number or name.
-
-        Raises:
-            ValueError: when there is none; says the nearest names.
-        """
-        return one_concept(self.usae, concept, self.labels)
+class Explanation(PhotographConcepts):
+    """What the backbones of a USAE see in one photograph; in a notebook it shows its sheet."""
 
     def sheet(self, columns: int | None = None) -> Image.Image:
-        """All of it as a picture: a row per backbone, a column a concept."""
-        from usae_viz.explanations.sheet import COLUMNS, explanation_sheet
+        """All of it as a picture: a row per backbone, a column a concept.
 
-        return explanation_sheet(self, columns or COLUMNS)
+        Raises:
+            ValueError: for fewer columns than 1.
+        """
+        return explanation_sheet(self, COLUMNS if columns is None else at_least(1, columns, "columns"))
 
     def save(self, folder: str | Path) -> Path:
         """Write sheet.png, explain.json and a page that opens from disk into a new folder."""
-        from usae_viz.explanations.writing import write_explanations
-
         return write_explanations([self], Path(folder))
-
-    def _maps(self, backbone: str) -> ConceptMaps:
-        return self.maps[self.usae.known_name(backbone)]
-
-    def _look(self, backbone: str) -> ClassView:
-        """Of a backbone whose answer can be asked about.
-
-        Raises:
-            ValueError: for another, and why it cannot.
-        """
-        self._maps(backbone)
-        if backbone not in self.looks:
-            raise UsageError(self.refused[backbone])
-        return self.looks[backbone]
-
-    def _drops(self, backbone: str, class_: int, concepts: Sequence[int]) -> dict[int, float]:
-        """{concept: what a class's logit loses without it}; those that were asked before are not run again."""
-        known, peaks = self._exact.setdefault((backbone, class_), {}), self.maps[backbone].peaks
-        known |= {concept: 0.0 for concept in concepts if concept not in known and peaks[concept] <= 0}
-        missing = [concept for concept in concepts if concept not in known]
-        if missing:
-            removed = [[concept] for concept in missing]
-            logits = without_each(self.usae, backbone, self.canvas, removed, self.looks[backbone])[:, class_]
-            known.update(zip(missing, (logits[0] - logits[1:]).tolist(), strict=True))
-        return {concept: known[concept] for concept in concepts}
 
     def __repr__(self) -> str:
         said = {name: answer.name for name in self.maps if (answer := self.answer(name)) is not None}
         answers = "".join(f", {name} says {what}" for name, what in said.items())
-        firing = ", ".join(f"{len(own.firing)} in {name}" for name, own in self.maps.items())
+        firing = ", ".join(f"{len(maps.firing)} in {name}" for name, maps in self.maps.items())
         return f"<Explanation of {self.photograph.name}: concepts that fire, {firing}{answers}>"
 
     def _repr_png_(self) -> bytes:
         page = io.BytesIO()
         self.sheet().save(page, "PNG")
         return page.getvalue()
-
-
-def _followed(usae: USAE) -> dict[int, str]:
-    """Names where the truth is known: of the concepts that follow a factor value."""
-    found = {concept: follows(usae, concept) for concept in range(usae.n_concepts)} if usae.factors else {}
-    return {k: own.value for k, own in found.items() if own is not None and own.auroc >= FOLLOWS}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from usae_train.files.whole_numbers import at_least
 from usae_train.images.sources import ImageSource, none_can_be_read, read_batches
 from usae_train.interventions.edits import EditValue
 from usae_train.interventions.importance import answering
@@ -18,10 +19,13 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_viz.explanations.classes import named_class
 from usae_viz.explanations.concept_maps import ConceptMaps
-from usae_viz.explanations.photograph import Photo, Photograph, open_photograph
+from usae_viz.explanations.photograph import Photograph, open_photograph
 from usae_viz.explanations.settings import InterveneSettings
+from usae_viz.objectives.class_names import named_class
+
+if TYPE_CHECKING:
+    from usae_viz.explanations.photograph import Photo
 
 BATCH = 16
 TOP = InterveneSettings().top
@@ -122,7 +126,7 @@ class Intervention:
                 for each in self.classes
             ],
             "embedding_cosine": self.cosine,
-            "neighbours": None if near is None else [[vars(each) for each in own] for own in near],
+            "neighbours": None if near is None else [[vars(each) for each in neighbours] for neighbours in near],
             "among": self.among,
         }
 
@@ -151,9 +155,10 @@ def intervention_in(
         ValueError: for a photograph that cannot be read, edits that cannot be, or a layer whose edit changes nothing of
             the answer.
     """
+    at_least(1, top, "top")
+    photograph = open_photograph(photo)
     has_classes = usae.specs[usae.known_name(backbone)].classes > 0 if usae.specs else False
     network, _ = (answering if has_classes else editable)(usae, backbone)
-    photograph = open_photograph(photo)
     canvas = photograph.canvas(network.input_size).to(network.mean.device)
     codes = usae.encode(backbone, network(canvas)[0])
     plain = network.embedding(canvas)
@@ -161,7 +166,7 @@ def intervention_in(
     with intervene(usae, backbone, edits):
         edited = network.embedding(canvas)
         logits += [network.logits(canvas)[0]] if has_classes else []
-    if not all(bool(own.isfinite().all()) for own in (edited, *logits)):
+    if not all(bool(values.isfinite().all()) for values in (edited, *logits)):
         raise UsageError(
             f"{backbone} answers with numbers that are not finite once concepts {', '.join(map(str, edits))} are "
             "edited; edit them by less"
@@ -197,9 +202,9 @@ def _pair(values: Tensor) -> tuple[float, float]:
     return before, after
 
 
-def _nearest(own: Tensor, among: Gallery, top: int) -> tuple[list[Neighbour], list[Neighbour]]:
+def _nearest(embeddings: Tensor, among: Gallery, top: int) -> tuple[list[Neighbour], list[Neighbour]]:
     """The nearest photographs to each of two embeddings (2, features)."""
-    cosines = functional.normalize(own, dim=-1) @ among.embeddings.mT
+    cosines = functional.normalize(embeddings, dim=-1) @ among.embeddings.mT
     near = cosines.topk(min(top, len(among.numbers)))
     before, after = (
         [

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from usae_train.interventions.edits import EditValue
 from usae_viz.explanations.intervention import Intervention, Neighbour
-from usae_viz.explanations.overlay import fitted, scaled, spotlight
-from usae_viz.explanations.sheet import CELL, FAINT, INK, MARGIN, PAPER, font_of, ink_of, shortened
+from usae_viz.explanations.overlay import fitted_size, scaled, spotlight
+from usae_viz.explanations.sheet import CELL, ink_of
 from usae_viz.export.png import to_picture
+from usae_viz.export.sheet import FAINT, INK, MARGIN, PAPER, font_of, shortened
 
 BAR = 220  # pixels of a probability of 1
 LINE = 34
@@ -21,47 +22,50 @@ THUMB = 104
 
 
 def intervention_sheet(
-    found: Intervention, names: Mapping[int, str], pictures: Mapping[int, Tensor] | None = None
+    intervention: Intervention, names: Mapping[int, str], pictures: Mapping[int, Tensor] | None = None
 ) -> Image.Image:
     """The photograph and the maps of edited concepts; bars of the classes before and after; neighbours.
 
     Args:
-        found: what is shown.
+        intervention: what is shown.
         names: of concepts.
         pictures: {number of a neighbour: canvas (3, H, W)}.
     """
-    width, height = fitted(found.photograph, CELL)
-    concepts = list(found.edits)[:SHOWN]
+    width, height = fitted_size(intervention.photograph, CELL)
+    concepts = list(intervention.edits)[:SHOWN]
     across = MARGIN + (1 + max(len(concepts), 2)) * (width + MARGIN)
-    near = 0 if found.neighbours is None else 2 * (THUMB + 40)
-    size = (max(across, NAME + BAR + 150), 70 + height + 30 + LINE * len(found.classes) + near + 3 * MARGIN)
+    near = 0 if intervention.neighbours is None else 2 * (THUMB + 40)
+    size = (max(across, NAME + BAR + 150), 70 + height + 30 + LINE * len(intervention.classes) + near + 3 * MARGIN)
     page = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(page)
-    title = f"{found.backbone} on {found.photograph.name}: {', '.join(map(edit_in_words, found.edits.items()))}"
+    edits = ", ".join(map(edit_in_words, intervention.edits.items()))
+    title = f"{intervention.backbone} on {intervention.photograph.name}: {edits}"
     pen.text((MARGIN, MARGIN), shortened(title, 18, size[0] - 2 * MARGIN), INK, font_of(18))
-    page.paste(scaled(found.photograph, (width, height)), (MARGIN, 70))
+    page.paste(scaled(intervention.photograph, (width, height)), (MARGIN, 70))
     for at, concept in enumerate(concepts, 1):
         left = MARGIN + at * (width + MARGIN)
         named = f"{concept} {names.get(concept, '')}".strip()
         pen.text((left, 48), shortened(f"{named}, before", 13, width), FAINT, font_of(13))
-        page.paste(spotlight(found.photograph, found.maps.codes[concept], (width, height)), (left, 70))
+        page.paste(spotlight(intervention.photograph, intervention.maps.codes[concept], (width, height)), (left, 70))
     top = 70 + height + MARGIN
-    pen.text((MARGIN, top), f"cosine of the final embedding, before and after: {found.cosine:.3f}", FAINT, font_of(12))
-    for row, each in enumerate(found.classes):
+    pen.text(
+        (MARGIN, top), f"cosine of the final embedding, before and after: {intervention.cosine:.3f}", FAINT, font_of(12)
+    )
+    for row, each in enumerate(intervention.classes):
         _bars(pen, top + 22 + row * LINE, each.name, each.probability)
-    if found.neighbours is not None:
-        below = top + 30 + LINE * len(found.classes)
-        for row, (word, own) in enumerate(zip(("before", "after"), found.neighbours, strict=True)):
-            _neighbours(page, pen, below + row * (THUMB + 40), f"nearest {word}", own, pictures or {})
+    if intervention.neighbours is not None:
+        below = top + 30 + LINE * len(intervention.classes)
+        for row, (word, neighbours) in enumerate(zip(("before", "after"), intervention.neighbours, strict=True)):
+            _neighbours(page, pen, below + row * (THUMB + 40), f"nearest {word}", neighbours, pictures or {})
     return page
 
 
 def edit_in_words(edit: tuple[int, EditValue]) -> str:
     """`12 = 0`, `7 * 2`, `3 + 1.5`."""
-    concept, wanted = edit
-    if isinstance(wanted, tuple):
-        return f"{concept} {'*' if wanted[0] == 'scale' else '+'} {wanted[1]:g}"
-    return f"{concept} = {wanted:g}"
+    concept, value = edit
+    if isinstance(value, tuple):
+        return f"{concept} {'*' if value[0] == 'scale' else '+'} {value[1]:g}"
+    return f"{concept} = {value:g}"
 
 
 def _bars(pen: ImageDraw.ImageDraw, top: int, name: str, probability: tuple[float, float]) -> None:
@@ -80,11 +84,11 @@ def _neighbours(
     pen: ImageDraw.ImageDraw,
     top: int,
     word: str,
-    own: Sequence[Neighbour],
+    neighbours: Sequence[Neighbour],
     pictures: Mapping[int, Tensor],
 ) -> None:
     pen.text((MARGIN, top), word, FAINT, font_of(12))
-    for at, each in enumerate(own):
+    for at, each in enumerate(neighbours):
         left = MARGIN + at * (THUMB + MARGIN)
         if left + THUMB > page.width:
             return

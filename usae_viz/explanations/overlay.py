@@ -46,7 +46,7 @@ def scaled(photograph: Photograph, size: tuple[int, int]) -> Image.Image:
     return photograph.whole.resize(size, Image.Resampling.LANCZOS)
 
 
-def fitted(photograph: Photograph, most: int) -> tuple[int, int]:
+def fitted_size(photograph: Photograph, most: int) -> tuple[int, int]:
     """Width and height at its own aspect, the longer side so many pixels, neither less than 1."""
     width, height = photograph.whole.size
     scale = most / max(width, height)

@@ -14,8 +14,8 @@ from usae_train.images.colour import levels
 from usae_train.model.natural import natural_pictures
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
-from usae_viz.explanations.explanation import Explanation
-from usae_viz.explanations.overlay import fitted, light_of, scaled
+from usae_viz.explanations.overlay import fitted_size, light_of, scaled
+from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explorer.natural import TILE
 from usae_viz.explorer.parts import WEBP, copy_parts, small_copy
 from usae_viz.explorer.runs import RunFolder
@@ -29,7 +29,7 @@ DRAWING = 288  # pixels of a drawing
 
 
 def write_page(
-    explanations: Sequence[Explanation],
+    explanations: Sequence[PhotographConcepts],
     record: Mapping[str, Any],
     out: Path,
     run: RunFolder | None = None,
@@ -44,95 +44,95 @@ def write_page(
         run: drawings of concepts to show beside.
         progress: called with concepts whose patches were cut out, and how many there are.
     """
-    room = out / EXPLAIN_FOLDER
-    room.mkdir()
+    folder = out / EXPLAIN_FOLDER
+    folder.mkdir()
     for number, explanation in enumerate(explanations):
-        size = fitted(explanation.photograph, min(LARGEST, max(explanation.photograph.whole.size)))
-        scaled(explanation.photograph, size).save(room / f"photograph-{number}.webp", **WEBP)
+        size = fitted_size(explanation.photograph, min(LARGEST, max(explanation.photograph.whole.size)))
+        scaled(explanation.photograph, size).save(folder / f"photograph-{number}.webp", **WEBP)
     listed = _concepts(record)
     usae = explanations[0].usae
     data = {
         "usae": record["usae"],
         "backbones": usae.names,
         "photographs": [_photograph(*each) for each in zip(explanations, record["photographs"], strict=True)],
-        "patches": _patches(explanations[0], listed, room, progress),
+        "patches": _patches(explanations[0], listed, folder, progress),
         "tiles": MAX_PATCHES,
         "no_patches": natural_pictures(usae)[1],
-        "drawings": {} if run is None else _drawings(run, set(listed), usae.names, room),
+        "drawings": {} if run is None else _drawings(run, set(listed), usae.names, folder),
     }
     text = json_text(data, separators=(",", ":"))
-    (room / "data.js").write_text(f"explained({text});\n", encoding="utf-8")
-    copy_parts("usae_viz.explorer", SHARED_PARTS, room)
-    copy_parts("usae_viz.explanations", PARTS, room)
+    (folder / "data.js").write_text(f"explained({text});\n", encoding="utf-8")
+    copy_parts("usae_viz.explorer", SHARED_PARTS, folder)
+    copy_parts("usae_viz.explanations", PARTS, folder)
     scripts = [name for name in (*SHARED_PARTS, *PARTS) if name.endswith(".js")]
     template = Environment(loader=PackageLoader("usae_viz.explanations", "page"), autoescape=select_autoescape())
     page = template.get_template("index.html").render(title=_title(explanations), own=EXPLAIN_FOLDER, scripts=scripts)
     (out / "index.html").write_text(page, encoding="utf-8")
 
 
-def _title(explanations: Sequence[Explanation]) -> str:
+def _title(explanations: Sequence[PhotographConcepts]) -> str:
     first = explanations[0].photograph.name
     return first if len(explanations) == 1 else f"{first} and {len(explanations) - 1} more"
 
 
 def _concepts(record: Mapping[str, Any]) -> list[int]:
     """Every concept that is listed of some photograph."""
-    rows = [row for each in record["photographs"] for own in each["backbones"].values() for row in own["concepts"]]
-    return list(dict.fromkeys(row["concept"] for row in rows))
+    backbones = [backbone for each in record["photographs"] for backbone in each["backbones"].values()]
+    return list(dict.fromkeys(row["concept"] for backbone in backbones for row in backbone["concepts"]))
 
 
-def _photograph(explanation: Explanation, record: Mapping[str, Any]) -> dict[str, Any]:
+def _photograph(explanation: PhotographConcepts, record: Mapping[str, Any]) -> dict[str, Any]:
     """What the page has of a photograph: the record, with light (base64, a byte a patch) instead of maps."""
     backbones = {}
-    for name, own in record["backbones"].items():
-        rows = [{key: value for key, value in row.items() if key != "map"} for row in own["concepts"]]
+    for name, backbone in record["backbones"].items():
+        rows = [{key: value for key, value in row.items() if key != "map"} for row in backbone["concepts"]]
         for row in rows:
             if row["area"]:
                 row["light"] = _bytes(explanation, name, row["concept"])
-        backbones[name] = {**own, "concepts": rows}
+        backbones[name] = {**backbone, "concepts": rows}
     return {**record, "backbones": backbones}
 
 
-def _bytes(explanation: Explanation, backbone: str, concept: int) -> str:
+def _bytes(explanation: PhotographConcepts, backbone: str, concept: int) -> str:
     light = levels(light_of(explanation.maps[backbone].codes[concept]))
     return base64.b64encode(light.numpy().tobytes()).decode()
 
 
 def _patches(
-    explanation: Explanation, concepts: Sequence[int], room: Path, progress: CountCallback
+    explanation: PhotographConcepts, concepts: Sequence[int], folder: Path, progress: CountCallback
 ) -> dict[str, list[int]]:
     """Write patches/CONCEPT.webp, a row per backbone; {concept: how many each backbone has}. Empty without pictures."""
-    found: dict[str, list[int]] = {}
+    counts: dict[str, list[int]] = {}
     if natural_pictures(explanation.usae)[0] is None:
-        return found
-    (room / "patches").mkdir()
+        return counts
+    (folder / "patches").mkdir()
     for done, concept in enumerate(concepts, 1):
-        own = natural_patches(explanation.usae, concept)
+        patches = natural_patches(explanation.usae, concept)
         progress(done, len(concepts))
-        if not any(own.values()):
+        if not any(patches.values()):
             continue
-        strip = Image.new("RGB", (MAX_PATCHES * TILE, len(own) * TILE))
-        for row, tiles in enumerate(own.values()):
+        strip = Image.new("RGB", (MAX_PATCHES * TILE, len(patches) * TILE))
+        for row, tiles in enumerate(patches.values()):
             for at, tile in enumerate(tiles):
                 strip.paste(tile.resize((TILE, TILE), Image.Resampling.BICUBIC), (at * TILE, row * TILE))
-        strip.save(room / "patches" / f"{concept}.webp", **WEBP)
-        found[str(concept)] = [len(tiles) for tiles in own.values()]
-    return found
+        strip.save(folder / "patches" / f"{concept}.webp", **WEBP)
+        counts[str(concept)] = [len(tiles) for tiles in patches.values()]
+    return counts
 
 
 def _drawings(
-    run: RunFolder, concepts: set[int], backbones: Sequence[str], room: Path
+    run: RunFolder, concepts: set[int], backbones: Sequence[str], folder: Path
 ) -> dict[str, list[dict[str, Any]]]:
     """Copy a run's pictures of these concepts, small, in the backbones' order: {concept: [{file, backbone, ...}]}."""
     places = {name: place for place, name in enumerate(backbones)}
-    found: dict[str, list[dict[str, Any]]] = {}
-    for drawing in run.drawings:
-        if drawing.concept not in concepts:
+    drawings: dict[str, list[dict[str, Any]]] = {}
+    for objective in run.objectives:
+        if objective.concept not in concepts:
             continue
-        in_order = sorted(drawing.pictures, key=lambda picture: places.get(picture.backbone, len(places)))
+        in_order = sorted(objective.pictures, key=lambda picture: places.get(picture.backbone, len(places)))
         for number, picture in enumerate(in_order):
-            name = f"{drawing.concept}-{number}.webp"
-            small_copy(picture.file, room / "drawings" / name, DRAWING)
+            name = f"{objective.concept}-{number}.webp"
+            small_copy(picture.file, folder / "drawings" / name, DRAWING)
             entry = {"file": name, "backbone": picture.backbone, "verdict": picture.verdict}
-            found.setdefault(str(drawing.concept), []).append(entry)
-    return found
+            drawings.setdefault(str(objective.concept), []).append(entry)
+    return drawings

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from usae_train.files.place_names import named_place, printable
-from usae_train.images.arrays import canvas_of
-from usae_train.images.decoding import centre_square, read_whole, upright_rgb
-from usae_train.runtime.arrays import Array
-from usae_train.runtime.errors import UsageError
-from usae_viz.export.png import to_picture
-from usae_viz.optimization.given import checked_canvas
+from usae_train.images.decoding import centre_square
+from usae_train.images.given import name_of, opened_picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from usae_train.images.given import Picture
 
 
 @dataclass(frozen=True)
@@ -38,36 +37,27 @@ class Photograph:
         return (width - side) // 2, (height - side) // 2, side
 
 
-Photo = str | Path | BinaryIO | Image.Image | Array | Photograph
+if TYPE_CHECKING:
+    Photo = Picture | Photograph
 
 
 def open_photograph(photo: Photo) -> Photograph:
-    """A photograph from a file, a PIL image, an array, or a canvas (3, H, W), 0..1; one that is open already as it is.
+    """A photograph from whatever a picture may be given as, or one that is open already, as it is.
 
     Raises:
-        ValueError: for a file that cannot be read, or a tensor that is not a canvas.
+        ValueError: as `opened_picture`.
     """
     if isinstance(photo, Photograph):
         return photo
-    if isinstance(photo, Tensor | np.ndarray):
-        canvas = canvas_of(photo, "a photograph")
-        return Photograph("photograph", to_picture(checked_canvas(canvas, "a photograph")))
-    if isinstance(photo, Image.Image):
-        return _of_image(photo)
-    if not isinstance(photo, str | Path):
-        return Photograph("photograph", read_whole(photo, "the photograph"))
-    file = named_place(photo)
-    if file.is_dir():
-        raise UsageError(f"{photo} is a folder; expected a photograph's file")
-    if not file.exists():
-        raise UsageError(f"no photograph {str(photo)!r}: there is no such file")
-    return Photograph(printable(file.name), read_whole(file))
+    whole = opened_picture(photo, "photograph")
+    if isinstance(whole, Image.Image):
+        return Photograph(_name_of(photo), whole)
+    from usae_viz.export.png import to_picture  # with torch, which a file is opened without
+
+    return Photograph("photograph", to_picture(whole))
 
 
-def _of_image(photo: Image.Image) -> Photograph:
-    """One that PIL opened: what its file would come to."""
-    name = printable(Path(str(getattr(photo, "filename", "") or "photograph")).name)
-    try:
-        return Photograph(name, upright_rgb(photo))
-    except (OSError, SyntaxError, ValueError) as error:  # it is first read here, and may be cut off
-        raise UsageError(f"{name} cannot be read: {error}") from error
+def _name_of(photo: Picture) -> str:
+    if isinstance(photo, str | Path):
+        return printable(named_place(photo).name)
+    return name_of(photo, "photograph") if isinstance(photo, Image.Image) else "photograph"

@@ -9,12 +9,12 @@ from typing import Any
 from usae_train.files.provenance import commit, versions
 from usae_train.model.usae import USAE
 from usae_viz.explanations.choice import listed_concepts
-from usae_viz.explanations.explanation import Explanation
+from usae_viz.explanations.photograph_concepts import PhotographConcepts
 
 SCHEMA = 1
 
 
-def record_of(explanations: Sequence[Explanation], top: int) -> dict[str, Any]:
+def record_of(explanations: Sequence[PhotographConcepts], top: int) -> dict[str, Any]:
     """What explain.json holds of photographs that one USAE explains.
 
     Args:
@@ -35,7 +35,7 @@ def usae_record(usae: USAE) -> dict[str, Any]:
     return {"source": usae.source, "sha256": usae.sha256, "n_concepts": usae.n_concepts, "k": usae.k}
 
 
-def _photograph(explanation: Explanation, top: int) -> dict[str, Any]:
+def _photograph(explanation: PhotographConcepts, top: int) -> dict[str, Any]:
     names = explanation.usae.names
     width, height = explanation.photograph.whole.size
     left, above, side = explanation.photograph.seen
@@ -52,7 +52,7 @@ def _photograph(explanation: Explanation, top: int) -> dict[str, Any]:
     }
 
 
-def _backbone(explanation: Explanation, name: str, concepts: Sequence[int]) -> dict[str, Any]:
+def _backbone(explanation: PhotographConcepts, name: str, concepts: Sequence[int]) -> dict[str, Any]:
     maps = explanation.maps[name]
     answer = explanation.answer(name)
     asked = explanation.asked(name) if answer is not None else None

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from usae_viz.explanations.choice import strongest_in_turn
 from usae_viz.explanations.concept_maps import ConceptSeen
-from usae_viz.explanations.explanation import Explanation
-from usae_viz.explanations.overlay import fitted, scaled, spotlight
+from usae_viz.explanations.overlay import fitted_size, scaled, spotlight
+from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explanations.settings import ExplainSettings
+from usae_viz.export.sheet import COLOUR, FAINT, INK, MARGIN, PAPER, font_of, shortened
 
 COLUMNS = ExplainSettings().columns
 CELL = 208  # longer side of a photograph, in pixels
-MARGIN = 12
 HEAD = 58  # of the title and the line below it
 COLUMN_HEAD = 24
 CAPTION = 38  # two lines below each map
 LEFT = 132  # of the backbones' names
-INK, FAINT, PAPER, FOR, AGAINST = "#1a1a1a", "#6b6b6b", "#ffffff", "#1b6e3c", "#b3261e"
+FOR, AGAINST = COLOUR["strong"], COLOUR["failed"]
 
 
-def explanation_sheet(explanation: Explanation, columns: int) -> Image.Image:
+def explanation_sheet(explanation: PhotographConcepts, columns: int) -> Image.Image:
     """All backbones' maps of the concepts that carry their answers, or of the strongest where there is no answer.
 
     Args:
@@ -28,7 +28,7 @@ def explanation_sheet(explanation: Explanation, columns: int) -> Image.Image:
         columns: concepts, each backbone's first in turn.
     """
     concepts = strongest_in_turn(explanation, columns)
-    width, height = fitted(explanation.photograph, CELL)
+    width, height = fitted_size(explanation.photograph, CELL)
     row = height + CAPTION + MARGIN
     size = (
         LEFT + (len(concepts) + 1) * (width + MARGIN) + MARGIN,
@@ -57,13 +57,13 @@ def explanation_sheet(explanation: Explanation, columns: int) -> Image.Image:
     return page
 
 
-def _legend(explanation: Explanation) -> str:
-    own = "lit where the concept fires, at each backbone's own grid; peak: largest code; area: share of the patches"
-    asked = "; logit: what the answer's loses without the concept, exactly (+ speaks for it, - against it)"
-    return own + (asked if explanation.looks else "")
+def _legend(explanation: PhotographConcepts) -> str:
+    maps = "lit where the concept fires, at each backbone's own grid; peak: largest code; area: share of the patches"
+    logits = "; logit: what the answer's loses without the concept, exactly (+ speaks for it, - against it)"
+    return maps + (logits if explanation.class_views else "")
 
 
-def _name(pen: ImageDraw.ImageDraw, explanation: Explanation, backbone: str, top: int) -> None:
+def _name(pen: ImageDraw.ImageDraw, explanation: PhotographConcepts, backbone: str, top: int) -> None:
     """A backbone and what it answers, left of its row."""
     pen.text((MARGIN, top), shortened(backbone, 15, LEFT - 2 * MARGIN), INK, font_of(15))
     rows, cols = explanation.maps[backbone].grid
@@ -93,17 +93,3 @@ def _caption(
 def ink_of(change: float) -> str:
     """The colour of a change, rounded as it is shown: green for more, red for less, grey for none."""
     return FOR if change > 0 else AGAINST if change < 0 else FAINT
-
-
-def shortened(text: str, size: int, width: int) -> str:
-    """A text that is no wider than so many pixels: of a longer one the middle is left out."""
-    font, kept, short = font_of(size), len(text), text
-    while kept > 1 and font.getlength(short) > width:
-        kept -= 1
-        short = f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
-    return short
-
-
-def font_of(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """The sheets' font at a size in pixels."""
-    return ImageFont.load_default(size)

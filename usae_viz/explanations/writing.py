@@ -15,13 +15,13 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_viz.explanations.explanation import Explanation
 from usae_viz.explanations.intervention import Intervention
 from usae_viz.explanations.intervention_sheet import intervention_sheet
 from usae_viz.explanations.page import write_page
+from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explanations.record import SCHEMA, record_of, usae_record
 from usae_viz.explanations.settings import ExplainSettings
-from usae_viz.explanations.sheet import COLUMNS
+from usae_viz.explanations.sheet import COLUMNS, explanation_sheet
 from usae_viz.explorer.runs import RunFolder
 from usae_viz.export.png import save_png
 
@@ -30,7 +30,7 @@ TOP = ExplainSettings().top
 
 @undisturbed
 def write_explanations(
-    explanations: Sequence[Explanation],
+    explanations: Sequence[PhotographConcepts],
     out: Path,
     columns: int = COLUMNS,
     top: int = TOP,
@@ -55,20 +55,20 @@ def write_explanations(
     """
     check_free(out)
     record = record_of(explanations, top)
-    with atomic_path(out) as room:
-        room.mkdir(parents=True)
+    with atomic_path(out) as folder:
+        folder.mkdir(parents=True)
         for name, explanation in zip(sheet_names(explanations), explanations, strict=True):
             about = {"sheet": explanation.usae.names, "title": explanation.photograph.name}
-            save_png(room / name, explanation.sheet(columns), about)
-        (room / "explain.json").write_text(json_text(record) + "\n", encoding="utf-8")
-        write_page(explanations, record, room, run, progress)
+            save_png(folder / name, explanation_sheet(explanation, columns), about)
+        (folder / "explain.json").write_text(json_text(record) + "\n", encoding="utf-8")
+        write_page(explanations, record, folder, run, progress)
     return out
 
 
 @undisturbed
 def write_interventions(
     usae: USAE,
-    found: Mapping[str, Intervention],
+    interventions: Mapping[str, Intervention],
     out: Path,
     names: Mapping[int, str],
     among: ImageSource | None = None,
@@ -77,7 +77,7 @@ def write_interventions(
 
     Args:
         usae: whose concepts were edited.
-        found: {folder below: what came of an edit}; `.` is the folder itself.
+        interventions: {folder below: what came of an edit}; `.` is the folder itself.
         out: the folder.
         names: of concepts.
         among: where neighbours were found.
@@ -90,9 +90,9 @@ def write_interventions(
     """
     check_free(out)
     made = {"versions": versions(), "commit": commit()}
-    with atomic_path(out) as room:
-        for below, each in found.items():
-            place = room / below
+    with atomic_path(out) as folder:
+        for below, each in interventions.items():
+            place = folder / below
             place.mkdir(parents=True, exist_ok=True)
             about = {"sheet": [each.backbone], "title": each.photograph.name}
             save_png(place / "sheet.png", intervention_sheet(each, names, _shown(usae, each, among)), about)
@@ -101,15 +101,16 @@ def write_interventions(
     return out
 
 
-def _shown(usae: USAE, found: Intervention, among: ImageSource | None) -> dict[int, Tensor]:
-    """{number: canvas} of an intervention's neighbours."""
-    if among is None or found.neighbours is None:
+def _shown(usae: USAE, intervention: Intervention, among: ImageSource | None) -> dict[int, Tensor]:
+    """{number: canvas (3, size, size)} of an intervention's neighbours."""
+    if among is None or intervention.neighbours is None:
         return {}
-    size = usae.backbones[found.backbone].input_size
-    return {number: among.read(number, size) for number in {each.number for own in found.neighbours for each in own}}
+    size = usae.backbones[intervention.backbone].input_size
+    numbers = {each.number for neighbours in intervention.neighbours for each in neighbours}
+    return {number: among.read(number, size) for number in numbers}
 
 
-def sheet_names(explanations: Sequence[Explanation]) -> list[str]:
+def sheet_names(explanations: Sequence[PhotographConcepts]) -> list[str]:
     """`sheet.png`; of several photographs `sheet-1.png` and so on, in their order."""
     if len(explanations) == 1:
         return ["sheet.png"]

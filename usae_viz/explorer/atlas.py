@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from usae_train.model.usae import USAE
-from usae_viz.explorer.plane import in_plane
+from usae_viz.explorer.tsne import tsne
 
 FEWEST = 8  # concepts: fewer are seen at one glance anyway
 
@@ -37,7 +37,7 @@ def atlas_data(usae: USAE | None, concepts: Sequence[int | None]) -> AtlasData |
     if usae is None or len(own) < FEWEST:
         return None
     with torch.no_grad():
-        plane = in_plane(likeness(usae)[own])
+        plane = tsne(atom_similarity(usae)[own])
     low, high = plane.amin(0), plane.amax(0)
     span = (high - low).max().clamp_min(1e-12)
     middle = (plane - (low + high) / 2) / span + 0.5
@@ -47,7 +47,7 @@ def atlas_data(usae: USAE | None, concepts: Sequence[int | None]) -> AtlasData |
     return AtlasData(x, y)
 
 
-def likeness(usae: USAE) -> Tensor:
+def atom_similarity(usae: USAE) -> Tensor:
     """Rows, (n_concepts, sum of the widths), whose inner product is the mean of the atoms' cosines in each backbone."""
     atoms = [normalize(usae.dictionary(name).float().cpu(), dim=1) for name in usae.names]
     rows: Tensor = torch.cat(atoms, 1) / len(atoms) ** 0.5

@@ -9,10 +9,10 @@ from typing import Any
 
 from usae_train.model.usae import USAE
 from usae_train.runtime.json_text import json_text
-from usae_viz.concepts.naming import label_of
+from usae_viz.concepts.naming import factor_followed
 from usae_viz.explorer.runs import RenderedImage
 from usae_viz.explorer.sources import Card, Sources
-from usae_viz.verification.scores import ClassScore
+from usae_viz.verification.score import ClassScore
 from usae_viz.verification.verdict import Verdict
 
 NaturalRows = list[list[dict[str, Any]]]  # a concept's pictures, by backbone
@@ -64,11 +64,11 @@ def card_data(card: Card, at: int, usae: USAE | None, natural: NaturalRows, back
         natural: its natural pictures.
         backbones: the page's.
     """
-    found = None if usae is None or card.concept is None else label_of(usae, card.concept)
+    label = None if usae is None or card.concept is None else factor_followed(usae, card.concept)
     drawn = [
-        DrawnData(number, [picture_data(each, backbones) for each in _in_order(drawing.pictures, backbones)])
-        for number, drawing in enumerate(card.drawings)
-        if drawing is not None
+        DrawnData(number, [picture_data(each, backbones) for each in _in_order(objective.pictures, backbones)])
+        for number, objective in enumerate(card.rendered)
+        if objective is not None
     ]
     return CardData(
         id=card.id,
@@ -76,7 +76,7 @@ def card_data(card: Card, at: int, usae: USAE | None, natural: NaturalRows, back
         detail=at,
         objective=_words(card),
         of_class=bool(_of_class(card)),
-        follows=None if found is None else found.value,
+        follows=None if label is None else label.value,
         natural=[len(row) for row in natural],
         drawn=drawn,
     )
@@ -101,14 +101,16 @@ def picture_data(picture: RenderedImage, backbones: Sequence[str]) -> PictureDat
 
 def _of_class(card: Card) -> list[ClassScore]:
     """What its pictures were scored for where that is a class: their strength is a probability then."""
-    scored = (picture.about.scores for drawing in card.drawings if drawing is not None for picture in drawing.pictures)
-    seen = [own for scores in scored if scores for own in scores.backbones.values()]
-    return [own for own in seen if isinstance(own, ClassScore)]
+    pictures = [picture for objective in card.rendered if objective is not None for picture in objective.pictures]
+    scores = [
+        score for picture in pictures if picture.about.scores for score in picture.about.scores.backbones.values()
+    ]
+    return [score for score in scores if isinstance(score, ClassScore)]
 
 
 def _words(card: Card) -> str:
     """Its objective, and what its class is called."""
-    names = dict.fromkeys(own.name for own in _of_class(card) if own.name)
+    names = dict.fromkeys(score.name for score in _of_class(card) if score.name)
     return f"{card.objective}: {', '.join(names)}" if names else card.objective
 
 
@@ -122,17 +124,17 @@ def _in_order(pictures: Sequence[RenderedImage], backbones: Sequence[str]) -> li
     )
 
 
-def write_details(sources: Sources, natural: dict[int, NaturalRows], room: Path) -> None:
+def write_details(sources: Sources, natural: dict[int, NaturalRows], folder: Path) -> None:
     """A small script a card, loaded when it is looked at: a page from disk may not fetch, but may load scripts."""
-    room.mkdir(parents=True)
+    folder.mkdir(parents=True)
     for at, card in enumerate(sources.cards):
         pictures = [
-            {picture.below: _in_full(picture) for picture in (drawing.pictures if drawing else [])}
-            for drawing in card.drawings
+            {picture.below: _in_full(picture) for picture in (objective.pictures if objective else [])}
+            for objective in card.rendered
         ]
         detail = {"natural": natural_of(card, natural), "pictures": pictures}
         text = json_text(detail, separators=(",", ":"))
-        (room / f"{at}.js").write_text(f"usaeDetail({at},{text});\n")
+        (folder / f"{at}.js").write_text(f"usaeDetail({at},{text});\n")
 
 
 def natural_of(card: Card, natural: dict[int, NaturalRows]) -> NaturalRows:
@@ -151,7 +153,7 @@ def _judged(picture: RenderedImage) -> dict[str, Any] | None:
     if scores is None:
         return None
     rows = {}
-    for name, own in scores.backbones.items():
-        verdict, short = own.lacks(picture.thresholds)
-        rows[name] = {**asdict(own), "verdict": verdict, "short": ", ".join(short)}
+    for name, score in scores.backbones.items():
+        verdict, short = score.lacks(picture.thresholds)
+        rows[name] = {**asdict(score), "verdict": verdict, "short": ", ".join(short)}
     return {"verdict": picture.verdict, "drawn_for": scores.drawn_for, "backbones": rows}

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal
 
 from torch import Tensor
 
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
-from usae_viz.concepts.naming import label_of
+from usae_viz.concepts.naming import factor_followed
 from usae_viz.explorer.runs import RenderedImage, RenderedObjective
 
 ColumnKind = Literal["share", "number", "count", "percent"]
@@ -49,8 +50,8 @@ def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
         about = "share of the trainings that this space is the consensus of in which the concept came back"
         columns.append(_column("agreement", "trainings agree", about, "share", usae.agreement, concepts))
     if statistics.auroc is not None:
-        found = [None if k is None else label_of(usae, k) for k in concepts]
-        areas = [None if each is None else round(each.auroc, 4) for each in found]
+        labels = [None if k is None else factor_followed(usae, k) for k in concepts]
+        areas = [None if each is None else round(each.auroc, 4) for each in labels]
         about = "how well its code tells the patches of its label apart: AUROC, in the weakest backbone"
         columns.append(Column("auroc", "follows its label", about, "share", areas))
     for row, name in enumerate(usae.names):
@@ -106,89 +107,92 @@ def _of_backbone(statistics: Statistics, row: int, name: str, concepts: Sequence
     ]
 
 
-def picture_columns(run: int, name: str, drawings: Sequence[RenderedObjective | None], alone: bool) -> list[Column]:
+def picture_columns(run: int, name: str, rendered: Sequence[RenderedObjective | None], alone: bool) -> list[Column]:
     """The verification of a run's pictures; empty where none was verified.
 
     Args:
         run: its number on the page.
         name: its name, said in the labels unless it is alone.
-        drawings: each card's drawing in this run.
+        rendered: what was drawn of each card in this run.
         alone: whether the page shows no other run.
     """
     of = "" if alone else f" ({name})"
     columns = [
         Column(
-            f"code.{run}",
-            f"drawn: code{of}",
-            "in the backbone it was drawn for; the weakest of its pictures",
-            "number",
-            [_weakest(drawing, "code") for drawing in drawings],
-        ),
-        Column(
-            f"probability.{run}",
-            f"drawn: probability{of}",
-            "of its class, through the backbone it was drawn for; the lowest of its pictures",
-            "share",
-            [_weakest(drawing, "probability") for drawing in drawings],
-        ),
-        Column(
-            f"percentile.{run}",
-            f"drawn: percentile{of}",
-            "of that code among natural images; the lowest of its pictures",
-            "percent",
-            [_weakest(drawing, "percentile") for drawing in drawings],
-        ),
-        Column(
-            f"transfer.{run}",
-            f"drawn: transfer{of}",
-            "code or probability of a picture through the other backbones as a share of that through its own, mean",
-            "share",
-            [transfer(drawing) for drawing in drawings],
-        ),
-        Column(
-            f"agreement.{run}",
-            f"drawn: seeds agree{of}",
-            "cosine of the codes of pictures from different seeds",
-            "share",
-            [_agreement(drawing) for drawing in drawings],
-        ),
+            f"{figure}.{run}",
+            f"drawn: {label}{of}",
+            about,
+            kind,
+            [None if objective is None else value_of(objective) for objective in rendered],
+        )
+        for figure, (label, about, kind, value_of) in FIGURES_OF_PICTURES.items()
     ]
     return [column for column in columns if any(value is not None for value in column.values)]
 
 
-def transfer(drawing: RenderedObjective | None) -> float | None:
+def transfer(objective: RenderedObjective) -> float | None:
     """Mean, over the pictures drawn for one backbone, of strength through each other one / strength through its own."""
     shares: list[float] = []
-    for picture in [] if drawing is None else drawing.pictures:
+    for picture in objective.pictures:
         scores = picture.about.scores
         if scores is None or len(scores.drawn_for) != 1 or scores.drawn_for[0] not in scores.backbones:
             continue
-        own = scores.backbones[scores.drawn_for[0]].strength
-        others = [seen.strength for name, seen in scores.backbones.items() if name != scores.drawn_for[0]]
-        if own > 0 and others:
-            shares.append(sum(others) / len(others) / own)
+        home = scores.backbones[scores.drawn_for[0]].strength
+        others = [score.strength for name, score in scores.backbones.items() if name != scores.drawn_for[0]]
+        if home > 0 and others:
+            shares.append(sum(others) / len(others) / home)
     return round(sum(shares) / len(shares), 4) if shares else None
 
 
-def _weakest(drawing: RenderedObjective | None, figure: str) -> float | None:
-    found = [value for picture in (drawing.pictures if drawing else []) for value in _own(picture, figure)]
-    return _kept(min(found)) if found else None
+def _weakest(objective: RenderedObjective, figure: str) -> float | None:
+    """The least of a figure of its pictures, in the backbones that they were drawn for; a class has no code."""
+    values = [value for picture in objective.pictures for value in _values(picture, figure)]
+    return _kept(min(values)) if values else None
 
 
-def _own(picture: RenderedImage, figure: str) -> list[float]:
+def _values(picture: RenderedImage, figure: str) -> list[float]:
     scores = picture.about.scores
     if scores is None:
         return []
-    seen = [scores.backbones[name] for name in scores.drawn_for if name in scores.backbones]
-    return [value for each in seen if (value := getattr(each, figure, None)) is not None]  # a class has no code
+    drawn_for = [scores.backbones[name] for name in scores.drawn_for if name in scores.backbones]
+    return [value for score in drawn_for if (value := getattr(score, figure, None)) is not None]
 
 
-def _agreement(drawing: RenderedObjective | None) -> float | None:
-    if drawing is None or not drawing.agreement:
-        return None
-    return _kept(sum(drawing.agreement.values()) / len(drawing.agreement))
+def _agreement(objective: RenderedObjective) -> float | None:
+    agreement = objective.agreement.values()
+    return _kept(sum(agreement) / len(agreement)) if agreement else None
 
 
 def _kept(value: float) -> float | None:
     """Four significant figures are more than the page shows."""
     return float(f"{value:.4g}") if math.isfinite(value) else None
+
+
+# {figure: what it is called, what it is, of which kind, and how it is had of an objective}
+FIGURES_OF_PICTURES: dict[str, tuple[str, str, ColumnKind, Callable[[RenderedObjective], float | None]]] = {
+    "code": (
+        "code",
+        "in the backbone it was drawn for; the weakest of its pictures",
+        "number",
+        partial(_weakest, figure="code"),
+    ),
+    "probability": (
+        "probability",
+        "of its class, through the backbone it was drawn for; the lowest of its pictures",
+        "share",
+        partial(_weakest, figure="probability"),
+    ),
+    "percentile": (
+        "percentile",
+        "of that code among natural pictures; the lowest of its pictures",
+        "percent",
+        partial(_weakest, figure="percentile"),
+    ),
+    "transfer": (
+        "transfer",
+        "code or probability of a picture through the other backbones as a share of that through its own, mean",
+        "share",
+        transfer,
+    ),
+    "agreement": ("seeds agree", "cosine of the codes of pictures from different seeds", "share", _agreement),
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.workers import Job, Tell, Workers
 from usae_viz.explorer.parts import WEBP
-from usae_viz.export.natural_patches import around
+from usae_viz.export.natural_patches import cut_patch
 from usae_viz.export.png import to_picture
 
 TILE = 64  # pixels of a patch with its surroundings
@@ -58,7 +59,7 @@ def write_natural(
     natural: NaturalPictures,
     wanted: Sequence[Place],
     count: int,
-    room: Path,
+    folder: Path,
     progress: CountCallback,
     workers: int | None = 1,
 ) -> tuple[dict[int, list[list[dict[str, Any]]]], list[str]]:
@@ -69,7 +70,7 @@ def write_natural(
         natural: the pictures.
         wanted: what is shown of them.
         count: tiles per row.
-        room: the folder.
+        folder: the folder.
         progress: called with the pictures done of all.
         workers: processes that look at the pictures, see `workers_for`; the same comes out of any number.
 
@@ -78,42 +79,58 @@ def write_natural(
         and the map of codes (rows * cols bytes, base64, 255 is the largest code ever seen) through each backbone; and
         the pictures that could not be read, each with why.
     """
-    found: dict[int, list[list[dict[str, Any]]]] = {}
-    strips: dict[int, Image.Image] = {}
-    left: dict[int, int] = {}  # places of a concept that are still to come; then its strip is written
-    unreadable: list[str] = []
-    of_picture: dict[int, list[Place]] = {}
+    by_picture: dict[int, list[Place]] = {}
     for place in wanted:
-        of_picture.setdefault(place.number, []).append(place)
-        left[place.concept] = left.get(place.concept, 0) + 1
-        found.setdefault(place.concept, [[] for _ in usae.names])
-    (room / "natural").mkdir(parents=True, exist_ok=True)
-    (room / "patches").mkdir(exist_ok=True)
-    numbers = sorted(of_picture)
+        by_picture.setdefault(place.number, []).append(place)
+    entries: dict[int, list[list[dict[str, Any]]]] = {place.concept: [[] for _ in usae.names] for place in wanted}
+    for part in ("natural", "patches"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    strips, unreadable = _Strips(wanted, (count * TILE, len(usae.names) * TILE), folder / "patches"), list[str]()
+    numbers = sorted(by_picture)
     batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
-    jobs = [_job(usae, natural, {number: of_picture[number] for number in batch}, room) for batch in batches]
-    device = usae.device.type
-    with Workers(jobs, workers_for(workers, len(jobs), device, _bytes_of_a_batch(usae))) as looking:
+    jobs = [_job(usae, natural, {number: by_picture[number] for number in batch}, folder) for batch in batches]
+    count_of_workers = workers_for(workers, len(jobs), usae.device.type, _bytes_of_a_batch(usae))
+    with Workers(jobs, count_of_workers) as looking:
         for job, batch in enumerate(batches):
             shown, broken = looking.result(job)
             unreadable += broken
-            for place in (place for number in batch for place in of_picture[number]):
-                if place in shown:
-                    entry, patch = shown[place]
-                    found[place.concept][place.row].append({"rank": place.rank, **entry})
-                    strip = strips.setdefault(place.concept, Image.new("RGB", (count * TILE, len(usae.names) * TILE)))
-                    strip.paste(patch, (place.rank * TILE, place.row * TILE))
-                left[place.concept] -= 1
-                if left[place.concept] == 0 and place.concept in strips:
-                    strips.pop(place.concept).save(room / "patches" / f"{place.concept}.webp", **WEBP)
+            for place in (place for number in batch for place in by_picture[number]):
+                entry, patch = shown.get(place, (None, None))
+                if entry is not None:
+                    entries[place.concept][place.row].append({"rank": place.rank, **entry})
+                strips.take(place, patch)
             progress(min((job + 1) * BATCH, len(numbers)), len(numbers))
-    for rows in found.values():
-        for row in rows:
-            row.sort(key=lambda entry: entry["rank"])
-    return found, unreadable
+    for row in (row for rows in entries.values() for row in rows):
+        row.sort(key=lambda entry: entry["rank"])
+    return entries, unreadable
 
 
-def _job(usae: USAE, natural: NaturalPictures, wanted: Mapping[int, Sequence[Place]], room: Path) -> Job[ShownPlaces]:
+class _Strips:
+    """patches/CONCEPT.webp, a row per backbone: each is written when the last of a concept's places was looked at.
+
+    Args:
+        wanted: all places.
+        size: width and height in pixels.
+        folder: where they go.
+    """
+
+    def __init__(self, wanted: Sequence[Place], size: tuple[int, int], folder: Path) -> None:
+        self.size, self.folder = size, folder
+        self.left = Counter(place.concept for place in wanted)
+        self.strips: dict[int, Image.Image] = {}
+
+    def take(self, place: Place, patch: Image.Image | None) -> None:
+        """Paste a place's patch; None where its picture could not be read."""
+        if patch is not None:
+            if place.concept not in self.strips:
+                self.strips[place.concept] = Image.new("RGB", self.size)
+            self.strips[place.concept].paste(patch, (place.rank * TILE, place.row * TILE))
+        self.left[place.concept] -= 1
+        if self.left[place.concept] == 0 and place.concept in self.strips:
+            self.strips.pop(place.concept).save(self.folder / f"{place.concept}.webp", **WEBP)
+
+
+def _job(usae: USAE, natural: NaturalPictures, wanted: Mapping[int, Sequence[Place]], folder: Path) -> Job[ShownPlaces]:
     """Look at a batch of pictures: write each whole, and give what is shown of every place."""
 
     def job(tell: Tell) -> ShownPlaces:  # noqa: ARG001
@@ -123,9 +140,9 @@ def _job(usae: USAE, natural: NaturalPictures, wanted: Mapping[int, Sequence[Pla
         for number, canvas, codes in _seen(usae, natural.source, list(wanted), unreadable):
             whole = to_picture(canvas)
             whole.thumbnail((WHOLE, WHOLE), Image.Resampling.BICUBIC)
-            whole.save(room / "natural" / f"{number}.webp", **WEBP)
+            whole.save(folder / "natural" / f"{number}.webp", **WEBP)
             for place in wanted[number]:
-                patch = around(canvas, place.token, usae.grid).resize((TILE, TILE), Image.Resampling.BICUBIC)
+                patch = cut_patch(canvas, place.token, usae.grid).resize((TILE, TILE), Image.Resampling.BICUBIC)
                 shown[place] = _entry(natural, place, codes), patch
         return shown, unreadable
 
@@ -134,7 +151,7 @@ def _job(usae: USAE, natural: NaturalPictures, wanted: Mapping[int, Sequence[Pla
 
 def _entry(natural: NaturalPictures, place: Place, codes: Sequence[Tensor]) -> dict[str, Any]:
     peaks = natural.largest[:, place.concept].clamp_min(1e-6)
-    maps = [own[:, place.concept] for own in codes]
+    maps = [of_backbone[:, place.concept] for of_backbone in codes]
     heat = [
         base64.b64encode(levels(one / peak).numpy().tobytes()).decode() for one, peak in zip(maps, peaks, strict=True)
     ]
@@ -167,7 +184,7 @@ def _seen(
     shown = torch.stack(list(batch.values())).to(device)
     dense = [usae.encode(name, usae.tokens(name, shown)).dense(usae.n_concepts).cpu() for name in usae.names]
     for at, (number, canvas) in enumerate(batch.items()):
-        yield number, canvas, [own[at].float() for own in dense]
+        yield number, canvas, [of_backbone[at].float() for of_backbone in dense]
 
 
 def _bytes_of_a_batch(usae: USAE) -> float:

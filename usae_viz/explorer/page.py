@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
+from usae_train.files.atomic import atomic_path, remove_leftovers
 from usae_train.files.placing import permit, place_of, put
 from usae_train.files.provenance import versions
 from usae_train.files.validation import by_todays_names
@@ -29,7 +29,8 @@ from usae_viz.explorer.entries import NaturalRows, card_data, natural_of, write_
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import places, write_natural
 from usae_viz.explorer.parts import copy_parts, small_copy
-from usae_viz.explorer.runs import EXPLORER_FOLDER, RunFolder
+from usae_viz.explorer.places import EXPLORER_FOLDER, MARK, check_explorer_place
+from usae_viz.explorer.runs import RunFolder
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.explorer.sources import Sources
 from usae_viz.explorer.vocabulary import factor_data, most_universal_first
@@ -37,25 +38,13 @@ from usae_viz.export.sheet import CELL
 from usae_viz.settings import SHARED, MaximizeSettings
 
 SCHEMA = 1
-MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
 NATURAL = ExploreSettings().natural  # top-activating patches per backbone
 THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
-SCRIPTS = (
-    *("dom.js", "link.js", "scale.js", "concepts.js", "labels.js", "search.js", "view.js", "spotlight.js", "heat.js"),
-    *(
-        "naturals.js",
-        "card.js",
-        "focus.js",
-        "grid.js",
-        "atlas_drawing.js",
-        "atlas.js",
-        "panel.js",
-        "sheet_parts.js",
-        "transfer.js",
-        "sheet.js",
-        "main.js",
-    ),
+_NAMES = (
+    "dom link scale concepts labels search view spotlight heat naturals card focus grid atlas_drawing atlas panel "
+    "sheet_parts transfer sheet main"
 )
+SCRIPTS = tuple(f"{name}.js" for name in _NAMES.split())  # in this order
 
 
 @undisturbed
@@ -84,38 +73,25 @@ def explore(
     check_explorer_place(out)
     remove_leftovers([*out.glob(f".{EXPLORER_FOLDER}.*.part"), *out.glob(".index.html.*.part")])
     missing = [why for run in sources.runs for why in run.unreadable]
-    with _replaced(out / EXPLORER_FOLDER) as room:
-        found: dict[int, NaturalRows] = {}
+    with _replaced(out / EXPLORER_FOLDER) as folder:
+        shown: dict[int, NaturalRows] = {}
         if sources.usae is None:
             missing.append("Made without the USAE: no statistics and no top-activating patches.")
         elif natural:
-            found = _natural(sources, natural, room, report, missing, workers)
+            shown = _natural(sources, natural, folder, report, missing, workers)
         for number, run in enumerate(sources.runs):
-            _pictures(run, number, out, room, report)
-        write_details(sources, found, room / "details")
-        data = page_data(sources, found, natural, out, missing)
-        (room / "data.js").write_text(f"usaeData({json_text(data, separators=(',', ':'))});\n")
-        copy_parts("usae_viz.explorer", (*SCRIPTS, "explorer.css"), room)
+            _pictures(run, number, out, folder, report)
+        write_details(sources, shown, folder / "details")
+        data = page_data(sources, shown, natural, out, missing)
+        (folder / "data.js").write_text(f"usaeData({json_text(data, separators=(',', ':'))});\n")
+        copy_parts("usae_viz.explorer", (*SCRIPTS, "explorer.css"), folder)
     template = Environment(loader=PackageLoader("usae_viz.explorer", "page"), autoescape=select_autoescape())
-    shown = {"title": data["title"], "mark": MARK, "own": EXPLORER_FOLDER, "scripts": SCRIPTS}
-    page = template.get_template("index.html").render(shown)
+    page = template.get_template("index.html").render(
+        title=data["title"], mark=MARK, own=EXPLORER_FOLDER, scripts=SCRIPTS
+    )
     with atomic_path(out / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
     return missing
-
-
-def check_explorer_place(out: Path) -> None:
-    """Whether the explorer may be written there.
-
-    Raises:
-        ValueError: when it cannot, or would replace what is not ours.
-    """
-    page, own = out / "index.html", out / EXPLORER_FOLDER
-    if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
-        raise UsageError(f"{page} is there already, and is not an explorer that usae-viz made; choose another --out")
-    if own.exists() and not (own / "data.js").is_file():
-        raise UsageError(f"{own} is there already and not an explorer's; choose another --out")
-    check_file(page)
 
 
 def page_data(
@@ -126,7 +102,7 @@ def page_data(
     backbones = usae.names if usae is not None else _backbones(runs)
     columns: list[Column] = [] if usae is None else concept_columns(usae, [card.concept for card in cards])
     for number, run in enumerate(runs):
-        columns += picture_columns(number, run.name, [card.drawings[number] for card in cards], len(runs) == 1)
+        columns += picture_columns(number, run.name, [card.rendered[number] for card in cards], len(runs) == 1)
     source = usae.source if usae is not None else runs[0].usae
     atlas = atlas_data(usae, [card.concept for card in cards])
     return {
@@ -168,14 +144,18 @@ def _title(sources: Sources) -> str:
 
 def _backbones(runs: Sequence[RunFolder]) -> list[str]:
     """Without the USAE: every backbone that a picture was scored through or drawn for."""
-    pictures = [picture for run in runs for drawing in run.drawings for picture in drawing.pictures]
+    pictures = [picture for run in runs for objective in run.objectives for picture in objective.pictures]
     scored = [name for p in pictures if p.about.scores is not None for name in p.about.scores.backbones]
     return list(dict.fromkeys(scored or [p.backbone for p in pictures if p.backbone != SHARED]))
 
 
 def _about(run: RunFolder) -> str:
     """What its pictures were drawn with, in words."""
-    settings = [by_todays_names(MaximizeSettings, p.about.settings) for own in run.drawings for p in own.pictures]
+    settings = [
+        by_todays_names(MaximizeSettings, picture.about.settings)
+        for objective in run.objectives
+        for picture in objective.pictures
+    ]
     said = []
     for key, word in (
         ("parameterization", ""),
@@ -184,9 +164,9 @@ def _about(run: RunFolder) -> str:
         ("views", " views per step"),
         ("size", " px"),
     ):
-        found = list(dict.fromkeys(str(each[key]) for each in settings if each.get(key) is not None))
-        if found:
-            said.append(", ".join(found) + word)
+        values = list(dict.fromkeys(str(each[key]) for each in settings if each.get(key) is not None))
+        if values:
+            said.append(", ".join(values) + word)
     return " · ".join(said)
 
 
@@ -195,14 +175,14 @@ def _full(run: RunFolder, number: int, out: Path) -> str:
     return "" if run.folder.resolve() == out.resolve() else f"{EXPLORER_FOLDER}/pictures/{number}/"
 
 
-def _pictures(run: RunFolder, number: int, out: Path, room: Path, report: ProgressCallback) -> None:
+def _pictures(run: RunFolder, number: int, out: Path, folder: Path, report: ProgressCallback) -> None:
     """A small copy of each PNG; and the PNG itself, where the page is not in the run's own folder."""
-    pictures = [picture for drawing in run.drawings for picture in drawing.pictures]
+    pictures = [picture for objective in run.objectives for picture in objective.pictures]
     for done, picture in enumerate(pictures, 1):
-        small = room / "thumbs" / str(number) / f"{picture.below}.webp"
+        small = folder / "thumbs" / str(number) / f"{picture.below}.webp"
         small_copy(picture.file, small, CELL, THUMB_QUALITY)
         if _full(run, number, out):
-            large = room / "pictures" / str(number) / f"{picture.below}.png"
+            large = folder / "pictures" / str(number) / f"{picture.below}.png"
             large.parent.mkdir(parents=True, exist_ok=True)
             for original in (picture.file, picture.animation):
                 if original is not None:
@@ -211,7 +191,7 @@ def _pictures(run: RunFolder, number: int, out: Path, room: Path, report: Progre
 
 
 def _natural(
-    sources: Sources, count: int, room: Path, report: ProgressCallback, missing: list[str], workers: int | None
+    sources: Sources, count: int, folder: Path, report: ProgressCallback, missing: list[str], workers: int | None
 ) -> dict[int, NaturalRows]:
     assert sources.usae is not None
     pictures, why = natural_pictures(sources.usae)
@@ -219,19 +199,19 @@ def _natural(
         missing.append(why)
         return {}
     concepts = [card.concept for card in sources.cards if card.concept is not None]
-    found, unreadable = write_natural(
+    shown, unreadable = write_natural(
         sources.usae,
         pictures,
         places(pictures, concepts, count),
         count,
-        room,
+        folder,
         lambda done, total: report("top-activating patches", done, total, ""),
         workers,
     )
     if unreadable:
         count_unread = plural(len(unreadable), "picture")
         missing.append(f"{count_unread} with top-activating patches could not be read; the first: {unreadable[0]}")
-    return found
+    return shown
 
 
 class _replaced:
@@ -245,14 +225,14 @@ class _replaced:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder = place_of(folder)
-        self.room = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        self.building = folder.with_name(f".{folder.name}.{os.getpid()}.part")
         self.aside = folder.with_name(f".{folder.name}.old.{os.getpid()}.part")
         self.missing = [parent for parent in folder.parents if not parent.exists()]
 
     def __enter__(self) -> Path:
-        shutil.rmtree(self.room, ignore_errors=True)
-        self.room.mkdir(parents=True)
-        return self.room
+        shutil.rmtree(self.building, ignore_errors=True)
+        self.building.mkdir(parents=True)
+        return self.building
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         try:
@@ -261,7 +241,7 @@ class _replaced:
         except OSError as wrong:
             error = wrong
         finally:
-            for left in (self.room, self.aside):
+            for left in (self.building, self.aside):
                 shutil.rmtree(left, ignore_errors=True)
         if error is not None:
             with suppress(OSError):  # nothing was written: leave nothing
@@ -279,8 +259,8 @@ class _replaced:
         if older:
             os.replace(self.folder, self.aside)
         try:
-            permit(self.room)
-            put(self.room, self.folder)
+            permit(self.building)
+            put(self.building, self.folder)
         except OSError:
             if older:
                 os.replace(self.aside, self.folder)

@@ -14,11 +14,11 @@ from usae_viz.export.png import read_pixels
 WEBP: dict[str, Any] = {"format": "WEBP", "quality": 82, "method": 4}
 
 
-def copy_parts(package: str, names: Iterable[str], room: Path) -> None:
+def copy_parts(package: str, names: Iterable[str], folder: Path) -> None:
     """Copy a package's page/NAME into a folder."""
     own = files(package).joinpath("page")
     for name in names:
-        (room / name).write_text(own.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
+        (folder / name).write_text(own.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def small_copy(picture: Path, target: Path, side: int, quality: int = WEBP["quality"]) -> None:

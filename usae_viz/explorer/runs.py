@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -13,17 +14,19 @@ from usae_train.files.json_files import read_object, validated
 from usae_train.files.place_names import printable
 from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
+from usae_viz.explorer.places import EXPLORER_FOLDER
 from usae_viz.export.png import check_whole
 from usae_viz.runs.metadata import ImageMetadata, read_about
 from usae_viz.settings import SHARED
-from usae_viz.verification.scores import DEFAULT, SEED_SUFFIX
+from usae_viz.verification.score import DEFAULT
+from usae_viz.verification.scores import SEED_SUFFIX
 from usae_viz.verification.verdict import Verdict, VerdictSettings
 
-EXPLORER_FOLDER = "explorer"  # the page's folder inside a run, see page.py
 CONCEPT = re.compile(r"concept-(\d{5,})")  # a folder's name
 NOT_PICTURES = (EXPLORER_FOLDER, "manifest")  # folders of a run
 AGREEMENT = TypeAdapter(dict[str, float])  # of a concept's images: {kind: cosine}
 ANIMATIONS = (".mp4", ".gif")
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,8 @@ class RenderedImage:
     def seed(self) -> int:
         """The seed it was drawn with."""
         named = SEED_SUFFIX.search(self.name)
-        found = named.group().rpartition("-")[2] if named else self.about.settings.get("seed", 0)
-        return int(found) if str(found).isdecimal() and len(str(found)) <= DIGITS else 0
+        seed = named.group().rpartition("-")[2] if named else self.about.settings.get("seed", 0)
+        return int(seed) if str(seed).isdecimal() and len(str(seed)) <= DIGITS else 0
 
     @property
     def backbone(self) -> str:
@@ -97,18 +100,13 @@ class RunFolder:
     folder: Path
     usae: str | None
     usae_sha256: str | None
-    drawings: list[RenderedObjective]
+    objectives: list[RenderedObjective]
     unreadable: list[str]  # PNGs that could not be read, each with why
 
     @property
     def name(self) -> str:
         """What the page calls it."""
         return printable(self.folder.resolve().name)
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run's record."""
-    return (folder / "run.json").is_file()
 
 
 def read_run(folder: Path) -> RunFolder:
@@ -125,15 +123,20 @@ def read_run(folder: Path) -> RunFolder:
     if record.get("schema") != 1:
         raise UsageError(f"{file} is not a run record of schema 1; install a matching usae version, or draw it again")
     unreadable: list[str] = []
-    found: dict[Path, list[RenderedImage]] = {}
+    by_folder: dict[Path, list[RenderedImage]] = {}
     for picture in _pictures(folder, unreadable):
-        found.setdefault(picture.file.parent, []).append(picture)
-    if not found:
+        by_folder.setdefault(picture.file.parent, []).append(picture)
+    if not by_folder:
         why = f"; the first that cannot be read: {unreadable[0]}" if unreadable else ""
         raise UsageError(f"{folder} has no pictures in it{why}; draw some with usae-viz maximize or render")
-    drawings = [RenderedObjective(at, own[0].about.objective, own, _agreement(at)) for at, own in found.items()]
+    objectives = [
+        RenderedObjective(
+            at, pictures[0].about.objective, pictures, _of_scores(at, "agreement", AGREEMENT.validate_python) or {}
+        )
+        for at, pictures in by_folder.items()
+    ]
     usae, sha256 = record.get("usae"), record.get("usae_sha256")
-    return RunFolder(folder, str(usae) if usae else None, str(sha256) if sha256 else None, drawings, unreadable)
+    return RunFolder(folder, str(usae) if usae else None, str(sha256) if sha256 else None, objectives, unreadable)
 
 
 def _pictures(folder: Path, unreadable: list[str]) -> Iterator[RenderedImage]:
@@ -152,22 +155,18 @@ def _pictures(folder: Path, unreadable: list[str]) -> Iterator[RenderedImage]:
         except UsageError as error:
             unreadable.append(str(error))
             continue
-        thresholds = _thresholds(file.parent) or about.thresholds
+        thresholds = _of_scores(file.parent, "thresholds", VerdictSettings.model_validate) or about.thresholds
         moving = (file.with_suffix(ending) for ending in ANIMATIONS)
         below = file.relative_to(folder).with_suffix("").as_posix()
         yield RenderedImage(file, below, about, next((film for film in moving if film.is_file()), None), thresholds)
 
 
-def _thresholds(folder: Path) -> VerdictSettings | None:
-    """By which a folder's verdicts were last given: newer than its PNGs', when a recipe's thresholds were changed."""
+def _of_scores(folder: Path, key: str, validate: Callable[[Any], Kept]) -> Kept | None:
+    """What a folder's scores.json says under a key; None where it says nothing that can be read.
+
+    Its verdicts are newer than its PNGs', when a recipe's thresholds were changed.
+    """
     try:
-        return validated(VerdictSettings.model_validate, read_object(folder / "scores.json").get("thresholds"))
+        return validated(validate, read_object(folder / "scores.json").get(key))
     except UsageError:
         return None
-
-
-def _agreement(folder: Path) -> dict[str, float]:
-    try:
-        return validated(AGREEMENT.validate_python, read_object(folder / "scores.json").get("agreement"))
-    except UsageError:
-        return {}

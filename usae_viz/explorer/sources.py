@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 
 from usae_train.files.place_names import named_place
-from usae_train.model.checkpoint import EMBEDDED, load
+from usae_train.model.checkpoint import load
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_viz.explorer.runs import RenderedObjective, RunFolder, is_run, read_run
+from usae_viz.explorer.places import is_run, names_run
+from usae_viz.explorer.runs import RenderedObjective, RunFolder, read_run
 from usae_viz.runs.metadata import usae_near
 
 
@@ -22,7 +23,7 @@ class Card:
 
     concept: int | None
     objective: str
-    drawings: list[RenderedObjective | None]  # one a run
+    rendered: list[RenderedObjective | None]  # one a run
 
     @property
     def id(self) -> str:
@@ -53,24 +54,24 @@ def open_sources(
     Raises:
         ValueError: for what is neither, and for runs that were drawn with another USAE than there is.
     """
-    runs = [read_run(named_place(each)) for each in named if _checked(each)]
+    runs = [read_run(named_place(each)) for each in named if names_run(each)]
     others = [each for each in named if not is_run(named_place(each))]
     if len(others) > 1:
         raise UsageError(f"{len(others)} USAEs ({', '.join(others)}); expected run folders and at most one USAE")
     if usae is not None and others and others[0] != usae:
         raise UsageError(f"two USAEs: {others[0]} and --usae {usae}; name one")
     if pictures_only and (usae is not None or others):
-        own = f"--usae {usae}" if usae is not None else others[0]
-        raise UsageError(f"{own} is a USAE, which --pictures-only does without; leave one of them out")
+        given = f"--usae {usae}" if usae is not None else others[0]
+        raise UsageError(f"{given} is a USAE, which --pictures-only does without; leave one of them out")
     shas = {run.usae_sha256 for run in runs}
     if len(shas) > 1:
         raise UsageError(f"{_listed(runs)} were drawn with different USAEs; explore them one by one")
     model: USAE | None = None
     if others or not pictures_only:
-        wanted = usae or (others[0] if others else runs[0].usae and usae_near(runs[0].usae, runs[0].folder))
-        if wanted is None:
+        place = usae or (others[0] if others else runs[0].usae and usae_near(runs[0].usae, runs[0].folder))
+        if place is None:
             raise UsageError(f"{runs[0].folder} does not say which USAE it shows; name it with --usae")
-        model = _usae(wanted, runs, device)
+        model = _usae(place, runs, device)
     if others and model is not None and model.statistics is None and not runs:
         raise UsageError(
             f"{others[0]} has no statistics, so there is nothing to show; fit it on pictures, which measures them"
@@ -79,25 +80,9 @@ def open_sources(
     return Sources(model, runs, _cards(runs, everything))
 
 
-def _checked(named: str) -> bool:
-    """Whether it is a run folder; a folder that is neither run nor USAE is said here."""
-    folder = named_place(named)
-    if is_run(folder):
-        return True
-    if folder.is_file():
-        raise UsageError(f"{named} is a file; expected a run folder or a USAE")
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise UsageError(f"{named} is neither a run folder (it has no run.json) nor a USAE folder (no config.json)")
-    if not folder.is_dir() and named not in EMBEDDED and (named.count("/") != 1 or folder.parent.is_dir()):
-        raise UsageError(
-            f"no such folder: {named}; expected a run folder, a USAE folder, {', '.join(EMBEDDED)} or a hub id"
-        )
-    return False
-
-
-def _usae(wanted: str, runs: Sequence[RunFolder], device: torch.device | str) -> USAE:
+def _usae(place: str, runs: Sequence[RunFolder], device: torch.device | str) -> USAE:
     try:
-        model = load(wanted, device)
+        model = load(place, device)
     except UsageError as error:
         if not runs:
             raise
@@ -105,15 +90,18 @@ def _usae(wanted: str, runs: Sequence[RunFolder], device: torch.device | str) ->
     for run in runs:
         if run.usae_sha256 is not None and run.usae_sha256 != model.sha256:
             raise UsageError(
-                f"{run.folder} was drawn with another USAE (sha256 {run.usae_sha256[:12]}) than {wanted} is now "
+                f"{run.folder} was drawn with another USAE (sha256 {run.usae_sha256[:12]}) than {place} is now "
                 f"({(model.sha256 or '')[:12]}); draw it again, name the old one with --usae, or show the pictures "
                 "alone with --pictures-only"
             )
     beyond = [
-        d.concept for run in runs for d in run.drawings if d.concept is not None and d.concept >= model.n_concepts
+        each.concept
+        for run in runs
+        for each in run.objectives
+        if each.concept is not None and each.concept >= model.n_concepts
     ]
     if beyond:
-        raise UsageError(f"{wanted} has {plural(model.n_concepts, 'concept')}, but the run shows concept {beyond[0]}")
+        raise UsageError(f"{place} has {plural(model.n_concepts, 'concept')}, but the run shows concept {beyond[0]}")
     return model
 
 
@@ -121,16 +109,16 @@ def _cards(runs: Sequence[RunFolder], concepts: Sequence[int]) -> list[Card]:
     """Every concept that was asked for or drawn, by number; then other objectives as they were drawn."""
     drawn: dict[str, list[RenderedObjective | None]] = {}
     for number, run in enumerate(runs):
-        for drawing in run.drawings:
-            row = drawn.setdefault(drawing.key, [None] * len(runs))
+        for objective in run.objectives:
+            row = drawn.setdefault(objective.key, [None] * len(runs))
             before = row[number]
-            row[number] = drawing if before is None else _joined(before, drawing)
+            row[number] = objective if before is None else _joined(before, objective)
     numbers: dict[int, list[RenderedObjective | None]] = {concept: [None] * len(runs) for concept in concepts}
     others: list[Card] = []
-    for objective, row in drawn.items():
-        concept = next(drawing.concept for drawing in row if drawing is not None)
+    for key, row in drawn.items():
+        concept = next(objective.concept for objective in row if objective is not None)
         if concept is None:
-            others.append(Card(None, objective, row))
+            others.append(Card(None, key, row))
         else:
             numbers[concept] = row
     return [Card(concept, f"Concept({concept})", row) for concept, row in sorted(numbers.items())] + others

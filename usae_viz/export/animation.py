@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, overload
 
@@ -34,10 +35,8 @@ class Snapshots:
     def __init__(self) -> None:
         self.count = 0
         self._shape: tuple[int, ...] = ()
-        try:
+        with _writing_snapshots():
             self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it is open as long as somebody has frames of it)
-        except OSError as error:
-            raise self._unwritable(error) from error
 
     def keep(self, canvas: Tensor) -> None:
         """Add a snapshot of all pictures (pictures, 3, H, W).
@@ -47,12 +46,10 @@ class Snapshots:
         """
         numbers = canvas.detach().cpu().float().contiguous().numpy()
         self._shape = numbers.shape
-        try:
+        with _writing_snapshots():
             self._file.seek(self.count * numbers.nbytes)
             self._file.write(numbers.tobytes())
             self._file.flush()
-        except OSError as error:
-            raise self._unwritable(error) from error
         self.count += 1
 
     def __getstate__(self) -> dict[str, Any]:
@@ -63,18 +60,9 @@ class Snapshots:
         content = state.pop("content")
         self.__init__()  # type: ignore[misc]  # a file of its own
         vars(self).update(state)
-        try:
+        with _writing_snapshots():
             self._file.write(content)
             self._file.flush()
-        except OSError as error:
-            raise self._unwritable(error) from error
-
-    @staticmethod
-    def _unwritable(error: OSError) -> UsageError:
-        return UsageError(
-            f"snapshots cannot be kept in {os.environ.get('TMPDIR') or 'the temporary folder'}: "
-            f"{error.strerror or error}; take fewer, or name a larger folder with TMPDIR"
-        )
 
     def canvas(self, number: int, row: int) -> Tensor:
         """(3, H, W): one picture in one snapshot."""
@@ -82,6 +70,17 @@ class Snapshots:
         self._file.seek((number * self._shape[0] + row) * frame.nbytes)
         self._file.readinto(frame.data)
         return torch.from_numpy(frame)
+
+
+@contextmanager
+def _writing_snapshots() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"snapshots cannot be kept in {os.environ.get('TMPDIR') or 'the temporary folder'}: "
+            f"{error.strerror or error}; take fewer, or name a larger folder with TMPDIR"
+        ) from error
 
 
 class Frames(Sequence[Tensor]):
@@ -128,8 +127,8 @@ def write_frames(file: Path, frames: Iterable[Tensor]) -> None:
             how: dict[str, Any] = {"append_images": moving, "duration": 1000 * FRAME_SECONDS, "loop": 0}
             next(moving).save(temporary, "GIF", save_all=True, **how)
             return
-        with tempfile.TemporaryDirectory(dir=file.parent) as room:  # ffmpeg wants a name that says the format
-            encoded = Path(room) / "film.mp4"
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:  # ffmpeg wants a name that says the format
+            encoded = Path(folder) / "film.mp4"
             with imageio.get_writer(
                 encoded, format="FFMPEG", mode="I", fps=1 / FRAME_SECONDS, macro_block_size=2
             ) as film:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from usae_train.interventions.edits import EditValue
 from usae_train.model.usae import USAE
 from usae_viz.concepts.edit_text import edits_of
-from usae_viz.concepts.labels import labels_of, names_of
+from usae_viz.concepts.labels import labels_of, names_and_notes
 from usae_viz.concepts.naming import caption
 from usae_viz.objectives import Concept, Objective
+from usae_viz.objectives.class_names import class_name
 from usae_viz.settings import MaximizeSettings
-from usae_viz.verification.classes import class_name
 
 SIGNS_IN_WORDS = {"set": "at", "scale": "times", "add": "plus"}
 
@@ -52,7 +52,7 @@ def edits_in_words(usae: USAE, settings: MaximizeSettings) -> str:
     """`lite0 without concept 12 (seeds)`; nothing where nothing is edited."""
     if not settings.edits:
         return ""
-    names = names_of(labels_of(usae))
+    names = names_and_notes(labels_of(usae))
     called = {concept: f"{concept} ({own['name']})" for concept, own in names.items()}
     return " and ".join(
         f"{backbone} {_edits_in_words({called.get(concept, str(concept)): edit for concept, edit in edits.items()})}"
@@ -71,7 +71,7 @@ def _edits_in_words(edits: Mapping[str, EditValue]) -> str:
     return ", ".join(words)
 
 
-def folder_of(objective: Objective) -> str:
+def objective_folder(objective: Objective) -> str:
     """`concept-00412` for a concept alone; for any other objective a name made of its words."""
     if isinstance(objective, Concept) and len(objective.concepts) == 1 and str(objective).count(",") == 0:
         return f"concept-{objective.concepts[0]:05d}"

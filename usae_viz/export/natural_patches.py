@@ -35,13 +35,13 @@ def natural_patches(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
     try:
         for row, name in enumerate(usae.names):
             strongest = natural.strongest(row, concept)[:MAX_PATCHES]
-            found[name] = [around(natural.source.read(n, size), place, usae.grid) for n, place in strongest]
+            found[name] = [cut_patch(natural.source.read(n, size), place, usae.grid) for n, place in strongest]
     except UsageError:  # a picture has gone: a sheet without patches says so
         return {}
     return found
 
 
-def around(canvas: Tensor, token: int, grid: tuple[int, int]) -> Image.Image:
+def cut_patch(canvas: Tensor, token: int, grid: tuple[int, int]) -> Image.Image:
     """A patch of a canvas (3, H, W) with its surroundings: the token's place in the grid (rows, cols), inside."""
     _, height, width = canvas.shape
     top, left, side = _window(token, grid, height, width)
@@ -49,7 +49,7 @@ def around(canvas: Tensor, token: int, grid: tuple[int, int]) -> Image.Image:
 
 
 def inside_window(token: int, grid: tuple[int, int]) -> list[int]:
-    """The tokens of which `around` shows at least half, in a square picture."""
+    """The tokens of which `cut_patch` shows at least half, in a square picture."""
     rows, cols = grid
     top, left, side = _window(token, grid, 1000, 1000)
     return [

@@ -106,7 +106,7 @@ def read_png(file: Path) -> dict[str, Any]:
 
 
 def check_whole(file: Path) -> None:
-    """Nothing for a PNG of which every part is there as it was written: each has its checksum.
+    """Check that every part of a PNG is there as it was written: each has its checksum.
 
     Raises:
         ValueError: for one that is cut off or damaged; `read_png` asks for what stands at its beginning alone.
@@ -115,15 +115,15 @@ def check_whole(file: Path) -> None:
         picture.verify()
 
 
-def rename_png(old: Path, new: Path, names: Mapping[str, Any]) -> None:
+def rewrite_png(old: Path, new: Path, names: Mapping[str, Any]) -> None:
     """Write a PNG of ours again under another name; what it says of itself is changed by `names`."""
-    content = renamed_png(old, names)
+    content = png_with(old, names)
     with atomic_path(new) as temporary:
         temporary.write_bytes(content)
 
 
-def renamed_png(old: Path, names: Mapping[str, Any]) -> bytes:
-    """What `rename_png` would write."""
+def png_with(old: Path, names: Mapping[str, Any]) -> bytes:
+    """What `rewrite_png` would write."""
     return _png_bytes(read_pixels(old), {**read_png(old), **names})
 
 

@@ -12,20 +12,9 @@ from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.model.checkpoint import EMBEDDED
 from usae_train.model.usae import USAE
-from usae_viz.objectives import Objective
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.precision import dtype_for
-
-
-def run_record(usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
-    """What run.json holds: objectives, resolved settings of each run, versions, hashes of weights and spectrum."""
-    return {
-        "schema": 1,
-        "objectives": [str(objective) for objective in objectives],
-        "runs": [settings.model_dump(mode="json") for settings in runs],
-        **provenance(usae, runs),
-    }
 
 
 def drawn_on(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:

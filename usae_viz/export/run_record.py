@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from usae_train.files.json_files import read_object
+from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.concept_folder import write_json
+from usae_viz.export.provenance import provenance
+from usae_viz.objectives import Objective
+from usae_viz.settings import MaximizeSettings
 
 COMMAND = ("objectives", "runs", "variants", "recipe", "usae_sha256")  # what makes two records one command's
 
 
-def read_record(out: Path) -> dict[str, Any]:
+def run_record(usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
+    """What run.json holds: objectives, resolved settings of each run, versions, hashes of weights and spectrum."""
+    return {
+        "schema": 1,
+        "objectives": [str(objective) for objective in objectives],
+        "runs": [settings.model_dump(mode="json") for settings in runs],
+        **provenance(usae, runs),
+    }
+
+
+def read_run_record(out: Path) -> dict[str, Any]:
     """A folder's run.json; empty where there is none that can be read."""
     try:
         return read_object(out / "run.json")
@@ -32,7 +46,7 @@ def keep_record(out: Path, record: Mapping[str, Any]) -> None:
         out: the run's folder.
         record: of the command at hand; `pictures` are those that it draws, see `pictures_by_folder`.
     """
-    before = read_record(out)
+    before = read_run_record(out)
     now = json.loads(json.dumps(record))
     now["earlier"] = _still_there(out, now, _records(before))
     if before != now:
@@ -46,12 +60,12 @@ def pictures_by_folder(drawn: Iterable[tuple[str, Iterable[str]]]) -> list[dict[
         drawn: folders of the run, and pictures in them; a folder can come several times.
     """
     names: dict[str, list[str]] = {}
-    for folder, own in drawn:
-        names.setdefault(folder, []).extend(own)
+    for folder, pictures in drawn:
+        names.setdefault(folder, []).extend(pictures)
     alike: dict[tuple[str, ...], list[str]] = {}
-    for folder, own in names.items():
-        alike.setdefault(tuple(own), []).append(folder)
-    return [{"folders": folders, "names": list(own)} for own, folders in alike.items()]
+    for folder, pictures in names.items():
+        alike.setdefault(tuple(pictures), []).append(folder)
+    return [{"folders": folders, "names": list(pictures)} for pictures, folders in alike.items()]
 
 
 def _records(before: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -71,13 +85,14 @@ def _still_there(out: Path, now: Mapping[str, Any], records: Iterable[dict[str, 
     kept, drawn, objectives = list[dict[str, Any]](), _pictures(now), set(now["objectives"])
     for record in records:
         same = any(all(record.get(key) == other.get(key) for key in COMMAND) for other in (now, *kept))
-        own, said = _pictures(record), set(map(str, record.get("objectives", ())))
-        # one of an earlier version does not say which pictures it is of
-        left = any(os.path.isfile(out / f"{name}.png") for name in own - drawn) if own else not said <= objectives
+        pictures, recorded = _pictures(record), set(map(str, record.get("objectives", ())))
+        left = not recorded <= objectives  # of an earlier version, which does not say which pictures it is of
+        if pictures:
+            left = any(os.path.isfile(out / f"{name}.png") for name in pictures - drawn)
         if not same and left:
             kept.append(record)
-        drawn |= own
-        objectives |= said
+        drawn |= pictures
+        objectives |= recorded
     return kept
 
 

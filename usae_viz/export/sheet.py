@@ -46,7 +46,7 @@ def sheet(
         given: (3, H, W), a picture that they started from or were compared with; it stands first.
         rows: names, row by row; all in one row by default. One of too many pictures becomes a row per seed.
     """
-    rows = [part for row in rows or [list(images)] for part in _a_row_a_seed(row)]
+    rows = [part for row in rows or [list(images)] for part in _rows_by_seed(row)]
     owners = _owners(rows[0], scores, patches)
     lower = 2 * TILE + 4 if any(patches.values()) else 14
     first = 0 if given is None else 1
@@ -57,56 +57,96 @@ def sheet(
     lines = _wrapped(title, 18, width - 2 * MARGIN)
     head = MARGIN + 30 + (len(lines) - 1) * 24
     height = head + 20 + CELL + 26 + 20 + lower + (len(rows) - 1) * ROW + MARGIN
-    page = Image.new("RGB", (width, height), PAPER)
-    pen = ImageDraw.Draw(page)
+    page = _Page((width, height), images, scores, patches)
     for number, line in enumerate(lines):
-        pen.text((MARGIN, MARGIN + number * 24), line, INK, _font(18))
+        page.write((MARGIN, MARGIN + number * 24), line, 18)
     if given is not None:
-        pen.text((MARGIN, head), "the given picture", INK, _font(14))
-        page.paste(to_picture(given).resize((CELL, CELL), Image.Resampling.BICUBIC), (MARGIN, head + 20))
+        page.write((MARGIN, head), "the given picture", 14)
+        page.paste((MARGIN, head + 20), to_picture(given), CELL)
     if owners is None:
-        _paste_strips(page, pen, head + ROW, patches)
+        for number, backbone in enumerate(patches):
+            page.paste_patches((MARGIN, head + ROW + number * STRIP), backbone, MAX_PATCHES)
     for number, row in enumerate(rows):
         top = head + (0 if number == 0 else 38 + lower + number * ROW)
         for column, name in enumerate(row, first):
             x = MARGIN + column * (CELL + MARGIN)
-            pen.text((x, top), _short(name, 14, CELL), INK, _font(14))
-            page.paste(images[name].resize((CELL, CELL), Image.Resampling.BICUBIC), (x, top + 20))
-            if scores is not None:
-                text, ink = score_line(scores, name)
-                pen.text((x, top + 20 + CELL + 4), text, ink, _font(12))
+            page.paste_picture((x, top), name)
             if number == 0 and owners is not None:
-                below = (x, top + 20 + CELL + 26)
-                if owners.get(name):
-                    _paste_patches(page, pen, below, owners[name], patches[owners[name]], PATCHES)
-                elif not patches and scores is not None and scores.concept is not None:
-                    pen.text(below, "no patches at hand: see --images", FAINT, _font(11))
-                elif not patches and scores is not None:  # a class has none
-                    pen.text((x, below[1] - 4), _short(_other_readers(scores, name), 11, CELL), FAINT, _font(11))
-    return page
+                page.paste_below((x, top + 20 + CELL + 26), name, owners.get(name))
+    return page.page
 
 
-def _a_row_a_seed(row: Sequence[str]) -> list[Sequence[str]]:
+class _Page:
+    """A sheet while it is made."""
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        images: Mapping[str, Image.Image],
+        scores: Scores | None,
+        patches: Mapping[str, Sequence[Image.Image]],
+    ) -> None:
+        self.images, self.scores, self.patches = images, scores, patches
+        self.page = Image.new("RGB", size, PAPER)
+        self.pen = ImageDraw.Draw(self.page)
+
+    def write(self, place: tuple[int, int], text: str, size: int, ink: str = INK) -> None:
+        """A line of text."""
+        self.pen.text(place, text, ink, font_of(size))
+
+    def paste(self, place: tuple[int, int], picture: Image.Image, side: int) -> None:
+        """A square picture at so many pixels."""
+        self.page.paste(picture.resize((side, side), Image.Resampling.BICUBIC), place)
+
+    def paste_picture(self, place: tuple[int, int], name: str) -> None:
+        """A picture under its name, over its score."""
+        x, top = place
+        self.write(place, shortened(name, 14, CELL), 14)
+        self.paste((x, top + 20), self.images[name], CELL)
+        if self.scores is not None:
+            text, ink = score_line(self.scores, name)
+            self.write((x, top + 20 + CELL + 4), text, 12, ink)
+
+    def paste_below(self, place: tuple[int, int], name: str, owner: str | None) -> None:
+        """Under a picture the patches of the backbone that it was drawn for, or why there are none."""
+        if owner:
+            self.paste_patches(place, owner, PATCHES)
+        elif not self.patches and self.scores is not None and self.scores.concept is not None:
+            self.write(place, "no patches at hand: see --images", 11, FAINT)
+        elif not self.patches and self.scores is not None:  # a class has none
+            self.write((place[0], place[1] - 4), shortened(_other_readers(self.scores, name), 11, CELL), 11, FAINT)
+
+    def paste_patches(self, place: tuple[int, int], backbone: str, in_a_row: int) -> None:
+        """A backbone's patches under its name, so many beside each other."""
+        (x, y), patches = place, self.patches[backbone]
+        text = f"top-activating patches, {backbone}" if patches else f"no patches of {backbone}"
+        self.write(place, text, 11, FAINT)
+        for number, patch in enumerate(patches):
+            row, column = divmod(number, in_a_row)
+            self.paste((x + column * (TILE + 4), y + 18 + row * (TILE + 4)), patch, TILE)
+
+
+def _rows_by_seed(row: Sequence[str]) -> list[Sequence[str]]:
     """A row of names, or several where it would be a ribbon; a name without a seed stays with its like."""
     if len(row) <= WIDEST:
         return [row]
     seeds: dict[str, list[str]] = {}
     for name in row:
-        found = SEED_SUFFIX.search(name)
-        seeds.setdefault("" if found is None else found.group(), []).append(name)
+        seed = SEED_SUFFIX.search(name)
+        seeds.setdefault("" if seed is None else seed.group(), []).append(name)
     if len(seeds) == len(row):
-        return abreast(row)
+        return side_by_side(row)
     return list(seeds.values())
 
 
-def abreast(names: Sequence[str]) -> list[Sequence[str]]:
+def side_by_side(names: Sequence[str]) -> list[Sequence[str]]:
     """Rows of names that would each have one of its own: one below the other would be a ribbon."""
     return [names[place : place + ABREAST] for place in range(0, len(names), ABREAST)]
 
 
 def _wrapped(text: str, size: int, width: int) -> list[str]:
     """A text's lines, broken between words; what is longer than `TITLE_LINES` ends in dots."""
-    font, lines = _font(size), [""]
+    font, lines = font_of(size), [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".lstrip()
         if not lines[-1] or font.getlength(f"{longer} ...") <= width:
@@ -116,13 +156,12 @@ def _wrapped(text: str, size: int, width: int) -> list[str]:
     return lines if len(lines) <= TITLE_LINES else [*lines[: TITLE_LINES - 1], f"{lines[TITLE_LINES - 1]} ..."]
 
 
-def _short(name: str, size: int, width: int) -> str:
-    """A name that is no wider than its picture: of a longer one the middle is left out."""
-    font, kept = _font(size), len(name)
-    short = name
-    while font.getlength(short) > width:
+def shortened(text: str, size: int, width: int) -> str:
+    """A text that is no wider than so many pixels: of a longer one the middle is left out."""
+    font, kept, short = font_of(size), len(text), text
+    while kept > 1 and font.getlength(short) > width:
         kept -= 1
-        short = f"{name[: kept // 2]}...{name[len(name) - (kept - kept // 2) :]}"
+        short = f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
     return short
 
 
@@ -133,39 +172,14 @@ def _owners(
 
     None where there are patches, and a picture of which nobody can say one backbone that it was drawn for.
     """
-    found = dict[str, str]()
+    owners = dict[str, str]()
     for name in row if patches else ():
         drawn_for = (name,) if scores is None else scores.drawn_for[name]
         if len(drawn_for) != 1 or drawn_for[0] not in patches:
             return None
-        if drawn_for[0] not in found.values():
-            found[name] = drawn_for[0]
-    return found
-
-
-def _paste_strips(
-    page: Image.Image, pen: ImageDraw.ImageDraw, top: int, patches: Mapping[str, Sequence[Image.Image]]
-) -> None:
-    """Each backbone's patches in a row of their own, one below the other."""
-    for number, (backbone, own) in enumerate(patches.items()):
-        _paste_patches(page, pen, (MARGIN, top + number * STRIP), backbone, own, MAX_PATCHES)
-
-
-def _paste_patches(
-    page: Image.Image,
-    pen: ImageDraw.ImageDraw,
-    place: tuple[int, int],
-    backbone: str,
-    patches: Sequence[Image.Image],
-    abreast: int,
-) -> None:
-    """A backbone's patches under its name, so many beside each other."""
-    x, y = place
-    pen.text(place, f"top-activating patches, {backbone}" if patches else f"no patches of {backbone}", FAINT, _font(11))
-    for number, patch in enumerate(patches):
-        row, column = divmod(number, abreast)
-        at = (x + column * (TILE + 4), y + 18 + row * (TILE + 4))
-        page.paste(patch.resize((TILE, TILE), Image.Resampling.BICUBIC), at)
+        if drawn_for[0] not in owners.values():
+            owners[name] = drawn_for[0]
+    return owners
 
 
 def score_line(scores: Scores, name: str) -> tuple[str, str]:
@@ -177,19 +191,20 @@ def score_line(scores: Scores, name: str) -> tuple[str, str]:
     verdict, short = scores[name][backbone].lacks(scores.thresholds)
     where = f" in {backbone}" if len(scores.drawn_for[name]) > 1 else ""
     word = verdict.upper() if verdict == "failed" else verdict
-    told = short or [scores[name][backbone].in_words()]
-    text = f"{word}{where}: {', '.join(told)}"
-    while _font(12).getlength(text) > CELL and len(told) > 1:  # the first says enough
-        told = told[:-1]
-        text = f"{word}{where}: {', '.join(told)}, ..."
-    return _short(text, 12, CELL), COLOUR[verdict]
+    reasons = short or [scores[name][backbone].in_words()]
+    text = f"{word}{where}: {', '.join(reasons)}"
+    while font_of(12).getlength(text) > CELL and len(reasons) > 1:  # the first says enough
+        reasons = reasons[:-1]
+        text = f"{word}{where}: {', '.join(reasons)}, ..."
+    return shortened(text, 12, CELL), COLOUR[verdict]
 
 
 def _other_readers(scores: Scores, name: str) -> str:
     """What classifiers say of a picture that was not drawn for them."""
-    others = {backbone: own for backbone, own in scores[name].items() if backbone not in scores.drawn_for[name]}
-    return ", ".join(f"{backbone} reads {own.cell()}" for backbone, own in others.items())
+    others = {backbone: score for backbone, score in scores[name].items() if backbone not in scores.drawn_for[name]}
+    return ", ".join(f"{backbone} reads {score.cell()}" for backbone, score in others.items())
 
 
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+def font_of(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """The sheets' font at a size in pixels."""
     return ImageFont.load_default(size)

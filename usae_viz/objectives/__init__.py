@@ -2,7 +2,8 @@
 
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective, objective, score
-from usae_viz.objectives.backbone import Channel, Direction, Logit, LogProbability
+from usae_viz.objectives.backbone import Channel, Direction
+from usae_viz.objectives.classes import Class, Logit, LogProbability
 from usae_viz.objectives.closeness import Closeness, SameCodes
 from usae_viz.objectives.concept import Concept, pool_tokens
 from usae_viz.objectives.expression import OBJECTIVES, parse_objective
@@ -14,6 +15,7 @@ __all__ = [
     "OBJECTIVES",
     "Activations",
     "Channel",
+    "Class",
     "Closeness",
     "Concept",
     "Direction",

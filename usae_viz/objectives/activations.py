@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from usae_train.model.sparse import Codes
-from usae_train.model.usae import USAE
-from usae_train.runtime.transfers import index_of
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from usae_train.model.sparse import Codes
+    from usae_train.model.usae import USAE
 
 
 class Activations:
@@ -77,6 +79,8 @@ class Activations:
         """The same of some of the pictures."""
         if rows == list(range(len(self.canvas))):
             return self
+        from usae_train.runtime.transfers import index_of
+
         places = index_of(rows, self.canvas.device)
         reference = self.reference.select(rows) if self.reference is not None else None
         logits = self._logits[places] if self._logits is not None else None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Sequence
 from copy import copy
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
-from usae_viz.objectives.own_score import ScoreFunction, checked_score, is_own, told
+from usae_viz.objectives.own_score import ScoreFunction, checked_score, guarded, is_own
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Asked = int | str | tuple[str, int]  # a concept, a backbone, a backbone's class
 Number = Callable[[str], int]  # a name's concept
@@ -52,7 +53,7 @@ class Objective:
         bind: Callable[[Number], Objective] | None = None,
     ) -> None:
         self._bind, self.numbers = bind, dict[str, int]()
-        self._function = told(function, name) if is_own(function) else function
+        self._function = guarded(function, name) if is_own(function) else function
         self.name, self.minimized = name, frozenset(minimized)
         self.concepts = tuple(sorted(dict.fromkeys(concepts), key=self.minimized.__contains__))
         self.classes = tuple(sorted(dict.fromkeys(classes), key=self.minimized.__contains__))
@@ -88,9 +89,9 @@ class Objective:
             numbers[called] = number(called)
             return numbers[called]
 
-        found = self._bind(kept)
-        found.numbers = numbers
-        return found
+        objective = self._bind(kept)
+        objective.numbers = numbers
+        return objective
 
     def through(self, backbones: Sequence[str]) -> Objective:
         """The same, asked of these backbones alone."""
@@ -119,7 +120,7 @@ class Objective:
         if not 0 < abs(other) <= sys.float_info.max:  # NaN is in no range
             raise UsageError(f"objective {self} / {other}: expected a finite number that is not 0 to divide by")
         name = f"{_inside(self.name)} / {_format_number(other)}"
-        return self._like(lambda acts: self(acts) / other, name, other < 0, lambda bound: bound / other)
+        return self._copy(lambda acts: self(acts) / other, name, self._turned(other), lambda bound: bound / other)
 
     def __radd__(self, other: float) -> Objective:
         return self if other == 0 else self + other  # so that `sum` works
@@ -131,7 +132,7 @@ class Objective:
         if not _is_number(other):
             return NotImplemented
         name = f"{_format_number(other)} * {_inside(self.name)}"
-        return self._like(lambda acts: other * self(acts), name, other < 0, lambda bound: other * bound)
+        return self._copy(lambda acts: other * self(acts), name, self._turned(other), lambda bound: other * bound)
 
     def __neg__(self) -> Objective:
         return -1.0 * self
@@ -140,23 +141,22 @@ class Objective:
         if not isinstance(other, Objective):
             if not _is_number(other):
                 return NotImplemented  # type: ignore[no-any-return]  # Python's word to the operator, none for the caller
-            own = _inside(self.name) if sign == "*" else self.name
-            turned = sign == "*" and other < 0
-            name = f"{own} {sign} {_format_number(other)}"
-            return self._like(lambda acts: join(self(acts), other), name, turned, lambda bound: join(bound, other))
-        own, others = self.name, other.name
+            minimized = self._turned(other) if sign == "*" else self.minimized
+            name = f"{_inside(self.name) if sign == '*' else self.name} {sign} {_format_number(other)}"
+            return self._copy(lambda acts: join(self(acts), other), name, minimized, lambda bound: join(bound, other))
+        left, right = self.name, other.name
         if sign == "*":
-            own, others = _inside(own), _inside(others)
+            left, right = _inside(left), _inside(right)
         elif sign == "-":
-            others = _inside(others, "+-")
-        asked = None if self.backbones is None or other.backbones is None else self.backbones + other.backbones
+            right = _inside(right, "+-")
+        backbones = None if self.backbones is None or other.backbones is None else self.backbones + other.backbones
         more, less = (other._more, other.minimized) if sign == "+" else (other.minimized, other._more)
         minimized = frozenset[Asked]() if sign == "*" else (self.minimized | less) - self._more - more
         return Objective(
             lambda acts: join(self(acts), other(acts)),
-            f"{own} {sign} {others}",
+            f"{left} {sign} {right}",
             self.concepts + other.concepts,
-            asked,
+            backbones,
             self.whole_batch or other.whole_batch,
             self.needs_reference or other.needs_reference,
             minimized,
@@ -171,11 +171,18 @@ class Objective:
         """The concepts, backbones and classes that it asks for more of."""
         return frozenset[Asked]((*self.concepts, *(self.backbones or ()), *self.classes)) - self.minimized
 
-    def _like(
-        self, function: ScoreFunction, name: str, turned: bool, again: Callable[[Objective], Objective]
+    def _turned(self, factor: float) -> frozenset[Asked]:
+        """What it asks for less of, times a number."""
+        return self._more if factor < 0 else self.minimized
+
+    def renamed(self, name: str) -> Objective:
+        """The same under another name."""
+        return self._copy(self, name, self.minimized, lambda bound: bound.renamed(name))
+
+    def _copy(
+        self, function: ScoreFunction, name: str, minimized: frozenset[Asked], again: Callable[[Objective], Objective]
     ) -> Objective:
         """What comes of it alone; `again` does the same to it when its concepts have numbers."""
-        minimized = self._more if turned else self.minimized
         return Objective(
             function,
             name,

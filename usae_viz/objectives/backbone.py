@@ -1,19 +1,17 @@
-"""Objectives on a backbone itself, without the USAE: a direction of its tokens, a channel, a class."""
+"""Objectives on a backbone itself, without the USAE: a direction of its tokens, a channel."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import get_args
-
-import torch
-from torch import Tensor
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, get_args
 
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.transfers import to_device
-from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.concept import Pool, check_choice, format_call, pool_tokens, whole_number
+from usae_viz.objectives.concept import Pool, check_choice, format_call, natural_number, pool_tokens
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Direction(Objective):
@@ -35,18 +33,11 @@ class Direction(Objective):
         dict_keys(['vit'])
     """
 
-    @undisturbed
     def __init__(self, backbone: str, vector: Tensor | Sequence[float], pool: Pool = "mean") -> None:
+        from usae_train.runtime.transfers import to_device
+
         check_choice(pool, get_args(Pool), "pool ")
-        try:
-            direction = torch.as_tensor(vector).detach().float()
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"Direction: expected numbers for {backbone!r}: {error}") from error
-        if direction.ndim != 1 or not direction.norm().isfinite() or direction.norm() == 0:
-            raise UsageError(f"Direction: expected a vector (width,) that is finite and not zero, for {backbone!r}")
-        listed = [float(f"{x:.6g}") for x in direction.tolist()]
-        direction = torch.tensor(listed)  # as its text has it, so that a picture of it can be drawn again
-        length = direction.norm()
+        listed, direction = _direction(backbone, vector)
 
         def share(acts: Activations) -> Tensor:
             if acts.backbone != backbone:
@@ -55,10 +46,28 @@ class Direction(Objective):
                 raise UsageError(
                     f"Direction: {len(direction)} numbers; {backbone}'s tokens have {acts.tokens.shape[-1]}"
                 )
-            along = to_device((direction / length).to(acts.tokens.dtype), acts.tokens.device)
+            along = to_device(direction.to(acts.tokens.dtype), acts.tokens.device)
             return pool_tokens(acts.tokens @ along, pool, acts.grid).mean(1)
 
         super().__init__(share, format_call("Direction", backbone, listed, pool=(pool, "mean")), backbones=[backbone])
+
+
+def _direction(backbone: str, vector: Tensor | Sequence[float]) -> tuple[list[float], Tensor]:
+    """A direction's numbers as its text has them, so that it can be drawn again; the unit vector of these."""
+    import torch
+
+    from usae_train.runtime.undisturbed import torch_as_it_starts
+
+    with torch_as_it_starts():
+        try:
+            direction = torch.as_tensor(vector).detach().float()
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"Direction: expected numbers for {backbone!r}: {error}") from error
+        if direction.ndim != 1 or not direction.norm().isfinite() or direction.norm() == 0:
+            raise UsageError(f"Direction: expected a vector (width,) that is finite and not zero, for {backbone!r}")
+        listed = [float(f"{x:.6g}") for x in direction.tolist()]
+        written = torch.tensor(listed)
+        return listed, written / written.norm()
 
 
 class Channel(Objective):
@@ -78,7 +87,7 @@ class Channel(Objective):
     """
 
     def __init__(self, backbone: str, index: int, pool: Pool = "mean") -> None:
-        index = whole_number(index, "channel")
+        index = natural_number(index, "channel")
         check_choice(pool, get_args(Pool), "pool ")
 
         def channel(acts: Activations) -> Tensor:
@@ -89,69 +98,3 @@ class Channel(Objective):
             return pool_tokens(acts.tokens[..., index], pool, acts.grid).mean(1)
 
         super().__init__(channel, format_call("Channel", backbone, index, pool=(pool, "mean")), backbones=[backbone])
-
-
-class Logit(Objective):
-    """A class logit of a backbone that kept its classifier (`classes` in its spec).
-
-    Args:
-        backbone: the backbone's name.
-        index: the class.
-
-    Raises:
-        ValueError: for a class that the classifier does not have, or a backbone without one.
-
-    Example:
-        >>> Logit("vit", 207) - 0.1 * Logit("vit", 208)
-        Logit('vit', 207) - 0.1 * Logit('vit', 208)
-    """
-
-    def __init__(self, backbone: str, index: int) -> None:
-        index = whole_number(index, "class")
-        super().__init__(
-            _class_score(backbone, index, lambda logits: logits[..., index]),
-            format_call("Logit", backbone, index),
-            backbones=[backbone],
-            classes=[(backbone, index)],
-        )
-
-
-class LogProbability(Objective):
-    """The logarithm of a class's probability, in a backbone that kept its classifier (`classes` in its spec).
-
-    A logit alone may rise with those of other classes; this asks that they fall. The sum of both is what networks that
-    took no part recognize best (tests/benchmarks/real_reader.py).
-
-    Args:
-        backbone: the backbone's name.
-        index: the class.
-
-    Raises:
-        ValueError: for a class that the classifier does not have, or a backbone without one.
-
-    Example:
-        >>> Logit("lite0", 483) + LogProbability("lite0", 483)
-        Logit('lite0', 483) + LogProbability('lite0', 483)
-    """
-
-    def __init__(self, backbone: str, index: int) -> None:
-        index = whole_number(index, "class")
-        super().__init__(
-            _class_score(backbone, index, lambda logits: logits.log_softmax(-1)[..., index]),
-            format_call("LogProbability", backbone, index),
-            backbones=[backbone],
-            classes=[(backbone, index)],
-        )
-
-
-def _class_score(backbone: str, index: int, of_logits: Callable[[Tensor], Tensor]) -> Callable[[Activations], Tensor]:
-    """A score (batch,) of a class: what a function makes of logits (batch, view, class), over the views."""
-
-    def score(acts: Activations) -> Tensor:
-        if acts.backbone != backbone:
-            return acts.tokens.new_zeros(len(acts.tokens))
-        if index >= acts.logits.shape[-1]:
-            raise UsageError(f"no class {index}; {backbone}'s classifier has {acts.logits.shape[-1]}")
-        return of_logits(acts.logits).mean(1)
-
-    return score

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
+from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
 from usae_viz.objectives.concept import format_call
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CLOSENESS = 5.0  # how much it weighs unless told
 
 
 class Closeness(Objective):
@@ -49,15 +55,31 @@ class SameCodes(Objective):
             if named and acts.backbone not in named:
                 return acts.tokens.new_zeros(len(acts.tokens))
             assert acts.reference is not None
-            wanted = acts.reference.codes.dense(acts.usae.n_concepts).detach()
-            missed = (acts.pre_codes.relu() - wanted).square().sum((1, 2, 3))
-            return -missed / wanted.square().sum((1, 2, 3)).clamp_min(1e-12)
+            given = acts.reference.codes.dense(acts.usae.n_concepts).detach()
+            missed = (acts.pre_codes.relu() - given).square().sum((1, 2, 3))
+            return -missed / given.square().sum((1, 2, 3)).clamp_min(1e-12)
 
         name = format_call("SameCodes", *([named] if named else []))
         super().__init__(same, name, backbones=named or None, needs_reference=True)
 
 
-def _closeness(acts: Activations) -> Tensor:
+def with_closeness(objective: Objective, closeness: float | None = None) -> Objective:
+    """What accentuation makes large: an objective, and that the picture stays close to the given one.
+
+    Args:
+        objective: what to raise.
+        closeness: weight of `Closeness`, >= 0; 5 by default.
+
+    Raises:
+        ValueError: for another weight.
+    """
+    weight = CLOSENESS if closeness is None else closeness
+    if not 0 <= weight < math.inf:
+        raise UsageError(f"closeness is {weight}; expected a number from 0, which lets the picture go where it will")
+    return objective + weight * Closeness()
+
+
+def _closeness(acts: Activations) -> Tensor:  # (batch,)
     assert acts.reference is not None
     there = acts.reference.tokens.detach()
     spread = (there - there.mean((1, 2), keepdim=True)).square().mean((1, 2, 3))

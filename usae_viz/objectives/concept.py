@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from torch import Tensor
-
-from usae_train.files.whole_numbers import as_index
+from usae_train.files.whole_numbers import at_least
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
 from usae_viz.objectives.own_score import ScoreFunction
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Pool = Literal["auto", "mean", "max", "top", "centre"]
 Of = Literal["pre_code", "code"]
@@ -67,41 +68,44 @@ class Concept(Objective):
 
     def __init__(self, k: int | str, pool: Pool = "auto", of: Of = "pre_code", backbone: str | None = None) -> None:
         if not isinstance(k, str):
-            k = whole_number(k, "concept")
+            k = natural_number(k, "concept")
         check_choice(pool, get_args(Pool), "pool ")
         check_choice(of, get_args(Of), "of=")
         name = format_call("Concept", k, pool=(pool, "auto"), of=(of, "pre_code"), backbone=(backbone, None))
-        asked = None if backbone is None else [backbone]
+        backbones = None if backbone is None else [backbone]
         if isinstance(k, str):
             called = k
             super().__init__(
-                _unbound(called), name, (), asked, bind=lambda number: Concept(number(called), pool, of, backbone)
+                unbound("concept", called),
+                name,
+                (),
+                backbones,
+                bind=lambda number: Concept(number(called), pool, of, backbone),
             )
         else:
-            super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], asked)
+            super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], backbones)
 
 
-def _unbound(called: str) -> ScoreFunction:
+def unbound(what: str, called: str) -> ScoreFunction:
+    """The score of a concept or class by its name, before it has a number: an error."""
+
     def scored(acts: Activations) -> Tensor:  # noqa: ARG001
-        raise UsageError(f"concept {called!r} has no number yet: `maximize` looks it up, or Concept takes a number")
+        raise UsageError(f"{what} {called!r} has no number yet: `maximize` looks it up, or give a number")
 
     return scored
 
 
-def whole_number(value: Any, what: str) -> int:
+def natural_number(value: Any, what: str) -> int:
     """A number >= 0; numpy's and torch's whole numbers too.
 
     Raises:
         ValueError: for anything else.
     """
-    number = as_index(value, what, " >= 0")
-    if number < 0:
-        raise UsageError(f"{what} {value!r}: expected a whole number >= 0")
-    return number
+    return at_least(0, value, what)
 
 
 def check_choice(value: Any, known: tuple[str, ...], what: str) -> None:
-    """Nothing.
+    """Check that a value is one of those that are known.
 
     Raises:
         ValueError: for a value that is not known.

@@ -30,24 +30,9 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
         ValueError: without leave, or for a module or name that is not there or is not an objective.
     """
     text = text.strip()
-    found, sha256 = import_own(text, folder, allow_code, "objective")
+    imported, sha256 = import_own(text, folder, allow_code, "objective")
     module_name, _, name = text.partition(":")
-    if not isinstance(found, Objective) and not callable(found):
+    if not isinstance(imported, Objective) and not callable(imported):
         raise UsageError(f"objective {text!r}: {module_name} has no function or objective {name!r}")
-    own = found if isinstance(found, Objective) else Objective(found, text)
-    return Custom(_called(own, text), sha256)
-
-
-def _called(own: Objective, text: str) -> Objective:
-    """The same objective under the name that it was found by."""
-    return Objective(
-        own,
-        text,
-        own.concepts,
-        own.backbones,
-        own.whole_batch,
-        own.needs_reference,
-        own.minimized,
-        own.classes,
-        (lambda number: _called(own.bound(number), text)) if own.named else None,
-    )
+    objective = imported if isinstance(imported, Objective) else Objective(imported, text)
+    return Custom(objective.renamed(text), sha256)

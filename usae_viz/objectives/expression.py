@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ast
 import difflib
+import re
 from collections.abc import Callable
 from typing import Any
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.backbone import Channel, Direction, Logit, LogProbability
+from usae_viz.objectives.backbone import Channel, Direction
+from usae_viz.objectives.classes import Class, Logit, LogProbability
 from usae_viz.objectives.closeness import Closeness, SameCodes
 from usae_viz.objectives.concept import Concept
 from usae_viz.objectives.pictures import L2, Diversity, TotalVariation
@@ -25,6 +27,7 @@ OBJECTIVES: dict[str, Callable[..., Objective]] = {
         Concept,
         Direction,
         Channel,
+        Class,
         Logit,
         LogProbability,
         TotalVariation,
@@ -97,7 +100,8 @@ def _call(name: str, values: list[Any], settings: dict[str | None, Any], text: s
     try:
         return OBJECTIVES[name](*values, **settings)  # type: ignore[arg-type]  # ** with a None key raises TypeError
     except (TypeError, RuntimeError) as error:
-        raise UsageError(f"objective {_short(text)!r}: {name} cannot be made so: {error}") from error
+        why = re.sub(r"^\w+\.__init__\(\) ", "it ", str(error)).replace("it missing", "it is missing")
+        raise UsageError(f"objective {_short(text)!r}: {name} cannot be made so: {why}") from error
 
 
 def _divided(value: Any, by: Any, text: str) -> Any:

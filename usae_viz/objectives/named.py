@@ -1,19 +1,22 @@
-"""Objectives in a USAE: which numbers its concepts' names are, and through which backbones they can be asked for."""
+"""Objectives in a USAE: which numbers names of concepts and classes are, and which backbones can be asked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from usae_train.model.given import check_usae
-from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import one_concept
 from usae_viz.objectives.algebra import Objective
+from usae_viz.objectives.class_names import ClassName, parse_class
+
+if TYPE_CHECKING:
+    from usae_train.model.usae import USAE
 
 
 def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label] | None = None) -> list[Objective]:
-    """The objectives with their concepts' names as numbers of a USAE; those that have none by name are the same ones.
+    """The objectives with their concepts' and classes' names as numbers of a USAE; those without names are the same.
 
     One of a concept that a backbone has for itself is asked of that backbone alone, unless it says of which itself.
 
@@ -26,6 +29,8 @@ def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label
         ValueError: for what is not a USAE or not an objective, a name that no concept or several have, or private
             concepts that no backbone it is asked of has.
     """
+    from usae_train.model.given import check_usae  # with torch, which commands have not loaded yet
+
     check_usae(usae)
     for objective in objectives:
         if not isinstance(objective, Objective):
@@ -34,7 +39,13 @@ def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label
                 "@objective makes one of a function"
             )
     labels = labels_of(usae) if labels is None else labels
-    bound = [objective.bound(lambda called: one_concept(usae, called, labels)) for objective in objectives]
+
+    def number(called: str) -> int:
+        if isinstance(called, ClassName):
+            return parse_class(usae, called.backbone, called.name)
+        return one_concept(usae, called, labels)
+
+    bound = [objective.bound(number) for objective in objectives]
     return [through_owner(usae, objective) for objective in bound] if usae.private else bound
 
 

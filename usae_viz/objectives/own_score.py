@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import shortage
 from usae_viz.objectives.activations import Activations
 from usae_viz.own_code.importing import where_it_failed
 
-ScoreFunction = Callable[[Activations], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ScoreFunction = Callable[[Activations], "Tensor"]
 OURS = "usae_viz."
 
 
@@ -27,7 +27,7 @@ def is_own(function: ScoreFunction) -> bool:
     return not str(getattr(function, "__module__", "")).startswith(OURS)
 
 
-def told(function: ScoreFunction, name: str) -> ScoreFunction:
+def guarded(function: ScoreFunction, name: str) -> ScoreFunction:
     """The same, checked; what its code raises is said in one line, with the code's line. Want of memory stays as it is.
 
     Args:
@@ -59,8 +59,10 @@ def checked_score(value: Any, name: str, acts: Activations) -> Tensor:
     Raises:
         InvalidObjective: for what is not a tensor of shape (batch,), or is of complex numbers.
     """
-    if not isinstance(value, torch.Tensor) or value.shape != (len(acts.canvas),):
-        shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+    from torch import Tensor
+
+    if not isinstance(value, Tensor) or value.shape != (len(acts.canvas),):
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise InvalidObjective(
             f"objective {name} returned {shape} through {acts.backbone}; expected one score per picture, "
             f"({len(acts.canvas)},)"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING
 
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class TotalVariation(Objective):
@@ -58,12 +59,15 @@ class Diversity(Objective):
         super().__init__(_diversity, "Diversity()", backbones=(), whole_batch=True)
 
 
-def _total_variation(acts: Activations) -> Tensor:
+def _total_variation(acts: Activations) -> Tensor:  # (batch,)
     across, down = acts.canvas.diff(dim=-1).abs(), acts.canvas.diff(dim=-2).abs()
     return across.mean((1, 2, 3)) + down.mean((1, 2, 3))
 
 
-def _diversity(acts: Activations) -> Tensor:
+def _diversity(acts: Activations) -> Tensor:  # (batch,)
+    from torch import eye
+    from torch.nn import functional
+
     n = len(acts.tokens)
     if n == 1:
         return acts.tokens.sum((1, 2, 3)) * 0.0
@@ -73,6 +77,6 @@ def _diversity(acts: Activations) -> Tensor:
     flat = gram.norm(dim=1) < 1e-12  # tokens all alike: such pictures are as alike as can be
     gram = functional.normalize(gram, dim=1)
     alike = gram @ gram.T + (flat[:, None] & flat).to(gram.dtype)
-    others = 1 - torch.eye(n, device=alike.device)
+    others = 1 - eye(n, device=alike.device)
     diversity: Tensor = 1 - (alike * others).sum(1) / (n - 1)
     return diversity

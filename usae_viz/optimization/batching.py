@@ -51,7 +51,7 @@ def max_batch_size(
         what = f"{canvases} pictures of one objective, {size} px" if canvases > 1 else f"one picture, {size} px"
         what += f", {together} of which are compared in a backbone" if together > 1 else ""
         least = bytes_a_picture(replace(view_config, n_views=1), backbones, MIN_SIZE, canvases // seeds)
-        lower = _lower(view_config.n_views, size, seeds) if least <= limit * 1e9 else ""
+        lower = _what_to_lower(view_config.n_views, size, seeds) if least <= limit * 1e9 else ""
         raise UsageError(
             f"{what}: about {taken / 1e9:.3g} GB with {view_config.n_views} views, and the limit is {limit:.3g}; "
             f"{lower}raise --memory"
@@ -62,7 +62,7 @@ def max_batch_size(
     return 1 + int((limit * 1e9 - taken) / another)
 
 
-def _lower(n_views: int, size: int, seeds: int) -> str:
+def _what_to_lower(n_views: int, size: int, seeds: int) -> str:
     """What can be lowered, as the beginning of an advice; nothing where all are as low as they go."""
     given = {"--views": (n_views, 1), "--size": (size, MIN_SIZE), "--seeds": (seeds, 1)}
     names = [name for name, (value, least) in given.items() if value > least]

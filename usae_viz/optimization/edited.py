@@ -31,7 +31,7 @@ def with_edits_bound(usae: USAE, settings: MaximizeSettings, labels: Sequence[La
 
 
 def check_edits(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> None:
-    """Nothing.
+    """Check that edits can change what is drawn.
 
     Raises:
         ValueError: for edits of a layer that cannot be edited, or that do not reach a class that is drawn, or of

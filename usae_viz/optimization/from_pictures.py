@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from usae_train.model.usae import USAE
-from usae_train.runtime.errors import UsageError
-from usae_viz.objectives import Closeness, Objective, SameCodes
-from usae_viz.optimization.given import Picture
+from usae_viz.objectives import Objective, SameCodes
+from usae_viz.objectives.closeness import CLOSENESS, with_closeness
 from usae_viz.optimization.maximize import maximize
 from usae_viz.optimization.result import Result
 from usae_viz.settings import MaximizeOptions
 
-CLOSENESS = 5.0
+if TYPE_CHECKING:
+    from usae_train.images.given import Picture
 
 
 def accentuate(
@@ -44,23 +43,7 @@ def accentuate(
     Raises:
         ValueError: as `maximize`; for a closeness that is negative or not finite.
     """
-    return maximize(usae, kept_close(objective, closeness), start=picture, quiet=quiet, **settings)
-
-
-def kept_close(objective: Objective, closeness: float | None = None) -> Objective:
-    """What accentuation makes large: an objective, and that the picture stays close to the given one.
-
-    Args:
-        objective: what to raise.
-        closeness: weight of `Closeness`, >= 0; 5 by default.
-
-    Raises:
-        ValueError: for another weight.
-    """
-    weight = CLOSENESS if closeness is None else closeness
-    if not 0 <= weight < math.inf:
-        raise UsageError(f"closeness is {weight}; expected a number from 0, which lets the picture go where it will")
-    return objective + weight * Closeness()
+    return maximize(usae, with_closeness(objective, closeness), start=picture, quiet=quiet, **settings)
 
 
 def invert(

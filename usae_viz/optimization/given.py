@@ -1,64 +1,49 @@
-"""Pictures that a drawing starts from or is compared with: a tensor, or a file."""
+"""Pictures that a drawing starts from or is compared with."""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, device
 
-from usae_train.files.place_names import named_place
-from usae_train.images.arrays import canvas_of
-from usae_train.images.decoding import read_picture
-from usae_train.runtime.arrays import Array
-from usae_train.runtime.errors import UsageError
+from usae_train.images.given import opened_picture, read_named, square_canvas
 
-Picture = Array | str | Path  # (3, H, W), 0..1; an array as `canvas_of` takes it; or a file
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from usae_train.images.given import Picture
+
+IN_NO_FILE = ("tensor of sha256", "picture of sha256")  # how settings name what no command finds again
 
 
-def opened(picture: Picture) -> Tensor | str | Path:
-    """A picture as it is, or where it is an array, its canvas (3, H, W).
+def open_given(picture: Picture) -> Image.Image | Tensor | str | Path:
+    """A picture as `opened_picture` gives it; a file's name, which settings keep, as it is.
 
     Raises:
         ValueError: for what is no picture, or an array of another shape.
     """
-    if isinstance(picture, str | Path | Tensor):
-        return picture
-    if not isinstance(picture, np.ndarray):
-        kind = type(picture).__name__
-        raise UsageError(f"a picture of type {kind}; expected a tensor (3, H, W), 0..1, a NumPy array or a file")
-    return canvas_of(picture)
+    return picture if isinstance(picture, str | Path) else opened_picture(picture)
 
 
-def described(picture: Tensor | str | Path) -> str:
+def setting_of(picture: Image.Image | Tensor | str | Path) -> str:
     """How the settings name a picture: its file, or the hash of its numbers."""
     if isinstance(picture, str | Path):
         return str(picture)
-    digest = hashlib.sha256(picture.detach().cpu().float().contiguous().numpy().tobytes()).hexdigest()
-    return f"tensor of sha256 {digest}"
+    if isinstance(picture, Tensor):
+        numbers = picture.detach().cpu().float().contiguous().numpy().tobytes()
+        return f"{IN_NO_FILE[0]} {hashlib.sha256(numbers).hexdigest()}"
+    return f"{IN_NO_FILE[1]} {hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()}"
 
 
-def given_canvas(given: Tensor | None, file: str | None, size: int, device: torch.device) -> Tensor | None:
-    """A picture (3, size, size) from a tensor or a file."""
+def whole_picture(given: Picture | None, file: str | None) -> Image.Image | Tensor | None:
+    """What is given, or else a file's picture; None without either. Networks are built after it, which takes longer."""
     if given is None:
-        return None if file is None else read_picture(named_place(file), size).to(device)
-    given = checked_canvas(given).detach().float().to(device)
-    if given.shape[1:] == (size, size):
-        return given
-    return functional.interpolate(given[None], (size, size), mode="bilinear", antialias=True).clamp(0, 1)[0]
+        return None if file is None else read_named(file)
+    return opened_picture(given)
 
 
-def checked_canvas(given: Tensor, what: str = "a picture") -> Tensor:
-    """The same tensor.
-
-    Raises:
-        ValueError: for one that is no canvas (3, H, W) of floating-point numbers from 0 to 1.
-    """
-    if given.ndim != 3 or given.shape[0] != 3 or given.numel() == 0 or not given.is_floating_point():
-        raise UsageError(f"{what} of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
-    if not (given.min() >= 0 and given.max() <= 1):  # NaN is in no range
-        raise UsageError(f"{what} from {given.min():.3g} to {given.max():.3g}; expected float 0..1")
-    return given
+def canvas_at(picture: Image.Image | Tensor | None, size: int, where: device) -> Tensor | None:
+    """Its centre square (3, size, size), float 0..1."""
+    return None if picture is None else square_canvas(picture, size).to(where)

@@ -19,7 +19,7 @@ from usae_viz.views.viewing import ViewConfig
 
 
 @dataclass
-class Halved:
+class HalvingDraw:
     """Draws as `draw` does; objectives that do not fit into the memory together are drawn in halves from then on.
 
     That is said once. What one objective takes alone, and does not fit, is the error that it was.
@@ -35,7 +35,7 @@ class Halved:
     def __call__(
         self,
         view_config: ViewConfig,
-        pictures: Sequence[CanvasSpec],
+        specs: Sequence[CanvasSpec],
         settings: MaximizeSettings,
         start: Tensor | None,
         progress: StepCallback,
@@ -46,16 +46,16 @@ class Halved:
         """
         while True:
             limit = min(self.at_once or view_config.at_once, view_config.at_once)
-            rows = _first_objectives(pictures, limit)
-            found = self._drawn(replace(view_config, at_once=limit), pictures, rows, settings, start, progress)
-            if found:
-                return [_named(part, pictures) for part in found]
+            rows = _first_objectives(specs, limit)
+            parts = self._drawn(replace(view_config, at_once=limit), specs, rows, settings, start, progress)
+            if parts:
+                return [_named(part, specs) for part in parts]
             self._halve(limit)  # beyond the error, whose traceback holds what the pack took
 
     def _drawn(
         self,
         view_config: ViewConfig,
-        pictures: Sequence[CanvasSpec],
+        specs: Sequence[CanvasSpec],
         rows: Sequence[int],
         settings: MaximizeSettings,
         start: Tensor | None,
@@ -63,7 +63,7 @@ class Halved:
     ) -> list[Part]:
         """Some rows of the pictures; none where they do not fit and are of more than one objective."""
         try:
-            return self.draw(view_config, [pictures[row] for row in rows], settings, start, progress)
+            return self.draw(view_config, [specs[row] for row in rows], settings, start, progress)
         except InvalidImageScore as lost:
             raise InvalidImageScore(rows[lost.row], str(lost)) from lost
         except torch.OutOfMemoryError:
@@ -81,16 +81,16 @@ class Halved:
             torch.cuda.empty_cache()
 
 
-def _first_objectives(pictures: Sequence[CanvasSpec], most: int) -> list[int]:
+def _first_objectives(specs: Sequence[CanvasSpec], most: int) -> list[int]:
     """Those rows whose pictures are of the first so many objectives."""
-    first = set(list(dict.fromkeys(id(picture.objective) for picture in pictures))[:most])
-    return [row for row, picture in enumerate(pictures) if id(picture.objective) in first]
+    first = set(list(dict.fromkeys(id(spec.objective) for spec in specs))[:most])
+    return [row for row, spec in enumerate(specs) if id(spec.objective) in first]
 
 
-def _named(part: Part, pictures: Sequence[CanvasSpec]) -> Part:
+def _named(part: Part, specs: Sequence[CanvasSpec]) -> Part:
     """A part whose picture with a score that is not finite, if any, is named by its row among all of them."""
     lost = part.result.lost
     if lost is None:
         return part
-    row = next(row for row, picture in enumerate(pictures) if picture is part.pictures[lost])
+    row = next(row for row, spec in enumerate(specs) if spec is part.specs[lost])
     return replace(part, result=replace(part.result, lost=row))

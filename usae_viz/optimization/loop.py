@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from usae_train.backbones.common_sizes import largest_input
-from usae_train.runtime.errors import UsageError
 from usae_train.runtime.transfers import index_of, read_numbers
 from usae_viz.objectives import Activations, InvalidObjective, Objective, score
 from usae_viz.optimization.convergence import BestCanvas, ConvergenceMonitor
-from usae_viz.own_code.part import PartFailed
+from usae_viz.own_code.part import ImageError, PartFailed
 from usae_viz.views.viewing import ViewConfig, encode_views, views_of
 
 VIEWS_SEED = 0xA06  # the views' stream is not the one that the picture starts from
@@ -39,20 +38,8 @@ class Step:
     canvas: Tensor = field(repr=False)  # (pictures, 3, H, W), as the step found it
 
 
-class InvalidImageScore(UsageError):
-    """A picture that cannot be drawn on, or not at all.
-
-    Args:
-        row: which of the pictures.
-        why: one line.
-    """
-
-    def __init__(self, row: int, why: str) -> None:
-        super().__init__(why)
-        self.row = row
-
-    def __reduce__(self) -> tuple[type[InvalidImageScore], tuple[int, str]]:
-        return InvalidImageScore, (self.row, str(self))  # another process reads it
+class InvalidImageScore(ImageError):
+    """A picture that cannot be drawn on, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +58,7 @@ class OptimizationResult:
 def optimize(
     view_config: ViewConfig,
     image: nn.Module,
-    pictures: Sequence[CanvasSpec],
+    specs: Sequence[CanvasSpec],
     *,
     steps: int,
     learning_rate: float,
@@ -88,7 +75,7 @@ def optimize(
         InvalidImageScore: for a score of the wrong shape, or one that is not finite or has no gradient, at the first
             step.
     """
-    generators = [torch.Generator().manual_seed(picture.seed + VIEWS_SEED) for picture in pictures]
+    generators = [torch.Generator().manual_seed(spec.seed + VIEWS_SEED) for spec in specs]
     optimizer = torch.optim.Adam([p for p in image.parameters() if p.requires_grad], lr=learning_rate)
     # full rate for the first quarter, then down to almost nothing: the last steps take noise out of the pictures
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 4 / 3 * (1 - step / steps) + 0.02))
@@ -97,27 +84,27 @@ def optimize(
         while done < steps and not settled:
             drawn = image()
             canvas = settled.freeze_converged(drawn.detach())
-            gradient, scores = compute_gradients(view_config.at(done / steps), drawn.detach(), pictures, generators)
+            gradient, scores = compute_gradients(view_config.at(done / steps), drawn.detach(), specs, generators)
             optimizer.zero_grad(set_to_none=True)
             drawn.backward(-gradient)  # the one place where a score to be made large becomes something to descend
             optimizer.step()
             schedule.step()
             done += 1
             attention = attention + settled.mask_converged(gradient.abs().mean(1))
-            best.keep(canvas, total(scores))
-            settled.update(total(scores))
+            best.keep(canvas, total_scores(scores))
+            settled.update(total_scores(scores))
             watch(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
         with torch.no_grad():
             last = settled.freeze_converged(image())
-        if (row := _not_finite(last, range(len(pictures)))) is not None:  # no step looks at what the last one left
-            raise InvalidImageScore(row, f"the picture of {pictures[row].name} is not finite")
-    except (KeyboardInterrupt, InvalidImageScore, PartFailed) as reason:
+        if (row := _not_finite(last, range(len(specs)))) is not None:  # no step looks at what the last one left
+            raise InvalidImageScore(row, f"the picture of {specs[row].name} is not finite")
+    except (KeyboardInterrupt, ImageError) as reason:
         if best.canvas is None and isinstance(reason, PartFailed):
             raise  # it says itself what is to be mended
         lost = None if isinstance(reason, KeyboardInterrupt) else reason.row
         why = f"stopped by hand after {done} of {steps} steps" if lost is None else f"{reason} at step {done}"
         if best.canvas is None and lost is not None:
-            raise InvalidImageScore(lost, f"{why}; check the objective {pictures[lost].objective}") from reason
+            raise InvalidImageScore(lost, f"{why}; check the objective {specs[lost].objective}") from reason
         if best.canvas is None:
             raise
         why = f"{why}; the best so far is kept"
@@ -128,7 +115,7 @@ def optimize(
 
 
 def compute_gradients(
-    view_config: ViewConfig, canvas: Tensor, pictures: Sequence[CanvasSpec], generators: Sequence[torch.Generator]
+    view_config: ViewConfig, canvas: Tensor, specs: Sequence[CanvasSpec], generators: Sequence[torch.Generator]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Show every canvas to the backbones that see it; the gradient of its score, and the score.
 
@@ -145,104 +132,108 @@ def compute_gradients(
             For a score that has no gradient.
         PartFailed: for a transform of somebody's own that fails.
     """
-    backbones = view_config.usae.backbones
-    size = largest_input(backbones)
-    gradient = torch.zeros_like(canvas)
-    scores: dict[str, Tensor] = {}
-    batches = batch_rows(pictures, view_config.at_once)
-    for rows in batches:
-        places = index_of(rows, canvas.device)
-        own = canvas[places].clone().requires_grad_()
-        # kornia before 0.9 cannot turn the colours of no number: on a GPU, where it is not known yet, 0 is shown
-        if canvas.device.type == "cpu":
-            read_scores(canvas, {}, pictures, [rows])
-        whole = own if canvas.device.type == "cpu" else own.nan_to_num(0.0, 0.0, 0.0)
+    gradient, scores = torch.zeros_like(canvas), dict[str, Tensor]()
+    batches = batch_rows(specs, view_config.at_once)
+    for number, rows in enumerate(batches, 1):
+        places, of_batch = index_of(rows, canvas.device), [specs[row] for row in rows]
         with _among(rows):
-            shown, beside = views_of(view_config, whole, [generators[row] for row in rows], size)
-        told = False
-        for name in pictures[rows[0]].seen_by:
-            shared, classifies = len(pictures[rows[0]].seen_by) > 1, _classifies(pictures, rows, name)
-            acts = encode_views(view_config, backbones[name], own, shown, beside, shared, classifies)
-            values = picture_scores(acts, pictures, rows)
-            told |= values.requires_grad
-            if values.requires_grad:  # an objective of another backbone is a constant here
-                (own_gradient,) = torch.autograd.grad(values.sum(), own, retain_graph=True)
-                gradient[places] += (
-                    own_gradient / own_gradient.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
-                )
-            scores.setdefault(name, canvas.new_full((len(pictures),), torch.nan))[places] = values.detach()
-            del acts, values  # or they would be there beside the next backbone's
-        if not told:
-            read_scores(canvas, scores, pictures, batches[: batches.index(rows) + 1])
-            what = pictures[rows[0]].objective
+            gradients, values = _batch_gradients(
+                view_config, canvas[places], of_batch, [generators[row] for row in rows]
+            )
+        for name, of_name in values.items():
+            scores.setdefault(name, canvas.new_full((len(specs),), torch.nan))[places] = of_name
+        if gradients is None:
+            read_scores(canvas, scores, specs, batches[:number])
+            what = specs[rows[0]].objective
             why = f"objective {what} does not depend on the picture: no gradient comes back from its score"
             raise InvalidImageScore(rows[0], why)
-    return gradient, read_scores(canvas, scores, pictures, batches)
+        gradient[places] = gradients
+    return gradient, read_scores(canvas, scores, specs, batches)
+
+
+def _batch_gradients(
+    view_config: ViewConfig, canvas: Tensor, specs: Sequence[CanvasSpec], generators: Sequence[torch.Generator]
+) -> tuple[Tensor | None, dict[str, Tensor]]:
+    """The same of canvases (batch, 3, H, W) that the same backbones see; None for scores that have no gradient."""
+    backbones, seen_by = view_config.usae.backbones, specs[0].seen_by
+    canvas = canvas.clone().requires_grad_()
+    # kornia before 0.9 cannot turn the colours of no number: on a GPU, where it is not known yet, 0 is shown
+    if canvas.device.type == "cpu":
+        read_scores(canvas, {}, specs, [range(len(specs))])
+    finite = canvas if canvas.device.type == "cpu" else canvas.nan_to_num(0.0, 0.0, 0.0)
+    shown, beside = views_of(view_config, finite, generators, largest_input(backbones))
+    gradient, depends, scores = torch.zeros_like(canvas), False, dict[str, Tensor]()
+    for name in seen_by:
+        classifies = any(name in spec.objective.classifies for spec in specs)
+        acts = encode_views(view_config, backbones[name], canvas, shown, beside, len(seen_by) > 1, classifies)
+        values = image_scores(acts, [spec.objective for spec in specs])
+        if values.requires_grad:  # an objective of another backbone is a constant here
+            (through,) = torch.autograd.grad(values.sum(), canvas, retain_graph=True)
+            gradient += through / through.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
+            depends = True
+        scores[name] = values.detach()
+        del acts, values  # or they would be there beside the next backbone's
+    return gradient if depends else None, scores
 
 
 def read_scores(
-    canvas: Tensor, scores: dict[str, Tensor], pictures: Sequence[CanvasSpec], batches: Sequence[Sequence[int]]
+    canvas: Tensor, scores: dict[str, Tensor], specs: Sequence[CanvasSpec], batches: Sequence[Sequence[int]]
 ) -> dict[str, Tensor]:
     """Scores {backbone: (pictures,)} in the processor's memory; a GPU is waited for once.
 
     Raises:
         InvalidImageScore: for the first picture of the batches that is not finite, or has a score that is not.
     """
-    fine, *found = read_numbers(canvas.isfinite().flatten(1).all(1), *scores.values())
-    here = {name: torch.tensor(own, dtype=canvas.dtype) for name, own in zip(scores, found, strict=True)}
+    fine, *numbers = read_numbers(canvas.isfinite().flatten(1).all(1), *scores.values())
+    here = {name: torch.tensor(values, dtype=canvas.dtype) for name, values in zip(scores, numbers, strict=True)}
     for rows in batches:
         if (row := next((row for row in rows if not fine[row]), None)) is not None:
-            raise InvalidImageScore(row, f"the picture of {pictures[row].name} is not finite")
-        for name in (name for name in pictures[rows[0]].seen_by if name in here):
+            raise InvalidImageScore(row, f"the picture of {specs[row].name} is not finite")
+        for name in (name for name in specs[rows[0]].seen_by if name in here):
             if (row := _not_finite(here[name][rows], rows)) is not None:
                 raise InvalidImageScore(row, f"the score through {name} is not finite")
     return here
 
 
-def batch_rows(pictures: Sequence[CanvasSpec], at_once: int) -> list[list[int]]:
+def batch_rows(specs: Sequence[CanvasSpec], at_once: int) -> list[list[int]]:
     """Rows of pictures that go through a backbone in one batch: seen by the same backbones, at most so many at once.
 
     Pictures whose objective depends on the whole batch stay together. With `at_once` 1 a picture is the same to the bit
     whatever else is drawn beside it: a matrix product of another height rounds differently.
     """
     batches: list[list[int]] = []
-    for seen_by in dict.fromkeys(picture.seen_by for picture in pictures):
-        own = [row for row, picture in enumerate(pictures) if picture.seen_by == seen_by]
-        alone = [row for row in own if not pictures[row].objective.whole_batch]
+    for seen_by in dict.fromkeys(spec.seen_by for spec in specs):
+        rows = [row for row, spec in enumerate(specs) if spec.seen_by == seen_by]
+        alone = [row for row in rows if not specs[row].objective.whole_batch]
         batches += [alone[first : first + at_once] for first in range(0, len(alone), at_once)]
-        for objective in dict.fromkeys(pictures[row].objective for row in own if row not in alone):
-            batches.append([row for row in own if pictures[row].objective is objective])
+        for objective in dict.fromkeys(specs[row].objective for row in rows if row not in alone):
+            batches.append([row for row in rows if specs[row].objective is objective])
     return batches
 
 
 @contextmanager
 def _among(rows: Sequence[int]) -> Iterator[None]:
-    """Within it a part that fails for one of a batch's canvases is said to fail for its row among all of them."""
+    """Within it what is wrong with one of a batch's canvases is said to be so of its row among all of them."""
     try:
         yield
-    except PartFailed as failed:
-        raise PartFailed(rows[failed.row], str(failed)) from failed
+    except ImageError as wrong:
+        raise type(wrong)(rows[wrong.row], str(wrong)) from wrong
 
 
-def _classifies(pictures: Sequence[CanvasSpec], rows: Sequence[int], backbone: str) -> bool:
-    """Whether the objective of one of these pictures asks for a backbone's logits."""
-    return any(backbone in pictures[row].objective.classifies for row in rows)
-
-
-def picture_scores(acts: Activations, pictures: Sequence[CanvasSpec], rows: Sequence[int]) -> Tensor:
-    """(batch,): the score of some rows of pictures by their own objectives; each is called once for all of its own.
+def image_scores(acts: Activations, objectives: Sequence[Objective]) -> Tensor:
+    """(batch,): the score of each image by its own objective; each objective is called once for all of its images.
 
     Raises:
         InvalidImageScore: for a score of the wrong shape.
     """
-    values = acts.tokens.new_zeros(len(rows))
-    for objective in dict.fromkeys(pictures[row].objective for row in rows):
-        own = [place for place, row in enumerate(rows) if pictures[row].objective is objective]
+    scores = acts.tokens.new_zeros(len(objectives))
+    for objective in dict.fromkeys(objectives):
+        places = [place for place, other in enumerate(objectives) if other is objective]
         try:
-            values[index_of(own, values.device)] = score(objective, acts.select(own))
+            scores[index_of(places, scores.device)] = score(objective, acts.select(places))
         except InvalidObjective as error:
-            raise InvalidImageScore(rows[own[0]], str(error)) from error
-    return values
+            raise InvalidImageScore(places[0], str(error)) from error
+    return scores
 
 
 def _not_finite(values: Tensor, rows: Sequence[int]) -> int | None:
@@ -251,7 +242,7 @@ def _not_finite(values: Tensor, rows: Sequence[int]) -> int | None:
     return next((row for row, fine in zip(rows, finite.tolist(), strict=True) if not fine), None)
 
 
-def total(scores: dict[str, Tensor]) -> Tensor:
+def total_scores(scores: dict[str, Tensor]) -> Tensor:
     """(pictures,): the sum over the backbones that see a picture."""
     return torch.stack(list(scores.values())).nansum(0)
 

@@ -7,39 +7,41 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import Tensor
 
 from usae_train.files.validation import check_settings
 from usae_train.model.usae import USAE
-from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
 from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import labels_of
-from usae_viz.concepts.naming import known_concept
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Objective
 from usae_viz.objectives.named import bound_in
+from usae_viz.optimization.asked import check_objectives, check_own_start
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
 from usae_viz.optimization.closing import closing_lines
 from usae_viz.optimization.edited import check_edits, with_edits_bound
-from usae_viz.optimization.given import Picture, described, given_canvas, opened
-from usae_viz.optimization.halving import Halved
+from usae_viz.optimization.given import canvas_at, open_given, setting_of, whole_picture
+from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
-from usae_viz.optimization.parts import DrawTogether, Part, begun_image, drawn_together, pictures_of
-from usae_viz.optimization.resolving import resolved, whole_first
+from usae_viz.optimization.parts import DrawTogether, Part, canvas_specs, draw_together, starting_image
+from usae_viz.optimization.resolving import resolve_settings, whole_first
 from usae_viz.optimization.result import Result
 from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
-from usae_viz.verification.classes import check_class, verify_classes
+from usae_viz.verification.classes import verify_classes
 from usae_viz.verification.noise import shared_noise
 from usae_viz.verification.scores import Scores
 from usae_viz.verification.verify import score_images
 from usae_viz.views.viewing import ViewConfig
+
+if TYPE_CHECKING:
+    from usae_train.images.given import Picture
 
 # What decides how a drawing starts: equal ones share their pictures of noise.
 STARTS_BY = {"parameterization", "size", "decay", "contrast", "spectrum"}
@@ -65,8 +67,9 @@ def maximize(
     Args:
         usae: a USAE with backbones.
         objective: what to make large, such as `Concept(412) - 0.5 * Concept(7)`.
-        start: a picture to start from: a tensor (3, H, W), 0..1; a NumPy array, uint8 (H, W, 3) or float 0..1 (3, H, W)
-            or (H, W, 3); or a file. Noise by default.
+        start: a picture to start from, of which the centre square is taken: a file, open or by name; a PIL image; a
+            NumPy array, uint8 (H, W, 3) or float 0..1 (3, H, W) or (H, W, 3); a tensor (3, H, W), 0..1. Noise by
+            default.
         reference: a picture that `Closeness` and `SameCodes` compare with; the start by default.
         labels: your own names for concepts, the JSON that the explorer exports, beside those that the USAE has.
         progress: called after each step with the number of steps done and {backbone: score}.
@@ -82,9 +85,9 @@ def maximize(
     Warns:
         UserWarning: when the optimization ended early; `Result.ended` says why.
     """
-    given = {key: opened(value) for key, value in (("start", start), ("reference", reference)) if value is not None}
-    chosen = check_settings(MaximizeSettings, **settings, **{key: described(value) for key, value in given.items()})
-    pictures = {key: value for key, value in given.items() if isinstance(value, Tensor)}
+    given = {key: open_given(value) for key, value in (("start", start), ("reference", reference)) if value is not None}
+    chosen = check_settings(MaximizeSettings, **settings, **{key: setting_of(value) for key, value in given.items()})
+    pictures = {key: value for key, value in given.items() if not isinstance(value, str | Path)}
     known = None if labels is None else labels_of(usae, labels)
     named = bound_in(usae, [objective], known)
     chosen = with_edits_bound(usae, chosen, known)
@@ -107,9 +110,9 @@ def maximize_each(
     objectives: Sequence[Objective],
     settings: MaximizeSettings,
     progress: StepCallback = lambda done, scores: None,
-    start: Tensor | None = None,
-    reference: Tensor | None = None,
-    draw: DrawTogether = drawn_together,
+    start: Picture | None = None,
+    reference: Picture | None = None,
+    draw: DrawTogether = draw_together,
 ) -> Iterator[Result]:
     """Draw several objectives, as many at once as the memory allows; a result each, as soon as it is there.
 
@@ -120,15 +123,15 @@ def maximize_each(
         objectives: what to make large.
         settings: of all of them.
         progress: as for `maximize`; a score is the mean over the pictures drawn at once.
-        start: (3, H, W), 0..1; the file that the settings name, or noise, unless given.
-        reference: (3, H, W), 0..1; the file that the settings name, or the start, unless given.
+        start: as for `maximize`; the file that the settings name, or noise, unless given.
+        reference: as for `maximize`; the file that the settings name, or the start, unless given.
         draw: how pictures that are drawn at once come about; in one loop by default.
 
     Raises:
         ValueError: as `maximize`; also for a score that is not finite at the first step, after those before it.
     """
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
-    draw = draw if isinstance(draw, Halved) else Halved(draw)
+    draw = draw if isinstance(draw, HalvingDraw) else HalvingDraw(draw)
     for share, alike in groupby(objectives, lambda objective: whole_first(objective, settings)):
         left, shown = list(alike), replace(view_config, whole_first=share)
         while left:
@@ -156,13 +159,13 @@ def draw_part(
     rows: range,
     progress: StepCallback = lambda done, scores: None,
 ) -> Part:
-    """Draw some of an objective's pictures, those of a group of `groups_of`, without verification.
+    """Draw some of an objective's pictures, those of a group of `image_groups`, without verification.
 
     Args:
         usae: a USAE with backbones.
         objective: what to make large.
         settings: as `maximize_each`.
-        rows: which of `pictures_of`.
+        rows: which of `canvas_specs`.
         progress: as for `maximize`.
 
     Raises:
@@ -170,8 +173,8 @@ def draw_part(
     """
     (objective,), view_config, settings, start = _prepared(usae, [objective], settings)
     view_config = replace(view_config, whole_first=whole_first(objective, settings))
-    pictures = pictures_of(usae, objective, settings)[rows.start : rows.stop]
-    (part,) = drawn_together(view_config, pictures, settings, start, progress)
+    specs = canvas_specs(usae, objective, settings)[rows.start : rows.stop]
+    (part,) = draw_together(view_config, specs, settings, start, progress)
     return part
 
 
@@ -179,23 +182,21 @@ def _prepared(
     usae: USAE,
     objectives: Sequence[Objective],
     settings: MaximizeSettings,
-    start: Tensor | None = None,
-    reference: Tensor | None = None,
+    start: Picture | None = None,
+    reference: Picture | None = None,
 ) -> tuple[list[Objective], ViewConfig, MaximizeSettings, Tensor | None]:
     """Objectives with numbers for names, how they are shown, the settings resolved, and the picture to start from."""
     objectives = bound_in(usae, objectives)
     check_objectives(usae, objectives)
-    for own in ("spectrum", "contrast"):
-        if (start is not None or settings.start is not None) and getattr(settings, own) is not None:
-            raise UsageError(f"a picture that is started from keeps its own {own}; leave --{own} or --start out")
-    settings = resolved(usae, settings)
+    check_own_start(settings, start is not None)
+    pictures = whole_picture(start, settings.start), whole_picture(reference, settings.reference)
+    settings = resolve_settings(usae, settings)
     check_edits(usae, settings, objectives)
     assert settings.size is not None
     device = usae.device
-    start = given_canvas(start, settings.start, settings.size, device)
-    reference = given_canvas(reference, settings.reference, settings.size, device)
-    view_config = view_config_for(usae, settings, objectives, start if reference is None else reference)
-    return objectives, view_config, settings, start
+    begun, compared = (canvas_at(picture, settings.size, device) for picture in pictures)
+    view_config = view_config_for(usae, settings, objectives, begun if compared is None else compared)
+    return objectives, view_config, settings, begun
 
 
 def _draw(
@@ -213,44 +214,29 @@ def _draw(
     Raises:
         InvalidImageScore: for a score that is not finite at the first step, when those before it are there.
     """
-    pictures = [picture for objective in pack for picture in pictures_of(view_config.usae, objective, settings)]
+    specs = [spec for objective in pack for spec in canvas_specs(view_config.usae, objective, settings)]
     parts: list[Part] = []
     try:
-        parts = draw(view_config, pictures, settings, start, progress)
+        parts = draw(view_config, specs, settings, start, progress)
         row, why = next((part.result.lost for part in parts if part.result.lost is not None), None), ""
     except InvalidImageScore as lost:
         row, why = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
     if parts and row is None:
-        drawn = {id(picture.objective) for part in parts for picture in part.pictures}
+        drawn = {id(spec.objective) for part in parts for spec in part.specs}
         yield from _results(view_config, pack, parts, settings)
         return 0 if any(part.result.cut_short for part in parts) else len(drawn)
     assert row is not None
-    lost_one = pictures[row].objective
-    found = list(_results(view_config, [lost_one], parts, settings)) if parts else []
+    lost_one = specs[row].objective
+    ended = list(_results(view_config, [lost_one], parts, settings)) if parts else []
     del parts  # the others' canvases
     for objective in pack:
         if objective is lost_one:
-            if not found:
+            if not ended:
                 raise InvalidImageScore(row, why)
-            yield from found
+            yield from ended
         elif not (yield from _draw(view_config, [objective], settings, start, progress, draw)):
             return 0
     return len(pack)
-
-
-def check_objectives(usae: USAE, objectives: Sequence[Objective]) -> None:
-    """Nothing.
-
-    Raises:
-        ValueError: for one of a concept, backbone or class that the USAE does not have.
-    """
-    for objective in objectives:
-        for concept in objective.concepts:
-            known_concept(usae, concept)
-        for backbone in objective.backbones or ():
-            usae.scale(backbone)
-        for backbone, index in objective.classes:
-            check_class(usae, backbone, index)
 
 
 def view_config_for(
@@ -262,8 +248,8 @@ def view_config_for(
         ValueError: when not even one objective's fit into the memory.
     """
     assert settings.size is not None
-    view_config = _seen_as(usae, settings, reference)
-    canvases, together = _beside(usae, settings, objectives)
+    view_config = _alone_in_view(usae, settings, reference)
+    canvases, together = _canvas_counts(usae, settings, objectives)
     at_once = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, together)
     return replace(view_config, at_once=at_once)
 
@@ -271,13 +257,13 @@ def view_config_for(
 def bytes_of(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> int:
     """Bytes that one of these objectives takes while it is drawn, all its pictures together; see `view_config_for`."""
     assert settings.size is not None
-    view_config = _seen_as(usae, settings)
-    return bytes_a_picture(view_config, usae.backbones, settings.size, *_beside(usae, settings, objectives))
+    view_config = _alone_in_view(usae, settings)
+    return bytes_a_picture(view_config, usae.backbones, settings.size, *_canvas_counts(usae, settings, objectives))
 
 
-def _seen_as(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = None) -> ViewConfig:
+def _alone_in_view(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = None) -> ViewConfig:
     """How resolved settings show a picture, one at once."""
-    own = settings.parameterization
+    part = settings.parameterization
     return ViewConfig(
         usae,
         settings.augmentation,
@@ -285,12 +271,12 @@ def _seen_as(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = 
         settings.dtype,
         reference=reference,
         transforms=settings.transforms,
-        canvas_bytes=own_bytes(own, settings.size) if isinstance(own, OwnPart) and settings.size else 0,
+        canvas_bytes=own_bytes(part, settings.size) if isinstance(part, OwnPart) and settings.size else 0,
         edits=edits_of(usae, settings.edits),
     )
 
 
-def _beside(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> tuple[int, int]:
+def _canvas_counts(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> tuple[int, int]:
     """How many canvases an objective has, and how many of them go through a backbone at once."""
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
     return canvases, settings.seeds if any(objective.whole_batch for objective in objectives) else 1
@@ -302,29 +288,29 @@ def _results(
     """Take the pictures of several objectives apart, and verify each."""
     given = None if view_config.reference is None else view_config.reference.cpu()
     for objective in objectives:
-        own = {
-            picture.name: (part, row)
+        places = {
+            spec.name: (part, row)
             for part in parts
-            for row, picture in enumerate(part.pictures)
-            if picture.objective is objective
+            for row, spec in enumerate(part.specs)
+            if spec.objective is objective
         }
-        if not own:  # Ctrl-C came before it was begun
+        if not places:  # Ctrl-C came before it was begun
             continue
-        images = {name: part.result.canvas[row] for name, (part, row) in own.items()}
-        drawn_for = {name: _raised_in(objective, part.pictures[row].seen_by) for name, (part, row) in own.items()}
-        scores = verified(view_config.usae, objective, settings, images, drawn_for)
-        ended, shown = _ending(list(own.values()), settings)
+        images = {name: part.result.canvas[row] for name, (part, row) in places.items()}
+        drawn_for = {name: _meant_for(objective, part.specs[row].seen_by) for name, (part, row) in places.items()}
+        scores = verify_images(view_config.usae, objective, settings, images, drawn_for)
+        ended, shown = _ending(list(places.values()), settings)
         images = {name: image.cpu() for name, image in images.items()}
         frames = {
             name: Frames(part.snapshots, row, shown, images[name])
-            for name, (part, row) in own.items()
+            for name, (part, row) in places.items()
             if part.snapshots is not None
         }
         yield Result(
             usae=view_config.usae,
             objective=objective,
             images=images,
-            alpha={name: part.result.attention[row].cpu() for name, (part, row) in own.items()},
+            alpha={name: part.result.attention[row].cpu() for name, (part, row) in places.items()},
             scores=scores,
             settings=settings,
             frames=frames,
@@ -346,7 +332,7 @@ def _ending(places: Sequence[tuple[Part, int]], settings: MaximizeSettings) -> t
     return ended, frames
 
 
-def verified(
+def verify_images(
     usae: USAE,
     objective: Objective,
     settings: MaximizeSettings,
@@ -366,9 +352,9 @@ def verified(
         None for an objective of neither, and no concept to `verify`.
     """
     # beside a picture that was started from stands the noise that others of this USAE are judged by
-    plain = settings if settings.start is None else resolved(usae, settings.model_copy(update={"start": None}))
+    plain = settings if settings.start is None else resolve_settings(usae, settings.model_copy(update={"start": None}))
     how = plain.model_dump_json(include=STARTS_BY), plain.parameterization  # two of a name may be other code
-    noise = shared_noise(usae, how, lambda seeds: starts(plain, seeds))
+    noise = shared_noise(usae, how, lambda seeds: starting_canvases(plain, seeds))
     concept = next(iter(objective.concepts), None) if settings.verify is None else settings.verify
     if concept is not None:
         return score_images(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)
@@ -378,12 +364,12 @@ def verified(
 
 
 @torch.no_grad()
-def starts(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
+def starting_canvases(settings: MaximizeSettings, seeds: Sequence[int]) -> Tensor:
     """Canvases (seed, 3, H, W) that nothing was optimized in."""
-    canvases: Tensor = begun_image(settings, seeds)()
+    canvases: Tensor = starting_image(settings, seeds)()
     return canvases
 
 
-def _raised_in(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:
+def _meant_for(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:
     """The backbones that a picture is to fire its concept in: not those in which the objective asks for less."""
     return [name for name in seen_by if objective.maximized is None or name in objective.maximized] or seen_by

@@ -21,9 +21,9 @@ from usae_viz.views.viewing import ViewConfig
 
 @dataclass(frozen=True)
 class Part:
-    """What one loop came to: its pictures, in the order of the result's rows."""
+    """What one loop came to: its canvases, in the order of the result's rows."""
 
-    pictures: Sequence[CanvasSpec]
+    specs: Sequence[CanvasSpec]
     result: OptimizationResult
     snapshots: Snapshots | None
 
@@ -31,14 +31,14 @@ class Part:
 DrawTogether = Callable[[ViewConfig, Sequence[CanvasSpec], MaximizeSettings, Tensor | None, StepCallback], list[Part]]
 
 
-def drawn_together(
+def draw_together(
     view_config: ViewConfig,
-    pictures: Sequence[CanvasSpec],
+    specs: Sequence[CanvasSpec],
     settings: MaximizeSettings,
     start: Tensor | None,
     progress: StepCallback,
 ) -> list[Part]:
-    """Run the loop on some pictures: one part."""
+    """Run the loop on some canvases: one part."""
     snapshots = None if settings.snapshots is None else Snapshots()
 
     def watch(step: Step) -> None:
@@ -47,26 +47,26 @@ def drawn_together(
         progress(step.done, step.scores)
 
     assert settings.learning_rate is not None
-    image: Parameterization | OwnImages | CoupledImage = begun_image(settings, [picture.seed for picture in pictures])
+    image: Parameterization | OwnImages | CoupledImage = starting_image(settings, [spec.seed for spec in specs])
     if start is not None and not isinstance(image, CoupledImage):
         image.begin_at(start.cpu())
     if settings.mode == "coupled" and isinstance(image, Parameterization):
-        groups = {key: n for n, key in enumerate(dict.fromkeys((p.objective, p.seed) for p in pictures))}
-        image = CoupledImage(image, [groups[p.objective, p.seed] for p in pictures])
+        groups = {key: n for n, key in enumerate(dict.fromkeys((p.objective, p.seed) for p in specs))}
+        image = CoupledImage(image, [groups[p.objective, p.seed] for p in specs])
     image.to(view_config.usae.device)
     result = optimize(
         view_config,
         image,
-        pictures,
+        specs,
         steps=settings.steps,
         learning_rate=settings.learning_rate,
         patience=settings.patience,
         watch=watch,
     )
-    return [Part(pictures, result, snapshots)]
+    return [Part(specs, result, snapshots)]
 
 
-def begun_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization | OwnImages:
+def starting_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization | OwnImages:
     """Pictures as a drawing starts, from noise, by their seeds."""
     assert settings.size is not None
     if isinstance(settings.parameterization, OwnPart):
@@ -76,7 +76,7 @@ def begun_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameteriz
     )
 
 
-def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[CanvasSpec]:
+def canvas_specs(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[CanvasSpec]:
     """The canvases of one objective: seeds x (a backbone each, or one shared by all)."""
     names = list(objective.backbones or usae.names)
     seen_by = {SHARED: tuple(names)} if settings.mode == SHARED else {name: (name,) for name in names}
@@ -88,12 +88,12 @@ def pictures_of(usae: USAE, objective: Objective, settings: MaximizeSettings) ->
     ]
 
 
-def groups_of(pictures: int, objective: Objective, settings: MaximizeSettings, most: int) -> list[range]:
+def image_groups(images: int, objective: Objective, settings: MaximizeSettings, most: int) -> list[range]:
     """Which pictures of an objective may be drawn apart, in at most so many groups of like size.
 
     Not those that look at each other, and not where the frames of one wait for another that has not settled yet.
     """
     together = objective.whole_batch or settings.mode == "coupled" or settings.snapshots is not None
-    count = 1 if together else max(1, min(most, pictures))
-    cuts = [pictures * number // count for number in range(count + 1)]
+    count = 1 if together else max(1, min(most, images))
+    cuts = [images * number // count for number in range(count + 1)]
     return [range(first, last) for first, last in pairwise(cuts)]

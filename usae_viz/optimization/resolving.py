@@ -12,6 +12,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_viz.concepts.naming import known_concept
 from usae_viz.objectives import Objective
+from usae_viz.optimization.asked import check_clashes, is_augmented
 from usae_viz.optimization.batching import bytes_a_canvas
 from usae_viz.optimization.edited import with_edits_bound
 from usae_viz.own_code.part import OwnPart
@@ -20,7 +21,6 @@ from usae_viz.parameterizations.fourier import CONTRAST
 from usae_viz.parameterizations.own import own_learning_rate
 from usae_viz.parameterizations.spectra import DEMO, PHOTOGRAPHS
 from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
-from usae_viz.views.presets import AUGMENTATION, PRESETS, Augmentation
 
 # Of the steps of a class. With small crops from the start, things that people made do not come about: castle and patio
 # were read with probability 0.00 by a network that took no part, with crops of 0.6 to 1 in half of the steps 0.91 and
@@ -30,7 +30,7 @@ WHOLE_FIRST = 0.7
 CANVAS = 16 / 7
 
 
-def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
+def resolve_settings(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     """The settings with size, learning rate, spectrum or contrast, and the augmentation's shift filled in.
 
     Raises:
@@ -39,11 +39,12 @@ def resolved(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
     """
     if settings.verify is not None:
         known_concept(usae, settings.verify)
+    _check_own(settings)
     settings, backbones = with_edits_bound(usae, settings), usae.backbones.values()
     size = settings.size or round(CANVAS * usae.input_size)
     augmentation = settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones))
-    _check_own(settings, augmentation)
-    if _is_augmented(settings):
+    _check_own(settings)
+    if is_augmented(settings):
         _check_crops(size, augmentation.crop[0])
     _check_canvases(usae, settings, size)
     return settings.model_copy(
@@ -62,44 +63,14 @@ def _learning_rate(parameterization: str | OwnPart) -> float:
     return PARAMETERIZATIONS[parameterization].learning_rate
 
 
-def _is_augmented(settings: MaximizeSettings) -> bool:
-    """Whether views are drawn by the augmentation, alone or among transforms of somebody's own."""
-    return not settings.transforms or AUGMENTATION in settings.transforms
-
-
-def _check_own(settings: MaximizeSettings, augmentation: Augmentation) -> None:
-    """Nothing; a ValueError where parts of one's own cannot be, or a part leaves another setting without meaning."""
+def _check_own(settings: MaximizeSettings) -> None:
+    """Raise a ValueError where parts of one's own cannot be, or a setting leaves another one without meaning."""
     for transform in settings.transforms:
         if isinstance(transform, OwnPart):
             transform.ready("transform")
     if isinstance(settings.parameterization, OwnPart):
         settings.parameterization.ready("parameterization")
-        if settings.mode == "coupled":
-            raise UsageError(
-                f"parameterization {settings.parameterization.text!r} cannot be drawn coupled: that asks for a latent "
-                "of which a part is common; take the mode per-model or shared"
-            )
-        for name in ("spectrum", "decay", "contrast"):
-            if getattr(settings, name) is not None:
-                raise UsageError(f"{name} is of a built-in parameterization, not of {settings.parameterization.text!r}")
-    else:
-        for name, whose in (("spectrum", "maco"), ("decay", "fourier"), ("contrast", "fourier")):
-            what = f"a {name}" if name == "spectrum" else name
-            if getattr(settings, name) is not None and settings.parameterization != whose:
-                raise UsageError(
-                    f"{what} is for the parameterization {whose}, not for {settings.parameterization}; leave it out"
-                )
-    if _is_augmented(settings):
-        return
-    for name, asked in (
-        ("augmentation", augmentation.model_copy(update={"shift": None}) != PRESETS["default"]),
-        ("whole_first", settings.whole_first is not None),
-    ):
-        if asked:
-            raise UsageError(
-                f"{name} is of the built-in views, which `transforms` replace; add `{AUGMENTATION}` to `transforms`, "
-                f"or leave {name} out"
-            )
+    check_clashes(settings)
 
 
 def _natural(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
@@ -113,7 +84,7 @@ def _natural(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
 
 
 def _check_crops(size: int, share: float) -> None:
-    """Nothing; a ValueError where the smallest crop, a share of the side, is of less than a pixel: it shows nothing."""
+    """Raise a ValueError where the smallest crop, a share of the side, is of less than a pixel: it shows nothing."""
     least = 1 / share
     if size < least:
         larger = f"raise --size to {math.ceil(least)}, or " if least <= MAX_SIZE else ""
@@ -124,7 +95,7 @@ def _check_crops(size: int, share: float) -> None:
 
 
 def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
-    """Nothing; a ValueError where the pictures of one objective, which are drawn together, fit into no memory.
+    """Raise a ValueError where the pictures of one objective, which are drawn together, fit into no memory.
 
     It is asked before they are counted out: a hundred million seeds would be as many names.
     """

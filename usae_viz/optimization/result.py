@@ -14,16 +14,15 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.animation import Frames, write_frames
 from usae_viz.export.concept_folder import write_concept
-from usae_viz.export.naming import folder_of, shown_concept, title_of, title_with_edits
+from usae_viz.export.naming import objective_folder, shown_concept, title_of, title_with_edits
 from usae_viz.export.natural_patches import natural_patches
 from usae_viz.export.png import to_picture
-from usae_viz.export.provenance import drawn_on, given_hashes, provenance, run_record
-from usae_viz.export.run_record import keep_record, pictures_by_folder
+from usae_viz.export.provenance import drawn_on, given_hashes, provenance
+from usae_viz.export.run_record import keep_record, pictures_by_folder, run_record
 from usae_viz.export.sheet import sheet
 from usae_viz.objectives import Objective
-from usae_viz.optimization.closing import said_line
 from usae_viz.settings import MaximizeSettings
-from usae_viz.verification.scores import Scores, counted
+from usae_viz.verification.scores import Scores, count_verdicts
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Result:
     @property
     def folder(self) -> str:
         """The folder's name in a run."""
-        return folder_of(self.objective)
+        return objective_folder(self.objective)
 
     @undisturbed
     def save(self, folder: str | Path) -> Path:
@@ -72,7 +71,7 @@ class Result:
         says how to give it yours.
         """
         folder = Path(folder)
-        verdicts = counted([] if self.scores is None else [self.scores])
+        verdicts = count_verdicts([] if self.scores is None else [self.scores])
         pictures = pictures_by_folder([(self.folder, self.images)])
         record = run_record(self.usae, [self.objective], [self.settings])
         keep_record(folder, {**record, "verdicts": verdicts, "pictures": pictures})
@@ -118,10 +117,26 @@ class Result:
         return {} if concept is None else natural_patches(self.usae, concept)
 
     def __repr__(self) -> str:
-        return f"<Result of {said_line(self)}>"
+        return f"<Result of {summary_line(self)}>"
 
     def _repr_png_(self) -> bytes:
         page = io.BytesIO()
         images = {name: to_picture(canvas) for name, canvas in self.images.items()}
         sheet(self.title, images, self.scores, self.patches(), self.given).save(page, "PNG")
         return page.getvalue()
+
+
+def summary_line(result: Result) -> str:
+    """What was drawn, and each picture's verdict.
+
+    Where there are more than six pictures, how many have which.
+    """
+    if result.scores is None:
+        return f"{result.title}: {', '.join(result.images)}, not verified: of no concept or class (see `verify`)"
+    if len(result.images) <= 6:
+        verdicts = "; ".join(f"{image} {result.scores.in_words(image)}" for image in result.images)
+    else:
+        verdicts = ", ".join(
+            f"{count} {verdict}" for verdict, count in count_verdicts([result.scores]).items() if count
+        )
+    return f"{result.title}: {verdicts}"

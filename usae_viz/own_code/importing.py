@@ -42,7 +42,7 @@ def import_own(text: str, folder: Path, allow_code: bool, what: str) -> tuple[An
     if not allow_code:
         raise UsageError(f"{what} {text!r} runs code from a file; look at the file, then add --allow-code")
     module_name, _, name = text.partition(":")
-    sha256, code = code_hash(text, folder), _code_of(module_name, folder)
+    sha256, code = hash_before_import(text, folder), _code_of(module_name, folder)
     _forget_changed(code)
     _check_place(f"{what} {text!r}", module_name, code)
     try:
@@ -95,7 +95,7 @@ def _forget_changed(code: Mapping[str, tuple[Path, str]]) -> None:
 
 
 def _check_place(said: str, module_name: str, code: Mapping[str, tuple[Path, str]]) -> None:
-    """Nothing; a ValueError where Python has imported a module of this name from another file, which would be run."""
+    """Raise a ValueError where Python has imported a module of this name from another file, which would be run."""
     there = _imported_from(module_name)
     if there is not None and module_name in code and there != code[module_name][0]:
         raise UsageError(
@@ -110,7 +110,7 @@ def where_it_failed(error: Exception, file: str | None) -> str:
     return (f"{Path(file).name}, line {lines[-1]}: " if file and lines else "") + repr(error)
 
 
-def code_hash(text: str, folder: Path) -> str | None:
+def hash_before_import(text: str, folder: Path) -> str | None:
     """The sha256 of the code that `module:function` would be imported from (`hash_of_code`); nothing of it is run.
 
     Args:

@@ -22,11 +22,11 @@ from usae_viz.own_code.importing import NAME, import_own, is_custom, where_it_fa
 _HASHES = WeakKeyDictionary[Any, str]()  # {what was given in Python: the hash of its code when it first was}
 
 
-class PartFailed(UsageError):
-    """What somebody's own code made of one canvas cannot be taken.
+class ImageError(UsageError):
+    """What is wrong with one of several images.
 
     Args:
-        row: which of the canvases.
+        row: which of them.
         why: one line.
     """
 
@@ -34,8 +34,12 @@ class PartFailed(UsageError):
         super().__init__(why)
         self.row = row
 
-    def __reduce__(self) -> tuple[type[PartFailed], tuple[int, str]]:
-        return PartFailed, (self.row, str(self))  # another process reads it
+    def __reduce__(self) -> tuple[type[ImageError], tuple[int, str]]:
+        return type(self), (self.row, str(self))  # another process reads it
+
+
+class PartFailed(ImageError):
+    """What somebody's own code made of one canvas cannot be taken."""
 
 
 @contextmanager
@@ -111,7 +115,7 @@ class OwnPart:
         return self.made
 
     @contextmanager
-    def told(self, what: str) -> Iterator[None]:
+    def guarded(self, what: str) -> Iterator[None]:
         """Within it what its code raises is said in one line, with the code's line; want of memory stays what it is."""
         try:
             yield

@@ -21,7 +21,7 @@ PARAMETERIZATIONS: dict[str, type[Parameterization]] = {
 
 
 def parameterization(
-    image: str,
+    name: str,
     seeds: Sequence[int],
     size: int,
     spectrum: str | None = None,
@@ -31,7 +31,7 @@ def parameterization(
     """A parameterization by name, one picture per seed; equal seeds start equal.
 
     Args:
-        image: a key of `PARAMETERIZATIONS`.
+        name: a key of `PARAMETERIZATIONS`.
         seeds: one picture per seed.
         size: side of the canvas in pixels.
         spectrum: for `maco`, `photographs`, `demo`, `1/f` or a file of usae-train spectrum; `photographs` by default.
@@ -42,18 +42,16 @@ def parameterization(
         ValueError: for a name that does not exist, a file that is not a spectrum, a spectrum without `maco`, or a decay
             or contrast without `fourier`.
     """
-    if image not in PARAMETERIZATIONS:
-        raise UsageError(f"unknown parameterization {image!r}; expected one of {', '.join(PARAMETERIZATIONS)}")
-    if spectrum is not None and image != "maco":
-        raise UsageError(f"a spectrum is for the parameterization maco, not for {image}")
-    fourier = {name: value for name, value in (("decay", decay), ("contrast", contrast)) if value is not None}
-    if fourier and image != "fourier":
-        raise UsageError(f"{' and '.join(fourier)} is for the parameterization fourier, not for {image}")
+    if name not in PARAMETERIZATIONS:
+        raise UsageError(f"unknown parameterization {name!r}; expected one of {', '.join(PARAMETERIZATIONS)}")
+    if spectrum is not None and name != "maco":
+        raise UsageError(f"a spectrum is for the parameterization maco, not for {name}")
+    fourier = {key: value for key, value in (("decay", decay), ("contrast", contrast)) if value is not None}
+    if fourier and name != "fourier":
+        raise UsageError(f"{' and '.join(fourier)} is for the parameterization fourier, not for {name}")
     if spectrum is not None:
         return MacoImage(seeds, size, spectrum_named(spectrum, size))
-    if fourier:
-        return FourierImage(seeds, size, **fourier)
-    return PARAMETERIZATIONS[image](seeds, size)
+    return FourierImage(seeds, size, **fourier) if fourier else PARAMETERIZATIONS[name](seeds, size)
 
 
 __all__ = [

@@ -29,7 +29,7 @@ def frequencies(size: int) -> Tensor:
     return found
 
 
-def falling(size: int, decay: float) -> Tensor:
+def frequency_scale(size: int, decay: float) -> Tensor:
     """1/f^decay in rfft2's layout (size, size // 2 + 1), such that the contrast depends on neither size nor decay.
 
     For a picture that is started from: a step of the same length changes it alike, whatever its size.
@@ -72,7 +72,7 @@ class FourierImage(Parameterization):
         self, seeds: Sequence[int], size: int, decay: float = 1.5, contrast: float = CONTRAST["photographs"]
     ) -> None:
         super().__init__(seeds, size)
-        self.register_buffer("scale", falling(size, decay), persistent=False)
+        self.register_buffer("scale", frequency_scale(size, decay), persistent=False)
         self.contrast: float | None = contrast
         self.latent = nn.Parameter(seeded_normal(seeds, 3, size, size // 2 + 1, 2))
 

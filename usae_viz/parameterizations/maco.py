@@ -65,7 +65,7 @@ class MacoImage(Parameterization):
         self.latent = nn.Parameter(math.pi * seeded_normal(seeds, 3, size, size // 2 + 1))
 
     def decorrelated(self, latent: Tensor) -> Tensor:
-        """The picture before colour and squashing: |rfft2| of it is the template, off the columns named above."""
+        """(pictures, 3, H, W) before colour and squashing: |rfft2| is the template, off the columns named above."""
         spectrum = torch.polar(self.magnitude.expand_as(latent), latent)
         image: Tensor = torch.fft.irfft2(spectrum, s=(self.size, self.size), norm="ortho")
         return image

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from usae_train.images.colour import to_canvas
 from usae_train.runtime.errors import UsageError
-from usae_viz.own_code.chance import seeded_by
 from usae_viz.own_code.part import OwnPart, failing_at
+from usae_viz.own_code.seeding import seeded_by
 
 WHAT = "parameterization"
 SLACK = 1e-3  # of 0..1: what rounding may leave it by
@@ -78,35 +78,37 @@ class OwnImages(nn.Module):
             begin = getattr(image, "begin_at", None)
             if not callable(begin):
                 raise self._wrong("cannot start from a picture: it has no `begin_at(canvas)`; leave --start out")
-            with self.part.told(WHAT):
+            with self.part.guarded(WHAT):
                 begin(canvas)
         return self
 
     def _made(self, generator: torch.Generator) -> nn.Module:
         make, shape = self.part.ready(WHAT), (1, 3, self.size, self.size)
         if isinstance(make, nn.Module):
-            raise self._wrong("is a module that is there already; give its class, or what makes one for each image")
+            raise self._wrong("is a module that is there already; give its class, or what makes one for each picture")
         if not _takes(make, 2):
             raise self._wrong("is called with the shape (1, 3, H, W) and a generator, and takes something else")
-        with self.part.told(WHAT), torch.enable_grad(), seeded_by(generator, torch.device("cpu")):
+        with self.part.guarded(WHAT), torch.enable_grad(), seeded_by(generator, torch.device("cpu")):
             image = make(shape, generator)
         if not isinstance(image, nn.Module):
             raise self._wrong(f"gives {type(image).__name__}; expected an nn.Module")
         if not any(parameter.requires_grad for parameter in image.parameters()):
             raise self._wrong("has no parameters: there is nothing to optimize; make them nn.Parameter")
         if not _takes(image.forward, 0):
-            raise self._wrong("has a forward that takes arguments; expected forward(self), which gives the image")
+            raise self._wrong("has a forward that takes arguments; expected forward(self), which gives the picture")
         return image
 
     def _drawn(self, image: nn.Module, generator: torch.Generator) -> Tensor:
         place = next(image.parameters()).device
-        with self.part.told(WHAT), seeded_by(generator, place):
+        with self.part.guarded(WHAT), seeded_by(generator, place):
             drawn = image()
         shape = (1, 3, self.size, self.size)
         if not isinstance(drawn, Tensor) or tuple(drawn.shape) != shape or not drawn.is_floating_point():
             raise self._wrong(f"gives {_said(drawn)}; expected {shape}, floating-point")
         if drawn.device != place:
-            raise self._wrong(f"gives an image on {drawn.device}, and is on {place}; register what it uses as a buffer")
+            raise self._wrong(
+                f"gives a picture on {drawn.device}, and is on {place}; register what it uses as a buffer"
+            )
         canvas = to_canvas(drawn.float()) if getattr(image, "decorrelated", False) else drawn.float()
         if not self.looked_at:
             self._check_first(canvas)
@@ -114,7 +116,7 @@ class OwnImages(nn.Module):
 
     def _check_first(self, canvas: Tensor) -> None:
         if torch.is_grad_enabled() and not canvas.requires_grad:
-            raise self._wrong("gives an image that depends on none of its parameters")
+            raise self._wrong("gives a picture that depends on none of its parameters")
         if not canvas.isfinite().all():
             raise self._wrong("gives numbers that are not finite")
         low, high = canvas.min().item(), canvas.max().item()

@@ -31,7 +31,7 @@ class Parameterization(nn.Module):
         raise NotImplementedError
 
     def canvases(self, latent: Tensor) -> Tensor:
-        """Draw; on the CPU one by one, where transforms round by a picture's place in memory, so in its batch."""
+        """As `draw`; on the CPU one by one, where transforms round by a picture's place in memory, so in its batch."""
         if latent.device.type != "cpu":
             return self.draw(latent)
         return torch.cat([self.draw(own) for own in latent.split(1)])

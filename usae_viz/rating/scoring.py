@@ -96,19 +96,21 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
         raise UsageError(f"no answers in {', '.join(map(str, answers))}")
     trials = key.trials
     drawn = [answer for answer in given if trials[answer.trial].condition != "natural"]
-    found = [_outcome("all drawn pictures", drawn, key)] if drawn else []
+    outcomes = [_outcome("all drawn pictures", drawn, key)] if drawn else []
     for condition in sorted({trials[answer.trial].condition for answer in given}):
-        own = [answer for answer in given if trials[answer.trial].condition == condition]
-        found.append(_outcome("top-activating patches (control)" if condition == "natural" else condition, own, key))
+        group = [answer for answer in given if trials[answer.trial].condition == condition]
+        outcomes.append(
+            _outcome("top-activating patches (control)" if condition == "natural" else condition, group, key)
+        )
     verdicts = [verdict for verdict in VERDICTS if any(trials[each.trial].verdict == verdict for each in drawn)]
     for verdict in verdicts if len(verdicts) > 1 else []:  # is what the verification says what people find?
-        own = [answer for answer in drawn if trials[answer.trial].verdict == verdict]
-        found.append(_outcome(f"drawn, {verdict}", own, key))
+        group = [answer for answer in drawn if trials[answer.trial].verdict == verdict]
+        outcomes.append(_outcome(f"drawn, {verdict}", group, key))
     raters = sorted({answer.rater for answer in given})
     for rater in raters if len(raters) > 1 else []:
-        own = [answer for answer in drawn if answer.rater == rater]
-        found += [_outcome(f"drawn, rater {rater}", own, key)] if own else []
-    return found
+        group = [answer for answer in drawn if answer.rater == rater]
+        outcomes += [_outcome(f"drawn, rater {rater}", group, key)] if group else []
+    return outcomes
 
 
 def read_answers(file: Path, key: Key) -> list[RaterAnswer]:

@@ -16,7 +16,7 @@ import torch
 from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
-from usae_train.files.atomic import atomic_path, check_file
+from usae_train.files.atomic import atomic_path
 from usae_train.images.sources import ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.sparse import Codes
@@ -28,8 +28,9 @@ from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explorer.parts import copy_parts
 from usae_viz.explorer.runs import RenderedImage, RunFolder
-from usae_viz.export.natural_patches import around, inside_window
+from usae_viz.export.natural_patches import cut_patch, inside_window
 from usae_viz.export.png import read_pixels
+from usae_viz.rating.places import check_study_place
 from usae_viz.rating.settings import RateSettings
 from usae_viz.verification.verdict import Verdict
 
@@ -109,27 +110,27 @@ def make_study(
     Raises:
         ValueError: when there is nothing to ask.
     """
-    asked: list[tuple[int, RenderedImage | None]] = []
-    for drawing in run.drawings:
-        if drawing.concept is not None:
-            asked += [(drawing.concept, picture) for picture in drawing.pictures]
-            asked += [(drawing.concept, None)] * controls
-    if not any(picture for _, picture in asked):
+    to_ask: list[tuple[int, RenderedImage | None]] = []  # a concept, and what is drawn of it; None for a control
+    for objective in run.objectives:
+        if objective.concept is not None:
+            to_ask += [(objective.concept, picture) for picture in objective.pictures]
+            to_ask += [(objective.concept, None)] * controls
+    if not any(picture for _, picture in to_ask):
         raise UsageError(f"{run.folder} shows no single concept; a study asks about pictures of concepts")
     generator = torch.Generator().manual_seed(seed)
-    maker = _Maker(usae, natural, generator, choices)
-    order = torch.randperm(len(asked), generator=generator).tolist()
-    trials = []
+    maker = _QuestionMaker(usae, natural, generator, choices)
+    order = torch.randperm(len(to_ask), generator=generator).tolist()
+    questions = []
     for done, place in enumerate(order, 1):
-        trial = maker.trial(*asked[place])
-        trials += [] if trial is None else [trial]
+        question = maker.question(*to_ask[place])
+        questions += [] if question is None else [question]
         progress(done, len(order))
-    if not trials:
+    if not questions:
         raise UsageError("no concept of this run has top-activating patches; nothing can be asked")
-    return trials
+    return questions
 
 
-class _Maker:
+class _QuestionMaker:
     """Draws questions with one generator; remembers what the backbones saw in a picture."""
 
     def __init__(self, usae: USAE, natural: NaturalPictures, generator: torch.Generator, choices: int) -> None:
@@ -137,13 +138,13 @@ class _Maker:
         self.size = usae.input_size
         self.seen: dict[int, list[Codes]] = {}  # of the pictures that were looked at last, a backbone each
 
-    def trial(self, concept: int, picture: RenderedImage | None) -> QuestionKey | None:
+    def question(self, concept: int, picture: RenderedImage | None) -> QuestionKey | None:
         """None for a concept that has no top-activating patches to ask about."""
         row = self._row(concept, picture)
-        own = self._patches(concept, row)
-        if len(own) < (2 if picture is None else 1):
+        patches = self._patches(concept, row)
+        if len(patches) < (2 if picture is None else 1):
             return None
-        chosen = self._shuffled(own)
+        chosen = self._shuffled(patches)
         distractors, strongest = self._distractors(concept)
         answer = self._below(self.choices)
         places = [*distractors[:answer], chosen[0], *distractors[answer:]]
@@ -167,20 +168,20 @@ class _Maker:
         others: set[int] = {concept}
         for _ in range(MOST_LOOKED_AT):
             other = self._below(self.usae.n_concepts)
-            own = self._patches(other, self._below(len(self.usae.names)))
-            if other in others or not own:
+            patches = self._patches(other, self._below(len(self.usae.names)))
+            if other in others or not patches:
                 continue
-            patch = own[self._below(len(own))]
+            patch = patches[self._below(len(patches))]
             code = self._code(concept, patch)
             (clean if code <= FIRING_THRESHOLD else spare).append((code, patch))
             if code <= FIRING_THRESHOLD:
                 others.add(other)  # each distractor shows another concept
             if len(clean) == self.choices - 1:
                 break
-        found = (clean + sorted(spare, key=lambda each: each[0]))[: self.choices - 1]
-        if len(found) < self.choices - 1:
+        distractors = (clean + sorted(spare, key=lambda each: each[0]))[: self.choices - 1]
+        if len(distractors) < self.choices - 1:
             raise UsageError(f"too few top-activating patches for {self.choices} choices; ask for fewer with --choices")
-        return [patch for _, patch in found], max(code for code, _ in found)
+        return [patch for _, patch in distractors], max(code for code, _ in distractors)
 
     def _code(self, concept: int, patch: Patch) -> float:
         """The concept's largest code in what is shown of a patch, through any backbone."""
@@ -192,9 +193,9 @@ class _Maker:
                 codes = [self.usae.encode(n, self.usae.tokens(n, canvas)) for n in self.usae.names]
             if len(self.seen) >= REMEMBERED:
                 del self.seen[next(iter(self.seen))]  # the first that was looked at
-            self.seen[patch.number] = [Codes(own.values[0].cpu(), own.indices[0].cpu().int()) for own in codes]
+            self.seen[patch.number] = [Codes(each.values[0].cpu(), each.indices[0].cpu().int()) for each in codes]
         shown = inside_window(patch.token, self.usae.grid)
-        return max(own.of(concept)[shown].max().item() for own in self.seen[patch.number])
+        return max(codes.of(concept)[shown].max().item() for codes in self.seen[patch.number])
 
     def _below(self, count: int) -> int:
         return int(torch.randint(count, (), generator=self.generator))
@@ -203,19 +204,8 @@ class _Maker:
         return [patches[place] for place in torch.randperm(len(patches), generator=self.generator).tolist()]
 
 
-def check_study_place(out: Path) -> None:
-    """Whether a study may be written there.
-
-    Raises:
-        ValueError: when something is there already, or it cannot be written.
-    """
-    if out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"{out} exists already; choose another --out: answers belong to one study")
-    check_file(out / "key.json")
-
-
 def write_study(
-    trials: Sequence[QuestionKey], usae: USAE, source: ImageSource, run: RunFolder, seed: int, out: Path
+    questions: Sequence[QuestionKey], usae: USAE, source: ImageSource, run: RunFolder, seed: int, out: Path
 ) -> str:
     """Write `study/` (for raters) and `key.json` (not for them); returns the study's id.
 
@@ -223,49 +213,48 @@ def write_study(
         ValueError: when the folder holds a study already, or cannot be written.
     """
     check_study_place(out)
-    asked = [trial.as_dict() for trial in trials]
     record = {
         "schema": SCHEMA,
         "seed": seed,
         "run": run.name,
         "usae": usae.source,
         "usae_sha256": usae.sha256,
-        "choices": len(trials[0].choices),
-        "trials": asked,
+        "choices": len(questions[0].choices),
+        "trials": [question.as_dict() for question in questions],
     }
     study = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:12]
-    with atomic_path(out / RATER) as room:
-        (room / "pictures").mkdir(parents=True)
-        for name, picture in _pictures(trials, usae, source):
-            picture.save(room / "pictures" / f"{name}.webp", "WEBP", quality=92, method=4)
-        data = {"study": study, "trials": len(trials), "choices": len(trials[0].choices)}
-        (room / "data.js").write_text(f"usaeStudy({json.dumps(data)});\n")
-        copy_parts("usae_viz.explorer", ["dom.js"], room)
-        copy_parts("usae_viz.rating", ["rate.js", "rate.css"], room)
+    with atomic_path(out / RATER) as folder:
+        (folder / "pictures").mkdir(parents=True)
+        for name, picture in _pictures(questions, usae, source):
+            picture.save(folder / "pictures" / f"{name}.webp", "WEBP", quality=92, method=4)
+        data = {"study": study, "trials": len(questions), "choices": len(questions[0].choices)}
+        (folder / "data.js").write_text(f"usaeStudy({json.dumps(data)});\n")
+        copy_parts("usae_viz.explorer", ["dom.js"], folder)
+        copy_parts("usae_viz.rating", ["rate.js", "rate.css"], folder)
         page = Environment(loader=PackageLoader("usae_viz.rating", "page"), autoescape=select_autoescape())
-        text = page.get_template("index.html").render(trials=len(trials), choices=len(trials[0].choices))
-        (room / "index.html").write_text(text, encoding="utf-8")
+        text = page.get_template("index.html").render(trials=len(questions), choices=len(questions[0].choices))
+        (folder / "index.html").write_text(text, encoding="utf-8")
     with atomic_path(out / "key.json") as temporary:
         temporary.write_text(json_text({**record, "study": study}, indent=1) + "\n")
     return study
 
 
-def _pictures(trials: Sequence[QuestionKey], usae: USAE, source: ImageSource) -> Iterator[tuple[str, Image.Image]]:
+def _pictures(questions: Sequence[QuestionKey], usae: USAE, source: ImageSource) -> Iterator[tuple[str, Image.Image]]:
     """Every picture under a name that says the question's number alone, all of one size and without their settings."""
     size = usae.input_size
     assert usae.grid is not None
 
     def shown(patch: Patch) -> Image.Image:
         assert usae.grid is not None
-        return around(source.read(patch.number, size), patch.token, usae.grid)
+        return cut_patch(source.read(patch.number, size), patch.token, usae.grid)
 
-    for number, trial in enumerate(trials, 1):
-        if isinstance(trial.query, RenderedImage):
-            query = read_pixels(trial.query.file).convert("RGB")
+    for number, question in enumerate(questions, 1):
+        if isinstance(question.query, RenderedImage):
+            query = read_pixels(question.query.file).convert("RGB")
         else:
-            query = shown(trial.query)
+            query = shown(question.query)
         for name, picture in (
             (f"{number}-0", query),
-            *((f"{number}-{n}", shown(c)) for n, c in enumerate(trial.choices, 1)),
+            *((f"{number}-{n}", shown(c)) for n, c in enumerate(question.choices, 1)),
         ):
             yield name, picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)

@@ -84,54 +84,50 @@ def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, r
         ValueError: for more workers than there can be.
     """
     manifest = Manifest(out)
-    left = [drawing for drawing in plan.drawings if not manifest.finished(drawing)]
+    left = [job for job in plan.jobs if not manifest.finished(job)]
     processes = ranks * workers_of(usae, left, workers) if left else 1
     groups: dict[tuple[str | None, MaximizeSettings], list[RenderJob]] = {}
-    for drawing in left:
-        alike = drawing.settings.model_copy(update={"seed": 0})
-        groups.setdefault((drawing.variant, alike), []).append(drawing)
-    for drawing in left[:1]:  # what is done but once, such as building the backbones, is not each drawing's
-        _trial(usae, drawing, 1)
-    parts = [_part(usae, plan, variant, drawings) for (variant, _), drawings in groups.items()]
-    finished = plan.pictures - sum(len(drawing.names) for drawing in left)
-    return Estimate(len({drawing.folder for drawing in left}), finished, tuple(parts), processes)
+    for job in left:
+        alike = job.settings.model_copy(update={"seed": 0})
+        groups.setdefault((job.variant, alike), []).append(job)
+    for job in left[:1]:  # what is done but once, such as building the backbones, is not each job's
+        _trial(usae, job, 1)
+    parts = [_part(usae, plan, variant, jobs) for (variant, _), jobs in groups.items()]
+    finished = plan.pictures - sum(len(job.names) for job in left)
+    return Estimate(len({job.folder for job in left}), finished, tuple(parts), processes)
 
 
-def _part(usae: USAE, plan: RenderPlan, variant: str | None, drawings: Sequence[RenderJob]) -> PartEstimate:
-    settings = drawings[0].settings
-    view_config_for(usae, settings, [drawing.objective for drawing in drawings])  # what does not fit into the memory
+def _part(usae: USAE, plan: RenderPlan, variant: str | None, jobs: Sequence[RenderJob]) -> PartEstimate:
+    settings = jobs[0].settings
+    view_config_for(usae, settings, [job.objective for job in jobs])  # what does not fit into the memory
     begun = time.perf_counter()
-    result, ticks = _trial(usae, drawings[0], min(TRIAL, settings.steps))
+    result, ticks = _trial(usae, jobs[0], min(TRIAL, settings.steps))
     ended = time.perf_counter()
     a_step = (ticks[-1] - ticks[0]) / (len(ticks) - 1) if len(ticks) > 1 else ticks[0] - begun
     around = (ended - begun) - (ticks[-1] - ticks[0])  # the first step, the verification
     seconds = around + a_step * (settings.steps - 1)
-    with tempfile.TemporaryDirectory() as room:
+    with tempfile.TemporaryDirectory() as folder:
         length = 1 + -(-settings.steps // (settings.snapshots or settings.steps))
         for name, canvas in result.images.items():
             write_png(
-                Path(room) / f"{name}.png", canvas, result.about(name), result.alpha[name] if settings.alpha else None
+                Path(folder) / f"{name}.png", canvas, result.about(name), result.alpha[name] if settings.alpha else None
             )
             for animation in plan.animations:
                 # equal frames would take next to no room
                 frames = islice(cycle(result.frames[name]), min(length, FRAMES))
-                write_frames(Path(room) / f"{name}.{animation}", frames)
+                write_frames(Path(folder) / f"{name}.{animation}", frames)
         bytes_each = sum(
             file.stat().st_size * (1 if file.suffix == ".png" else max(1, length / FRAMES))
-            for file in Path(room).iterdir()
+            for file in Path(folder).iterdir()
         )
-    pictures = sum(len(drawing.names) for drawing in drawings)
-    return PartEstimate(
-        variant, settings.mode, len(drawings), pictures, seconds * len(drawings), bytes_each * len(drawings) / 1e6
-    )
+    pictures = sum(len(job.names) for job in jobs)
+    return PartEstimate(variant, settings.mode, len(jobs), pictures, seconds * len(jobs), bytes_each * len(jobs) / 1e6)
 
 
-def _trial(usae: USAE, drawing: RenderJob, steps: int) -> tuple[Result, list[float]]:
+def _trial(usae: USAE, job: RenderJob, steps: int) -> tuple[Result, list[float]]:
     """A drawing of so few steps, with a snapshot at each where it has any, and when each step was done."""
-    snapshots = 1 if drawing.settings.snapshots is not None else None
-    settings = drawing.settings.model_copy(update={"steps": steps, "patience": None, "snapshots": snapshots})
+    snapshots = 1 if job.settings.snapshots is not None else None
+    settings = job.settings.model_copy(update={"steps": steps, "patience": None, "snapshots": snapshots})
     ticks: list[float] = []
-    (result,) = maximize_each(
-        usae, [drawing.objective], settings, lambda done, scores: ticks.append(time.perf_counter())
-    )
+    (result,) = maximize_each(usae, [job.objective], settings, lambda done, scores: ticks.append(time.perf_counter()))
     return result, ticks

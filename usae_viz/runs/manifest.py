@@ -1,6 +1,6 @@
-"""What of a run is finished: a record a drawing, by the key of its content, written after its files.
+"""What of a run is finished: a record a job, by the key of its content, written after its files.
 
-A record is what makes a drawing count: files without one are drawn again, and a record whose files are gone or others
+A record is what makes a job count: files without one are drawn again, and a record whose files are gone or others
 by now counts for nothing. So a run can be killed at any moment.
 """
 
@@ -23,10 +23,11 @@ from usae_train.files.placing import place_of
 from usae_train.files.provenance import file_hash
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_viz.export.png import rename_png, renamed_png
+from usae_viz.export.png import png_with, rewrite_png
 from usae_viz.optimization.result import Result
 from usae_viz.runs.plan import RenderJob
-from usae_viz.verification.scores import Scores, read_score
+from usae_viz.verification.score import read_score
+from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings
 from usae_viz.verification.verify import percentile_of
 
@@ -36,7 +37,7 @@ MeanCodes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {
 
 
 class Record(BaseModel):
-    """What is kept of one drawing, enough to make its folder's sheet and scores without drawing it again."""
+    """What is kept of one job, enough to make its folder's sheet and scores without job it again."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -56,7 +57,7 @@ class Record(BaseModel):
 
     @model_validator(mode="after")
     def _of_its_pictures(self) -> Record:
-        """Whether sheet and scores can be made of it: else it counts for nothing, and the drawing is drawn again."""
+        """Whether sheet and scores can be made of it: else it counts for nothing, and the job is drawn again."""
         known: dict[str, Mapping[str, Any]] = {
             "scores": self.scores,
             "drawn_for": self.drawn_for,
@@ -68,11 +69,11 @@ class Record(BaseModel):
         if self.scores.keys() != self.drawn_for.keys():
             raise UsageError("scores and drawn_for are of different pictures")
         for image, row in self.scores.items():
-            for own in row.values():
-                read_score(own)
+            for score in row.values():
+                read_score(score)
             if not set(self.drawn_for[image]) <= row.keys():
                 raise UsageError(f"{image} has no scores in {', '.join(self.drawn_for[image])}")
-        for codes in (own for row in self.signatures.values() for own in row.values()):
+        for codes in (codes for row in self.signatures.values() for codes in row.values()):
             if codes.keys() != {"index", "value"} or len(codes["index"]) != len(codes["value"]):
                 raise UsageError("signatures are not codes")
             if not all(0 <= index < MOST_CONCEPTS and index == int(index) for index in codes["index"]):
@@ -95,83 +96,83 @@ class Manifest:
     def __init__(self, out: Path) -> None:
         self.out, self.folder = out, out / "manifest"
 
-    def read(self, drawing: RenderJob) -> Record | None:
-        """A drawing's record, if there is one that can be read."""
+    def read(self, job: RenderJob) -> Record | None:
+        """A job's record, if there is one that can be read."""
         try:
-            record = validated(Record.model_validate, read_object(self._file(drawing)))
+            record = validated(Record.model_validate, read_object(self._file(job)))
         except UsageError:
             return None
-        fits = record.key == drawing.key and len(record.names) == len(drawing.names)
+        fits = record.key == job.key and len(record.names) == len(job.names)
         return record if fits and len(set(record.names)) == len(record.names) else None
 
-    def finished(self, drawing: RenderJob) -> bool:
-        """Whether all files of a drawing are there as they were written."""
-        return self._whole(drawing) is not None
+    def finished(self, job: RenderJob) -> bool:
+        """Whether all files of a job are there as they were written."""
+        return self._whole(job) is not None
 
-    def forget_damaged(self, drawing: RenderJob) -> None:
+    def forget_damaged(self, job: RenderJob) -> None:
         """Remove a record whose files are gone or others by now: no sheet is to be made of them meanwhile."""
-        record = self.read(drawing)
-        if record is not None and not self._holds(drawing, record):
-            self._file(drawing).unlink(missing_ok=True)
+        record = self.read(job)
+        if record is not None and not self._holds(job, record):
+            self._file(job).unlink(missing_ok=True)
 
-    def drawn(self, drawing: RenderJob) -> Record | None:
-        """A drawing's record, if files of its names are there, whatever is in them by now."""
-        record, room = self.read(drawing), self.out / drawing.folder
-        if record is None or record.names != list(drawing.names):
+    def drawn(self, job: RenderJob) -> Record | None:
+        """A job's record, if files of its names are there, whatever is in them by now."""
+        record, folder = self.read(job), self.out / job.folder
+        if record is None or record.names != list(job.names):
             return None
-        return record if all((room / name).is_file() for name in record.files) else None
+        return record if all((folder / name).is_file() for name in record.files) else None
 
-    def write(self, drawing: RenderJob, result: Result, files: Mapping[str, Path]) -> Record:
-        """Keep what a drawing came to, after its files were written."""
+    def write(self, job: RenderJob, result: Result, files: Mapping[str, Path]) -> Record:
+        """Keep what a job came to, after its files were written."""
         record = Record(
-            key=drawing.key,
-            names=list(drawing.names),
+            key=job.key,
+            names=list(job.names),
             files={name: file_hash(file) for name, file in files.items()},
             concept=None if result.scores is None else result.scores.concept,
             statistics=statistics_hash(result.usae),
-            **_kept(drawing, result),
+            **_kept(job, result),
             ended=result.ended,
             cut_short=result.cut_short,
             failed=result.failed,
         )
-        self._keep(drawing, record)
+        self._keep(job, record)
         return record
 
-    def adopt(self, drawings: Sequence[RenderJob]) -> list[int]:
-        """Give finished files the names that a changed recipe has for them; the numbers of the drawings that have any.
+    def adopt(self, jobs: Sequence[RenderJob]) -> list[int]:
+        """Give finished files the names that a changed recipe has for them; the numbers of the jobs that have any.
 
         Names that are exchanged are not written over each other: whose file stands where another's is to be steps
         aside first, under a name of its own key.
         """
-        whole = {number: record for number, own in enumerate(drawings) if (record := self._whole(own)) is not None}
-        moved = [number for number, record in whole.items() if record.names != list(drawings[number].names)]
-        wanted = {(drawings[number].folder, name) for number in moved for name in drawings[number].names}
+        whole = {number: record for number, job in enumerate(jobs) if (record := self._whole(job)) is not None}
+        moved = [number for number, record in whole.items() if record.names != list(jobs[number].names)]
+        targets = {(jobs[number].folder, name) for number in moved for name in jobs[number].names}
         for number in moved:
-            drawing, record = drawings[number], whole[number]
-            if any((drawing.folder, name) in wanted for name in record.names):
-                aside = [f"{drawing.key}-{place}" for place in range(len(record.names))]
-                whole[number] = self._rename(drawing, record, aside)
+            job, record = jobs[number], whole[number]
+            if any((job.folder, name) in targets for name in record.names):
+                aside = [f"{job.key}-{place}" for place in range(len(record.names))]
+                whole[number] = self._rename(job, record, aside)
         for number in moved:
-            self._rename(drawings[number], whole[number], list(drawings[number].names))
+            self._rename(jobs[number], whole[number], list(jobs[number].names))
         return list(whole)
 
-    def _rename(self, drawing: RenderJob, record: Record, names: list[str]) -> Record:
-        """Give a finished drawing's files other names; its record of now.
+    def _rename(self, job: RenderJob, record: Record, names: list[str]) -> Record:
+        """Give a finished job's files other names; its record of now.
 
         The new files stand before the record says so, and the old ones go last.
         """
-        room, renamed = self.out / drawing.folder, dict(zip(record.names, names, strict=True))
+        folder, renamed = self.out / job.folder, dict(zip(record.names, names, strict=True))
         files = {}
         for old in record.files:
             stem, ending = old.rsplit(".", 1)
             new = f"{renamed[stem]}.{ending}"
             if ending == "png":
-                rename_png(room / old, room / new, {"picture": renamed[stem], "variant": drawing.variant})
+                rewrite_png(folder / old, folder / new, {"picture": renamed[stem], "variant": job.variant})
             else:
-                content = (room / old).read_bytes()
-                with atomic_path(room / new) as temporary:
+                content = (folder / old).read_bytes()
+                with atomic_path(folder / new) as temporary:
                     temporary.write_bytes(content)
-            files[new] = file_hash(room / new)
+            files[new] = file_hash(folder / new)
         again = record.model_copy(
             update={
                 "names": names,
@@ -182,60 +183,60 @@ class Manifest:
                 "signatures": {renamed[name]: row for name, row in record.signatures.items()},
             }
         )
-        self._keep(drawing, again)
+        self._keep(job, again)
         for old in set(record.files) - set(files):
-            (room / old).unlink(missing_ok=True)
+            (folder / old).unlink(missing_ok=True)
         return again
 
-    def measure_again(self, drawing: RenderJob, usae: USAE, now: str | None) -> None:
-        """Give a finished drawing's percentiles by the statistics of today, where these are of another measurement.
+    def measure_again(self, job: RenderJob, usae: USAE, now: str | None) -> None:
+        """Give a finished job's percentiles by the statistics of today, where these are of another measurement.
 
         No pixel changes: what its PNGs say inside is written again, and then its record. Before the first of them the
-        record says what is to come, so that the drawing stays finished wherever it is stopped; then this begins anew.
+        record says what is to come, so that the job stays finished wherever it is stopped; then this begins anew.
 
         Args:
-            drawing: that is finished.
+            job: that is finished.
             usae: that it is of.
             now: `statistics_hash` of it.
         """
-        record = self.read(drawing)
+        record = self.read(job)
         if record is None or record.statistics == now:
             return
         again = record.model_copy(update={"statistics": now, "scores": _by_statistics(record, usae)})
         if again.scores != record.scores:
-            room, scores = self.out / drawing.folder, scores_of([again], drawing.settings.verdict)
+            folder, scores = self.out / job.folder, scores_of([again], job.settings.verdict)
             rows = {} if scores is None else scores.as_dict()["images"]
-            written = {f"{name}.png": renamed_png(room / f"{name}.png", {"scores": row}) for name, row in rows.items()}
+            written = {f"{name}.png": png_with(folder / f"{name}.png", {"scores": row}) for name, row in rows.items()}
             coming = {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
-            files = {name: file_hash(room / name) for name in record.files}
-            self._keep(drawing, record.model_copy(update={"files": files, "coming": coming}))
+            files = {name: file_hash(folder / name) for name in record.files}
+            self._keep(job, record.model_copy(update={"files": files, "coming": coming}))
             for name, content in written.items():
-                with atomic_path(room / name) as temporary:
+                with atomic_path(folder / name) as temporary:
                     temporary.write_bytes(content)
             again = again.model_copy(update={"files": files | coming})
-        self._keep(drawing, again.model_copy(update={"coming": {}}))
+        self._keep(job, again.model_copy(update={"coming": {}}))
 
-    def _whole(self, drawing: RenderJob) -> Record | None:
-        """A drawing's record, if it was drawn to its end and all files are there as they were written."""
-        record = self.read(drawing)
-        return record if record is not None and not record.cut_short and self._holds(drawing, record) else None
+    def _whole(self, job: RenderJob) -> Record | None:
+        """A job's record, if it was drawn to its end and all files are there as they were written."""
+        record = self.read(job)
+        return record if record is not None and not record.cut_short and self._holds(job, record) else None
 
-    def _keep(self, drawing: RenderJob, record: Record) -> None:
-        with atomic_path(self._file(drawing)) as temporary:
+    def _keep(self, job: RenderJob, record: Record) -> None:
+        with atomic_path(self._file(job)) as temporary:
             temporary.write_text(record.model_dump_json(exclude=None if record.coming else {"coming"}) + "\n")
 
-    def _file(self, drawing: RenderJob) -> Path:
-        return self.folder / f"{drawing.key}.json"
+    def _file(self, job: RenderJob) -> Path:
+        return self.folder / f"{job.key}.json"
 
-    def _holds(self, drawing: RenderJob, record: Record) -> bool:
-        room = self.out / drawing.folder
+    def _holds(self, job: RenderJob, record: Record) -> bool:
+        folder = self.out / job.folder
         if any("/" in name or "\\" in name for name in record.files) or not record.files:
             return False
         try:
-            hashes = {name: file_hash(room / name) for name in record.files}
+            hashes = {name: file_hash(folder / name) for name in record.files}
         except OSError:
             return False
-        return all(own in (record.files[name], record.coming.get(name)) for name, own in hashes.items())
+        return all(sha256 in (record.files[name], record.coming.get(name)) for name, sha256 in hashes.items())
 
 
 def scores_of(records: list[Record], thresholds: VerdictSettings) -> Scores | None:
@@ -244,7 +245,7 @@ def scores_of(records: list[Record], thresholds: VerdictSettings) -> Scores | No
     if not records:
         return None
     table = {
-        image: {backbone: read_score(own) for backbone, own in row.items()}
+        image: {backbone: read_score(score) for backbone, score in row.items()}
         for record in records
         for image, row in record.scores.items()
     }
@@ -269,13 +270,13 @@ def claimed(out: Path) -> Iterator[None]:
     """
     check_file(out / "run.json")
     out = place_of(out)
-    room, missing = out / "manifest", [folder for folder in (out, *out.parents) if not folder.exists()]
+    folder, missing = out / "manifest", [parent for parent in (out, *out.parents) if not parent.exists()]
     try:
-        room.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{room} cannot be written: {error.strerror or error}") from error
+        raise UsageError(f"{folder} cannot be written: {error.strerror or error}") from error
     lock = taken(
-        room / "lock",
+        folder / "lock",
         f"{out} is in use by another process; wait until it is done, or choose another place with --out",
     )
     for depth in ("", "*/"):  # left by a process that was killed while it wrote; deeper nothing is ours
@@ -286,42 +287,42 @@ def claimed(out: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):  # nothing was written: leave nothing
-            if {file.name for file in room.iterdir()} <= {"lock"}:
-                (room / "lock").unlink(missing_ok=True)
-                for folder in (room, *missing):
-                    folder.rmdir()
+            if {file.name for file in folder.iterdir()} <= {"lock"}:
+                (folder / "lock").unlink(missing_ok=True)
+                for empty in (folder, *missing):
+                    empty.rmdir()
         lock.release()
 
 
 def statistics_hash(usae: USAE) -> str | None:
     """A hash of what percentiles and top-activating patches are taken from; None for a USAE without statistics."""
-    own = usae.statistics
-    if own is None:
+    statistics = usae.statistics
+    if statistics is None:
         return None
-    parts = (own.quantiles, own.top_images, own.top_tokens)
+    parts = (statistics.quantiles, statistics.top_images, statistics.top_tokens)
     return hashlib.sha256(b"".join(part.cpu().contiguous().numpy().tobytes() for part in parts)).hexdigest()[:32]
 
 
 def _by_statistics(record: Record, usae: USAE) -> dict[str, dict[str, dict[str, Any]]]:
     """A record's scores with the percentiles of today; those of a class have none."""
 
-    def anew(backbone: str, own: dict[str, Any]) -> dict[str, Any]:
-        if record.concept is None or backbone not in usae.names or "percentile" not in own:
-            return own
-        found = percentile_of(usae, usae.names.index(backbone), record.concept, own["code"])
-        return {**own, "percentile": found}
+    def anew(backbone: str, score: dict[str, Any]) -> dict[str, Any]:
+        if record.concept is None or backbone not in usae.names or "percentile" not in score:
+            return score
+        percentile = percentile_of(usae, usae.names.index(backbone), record.concept, score["code"])
+        return {**score, "percentile": percentile}
 
-    return {image: {name: anew(name, own) for name, own in row.items()} for image, row in record.scores.items()}
+    return {image: {name: anew(name, score) for name, score in row.items()} for image, row in record.scores.items()}
 
 
-def _kept(drawing: RenderJob, result: Result) -> dict[str, Any]:
+def _kept(job: RenderJob, result: Result) -> dict[str, Any]:
     """The parts of the verification, by the pictures' file names."""
     if result.scores is None:
         return {"scores": {}, "drawn_for": {}}
-    files = dict(zip(result.images, drawing.names, strict=True))
+    files = dict(zip(result.images, job.names, strict=True))
     scores = result.scores
     return {
-        "scores": {files[name]: {b: asdict(own) for b, own in row.items()} for name, row in scores.table.items()},
+        "scores": {files[name]: {b: asdict(score) for b, score in row.items()} for name, row in scores.table.items()},
         "drawn_for": {files[name]: list(names) for name, names in scores.drawn_for.items()},
         "signatures": {
             files[name]: {backbone: _sparse(codes[backbone]) for backbone in scores.drawn_for[name]}
@@ -330,7 +331,7 @@ def _kept(drawing: RenderJob, result: Result) -> dict[str, Any]:
     }
 
 
-def _sparse(codes: torch.Tensor) -> dict[str, list[float]]:
+def _sparse(codes: torch.Tensor) -> dict[str, list[float]]:  # of (n_concepts,)
     (index,) = codes.nonzero(as_tuple=True)
     return {"index": index.tolist(), "value": [round(value, DIGITS) for value in codes[index].tolist()]}
 

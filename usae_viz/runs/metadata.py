@@ -10,11 +10,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from usae_train.files.json_files import first_of
 from usae_train.files.place_names import named_place
 from usae_train.files.validation import by_todays_names, check_settings
-from usae_train.model.checkpoint import EMBEDDED
+from usae_train.model.places import EMBEDDED
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import read_png
 from usae_viz.settings import MaximizeSettings
-from usae_viz.verification.scores import ClassScore, Score
+from usae_viz.verification.score import ClassScore, Score
 from usae_viz.verification.verdict import Verdict, VerdictSettings, worst
 
 
@@ -28,8 +28,8 @@ class Verification(BaseModel):
 
     def verdict(self, thresholds: VerdictSettings) -> Verdict:
         """In the worst of the backbones that it was drawn for."""
-        own = [self.backbones[name] for name in self.drawn_for if name in self.backbones]
-        return worst(score.lacks(thresholds)[0] for score in own or self.backbones.values())
+        drawn_for = [self.backbones[name] for name in self.drawn_for if name in self.backbones]
+        return worst(score.lacks(thresholds)[0] for score in drawn_for or self.backbones.values())
 
 
 class ImageMetadata(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -14,18 +14,18 @@ from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_viz.concepts.labels import Label, labels_of, names_of
+from usae_viz.concepts.labels import Label, labels_of, names_and_notes
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
-from usae_viz.export.naming import folder_of, title_of, words_of
+from usae_viz.export.naming import objective_folder, title_of, words_of
 from usae_viz.export.provenance import own_hashes
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import load_custom
 from usae_viz.objectives.named import bound_in
+from usae_viz.optimization.asked import check_objectives
 from usae_viz.optimization.edited import check_edits, with_edits_bound
-from usae_viz.optimization.maximize import check_objectives
-from usae_viz.optimization.parts import pictures_of
-from usae_viz.optimization.resolving import resolved
+from usae_viz.optimization.parts import canvas_specs
+from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.own_code.importing import is_custom
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import RenderRecipe, RunVariant
@@ -49,25 +49,25 @@ class RenderJob:
     variant: str | None
     folder: str  # below the run's
     title: str  # of the folder
-    names: tuple[str, ...]  # of the pictures, as files; in the order of `pictures_of`
+    names: tuple[str, ...]  # of the pictures, as files; in the order of `canvas_specs`
     key: str  # of everything that decides what the pictures and their files are
     code: str | None = None  # sha256 of the file with the objective's code, where it is somebody's own
 
 
 @dataclass(frozen=True)
 class _Planned:
-    """One objective in one run, as it was asked for."""
+    """One objective in one variant, as it was asked for."""
 
     folder: str
     title: str
-    run: RunVariant
+    variant: RunVariant
     objective: Objective
     code: str | None = None
 
 
 @dataclass(frozen=True)
-class _Way:
-    """What a run comes to on a USAE, found once for everything that is drawn so."""
+class _Resolved:
+    """What a variant comes to on a USAE, found once for everything that is drawn so."""
 
     settings: MaximizeSettings  # resolved
     content: Mapping[str, Any]  # its part in the keys
@@ -75,10 +75,17 @@ class _Way:
     behind: str  # `-seed-3`, where there are several seeds
     names: dict[tuple[str, ...] | None, tuple[str, ...]] = field(default_factory=dict)  # by the backbones asked for
 
+    def image_names(self, usae: USAE, objective: Objective) -> tuple[str, ...]:
+        """An objective's pictures, as files."""
+        if objective.backbones not in self.names:
+            specs = canvas_specs(usae, objective, self.settings)
+            self.names[objective.backbones] = tuple(f"{self.before}{spec.name}{self.behind}" for spec in specs)
+        return self.names[objective.backbones]
+
 
 @dataclass(frozen=True)
 class RenderPlan:
-    """All drawings, folder by folder.
+    """All jobs, folder by folder.
 
     Attributes:
         animations: endings, gif and mp4.
@@ -86,23 +93,23 @@ class RenderPlan:
         recipe: what was asked, as run.json keeps it.
     """
 
-    drawings: tuple[RenderJob, ...]
+    jobs: tuple[RenderJob, ...]
     animations: tuple[str, ...] = ()
     sheet: bool = True
     recipe: Mapping[str, Any] | None = field(default=None, repr=False)
 
     @property
     def folders(self) -> dict[str, list[RenderJob]]:
-        """The drawings of each folder."""
+        """The jobs of each folder."""
         folders: dict[str, list[RenderJob]] = {}
-        for drawing in self.drawings:
-            folders.setdefault(drawing.folder, []).append(drawing)
+        for job in self.jobs:
+            folders.setdefault(job.folder, []).append(job)
         return folders
 
     @property
     def pictures(self) -> int:
         """How many pictures there are."""
-        return sum(len(drawing.names) for drawing in self.drawings)
+        return sum(len(job.names) for job in self.jobs)
 
 
 def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool = False) -> RenderPlan:
@@ -121,53 +128,81 @@ def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool
     recipe = recipe.imported(folder, allow_code)
     labels = labels_of(usae, recipe.labels)
     concepts = dict.fromkeys(k for item in dict.fromkeys(recipe.concepts) for k in select(usae, item, labels))
-    _check_count(usae, recipe.ways(), len(concepts) + len(recipe.objectives))
-    runs = [replace(run, settings=with_edits_bound(usae, run.settings, labels)) for run in recipe.runs()]
-    named = names_of(labels_of(usae))
-    templates, planned = dict.fromkeys(run.objective for run in runs), list[_Planned]()
+    _check_count(usae, recipe.variant_counts(), len(concepts) + len(recipe.objectives))
+    variants = [replace(each, settings=with_edits_bound(usae, each.settings, labels)) for each in recipe.run_variants()]
+    planned = _planned_concepts(usae, concepts, variants, labels)
+    if codes := _written_objectives(usae, recipe, folder, allow_code, labels):
+        as_they_stand = _apart_from_templates(variants, recipe.objective)
+        planned += _planned_objectives(usae, codes, planned, as_they_stand)
+    animations = tuple(kind for kind in ("gif", "mp4") if kind in recipe.outputs)
+    jobs = _jobs(usae, planned, animations)
+    return RenderPlan(jobs, animations, "sheet" in recipe.outputs, recipe.model_dump(mode="json"))
+
+
+def _planned_concepts(
+    usae: USAE, concepts: Iterable[int], variants: Sequence[RunVariant], labels: Sequence[Label]
+) -> list[_Planned]:
+    """What each variant draws for each concept."""
+    names, planned = names_and_notes(labels_of(usae)), list[_Planned]()
+    templates = dict.fromkeys(variant.objective for variant in variants)
     for k in concepts:
-        title = caption(usae, k, named)
+        title, folder = caption(usae, k, names), f"concept-{k:05d}"
         drawn = {template: _for_concept(template, k, usae, labels) for template in templates}
-        planned += [_Planned(f"concept-{k:05d}", title, run, drawn[run.objective]) for run in runs]
+        planned += [_Planned(folder, title, variant, drawn[variant.objective]) for variant in variants]
+    return planned
+
+
+def _written_objectives(
+    usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool, labels: Sequence[Label]
+) -> dict[Objective, str | None]:
+    """A recipe's `objectives`, each once: {objective: sha256 of its code, where that is somebody's own}."""
     codes: dict[Objective, str | None] = {}
     for text in dict.fromkeys(recipe.objectives):
         if is_custom(text):
-            own = load_custom(text, folder, allow_code)
-            codes[bound_in(usae, [own.objective], labels)[0]] = own.sha256
+            custom = load_custom(text, folder, allow_code)
+            codes[bound_in(usae, [custom.objective], labels)[0]] = custom.sha256
         else:
             (objective,) = bound_in(usae, [parse_objective(text)], labels)
             if str(objective) not in map(str, codes):
                 codes[objective] = None
-    if codes:
-        as_they_stand = _apart_from_templates(runs, recipe.objective)
-        said = {(str(own.objective), own.run.settings) for own in planned}
-        beside = [own for own in codes if not said.issuperset((str(own), run.settings) for run in as_they_stand)]
-        for objective, name in folders_of(beside, {own.folder for own in planned}).items():
-            title, code = title_of(usae, objective), codes[objective]
-            planned += [_Planned(name, title, run, objective, code) for run in as_they_stand]
-    animations = tuple(kind for kind in ("gif", "mp4") if kind in recipe.outputs)
-    drawings = _drawings(usae, planned, animations)
-    return RenderPlan(drawings, animations, "sheet" in recipe.outputs, recipe.model_dump(mode="json"))
+    return codes
+
+
+def _planned_objectives(
+    usae: USAE, codes: Mapping[Objective, str | None], concepts: Sequence[_Planned], variants: Sequence[RunVariant]
+) -> list[_Planned]:
+    """What variants draw of a recipe's `objectives`, without what is drawn of its concepts already."""
+    drawn = {(str(each.objective), each.variant.settings) for each in concepts}
+    beside = [
+        objective
+        for objective in codes
+        if not drawn.issuperset((str(objective), variant.settings) for variant in variants)
+    ]
+    return [
+        _Planned(name, title_of(usae, objective), variant, objective, codes[objective])
+        for objective, name in folders_of(beside, {each.folder for each in concepts}).items()
+        for variant in variants
+    ]
 
 
 def plan_objectives(
     usae: USAE,
     objectives: Sequence[Objective],
-    runs: Sequence[MaximizeSettings],
+    settings: Sequence[MaximizeSettings],
     animation: str = ANIMATION,
     code: str | None = None,
 ) -> RenderPlan:
-    """Draw each objective with each run's settings; `code` is the sha256 of somebody's own, see `RenderJob`."""
+    """Draw each objective with each of some settings; `code` is the sha256 of somebody's own, see `RenderJob`."""
     objectives = bound_in(usae, objectives)
-    _check_count(usae, ((settings.seeds, 1) for settings in runs), len(objectives))
-    ways = [RunVariant(None, settings) for settings in runs]
+    _check_count(usae, ((each.seeds, 1) for each in settings), len(objectives))
+    variants = [RunVariant(None, each) for each in settings]
     planned = [
-        _Planned(folder, title_of(usae, objective), run, objective, code)
+        _Planned(folder, title_of(usae, objective), variant, objective, code)
         for objective, folder in folders_of(objectives).items()
-        for run in ways
+        for variant in variants
     ]
-    animations = (animation,) if any(settings.snapshots for settings in runs) else ()
-    return RenderPlan(_drawings(usae, planned, animations), animations)
+    animations = (animation,) if any(each.snapshots for each in settings) else ()
+    return RenderPlan(_jobs(usae, planned, animations), animations)
 
 
 def folders_of(objectives: Sequence[Objective], taken: Collection[str] = ()) -> dict[Objective, str]:
@@ -179,7 +214,7 @@ def folders_of(objectives: Sequence[Objective], taken: Collection[str] = ()) -> 
     """
     folders: dict[Objective, str] = {}
     for objective in objectives:
-        first = folder_of(objective) if folder_of(objective) not in taken else words_of(objective)
+        first = objective_folder(objective) if objective_folder(objective) not in taken else words_of(objective)
         name, number = first, 1
         while name in folders.values():
             number += 1
@@ -194,15 +229,15 @@ def given_pictures(settings: MaximizeSettings) -> dict[str, str]:
     return {name: file for name, file in given.items() if file is not None}
 
 
-def _check_count(usae: USAE, ways: Iterable[tuple[int, int]], objectives: int) -> None:
-    """Nothing; a ValueError for more pictures than anybody draws, before one of them is thought of.
+def _check_count(usae: USAE, variants: Iterable[tuple[int, int]], objectives: int) -> None:
+    """Raise a ValueError for more pictures than anybody draws, before one of them is thought of.
 
     Args:
         usae: the USAE.
-        ways: of pictures of each objective: how many seeds, how many times.
+        variants: of each, how many seeds it draws at once, and how many times.
         objectives: how many there are, at most.
     """
-    pictures = sum(seeds * times for seeds, times in ways) * objectives * len(usae.names)
+    pictures = sum(seeds * times for seeds, times in variants) * objectives * len(usae.names)
     if pictures > MAX_IMAGES:
         raise UsageError(
             f"{pictures} pictures, all objectives, variants, modes, seeds and backbones taken together; expected at "
@@ -210,93 +245,111 @@ def _check_count(usae: USAE, ways: Iterable[tuple[int, int]], objectives: int) -
         )
 
 
-def _drawings(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) -> tuple[RenderJob, ...]:
-    check_objectives(usae, list(dict.fromkeys(own.objective for own in planned)))
-    ways = _ways(usae, list(dict.fromkeys(own.run for own in planned)), animations)
-    for run, way in ways.items():
-        if way.settings.edits:
-            check_edits(usae, way.settings, [own.objective for own in planned if own.run is run])
-    drawings: list[RenderJob] = []
-    for own in planned:
-        objective, way = own.objective, ways[own.run]
-        if objective.needs_reference and not given_pictures(way.settings):  # else said when all before it is drawn
-            raise UsageError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
-        content = {**way.content, "folder": own.folder, "objective": str(objective), "code": own.code}
-        if own.code is not None and objective.concepts:  # its text is its name, which may mean another concept today
-            content["concepts"] = list(objective.concepts)
-        key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-        names = way.names.setdefault(objective.backbones, ())
-        if not names:
-            pictures = pictures_of(usae, objective, way.settings)
-            names = tuple(f"{way.before}{picture.name}{way.behind}" for picture in pictures)
-            way.names[objective.backbones] = names
-        drawings.append(
-            RenderJob(objective, way.settings, own.run.variant, own.folder, own.title, names, key, own.code)
-        )
-    _check_apart(drawings)
-    return tuple(drawings)
+def _jobs(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) -> tuple[RenderJob, ...]:
+    check_objectives(usae, list(dict.fromkeys(each.objective for each in planned)))
+    by_variant = _resolved_variants(usae, list(dict.fromkeys(each.variant for each in planned)), animations)
+    for variant, resolved in by_variant.items():
+        if resolved.settings.edits:
+            check_edits(usae, resolved.settings, [each.objective for each in planned if each.variant is variant])
+    jobs = tuple(_job(usae, each, by_variant[each.variant]) for each in planned)
+    _check_apart(jobs)
+    return jobs
 
 
-def _ways(usae: USAE, runs: Sequence[RunVariant], animations: Sequence[str]) -> dict[RunVariant, _Way]:
-    """What each run comes to."""
+def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
+    objective = planned.objective
+    if objective.needs_reference and not given_pictures(resolved.settings):  # else said when all before it is drawn
+        raise UsageError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
+    content = {**resolved.content, "folder": planned.folder, "objective": str(objective), "code": planned.code}
+    if planned.code is not None and objective.concepts:  # its text is its name, which may mean another concept today
+        content["concepts"] = list(objective.concepts)
+    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    names, variant = resolved.image_names(usae, objective), planned.variant.name
+    return RenderJob(objective, resolved.settings, variant, planned.folder, planned.title, names, key, planned.code)
+
+
+def _resolved_variants(
+    usae: USAE, variants: Sequence[RunVariant], animations: Sequence[str]
+) -> dict[RunVariant, _Resolved]:
+    """What each variant comes to."""
     modes, seeds = dict[str | None, set[str]](), dict[str | None, set[int]]()
-    for run in runs:
-        modes.setdefault(run.variant, set()).add(run.settings.mode)
-        seeds.setdefault(run.variant, set()).add(run.settings.seed)
-    hashes = {file: _hash(file) for file in {f for run in runs for f in given_pictures(run.settings).values()}}
-    spectrum, ways = cache(spectrum_hash), dict[RunVariant, _Way]()
-    for run in runs:
-        settings = resolved(usae, run.settings)
-        unasked = {"memory", "verdict", *given_pictures(settings), "spectrum"}  # a verdict is given anew on old figures
-        unasked |= {name for name in LATER if getattr(settings, name) == MaximizeSettings.model_fields[name].default}
-        content = {
-            "settings": settings.model_dump(mode="json", exclude=unasked),
-            "animations": list(animations),
-            "given": {name: hashes[file] for name, file in given_pictures(settings).items()},
-            "spectrum": settings.spectrum and spectrum(settings.spectrum),
-            "usae": usae.sha256,
-            "version": DRAWN_AS.get(usae.device.type, DRAWN_ON_GPU_AS),
-            **own_hashes([settings]),
-        }
-        before = f"{run.variant}-" if run.variant is not None else ""
-        before += "coupled-" if len(modes[run.variant]) > 1 and settings.mode == "coupled" else ""
-        behind = f"-seed-{settings.seed}" if len(seeds[run.variant]) > 1 else ""
-        ways[run] = _Way(settings, content, before, behind)
-    return ways
+    for variant in variants:
+        modes.setdefault(variant.name, set()).add(variant.settings.mode)
+        seeds.setdefault(variant.name, set()).add(variant.settings.seed)
+    given = {file for variant in variants for file in given_pictures(variant.settings).values()}
+    hashes, spectrum = {file: _hash(file) for file in given}, cache(spectrum_hash)
+    by_variant: dict[RunVariant, _Resolved] = {}
+    for variant in variants:
+        settings = resolve_settings(usae, variant.settings)
+        before = f"{variant.name}-" if variant.name is not None else ""
+        before += "coupled-" if len(modes[variant.name]) > 1 and settings.mode == "coupled" else ""
+        behind = f"-seed-{settings.seed}" if len(seeds[variant.name]) > 1 else ""
+        content = _key_content(usae, settings, animations, hashes, spectrum)
+        by_variant[variant] = _Resolved(settings, content, before, behind)
+    return by_variant
 
 
-def _check_apart(drawings: Sequence[RenderJob]) -> None:
-    """Nothing; a ValueError for two drawings that are the same or go into one file, and for a file's name with a /."""
+def _key_content(
+    usae: USAE,
+    settings: MaximizeSettings,
+    animations: Sequence[str],
+    hashes: Mapping[str, str],
+    spectrum: Callable[[str], str],
+) -> dict[str, Any]:
+    """What of a job's key is of its resolved settings.
+
+    Args:
+        usae: the USAE.
+        settings: of the job.
+        animations: endings that are written.
+        hashes: {file that a drawing starts from or compares with: sha256}.
+        spectrum: a spectrum's hash.
+    """
+    unasked = {"memory", "verdict", *given_pictures(settings), "spectrum"}  # a verdict is given anew on old figures
+    unasked |= {name for name in LATER if getattr(settings, name) == MaximizeSettings.model_fields[name].default}
+    return {
+        "settings": settings.model_dump(mode="json", exclude=unasked),
+        "animations": list(animations),
+        "given": {name: hashes[file] for name, file in given_pictures(settings).items()},
+        "spectrum": settings.spectrum and spectrum(settings.spectrum),
+        "usae": usae.sha256,
+        "version": DRAWN_AS.get(usae.device.type, DRAWN_ON_GPU_AS),
+        **own_hashes([settings]),
+    }
+
+
+def _check_apart(jobs: Sequence[RenderJob]) -> None:
+    """Raise a ValueError for two jobs that are the same or go into one file, and for a file's name with a /."""
     keys: dict[tuple[str, str], RenderJob] = {}
     files: dict[tuple[str, str], RenderJob] = {}
-    for drawing in drawings:
-        other = keys.setdefault((drawing.folder, drawing.key), drawing)
-        if other is not drawing:
+    for job in jobs:
+        other = keys.setdefault((job.folder, job.key), job)
+        if other is not job:
             raise UsageError(
-                f"{_said(other)} and {_said(drawing)} draw the same pictures of {drawing.objective}; keep one of them"
+                f"{_in_words(other)} and {_in_words(job)} draw the same pictures of {job.objective}; keep one of them"
             )
-        for name in drawing.names:
+        for name in job.names:
             if "/" in name or "\\" in name or name.startswith("."):
                 raise UsageError(f"a picture named {name!r} would leave the output folder; rename the backbone")
-            other = files.setdefault((drawing.folder.casefold(), name.casefold()), drawing)
-            if other is not drawing or name.casefold() in ("sheet", "scores"):
+            other = files.setdefault((job.folder.casefold(), name.casefold()), job)
+            if other is not job or name.casefold() in ("sheet", "scores"):
                 raise UsageError(
-                    f"{_said(other)} and {_said(drawing)} would write one file, {drawing.folder}/{name}.png; rename one"
+                    f"{_in_words(other)} and {_in_words(job)} would write one file, {job.folder}/{name}.png; rename one"
                 )
 
 
-def _said(drawing: RenderJob) -> str:
-    what = f"variant {drawing.variant!r}" if drawing.variant is not None else "the recipe"
-    return f"{what} ({drawing.settings.mode}, seed {drawing.settings.seed})"
+def _in_words(job: RenderJob) -> str:
+    what = f"variant {job.variant!r}" if job.variant is not None else "the recipe"
+    return f"{what} ({job.settings.mode}, seed {job.settings.seed})"
 
 
-def _apart_from_templates(runs: Sequence[RunVariant], template: str) -> list[RunVariant]:
-    """The runs without those that differ from others in what they draw for a concept and in nothing else."""
-    settings, kept = {run.settings for run in runs if run.objective == template}, list[RunVariant]()
-    for run in runs:
-        if run.objective == template or run.settings not in settings:
-            kept.append(run)
-            settings.add(run.settings)
+def _apart_from_templates(variants: Sequence[RunVariant], template: str) -> list[RunVariant]:
+    """The variants without those that differ from others in what they draw for a concept and in nothing else."""
+    plain, kept = {each.settings for each in variants if each.objective == template}, list[RunVariant]()
+    for variant in variants:
+        if variant.objective == template or variant.settings not in plain:
+            kept.append(variant)
+            plain.add(variant.settings)
     return kept
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from usae_train.files.homes import beside
 from usae_train.files.yaml_config import Clash, checked, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import Selection
-from usae_viz.parameterizations.spectra import is_file
+from usae_viz.optimization.asked import misplaced_setting
 from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MAX_SEED, MaximizeSettings, Mode
 
@@ -21,7 +21,6 @@ Output = Literal["png", "alpha", "gif", "mp4", "sheet"]
 Seed = Annotated[int, Field(ge=0, lt=MAX_SEED)]
 VariantName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]  # becomes a file's name
 PLAIN = "Concept({k})"
-AnySettings = TypeVar("AnySettings", bound=BaseModel)
 FRAMES = 24  # of an animation, unless `snapshots` says every how many steps
 
 
@@ -98,20 +97,12 @@ class RenderRecipe(BaseModel):
                 )
             for key in {"verify", "verdict"} & (changed if variant is not None else set()):
                 raise Clash("belongs in `settings`: pictures on one sheet are judged alike", *inside, key)
-            if settings.spectrum is not None and settings.parameterization != "maco":
-                raise Clash(
-                    f"a spectrum is for the parameterization maco, not for {settings.parameterization}",
-                    *inside,
-                    "spectrum",
-                )
-            for own in ("spectrum", "contrast"):
-                if getattr(settings, own) is not None and settings.start is not None:
-                    raise Clash(f"a picture that is started from keeps its own {own}", *inside, own)
-            for own in ("decay", "contrast"):
-                if getattr(settings, own) is not None and settings.parameterization != "fourier":
-                    raise Clash(
-                        f"{own} is for the parameterization fourier, not for {settings.parameterization}", *inside, own
-                    )
+            if (misplaced := misplaced_setting(settings)) is not None:
+                key, why = misplaced
+                raise Clash(why, *inside, key)
+            for key in ("spectrum", "contrast"):
+                if getattr(settings, key) is not None and settings.start is not None:
+                    raise Clash(f"a picture that is started from keeps its own {key}", *inside, key)
             if settings.snapshots is not None and not animated:
                 raise Clash("snapshots are for animations: add gif or mp4 to `outputs`", *inside, "snapshots")
         return self
@@ -126,7 +117,7 @@ class RenderRecipe(BaseModel):
         variants = {name: variant.imported(folder, allow_code) for name, variant in self.variants.items()}
         return self.model_copy(update={"settings": settings, "variants": variants})
 
-    def runs(self) -> Iterator[RunVariant]:
+    def run_variants(self) -> Iterator[RunVariant]:
         """Each combination of variant, mode and seed."""
         for variant, settings, changed in self._merged():
             objective = self.variants[variant].objective if variant is not None else None
@@ -138,8 +129,14 @@ class RenderRecipe(BaseModel):
                         update["snapshots"] = max(1, settings.steps // FRAMES)
                     yield RunVariant(variant, settings.model_copy(update=update), objective or self.objective)
 
-    def ways(self) -> Iterator[tuple[int, int]]:
-        """Each variant's seeds drawn at once, and how many runs it has: counted, where `runs` has each of them."""
+    def ways_to_draw(self) -> Iterator[tuple[str, MaximizeSettings]]:
+        """Each variant's objective for a concept and its settings, whatever the modes and seeds."""
+        for variant, settings, _ in self._merged():
+            objective = self.variants[variant].objective if variant is not None else None
+            yield objective or self.objective, settings
+
+    def variant_counts(self) -> Iterator[tuple[int, int]]:
+        """Each variant's seeds drawn at once, and how often it is drawn: counted, where `run_variants` has each."""
         for _, settings, changed in self._merged():
             modes, seeds = 1 if "mode" in changed else len(self.modes), 1 if "seed" in changed else len(self.seeds)
             yield settings.seeds, modes * seeds
@@ -155,15 +152,19 @@ class RenderRecipe(BaseModel):
 
 @dataclass(frozen=True, eq=False)  # itself alone: to compare settings is slow, where there are runs by the thousand
 class RunVariant:
-    """One way in which everything is drawn."""
+    """One way in which everything is drawn: a variant (None in a recipe without any) in one mode, with one seed."""
 
-    variant: str | None
+    name: str | None
     settings: MaximizeSettings
     objective: str = PLAIN  # for each concept
 
 
-def read_recipe(file: str | Path) -> RenderRecipe:
+def read_render_recipe(file: str | Path, labels: str | Path | None = None) -> RenderRecipe:
     """Read and check a recipe; files that it names are taken relative to it.
+
+    Args:
+        file: the recipe's.
+        labels: names for concepts in place of its own.
 
     Raises:
         ValueError: with file, line and key, and the nearest right key.
@@ -172,28 +173,29 @@ def read_recipe(file: str | Path) -> RenderRecipe:
     recipe = checked(RenderRecipe, content, file)
     folder = Path(file).parent
     usae = beside(recipe.usae, folder)
-    labels = str(beside(recipe.labels, folder)) if recipe.labels is not None else None
+    if labels is None and recipe.labels is not None:
+        labels = beside(recipe.labels, folder)
     variants = {name: _relative(variant, folder) for name, variant in recipe.variants.items()}
     return recipe.model_copy(
         update={
             "usae": str(usae) if (usae / "config.json").is_file() else recipe.usae,
-            "labels": labels,
+            "labels": None if labels is None else str(labels),
             "settings": _relative(recipe.settings, folder),
             "variants": variants,
         }
     )
 
 
-def read_settings(model: type[AnySettings], file: str | Path) -> AnySettings:
-    """Another YAML file of settings, checked as a recipe is.
-
-    Raises:
-        ValueError: with file, line and key, and the nearest right key.
-    """
-    return checked(model, read_mapping(file), file)
-
-
 def _relative(settings: MaximizeSettings, folder: Path) -> MaximizeSettings:
     files = {key: getattr(settings, key) for key in ("start", "reference", "spectrum")}
-    named = {key: str(beside(file, folder)) for key, file in files.items() if file is not None and is_file(file)}
+    named = {key: str(beside(file, folder)) for key, file in files.items() if file is not None and _is_file(key, file)}
     return settings.model_copy(update=named)
+
+
+def _is_file(key: str, named: str) -> bool:
+    """Whether a setting names a file: a spectrum may be one that has a name."""
+    if key != "spectrum":
+        return True
+    from usae_viz.parameterizations.spectra import is_file  # with torch, which a recipe is read without
+
+    return is_file(named)

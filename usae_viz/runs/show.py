@@ -16,7 +16,8 @@ from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import load_custom
 from usae_viz.objectives.named import bound_in
-from usae_viz.own_code.importing import code_hash, is_custom
+from usae_viz.optimization.given import IN_NO_FILE
+from usae_viz.own_code.importing import hash_before_import, is_custom
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.metadata import ImageMetadata
 from usae_viz.runs.plan import RenderPlan, plan_objectives
@@ -54,8 +55,8 @@ def code_of(about: ImageMetadata) -> dict[str, str] | None:
 
 def parts_of(about: ImageMetadata) -> list[dict[str, str]]:
     """The same for a parameterization and transforms that are somebody's own."""
-    found = (_code(text, sha256) for text, sha256 in about.own_sha256.items())
-    return [code for code in found if code is not None]
+    codes = (_code(text, sha256) for text, sha256 in about.own_sha256.items())
+    return [code for code in codes if code is not None]
 
 
 def _code(text: str, sha256: str | None) -> dict[str, str] | None:
@@ -77,6 +78,24 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool, l
         ValueError: when weights, spectrum, code or a given picture are others by now, or were not in a file; for labels
             of which nothing is asked.
     """
+    _check_same_usae(usae, about, file)
+    settings = _settings_again(about, file)
+    _check_same_pictures(about, settings, file)
+    if settings.parameterization == "maco" and settings.start is None:
+        settings = _with_spectrum(about, settings, file)
+    if allow_code:
+        _check_code(about, settings, file)
+    settings = settings.imported(Path.cwd(), allow_code)
+    if is_custom(about.objective):
+        custom = load_custom(about.objective, Path.cwd(), allow_code)
+        objective, code = custom.objective, custom.sha256
+    else:
+        objective, code = parse_objective(about.objective), None
+    return plan_objectives(usae, [_with_numbers(usae, objective, about, file, labels)], [settings], code=code)
+
+
+def _check_same_usae(usae: USAE, about: ImageMetadata, file: Path) -> None:
+    """Raise a ValueError for other weights, or a part that was in no file."""
     if about.usae_sha256 != usae.sha256:
         raise UsageError(
             f"{file} was drawn with the USAE of sha256 {str(about.usae_sha256)[:12]}, and {usae.source} is "
@@ -85,34 +104,36 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool, l
     for text, sha256 in about.own_sha256.items():
         if sha256 is None:
             raise UsageError(f"{file} was drawn with {text}, which was in no file; it cannot be drawn again")
+
+
+def _settings_again(about: ImageMetadata, file: Path) -> MaximizeSettings:
     try:
         settings = about.drawn_with()
     except UsageError as error:
         raise UsageError(f"{file} was drawn with settings that this version does not have: {error}") from error
     if settings.parameterization != "fourier":  # earlier versions kept what is its alone
         settings = settings.model_copy(update={"decay": None, "contrast": None})
+    return settings
+
+
+def _check_same_pictures(about: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
+    """Raise a ValueError where `start` or `reference` was in no file, or is another picture by now."""
     for given in (settings.start, settings.reference):
-        if given is not None and given.startswith("tensor of sha256"):
+        if given is not None and given.startswith(IN_NO_FILE):
             raise UsageError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
     for name, sha256 in given_hashes(settings).items():
         if about.given_sha256.get(name, sha256) != sha256:
             raise UsageError(f"{file} was drawn beside another picture than {getattr(settings, name)} is by now")
-    if settings.parameterization == "maco" and settings.start is None:
-        # before 0.3 the packaged spectrum, of the demo's scenes, had no name: its hash has one
-        settings = settings.model_copy(update={"spectrum": settings.spectrum or packaged_with(about.spectrum_sha256)})
-        if spectrum_hash(settings.spectrum) != about.spectrum_sha256:
-            raise UsageError(
-                f"{file} was drawn under another spectrum than {settings.spectrum or 'any that this version has'}"
-            )
-    if allow_code:
-        _check_code(about, settings, file)
-    settings = settings.imported(Path.cwd(), allow_code)
-    if is_custom(about.objective):
-        own = load_custom(about.objective, Path.cwd(), allow_code)
-        objective, code = own.objective, own.sha256
-    else:
-        objective, code = parse_objective(about.objective), None
-    return plan_objectives(usae, [_with_numbers(usae, objective, about, file, labels)], [settings], code=code)
+
+
+def _with_spectrum(about: ImageMetadata, settings: MaximizeSettings, file: Path) -> MaximizeSettings:
+    """The settings under the spectrum of then; before 0.3 the packaged one, of the demo's scenes, had no name."""
+    settings = settings.model_copy(update={"spectrum": settings.spectrum or packaged_with(about.spectrum_sha256)})
+    if spectrum_hash(settings.spectrum) != about.spectrum_sha256:
+        raise UsageError(
+            f"{file} was drawn under another spectrum than {settings.spectrum or 'any that this version has'}"
+        )
+    return settings
 
 
 def _with_numbers(usae: USAE, objective: Objective, about: ImageMetadata, file: Path, labels: str | None) -> Objective:
@@ -129,12 +150,12 @@ def _with_numbers(usae: USAE, objective: Objective, about: ImageMetadata, file: 
 
 
 def _check_code(about: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
-    """Nothing; a ValueError where any code of a picture is not what it was drawn with. Nothing is run before."""
-    wanted = {part.text: about.own_sha256.get(part.text) for part in settings.own_parts}
+    """Raise a ValueError where any code of a picture is not what it was drawn with. Nothing is run before."""
+    hashes = {part.text: about.own_sha256.get(part.text) for part in settings.own_parts}
     if is_custom(about.objective):
-        wanted[about.objective] = about.code_sha256
-    for text, sha256 in wanted.items():
-        if sha256 is None or sha256 != code_hash(text, Path.cwd()):
+        hashes[about.objective] = about.code_sha256
+    for text, sha256 in hashes.items():
+        if sha256 is None or sha256 != hash_before_import(text, Path.cwd()):
             raise UsageError(f"{file} was drawn with other code than {text} is by now in {Path.cwd()}; nothing was run")
 
 
@@ -150,7 +171,7 @@ def changed_since(file: Path, about: ImageMetadata) -> str | None:
     )
 
 
-def in_words(about: ImageMetadata) -> list[str]:
+def metadata_lines(about: ImageMetadata) -> list[str]:
     """Settings, scores and versions, a line each."""
     lines = [
         f"picture     {about.picture}" + (f" of variant {about.variant}" if about.variant else ""),
@@ -166,10 +187,10 @@ def in_words(about: ImageMetadata) -> list[str]:
         lines.append(f"ended       {about.ended}")
     if about.scores is not None:
         lines.append(f"verdict     {about.verdict}")
-        for name, own in about.scores.backbones.items():
-            verdict, short = own.lacks(about.thresholds)
-            figures = {key: value for key, value in asdict(own).items() if value is not None and key != "closer"}
-            closer = {f"at {share} of the side": value for share, value in own.closer.items()}
+        for name, score in about.scores.backbones.items():
+            verdict, short = score.lacks(about.thresholds)
+            figures = {key: value for key, value in asdict(score).items() if value is not None and key != "closer"}
+            closer = {f"at {share} of the side": value for share, value in score.closer.items()}
             why = f" ({', '.join(short)})" if short else ""
             lines.append(f"  through {name}: {verdict}{why}; " + _listed({**figures, **closer}))
     return lines

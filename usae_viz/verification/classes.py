@@ -7,40 +7,16 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from usae_train.images.classes import imagenet_classes
 from usae_train.model.usae import USAE
-from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
+from usae_viz.objectives.class_names import class_name
+from usae_viz.verification.held_out import CLOSER, CLOSER_VIEWS, closer_views, held_out_probabilities
 from usae_viz.verification.noise import NoiseLevels
-from usae_viz.verification.scores import DEFAULT, ClassScore, Scores
-from usae_viz.verification.unseen import CLOSER, CLOSER_VIEWS, from_closer, probabilities
+from usae_viz.verification.score import DEFAULT, ClassScore
+from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings
 
 Class = tuple[str, int]  # a backbone and a class of its classifier
-
-
-def check_class(usae: USAE, backbone: str, index: int, asked: str | None = None) -> None:
-    """Nothing.
-
-    Args:
-        usae: with its backbones.
-        backbone: whose classifier.
-        index: of the class.
-        asked: how the class was said, if not by its number.
-
-    Raises:
-        ValueError: for a backbone without its classifier, or a class that this does not have.
-    """
-    spec = usae.specs.get(backbone)
-    if spec is None or spec.classes == 0:
-        having = [f"{name} ({own.classes})" for name, own in usae.specs.items() if own.classes]
-        which = f", or ask one that has: {', '.join(having)}" if having else ""
-        said = index if asked is None else repr(asked)
-        raise UsageError(f"no class {said}: {backbone} has no classifier; set `classes` in its spec{which}")
-    if index >= spec.classes:
-        raise UsageError(
-            f"no class {index}; {backbone}'s classifier has {spec.classes}, numbered 0 to {spec.classes - 1}"
-        )
 
 
 @undisturbed
@@ -67,22 +43,22 @@ def verify_classes(
     """
     table: dict[str, dict[str, ClassScore]] = {image: {} for image in canvases}
     for image, canvas in canvases.items():
-        home, index = next((own for own in classes if own[0] in drawn_for[image]), classes[0])
+        home, index = next((each for each in classes if each[0] in drawn_for[image]), classes[0])
         count = usae.specs[home].classes
         for backbone in (name for name, spec in usae.specs.items() if spec.classes == count):
             closer = CLOSER if backbone in drawn_for[image] else ()
             table[image][backbone] = _score(usae, backbone, index, canvas[None], seed, noise, closer)
     scored = {image: tuple(name for name in drawn_for[image] if name in row) for image, row in table.items()}
-    return Scores(None, table, {image: own or tuple(table[image]) for image, own in scored.items()}, {}, thresholds)
+    return Scores(None, table, {image: names or tuple(table[image]) for image, names in scored.items()}, {}, thresholds)
 
 
 def _score(
     usae: USAE, backbone: str, index: int, canvas: Tensor, seed: int, noise: NoiseLevels | None, shares: Sequence[float]
 ) -> ClassScore:
-    seen = probabilities(usae, backbone, canvas, seed)[0].mean(0)
+    seen = held_out_probabilities(usae, backbone, canvas, seed)[0].mean(0)
     read_as = int(seen.argmax())
     closer = {
-        f"{share:g}": probabilities(usae, backbone, canvas, seed, CLOSER_VIEWS, from_closer(share))[0].mean(0)
+        f"{share:g}": held_out_probabilities(usae, backbone, canvas, seed, CLOSER_VIEWS, closer_views(share))[0].mean(0)
         for share in shares
     }
     return ClassScore(
@@ -95,9 +71,3 @@ def _score(
         None if noise is None else noise.probability(usae, backbone, index),
         {share: values[index].item() for share, values in closer.items()},
     )
-
-
-def class_name(count: int, index: int) -> str | None:
-    """What timm calls a class of a classifier of ImageNet's size (or of its larger sets'); None for any other."""
-    known = imagenet_classes(count) or ()
-    return known[index][1].partition(",")[0] if index < len(known) else None

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.model.usae import USAE
-from usae_viz.verification.unseen import probabilities, seen_codes
+from usae_viz.verification.held_out import held_out_codes, held_out_probabilities
 
 # One view each: two pictures of noise differ, two views of one hardly. Over 48 of the demo (fourier) the codes of the
 # concepts that fire there at all spread by 0.16 to 0.23 of their mean (median a backbone; a tenth of them by more than
@@ -44,7 +44,7 @@ class NoiseLevels:
         """A class's probability, mean over the pictures."""
         if backbone not in self._probabilities:
             self._probabilities[backbone] = self._mean(
-                usae, lambda canvases: probabilities(usae, backbone, canvases, FIRST_SEED, views=1)[:, 0]
+                usae, lambda canvases: held_out_probabilities(usae, backbone, canvases, FIRST_SEED, views=1)[:, 0]
             )
         return self._probabilities[backbone][index].item()
 
@@ -69,5 +69,5 @@ def shared_noise(usae: USAE, how: Hashable, draw: DrawStarts) -> NoiseLevels:
 
 
 def _largest(usae: USAE, backbone: str, canvases: Tensor) -> Tensor:
-    codes = seen_codes(usae, backbone, canvases, FIRST_SEED, views=1)
+    codes = held_out_codes(usae, backbone, canvases, FIRST_SEED, views=1)
     return codes.dense(usae.n_concepts)[:, 0].amax(1)

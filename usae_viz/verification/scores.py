@@ -1,133 +1,26 @@
-"""What the verification says: image x backbone, with a verdict each, and as JSON."""
+"""What the verification says: image x backbone, with a verdict each; as a table, and as JSON."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from PIL import Image
-from pydantic import TypeAdapter
+from rich.table import Table as RichTable
 from torch import Tensor
 from torch.nn import functional
 
-from usae_train.files.json_files import validated
+from usae_train.runtime.printing import table_as_text
+from usae_train.runtime.tables import Table, as_html
+from usae_viz.verification.score import DEFAULT, ClassScore, Score
+from usae_viz.verification.tables import heat_map, rich_table
 from usae_viz.verification.verdict import VERDICTS, Verdict, VerdictSettings, worst
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 SEED_SUFFIX = re.compile(r"-seed-\d+$")  # what tells pictures of one kind apart
-DEFAULT = VerdictSettings()
-
-
-@dataclass(frozen=True)
-class Score:
-    """One concept in one picture through one backbone, over views that the picture was not optimized on."""
-
-    code: float  # mean over views of the largest code after TopK
-    rank: int  # of the concept by its mean code, 1 is the strongest of all
-    share: float  # of the tokens in which it fires (code > 0.1)
-    percentile: float | None = None  # of `code` among the largest codes of natural images; None without statistics
-    others: float | None = None  # chance: the same figure as `code`, mean over random other concepts in this picture
-    noise: float | None = None  # chance: the same figure as `code` in pictures that nothing was optimized in
-    closer: Mapping[str, float] = field(default_factory=dict)  # {share of the side: `code` in views of it}
-
-    @property
-    def fires(self) -> bool:
-        """Whether the concept fires after TopK in at least 5% of the tokens."""
-        return self.share >= DEFAULT.share
-
-    @property
-    def strength(self) -> float:
-        """What pictures are compared by."""
-        return self.code
-
-    def lacks(self, thresholds: VerdictSettings = DEFAULT) -> tuple[Verdict, list[str]]:
-        """The verdict, and in words what is in the way of a better one."""
-        if self.share < thresholds.share:
-            return "failed", [f"fires in {self.share:.1%} of tokens"]
-        if self.noise is not None and self.code <= self.noise:
-            return "failed", ["no more than in noise"]
-        short = []
-        if self.rank > thresholds.rank:
-            short.append(f"rank {self.rank}")
-        if self.percentile is not None and self.percentile < thresholds.percentile:
-            short.append(f"p{_less(self.percentile, thresholds.percentile)}")
-        if self.noise is not None and self.code < thresholds.margin * self.noise:
-            short.append(f"{_less(self.code / self.noise, thresholds.margin)} times noise")
-        return ("weak" if short else "strong"), short
-
-    def in_words(self) -> str:
-        """Short, for a line under a picture."""
-        natural = "" if self.percentile is None else f", p{self.percentile:.1f}"
-        return f"code {self.code:.2f}, rank {self.rank}{natural}"
-
-    def cell(self) -> str:
-        """Shorter, for a table."""
-        natural = "" if self.percentile is None else f" p{self.percentile:.1f}"
-        return f"{self.code:.2f} #{self.rank} {self.share:.0%}{natural}"
-
-
-@dataclass(frozen=True)
-class ClassScore:
-    """One class in one picture through one backbone's classifier, over views that the picture was not optimized on."""
-
-    index: int  # the class
-    name: str | None  # what timm calls it; None for a classifier whose classes it does not know
-    probability: float  # mean over views
-    rank: int  # by that, 1 is the most probable of all
-    read_as: int  # the most probable class
-    read_name: str | None  # its name
-    noise: float | None = None  # chance: mean probability in pictures that nothing was optimized in
-    closer: Mapping[str, float] = field(default_factory=dict)  # {share of the side: `probability` in views of it}
-
-    @property
-    def fires(self) -> bool:
-        """Whether it is the most probable class."""
-        return self.rank == 1
-
-    @property
-    def strength(self) -> float:
-        """What pictures are compared by."""
-        return self.probability
-
-    def lacks(self, thresholds: VerdictSettings = DEFAULT) -> tuple[Verdict, list[str]]:
-        """The verdict, and in words what is in the way of a better one."""
-        read = f"read as {self.read_name or f'class {self.read_as}'}"
-        if self.rank > thresholds.class_rank:
-            return "failed", [read]
-        if self.noise is not None and self.probability <= self.noise:
-            return "failed", ["no more than in noise"]
-        short = [] if self.rank == 1 else [read]
-        if self.probability < thresholds.probability:
-            short.append(f"probability {_less(self.probability, thresholds.probability, 2)}")
-        if self.noise is not None and self.probability < thresholds.margin * self.noise:
-            short.append(f"{_less(self.probability / self.noise, thresholds.margin)} times noise")
-        return ("weak" if short else "strong"), short
-
-    def in_words(self) -> str:
-        """Short, for a line under a picture."""
-        return f"probability {self.probability:.2f}, rank {self.rank}"
-
-    def cell(self) -> str:
-        """Shorter, for a table."""
-        other = "" if self.rank == 1 else f" ({self.read_name or self.read_as})"
-        return f"{self.probability:.2f} #{self.rank}{other}"
-
-
-_KEPT: tuple[TypeAdapter[Score | ClassScore], ...] = (TypeAdapter(Score), TypeAdapter(ClassScore))
-
-
-def read_score(kept: Mapping[str, Any]) -> Score | ClassScore:
-    """What JSON of ours keeps of one picture through one backbone; what else it says (its verdict) is left out.
-
-    Raises:
-        ValueError: for a figure that is missing, or no number.
-    """
-    return validated(_KEPT["probability" in kept].validate_python, kept)
+STYLE: dict[Verdict, str] = {"strong": "green", "weak": "yellow", "failed": "bold red"}
 
 
 @dataclass(frozen=True)
@@ -148,13 +41,13 @@ class Scores:
         """What the pictures were scored for."""
         if self.concept is not None:
             return f"concept {self.concept}"
-        own = {
+        classes = {
             (score.index, score.name)
             for row in self.table.values()
             for score in row.values()
             if isinstance(score, ClassScore)
         }
-        return " and ".join(f"class {index}" + (f", {name}" if name else "") for index, name in sorted(own))
+        return " and ".join(f"class {index}" + (f", {name}" if name else "") for index, name in sorted(classes))
 
     def verdict(self, image: str, backbone: str | None = None) -> Verdict:
         """`strong`, `weak` or `failed`, in one backbone; by default, in the worst of those it was drawn for."""
@@ -187,12 +80,12 @@ class Scores:
         kinds: dict[str, list[str]] = {}
         for image in self.signatures:
             kinds.setdefault(SEED_SUFFIX.sub("", image), []).append(image)
-        found = {}
+        cosines = {}
         for kind, images in kinds.items():
             if len(images) > 1:
                 through = [[self.signatures[image][name] for image in images] for name in self.drawn_for[images[0]]]
-                found[kind] = sum(map(_mean_cosine, through)) / len(through)
-        return found
+                cosines[kind] = sum(map(_mean_cosine, through)) / len(through)
+        return cosines
 
     def as_dict(self) -> dict[str, Any]:
         """What scores.json holds."""
@@ -213,11 +106,21 @@ class Scores:
             "thresholds": self.thresholds.model_dump(),
         }
 
+    def in_words(self, image: str) -> str:
+        """A picture's verdict, and what it lacks, in the backbone where it is worst."""
+        backbone = self.weakest(image)
+        verdict, short = self.table[image][backbone].lacks(self.thresholds)
+        where = f" in {backbone}" if short and len(self.drawn_for[image]) > 1 else ""
+        word = verdict.upper() if verdict == "failed" else verdict
+        return f"{word}{where}" + (f": {', '.join(short)}" if short else "")
+
     def heat_map(self) -> Image.Image:
         """Image x backbone, the strength in each cell; a frame marks the backbones that a picture was drawn for."""
-        from usae_viz.verification.tables import heat_map
-
-        return heat_map(self)
+        rows = {f"{image} ({self.verdict(image)})": row for image, row in self.table.items()}
+        strengths = {label: {name: score.strength for name, score in row.items()} for label, row in rows.items()}
+        framed = [(number, name) for number, image in enumerate(self.table) for name in self.drawn_for[image]]
+        what = "probability" if self.concept is None else "code after TopK"
+        return heat_map(f"{self.subject}: {what}", strengths, self._backbones, framed)
 
     def _one_as_dict(self, score: Score | ClassScore) -> dict[str, Any]:
         return {**vars(score), "fires": score.fires, "verdict": score.lacks(self.thresholds)[0]}
@@ -233,23 +136,66 @@ class Scores:
 
         return sorted(self.drawn_for[image], key=badness)
 
+    @property
+    def _backbones(self) -> list[str]:
+        """All that looked at any of the pictures."""
+        return list(dict.fromkeys(name for row in self.table.values() for name in row))
+
+    @property
+    def _shown(self) -> Table:
+        """Every picture through every backbone, with its verdict and what it lacks for a better one."""
+        names = self._backbones
+        rows = [
+            (image, *(row[name].cell() if name in row else "" for name in names), self.in_words(image))
+            for image, row in self.table.items()
+        ]
+        columns = ("image", *(f"through {name}" for name in names), "verdict")
+        return Table(f"{self.subject}, under views that the pictures were not optimized on", columns, rows)
+
+    @property
+    def _caption(self) -> list[str]:
+        """What a cell's figures are, the levels of chance, the figures from closer, and whether the seeds agree."""
+        lines = ["probability, #rank among the classes (and the class it is read as instead)"]
+        if self.concept is not None:
+            lines = ["code after TopK, #rank among concepts, share of tokens that fire, p: percentile of natural"]
+        lines += [line for line in (self._chance, self._closer) if line]
+        if self.agreement:
+            alike = ", ".join(f"{kind} {cosine:.2f}" for kind, cosine in self.agreement.items())
+            lines.append(f"agreement over seeds (cosine of mean codes): {alike}")
+        return lines
+
+    @property
+    def _chance(self) -> str:
+        scores = [score for row in self.table.values() for score in row.values()]
+        levels = {
+            "random other concepts": [s.others for s in scores if isinstance(s, Score) and s.others is not None],
+            "pictures of noise": [score.noise for score in scores if score.noise is not None],
+        }
+        named = [f"{name} {sum(values) / len(values):.2f}" for name, values in levels.items() if values]
+        return f"chance: {', '.join(named)}" if named else ""
+
+    @property
+    def _closer(self) -> str:
+        """The mean, over the pictures and their own backbones, of the figure in views of a part of the side."""
+        closer: dict[str, list[float]] = {}
+        for image, row in self.table.items():
+            for name in self.drawn_for[image]:
+                for share, value in row[name].closer.items():
+                    closer.setdefault(share, []).append(value)
+        parts = ", ".join(f"of {share} of the side {sum(each) / len(each):.2f}" for share, each in closer.items())
+        return f"from closer, in its own backbone, mean: views {parts}" if parts else ""
+
     def __repr__(self) -> str:
         return str(self)
 
-    def _repr_html_(self) -> str:
-        from usae_viz.verification.tables import html_table
-
-        return html_table(self)
-
-    def __rich__(self) -> Table:
-        from usae_viz.verification.tables import rich_table
-
-        return rich_table(self)
-
     def __str__(self) -> str:
-        from usae_train.runtime.printing import table_as_text
-
         return table_as_text(self.__rich__(), 120)
+
+    def _repr_html_(self) -> str:
+        return self._shown.html() + as_html(self._caption)
+
+    def __rich__(self) -> RichTable:
+        return rich_table(self._shown, [STYLE[self.verdict(image)] for image in self.table], self._caption)
 
 
 def _mean_cosine(codes: Sequence[Tensor]) -> float:
@@ -262,13 +208,7 @@ def _mean_cosine(codes: Sequence[Tensor]) -> float:
     return ((units.sum(0).square().sum() - units.square().sum()) / pairs).item()
 
 
-def counted(scores: Iterable[Scores]) -> dict[Verdict, int]:
+def count_verdicts(scores: Iterable[Scores]) -> dict[Verdict, int]:
     """How many pictures of several objectives have which verdict."""
     given = [each.verdict(image) for each in scores for image in each.table]
     return {verdict: given.count(verdict) for verdict in VERDICTS}
-
-
-def _less(value: float, enough: float, digits: int = 1) -> str:
-    """A figure that is too small, rounded as elsewhere, but never up to what would be enough."""
-    rounded = f"{value:.{digits}f}"
-    return rounded if float(rounded) < enough else f"{int(value * 10**digits) / 10**digits:.{digits}f}"

@@ -32,7 +32,7 @@ class VerdictSettings(Worded):
 
     rank: int = Field(3, ge=1, description="strong: by its mean code the concept is among so many of all")
     percentile: float = Field(
-        99.0, ge=0, le=100, description="strong: its code is beyond so many percent of the natural images' largest"
+        99.0, ge=0, le=100, description="strong: its code is beyond so many percent of the natural pictures' largest"
     )
     margin: float = Field(
         1.2,

@@ -10,9 +10,10 @@ from torch import Tensor
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
+from usae_viz.verification.held_out import CLOSER, CLOSER_VIEWS, HELD_OUT_SEED, closer_views, held_out_codes
 from usae_viz.verification.noise import NoiseLevels
-from usae_viz.verification.scores import DEFAULT, Score, Scores
-from usae_viz.verification.unseen import CLOSER, CLOSER_VIEWS, UNSEEN_SEED, from_closer, seen_codes
+from usae_viz.verification.score import DEFAULT, Score
+from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings
 
 OTHERS = 64  # random other concepts that give the level of chance in a picture
@@ -46,7 +47,7 @@ def score_images(
     table: dict[str, dict[str, Score]] = {image: {} for image in names}
     signatures: dict[str, dict[str, Tensor]] = {image: {} for image in names}
     for row, backbone in enumerate(usae.backbones):
-        codes = seen_codes(usae, backbone, pictures, seed)
+        codes = held_out_codes(usae, backbone, pictures, seed)
         ours = codes.of(concept)  # (image, view, token)
         code = _largest(ours)
         dense = codes.dense(usae.n_concepts)
@@ -75,13 +76,13 @@ def _largest(ours: Tensor) -> Tensor:
 
 def _closer(usae: USAE, backbone: str, concept: int, picture: Tensor, seed: int) -> dict[str, float]:
     """{share of the side: `Score.code` of a picture (1, 3, H, W) in views of just that}."""
-    seen = {share: seen_codes(usae, backbone, picture, seed, CLOSER_VIEWS, from_closer(share)) for share in CLOSER}
+    seen = {share: held_out_codes(usae, backbone, picture, seed, CLOSER_VIEWS, closer_views(share)) for share in CLOSER}
     return {f"{share:g}": _largest(codes.of(concept)).item() for share, codes in seen.items()}
 
 
 def _other_concepts(usae: USAE, concept: int) -> Tensor:
     """Up to `OTHERS` concepts besides the one, always the same."""
-    order = torch.randperm(usae.n_concepts, generator=torch.Generator().manual_seed(UNSEEN_SEED))
+    order = torch.randperm(usae.n_concepts, generator=torch.Generator().manual_seed(HELD_OUT_SEED))
     return order[order != concept][:OTHERS]
 
 

@@ -20,7 +20,7 @@ from usae_train.runtime.transfers import to_device
 from usae_viz.views.presets import Augmentation
 
 
-def draw(
+def draw_changes(
     settings: Augmentation,
     generator: torch.Generator,
     n_views: int,
@@ -126,7 +126,7 @@ def draw_views(
     canvas: Tensor, settings: Augmentation, generators: Sequence[torch.Generator], n_views: int, size: int
 ) -> DrawnViews:
     """What `views` draws; of the canvas (n, 3, H, W) only shape and device are asked."""
-    drawn = [draw(settings, generator, n_views, size, canvas.device) for generator in generators]
+    drawn = [draw_changes(settings, generator, n_views, size, canvas.device) for generator in generators]
     geometry, colour, noise = (torch.cat(part) for part in zip(*drawn, strict=True))
     return DrawnViews(_crops(canvas, geometry, size), to_device(colour, canvas.device), noise)
 
@@ -185,7 +185,7 @@ def _coarser(shape: Sequence[int], times: int) -> tuple[int, ...]:
 
 
 def _halved(canvas: Tensor, times: int) -> Tensor:
-    """Canvases of half the side so many times, antialiased."""
+    """Canvases (n, 3, H, W) of half the side so many times, antialiased."""
     if times == 0:
         return canvas
     return functional.interpolate(canvas, _coarser(canvas.shape[-2:], times), mode="area")

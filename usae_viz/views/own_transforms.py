@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from usae_train.runtime.errors import UsageError
-from usae_viz.own_code.chance import seeded_by
 from usae_viz.own_code.part import OwnPart, failing_at
+from usae_viz.own_code.seeding import seeded_by
 from usae_viz.views.augmentation import views
 from usae_viz.views.presets import AUGMENTATION, Augmentation, Transform
 
@@ -46,8 +46,8 @@ def transformed_views(
         PartFailed: for a transform that fails, or gives what no views are; says of which canvas.
     """
     shown = []
-    for row, (own, generator) in enumerate(zip(canvas.split(1), generators, strict=True)):
-        seen = own if AUGMENTATION in transforms else own.expand(n_views, -1, -1, -1)
+    for row, (one, generator) in enumerate(zip(canvas.split(1), generators, strict=True)):
+        seen = one if AUGMENTATION in transforms else one.expand(n_views, -1, -1, -1)
         for transform in transforms:
             if isinstance(transform, OwnPart):
                 with failing_at(row):
@@ -60,27 +60,27 @@ def transformed_views(
 
 def _through(transform: OwnPart, seen: Tensor, generator: torch.Generator) -> Tensor:
     """What a transform makes of views (views, 3, h, w): as many, of any size."""
-    with transform.told(WHAT), seeded_by(generator, seen.device):
-        found: Tensor = transform.ready(WHAT)(seen, generator)
-    if (why := _wrong(seen, found)) is not None:
+    with transform.guarded(WHAT), seeded_by(generator, seen.device):
+        made: Tensor = transform.ready(WHAT)(seen, generator)
+    if (why := _wrong(seen, made)) is not None:
         raise UsageError(f"{WHAT} {transform.text!r} {why}")
-    return found
+    return made
 
 
-def _wrong(seen: Tensor, found: object) -> str | None:
+def _wrong(seen: Tensor, made: object) -> str | None:
     """Why something is not what a transform may make of views; None where it is."""
     expected = f"expected {len(seen)} views, ({len(seen)}, 3, height, width)"
-    if not isinstance(found, Tensor):
-        return f"gives {type(found).__name__}; {expected}"
-    if found.ndim != 4 or found.shape[:2] != seen.shape[:2] or not found.numel():
-        return f"gives shape {tuple(found.shape)} for {tuple(seen.shape)}; {expected}"
-    if not found.is_floating_point():
-        return f"gives {str(found.dtype).removeprefix('torch.')}; expected floating-point numbers"
-    if found.device != seen.device:
-        return f"gives views on {found.device}; those that it was given are on {seen.device}"
-    if not found.isfinite().all():
+    if not isinstance(made, Tensor):
+        return f"gives {type(made).__name__}; {expected}"
+    if made.ndim != 4 or made.shape[:2] != seen.shape[:2] or not made.numel():
+        return f"gives shape {tuple(made.shape)} for {tuple(seen.shape)}; {expected}"
+    if not made.is_floating_point():
+        return f"gives {str(made.dtype).removeprefix('torch.')}; expected floating-point numbers"
+    if made.device != seen.device:
+        return f"gives views on {made.device}; those that it was given are on {seen.device}"
+    if not made.isfinite().all():
         return "gives numbers that are not finite"
-    if seen.requires_grad and not found.requires_grad:
+    if seen.requires_grad and not made.requires_grad:
         return "gives views that do not depend on the picture: no gradient comes back through it"
     return None
 

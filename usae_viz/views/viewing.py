@@ -90,7 +90,7 @@ def encode_views(
 def views_of(
     view_config: ViewConfig, canvas: Tensor, generators: Sequence[torch.Generator], size: int
 ) -> tuple[Tensor, Tensor | None]:
-    """Views of canvases, and of the reference under the same draws."""
+    """Views (batch, view, 3, size, size) of canvases (batch, 3, H, W), and of the reference under the same draws."""
     states = [generator.get_state() for generator in generators]
     shown = _shown(view_config, canvas, generators, size)
     if view_config.reference is None:

@@ -16,7 +16,7 @@ from usae_train.model.agreement import AGREEMENT
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.signals import Stopped
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT, FitSettings
 
@@ -59,6 +59,15 @@ def test_two_consensus_spaces_agree_more_than_two_trainings(world, trainings, ma
     other = ut.consensus(trainings[3:], world.tokens, alike=0.5, steps=60, batch=256)
     single = sum(agreement_of(one, trainings[3]) for one in trainings[:3]) / 3
     assert agreement_of(made, other) > single + 0.05
+
+
+def test_it_says_when_it_is_done_how_it_went_and_nothing_when_quiet(world, trainings, capsys):
+    for quiet in (False, True):
+        found = ut.consensus(trainings[:2], world.tokens, alike=0.5, steps=2, batch=64, quiet=quiet)
+        said = capsys.readouterr().err
+        assert said.startswith(f"{found.n_concepts} concepts over ") != quiet
+        assert ("in memory only: ut.save" in said) != quiet
+        assert not (quiet and said)
 
 
 def test_every_concept_says_in_which_share_it_came_back_the_most_frequent_first(made):

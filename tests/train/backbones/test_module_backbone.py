@@ -5,7 +5,9 @@ import torch
 from torch import Tensor, nn
 
 import usae_train as ut
+import usae_viz as uv
 from usae_train.images.sources import DemoImages
+from usae_train.interventions.edits import raw_atoms
 from usae_train.training.add_backbone import enlarged
 from usae_train.training.settings import FitSettings
 
@@ -83,6 +85,33 @@ def test_a_fit_with_it_is_saved_and_it_is_given_again(network, tmp_path):
         ut.load(tmp_path / "usae", modules=wide)
     with pytest.raises(ValueError, match="unknown backbone 'other'; this USAE has mine"):
         ut.load(tmp_path / "usae", modules={"other": given["mine"]})
+
+
+def test_its_concepts_can_be_edited_and_what_they_do_to_its_answer_is_said(network):
+    own = {"mine": ut.ModuleBackbone(network, "layer3", input_size=32, classes=5)}
+    usae = ut.fit(DemoImages(6), backbones=own, quiet=True, **SIZES)
+    canvas = DemoImages(1).read(0, 32)[None]
+    mine = usae.backbones["mine"]
+    with torch.no_grad():
+        tokens, plain = mine(canvas), mine.logits(canvas)
+        codes = usae.encode("mine", tokens)
+        most = int(codes.dense(8).sum((0, 1)).argmax())
+        with ut.intervene(usae, "mine", {most: 0.0}) as edited:
+            found, moved = edited.logits(canvas), edited(canvas)
+        expected = tokens - codes.of(most)[..., None] * raw_atoms(usae, "mine", [most])
+    assert torch.allclose(moved, expected, atol=1e-4)
+    assert torch.allclose(found, network.head(expected.mean(1)), atol=1e-4)
+    assert not torch.allclose(found, plain, atol=1e-4)
+    seen = uv.explain(usae, canvas[0], class_=3)
+    (drop,) = [each.exact for each in seen.importance("mine") if each.concept == most]
+    assert drop == pytest.approx((plain - found)[0, 3].item(), abs=1e-4)
+
+
+def test_a_module_whose_answer_is_no_tensor_cannot_be_edited_and_says_so(network):
+    network.forward = lambda pictures, own=network.forward: {"answer": own(pictures)}
+    usae = ut.fit(DemoImages(6), backbones={"mine": ut.ModuleBackbone(network, "layer3", input_size=32)}, **SIZES)
+    with pytest.raises(ValueError, match="mine: Network gives a dict; to have its concepts edited it must give"):
+        ut.intervene(usae, "mine", {1: 0.0}).__enter__()
 
 
 def test_weights_of_another_dtype_are_refused(network):

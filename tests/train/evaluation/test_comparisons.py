@@ -19,8 +19,8 @@ from usae_train.tokens.feeding import MemoryFeed, OneBackbone
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.shuffling import ShuffledFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks
 from usae_train.training.independent_fit import fit_each
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FROZEN, SHUFFLED, FitSettings
 

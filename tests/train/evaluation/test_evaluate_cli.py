@@ -19,7 +19,7 @@ from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.files.provenance import file_hash
 from usae_train.images.measured import SourceRecord
 from usae_train.model.statistics import read_origin
-from usae_train.training.fitting import fit_settings
+from usae_train.training.asked import fit_settings
 from usae_train.training.independent_fit import Work, fit_independent
 from usae_train.training.settings import ExecutionSettings
 

@@ -14,7 +14,7 @@ from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import select
 from usae_viz.explanations.edit_recipe import read_edit_recipe
 from usae_viz.rating.scoring import COLUMNS, MAX_BYTES, Key, Question, read_answers
-from usae_viz.runs.recipe import read_recipe
+from usae_viz.runs.recipe import read_render_recipe
 
 ENDLESS = "9" * 5000
 NO_TRIALS = Key(study="abc", trials=[], choices=4)
@@ -35,7 +35,7 @@ def test_a_recipes_files_may_be_at_home(home, tmp_path):
         "variants:\n  a: {spectrum: s.st}\n  b: {parameterization: fourier, spectrum: null, start: ~/a.png}\n"
         "  c: {reference: ~/b.png}\n"
     )
-    recipe = read_recipe(tmp_path / "r.yaml")
+    recipe = read_render_recipe(tmp_path / "r.yaml")
     assert (recipe.usae, recipe.labels) == (str(home / "usae"), str(home / "labels.json"))
     assert recipe.settings.spectrum == str(home / "s.st")
     assert recipe.variants["a"].spectrum == str(tmp_path / "s.st")
@@ -92,7 +92,7 @@ def test_answers_are_of_a_bounded_size(tmp_path):
 @pytest.mark.parametrize(
     ("read", "expected"),
     [
-        (read_recipe, r"expected a recipe \(YAML\) or one of the PNGs that usae-viz writes"),
+        (read_render_recipe, r"expected a recipe \(YAML\) or one of the PNGs that usae-viz writes"),
         (read_edit_recipe, "expected a YAML file of settings"),
         (read_specs, "expected a YAML file of settings"),
         (
@@ -115,6 +115,6 @@ def test_another_file_of_bytes_is_no_text_and_a_word_like_a_pictures_beginning_i
     file = tmp_path / "r.yaml"
     file.write_bytes(b"concepts: \xff")
     with pytest.raises(UsageError, match="is no text: it is not UTF-8 at byte 10; expected a recipe"):
-        read_recipe(str(file))
+        read_render_recipe(str(file))
     file.write_text("BM: größe")
     assert read_mapping(file) == {"BM": "größe"}

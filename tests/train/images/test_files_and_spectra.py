@@ -105,6 +105,7 @@ def test_the_spectrum_is_the_mean_over_readable_pictures(picture_folder: Path) -
 def test_spectra_survive_the_disk(picture_folder: Path, tmp_path: Path) -> None:
     source = FolderImages(picture_folder)
     magnitude = mean_magnitude(source, 16)
+    assert torch.equal(mean_magnitude(source, 16, readers=2), magnitude)
     save_spectrum(magnitude, tmp_path / "s.safetensors", source)
     assert torch.equal(load_spectrum(tmp_path / "s.safetensors"), magnitude.half().float())
 

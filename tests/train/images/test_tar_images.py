@@ -50,7 +50,7 @@ def test_shards_are_read_in_any_order_by_stable_numbers(shards: str) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_broken_members_are_left_out_also_by_workers(shards: str, workers: int) -> None:
-    ((numbers, canvases, failures),) = read_batches(open_images(shards), 8, 8, workers=workers)
+    ((numbers, canvases, failures),) = read_batches(open_images(shards), 8, 8, readers=workers)
     assert numbers == [0, 1, 2, 4]
     torch.testing.assert_close(canvases[3], canvas_of(4))
     assert [(failure.number, failure.why[:18]) for failure in failures] == [(3, "a-001.tar/d/3.png ")]

@@ -27,3 +27,23 @@ def test_a_concept_that_fires_nowhere_has_none_and_one_that_is_not_there_is_refu
     assert ut.top_patches(edited, SILENT, picture_folder) == {name: [] for name in edited.names}
     with pytest.raises(ValueError, match="no concept 16; this USAE has 16"):
         ut.top_patches(edited, 16, picture_folder)
+
+
+@pytest.mark.parametrize(
+    ("concept", "count", "said"),
+    [
+        (1, 0, "count 0: expected a whole number >= 1"),
+        (1, 2.0, r"count 2\.0: expected a whole number >= 1"),
+        (True, 1, "concept True: expected a whole number, 0 to 15"),
+        (1.5, 1, r"concept 1\.5: expected a whole number, 0 to 15"),
+    ],
+)
+def test_numbers_that_cannot_be_are_one_line(edited, picture_folder, concept, count, said):
+    with pytest.raises(ValueError, match=said):
+        ut.top_patches(edited, concept, picture_folder, count)
+
+
+@pytest.mark.parametrize("edits", [[12], 12, None])
+def test_edits_that_are_no_mapping_are_one_line(edited, edits):
+    with pytest.raises(ValueError, match=r"edits are .*; expected \{concept: its code"):
+        ut.intervene(edited, "vit", edits).__enter__()

@@ -20,7 +20,8 @@ from usae_train.tokens.feeding import StoreFeed
 from usae_train.tokens.paired import bytes_an_image
 from usae_train.tokens.store import ActivationStore, read_record
 from usae_train.tokens.store import write_shard as store_write
-from usae_train.training.fitting import feed_pictures, fit_settings, fit_store
+from usae_train.training.asked import fit_settings
+from usae_train.training.fitting import feed_pictures, fit_store
 
 CLASSES = ("ant", "bee", "cat")
 

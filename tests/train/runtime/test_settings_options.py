@@ -39,10 +39,10 @@ from usae_viz.concepts.settings import ConceptsSettings
 from usae_viz.explanations.intervention import intervention_in
 from usae_viz.explanations.settings import ExplainSettings, InterveneSettings
 from usae_viz.explanations.writing import write_explanations
-from usae_viz.explorer import explore
+from usae_viz.explorer.page import explore
 from usae_viz.explorer.settings import ExploreSettings
-from usae_viz.rating import make_study
 from usae_viz.rating.settings import RateSettings
+from usae_viz.rating.study import make_study
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.settings import DrawSettings, RenderSettings
 from usae_viz.settings import MaximizeOptions, MaximizeSettings
@@ -73,7 +73,7 @@ COMMANDS = [
     (usae_train.cli.app, "import-sae", ImportSettings, set(), {}),
     (usae_train.cli.app, "export-sae", ExportSettings, set(), {}),
     (usae_viz.cli.app, "maximize", DrawSettings, set(), {}),
-    (usae_viz.cli.app, "invert", DrawSettings, {"labels"}, {}),
+    (usae_viz.cli.app, "invert", DrawSettings, set(), {}),
     (usae_viz.cli.app, "render", RenderSettings, set(), {}),
     (usae_viz.cli.app, "concepts", ConceptsSettings, set(), {}),
     (usae_viz.cli.app, "explain", ExplainSettings, set(), {}),

@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 import usae_train as ut
-from usae_train.tokens.given_tokens import GivenTokens, names_tokens, read_tokens, tokens_to_fit
+from usae_train.tokens.given_tokens import GivenTokens, read_tokens, tokens_to_fit
+from usae_train.tokens.places import names_tokens
 from usae_train.tokens.saev_shards import read_saev
 
 ROWS = torch.arange(24.0).view(8, 3)
@@ -147,7 +148,7 @@ def test_files_that_are_refused(tmp_path, name):
     [
         ("a=missing.npy", "there is no missing.npy; expected NAME=PLACE"),
         ("a=,b=c.npy", "'a=' names no tokens; expected NAME=PLACE"),
-        ("a=b.npy,a=c.npy", "there is no b.npy"),
+        ("a=b.npy,a=c.npy", "a is named twice; expected NAME=PLACE"),
         ("a=.", "has no activations of saev"),
     ],
 )
@@ -176,7 +177,7 @@ def test_options_of_pictures(tmp_path):
         ({"n_imgs": 0}, 3, "n_imgs or n_examples is 0; expected a whole number"),
         ({"layers": "all"}, 3, "layers is 'all'; expected a list of whole numbers"),
         ({"cls_token": 1}, 3, "cls_token is 1; expected true or false"),
-        ({"n_patches_per_shard": 5}, 3, "no image fits into a file of 5 tokens"),
+        ({"n_patches_per_shard": 5}, 3, "no picture fits into a file of 5 tokens"),
     ],
 )
 def test_saev_files_that_are_refused(tmp_path, changes, layer, text):

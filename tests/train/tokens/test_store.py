@@ -99,7 +99,7 @@ def test_a_stopped_extraction_goes_on_with_no_image_lost_or_doubled(pictures, tm
 
 
 def test_workers_read_the_same(pictures, tmp_path):
-    one, two = write(pictures, tmp_path / "one"), write(pictures, tmp_path / "two", workers=2)
+    one, two = write(pictures, tmp_path / "one"), write(pictures, tmp_path / "two", readers=2)
     assert [s.sha256 for s in one.record.shards] == [s.sha256 for s in two.record.shards]
 
 

@@ -12,8 +12,10 @@ from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import Batches
 from usae_train.tokens.paired import bytes_an_image, collect_tokens
 from usae_train.tokens.streaming import StreamFeed
+from usae_train.training.asked import fit_settings
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks, feed_pictures, fit_pictures, fit_settings
+from usae_train.training.fitting import feed_pictures, fit_pictures
+from usae_train.training.logging.callbacks import FitCallbacks
 
 GRID = (2, 2)
 

@@ -18,8 +18,8 @@ from usae_train.model.sparse import Codes, top_k
 from usae_train.training.add_backbone import Grown, divided, enlarged, growth_settings
 from usae_train.training.alignment import tokens_of_concepts
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.fitting import FitCallbacks
-from usae_train.training.logging.metrics_log import read_journal
+from usae_train.training.logging.callbacks import FitCallbacks
+from usae_train.training.logging.metrics_log import read_metrics
 from usae_train.training.loop import fit_tokens, step_loss, stepping_pairs
 from usae_train.training.losses import squared_error
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
@@ -150,10 +150,10 @@ def test_the_command_adds_a_backbone_and_reports(small: str, picture_folder: Pat
     assert code == 0, err
     first, second = said.splitlines()[:2]
     assert first == f"{out}: 8 concepts over vit, conv, third"
-    assert second == "R² of third around each feature's mean, on 1 held-out pictures"
+    assert second == "R² of third around each feature's mean, on 1 held-out picture"
     assert "all trained together:" in said
     for kept in ("metrics.jsonl", "metrics-joint.jsonl"):
-        assert [line["step"] for line in read_journal(out / kept)] == [1, 2, 3]
+        assert [line["step"] for line in read_metrics(out / kept)] == [1, 2, 3]
     before, after = ut.load(small), ut.load(out)
     assert all(torch.equal(value, after.state_dict()[name]) for name, value in before.state_dict().items())
     assert (after.names, after.grid, after.recipe) == (["vit", "conv", "third"], (2, 2), "default")
@@ -193,7 +193,7 @@ def test_a_killed_growth_goes_on_bit_for_bit(
     assert resumed == said
     assert not room.exists()
     for kept in ("metrics.jsonl", "metrics-joint.jsonl"):
-        lines = [read_journal(folder / kept) for folder in (whole, out)]
+        lines = [read_metrics(folder / kept) for folder in (whole, out)]
         assert [line["step"] for line in lines[0]] == [line["step"] for line in lines[1]]
         assert [line["loss"] for line in lines[0]] == [line["loss"] for line in lines[1]]
     first, second = ut.load(whole).state_dict(), ut.load(out).state_dict()
@@ -208,11 +208,16 @@ def test_one_token_a_step_is_refused_where_the_space_normalizes_over_a_batch() -
 
 
 def test_the_added_one_is_kept_for_joint_training_and_for_what_comes_after(
-    small: str, picture_folder: Path, tmp_path: Path
+    small: str, picture_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpointer = TrainingCheckpointer(tmp_path / "states", minutes=1000)
     told: dict[str, Any] = {"name": "new", "steps": 3, "batch": 8, "checkpointer": checkpointer}
-    ut.add_backbone(ut.load(small), picture_folder, NEW, joint=True, **told)
+    capsys.readouterr()
+    grown = ut.add_backbone(ut.load(small), picture_folder, NEW, joint=True, **told)
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert "\n".join(lines) == repr(grown)
+    assert lines[0] == "R² of new around each feature's mean, on 1 held-out picture"
+    assert last == "in memory only: ut.save(grown.usae, FOLDER) keeps it"
     states = sorted(str(file.relative_to(checkpointer.folder)) for file in checkpointer.folder.rglob("*.pt"))
     assert states == ["joint/step-000000003.pt", "step-000000003.pt"]
 

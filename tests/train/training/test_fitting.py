@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,9 +10,12 @@ from usae_train.backbones.spec import PAPER
 from usae_train.images.sources import open_images
 from usae_train.model.firing import measure
 from usae_train.runtime.warned import FormerName
+from usae_train.tokens import paired
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training import fitting
-from usae_train.training.fitting import FitCallbacks, allowed_memory, fit, fit_settings
+from usae_train.training.asked import allowed_memory, fit_settings
+from usae_train.training.fitting import fit
+from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.settings import DEFAULT, PUBLISHED
 
 SMALL = {"n_concepts": 8, "k": 2, "steps": 3, "batch": 16}
@@ -50,8 +54,31 @@ def test_fit_on_pictures(tiny_specs: dict[str, BackboneSpec], picture_folder: Pa
     assert steps[-1] == 3
     assert [failure[:5] for failure in failures] == ["1.png"]
     canvas = open_images(picture_folder).read(3, 64)[None]
-    paired = PairedTokens({name: usae.tokens(name, canvas) for name in usae.names}, torch.tensor([3]))
-    assert measure(usae, paired).counts.tolist() == [1, 4]
+    seen = PairedTokens({name: usae.tokens(name, canvas) for name in usae.names}, torch.tensor([3]))
+    assert measure(usae, seen).counts.tolist() == [1, 4]
+
+
+def test_processes_that_read_pictures_change_no_bit(
+    tiny_specs: dict[str, BackboneSpec], picture_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    read = paired.read_batches
+
+    def noted(*given: Any) -> Any:
+        asked.append(given[-1])
+        return read(*given)
+
+    monkeypatch.setattr(paired, "read_batches", noted)
+    alone, helped = (fit(picture_folder, backbones=tiny_specs, readers=n, **SMALL) for n in (0, 2))
+    assert asked == [0, 2]
+    assert all(torch.equal(own, helped.state_dict()[name]) for name, own in alone.state_dict().items())
+
+
+def test_workers_that_cannot_be_are_one_line(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> None:
+    with pytest.raises(ValueError, match="readers -1: expected a whole number >= 0"):
+        fit(picture_folder, backbones=tiny_specs, readers=-1, **SMALL)
+    with pytest.raises(ValueError, match="readers are for pictures; the data is tokens already"):
+        fit(toy_tokens(), readers=2, **SMALL)
 
 
 def test_limit_takes_so_many_pictures(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> None:
@@ -176,7 +203,7 @@ def test_backbones_are_named_as_the_command_line_names_them(
     picture_folder: Path, tiny_specs: dict[str, BackboneSpec], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = []
-    monkeypatch.setattr(fitting, "fit_pictures", lambda source, settings, specs, *rest: seen.append(specs))
+    monkeypatch.setattr(fitting, "fit_pictures", lambda source, settings, specs, *rest, **how: seen.append(specs))
     for told in ("resnet18.a1_in1k,resnet50.a1_in1k", "paper", {"a": "resnet18.a1_in1k", **tiny_specs}):
         fit(picture_folder, backbones=told, quiet=True, **SMALL)
     ids, paper, mixed = seen

@@ -10,7 +10,7 @@ from toys import WIDTHS, toy_settings, toy_tokens
 import usae_train as ut
 from usae_train.agreement.members import check_members
 from usae_train.evaluation.evaluate import concept_figures
-from usae_train.interventions.edits import parse_edits
+from usae_train.interventions.edits import check_not_others
 from usae_train.model.firing import measure
 from usae_train.model.private import CLOSED, PrivateConcepts, private_ranges
 from usae_train.runtime.signals import Stopped
@@ -169,11 +169,11 @@ def test_what_cannot_be_is_one_line() -> None:
         "unknown backbone 'z'; this USAE has a, b, c": lambda: usae.private.of("z"),
         "private is 2; the space stays as it is": lambda: growth_settings(usae, private=2),
         "has private concepts; a consensus is of trainings": lambda: check_members([usae, trained(seed=1, steps=1)]),
-        "concept 6 is private to a; to edit it changes nothing in b": lambda: parse_edits(usae, {6: 0.0}, "b"),
+        "concept 6 is private to a; to edit it changes nothing in b": lambda: check_not_others(usae, "b", [0, 6]),
         "private = -1": lambda: fit_settings("default", private=-1),
     }
     for why, ask in asks.items():
         with pytest.raises(ValueError, match=why) as caught:
             ask()
         assert "\n" not in str(caught.value)
-    assert list(parse_edits(usae, {6: 0.0, 0: 1.0}, "a")) == [6, 0]
+    check_not_others(usae, "a", [0, 6])

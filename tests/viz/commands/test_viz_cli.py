@@ -117,6 +117,17 @@ def test_invert_draws_a_given_pictures_codes(folder, tmp_path, picture):
         assert sheet.width > 420  # the given picture stands beside
 
 
+def test_invert_edits_by_the_names_of_a_labels_file(folder, tmp_path, picture):
+    labels = {"schema": 1, "labels": [{"concept": 5, "name": "spirals"}]}
+    (tmp_path / "labels.json").write_text(json.dumps(labels))
+    words = ["invert", picture, "--usae", folder, "--edit", "left:spirals=0", "--match", "left", *QUICK, "--quiet"]
+    done = run(*words, "--labels", str(tmp_path / "labels.json"), "--out", str(tmp_path / "run"))
+    assert done.exit_code == 0, done.output
+    (drawn,) = (tmp_path / "run").rglob("left.png")
+    assert read_png(drawn)["settings"]["edits"] == ["left:5=0"]
+    assert "no concept 'spirals'" in run(*words, "--out", str(tmp_path / "other")).stderr
+
+
 def test_invert_takes_what_maximize_does_of_seeds_transparency_and_early_ends(folder, tmp_path, picture):
     """A learning rate at which nothing rises: each settles as soon as two times two steps can be compared."""
     out = tmp_path / "run"

@@ -4,6 +4,22 @@ import pytest
 from running_commands import QUICK, run
 
 
+@pytest.fixture
+def refused(tmp_path, monkeypatch):
+    """What a command says that is refused with a status: one line, and nothing is left behind."""
+    monkeypatch.chdir(tmp_path)
+
+    def said(words, status):
+        done = run(*words)
+        assert done.exit_code == status
+        assert done.stderr.startswith("error: ")
+        assert done.stderr.count("\n") == 1
+        assert list(tmp_path.iterdir()) == []
+        return done.stderr
+
+    return said
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -16,21 +32,13 @@ from running_commands import QUICK, run
         (["concepts", "--sort", "auroc"], "this USAE's statistics have no truth to compare with"),
     ],
 )
-def test_wrong_input_is_one_line_and_status_1(folder, tmp_path, monkeypatch, words, message):
-    monkeypatch.chdir(tmp_path)
-    done = run(*words, "--usae", folder)
-    assert done.exit_code == 1
-    assert done.stderr.startswith("error: ")
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
+def test_wrong_input_is_one_line_and_status_1(folder, refused, words, message):
+    assert message in refused([*words, "--usae", folder], 1)
 
 
-def test_an_unknown_usae_names_the_nearest(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    done = run("maximize", "-c", "3", "--usae", "dmo")
-    assert done.exit_code == 1
-    assert "unknown USAE 'dmo'; expected `demo`, `photos`, a folder or a hub id; the nearest: demo" in done.stderr
+def test_an_unknown_usae_names_the_nearest(refused):
+    said = refused(["maximize", "-c", "3", "--usae", "dmo"], 1)
+    assert "unknown USAE 'dmo'; expected `demo`, `photos`, a folder or a hub id; the nearest: demo" in said
 
 
 def test_an_output_folder_that_cannot_be_written_is_said(folder, tmp_path):
@@ -100,14 +108,8 @@ def test_a_wrong_recipe_names_file_line_and_key(tmp_path, text, message):
         (["invert"], "missing argument 'picture'; see `usae-viz invert -h`"),
     ],
 )
-def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, words, message):
-    monkeypatch.chdir(tmp_path)
-    done = run(*words, "--usae", folder)
-    assert done.exit_code == 2
-    assert message in done.stderr
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
+def test_usage_that_makes_no_sense_is_status_2(folder, refused, words, message):
+    assert message in refused([*words, "--usae", folder], 2)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
         (["maximize", "--objective", "Channel('left', 99)", *QUICK], "no channel 99; left's tokens have 24"),
         (["maximize", "--objective", "Logit('left', 1)", *QUICK], "left has no classifier; set `classes` in its spec"),
         (["maximize", "--objective", "Closeness()", *QUICK], "compares with a picture; give one as `start`"),
-        (["maximize", "-c", "3", "--start", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
+        (["maximize", "-c", "3", "--start", "nowhere.png", *QUICK], "no picture 'nowhere.png': there is no such file"),
         (["maximize", "-c", "3", "--memory", "0.000001"], "and the limit is 1e-06; raise --memory"),
         (["maximize", "-c", "3", "--memory", "0.001"], "lower --views or --size, or raise --memory"),
         (
@@ -130,18 +132,12 @@ def test_usage_that_makes_no_sense_is_status_2(folder, tmp_path, monkeypatch, wo
             ["maximize", "-c", "3", "--decay", "2", "--parameterization", "maco"],
             "decay is for the parameterization fourier, not for maco",
         ),
-        (["invert", "nowhere.png", *QUICK], "nowhere.png cannot be read"),
+        (["invert", "nowhere.png", *QUICK], "no picture 'nowhere.png': there is no such file"),
         (["maximize", "--objective", "Channel('left', 1)", "--verify", "12"], "no concept 12; this USAE has 12"),
     ],
 )
-def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, monkeypatch, words, message):
-    monkeypatch.chdir(tmp_path)
-    done = run(*words, "--usae", folder)
-    assert done.exit_code == 1
-    assert done.stderr.startswith("error: ")
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert list(tmp_path.rglob("*.*")) == []
+def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, refused, words, message):
+    assert message in refused([*words, "--usae", folder], 1)
 
 
 @pytest.mark.parametrize(
@@ -172,11 +168,5 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, tmp_path, m
         (["maximize", "-c", "3", "--verdict", "strict"], "'strict' is not a threshold; expected such as rank=1,"),
     ],
 )
-def test_a_value_that_no_run_could_take_is_one_line_and_status_2(folder, tmp_path, monkeypatch, words, message):
-    monkeypatch.chdir(tmp_path)
-    done = run(*words, "--usae", folder)
-    assert done.exit_code == 2
-    assert done.stderr.startswith("error: ")
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
+def test_a_value_that_no_run_could_take_is_one_line_and_status_2(folder, refused, words, message):
+    assert message in refused([*words, "--usae", folder], 2)

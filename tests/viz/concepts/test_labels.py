@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 from usae_viz.cli import app
-from usae_viz.concepts.labels import Label, labels_of, names_of, numbers, read_labels, with_numbers
+from usae_viz.concepts.labels import Label, concepts_by_name, labels_of, names_and_notes, read_labels, replace_names
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.parsing import parse_concepts
 from usae_viz.concepts.selection import select
@@ -31,10 +31,13 @@ def written(tmp_path):
 
 def test_names_stand_for_numbers():
     labels = [Label(**label) for label in LABELS]
-    assert numbers(labels) == {"warmreds": [3, 7], "favourites": [3, 5]}
-    assert with_numbers("WARM REDS , 2, top:3,stripes", numbers(labels)) == "3,7,2,top:3,stripes"
-    assert with_numbers("favourites", numbers(labels)) == "3,5"
-    assert names_of(labels) == {3: {"name": "Warm reds", "note": "[bold]"}, 7: {"name": "warm  reds", "note": ""}}
+    assert concepts_by_name(labels) == {"warmreds": [3, 7], "favourites": [3, 5]}
+    assert replace_names("WARM REDS , 2, top:3,stripes", concepts_by_name(labels)) == "3,7,2,top:3,stripes"
+    assert replace_names("favourites", concepts_by_name(labels)) == "3,5"
+    assert names_and_notes(labels) == {
+        3: {"name": "Warm reds", "note": "[bold]"},
+        7: {"name": "warm  reds", "note": ""},
+    }
 
 
 def test_labels_that_an_editor_saved_with_a_byte_order_mark_are_read(usae, written):
@@ -119,7 +122,7 @@ def test_a_usaes_own_names_need_no_file(named_folder, written):
     listed = CliRunner().invoke(app, ["concepts", "--usae", str(named_folder), "--named", "--json"])
     assert {row["concept"]: row["name"] for row in json.loads(listed.output)} == {3: "Eyes in fur", 7: "grass"}
     both = labels_of(usae, written())
-    assert names_of(both)[3]["name"] == "Warm reds"  # the reader's goes before the USAE's
+    assert names_and_notes(both)[3]["name"] == "Warm reds"  # the reader's goes before the USAE's
     assert parse_concepts(usae, "eyesinfur, warm reds", both) == [3, 7]
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from usae_viz.concepts.naming import caption, concept_rows, follows, label_of
+from usae_viz.concepts.naming import caption, concept_rows, factor_followed, follows
 from usae_viz.concepts.parsing import parse_concepts
 from usae_viz.concepts.selection import Selection, select
 from usae_viz.explorer.figures import concept_columns
@@ -38,7 +38,7 @@ def test_a_label_at_chance_is_not_shown(known):
         "concept 2",
         "concept 5",
     ]
-    assert label_of(known, 2) is None
+    assert factor_followed(known, 2) is None
     assert follows(known, 2).auroc == pytest.approx(0.59)
 
 

@@ -61,7 +61,7 @@ def test_it_means_the_same_everywhere(usae, labels_file, tmp_path, text):
     assert parse_concepts(usae, text, labels) == TABLE[text]
     assert [each.concepts[0] for each in _objectives(usae, [text], [], labels_file)] == TABLE[text]
     recipe = RenderRecipe(concepts=[text], labels=labels_file, settings={"size": 16, "steps": 1})
-    assert [each.objective.concepts[0] for each in plan_recipe(usae, recipe, tmp_path).drawings] == TABLE[text]
+    assert [each.objective.concepts[0] for each in plan_recipe(usae, recipe, tmp_path).jobs] == TABLE[text]
     assert list(parse_edit_texts(usae, [f"{text}=0"], labels)) == TABLE[text]
     if len(TABLE[text]) == 1:
         assert bound_in(usae, [uv.Concept(text)], labels)[0].concepts == (TABLE[text][0],)

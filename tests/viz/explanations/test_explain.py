@@ -14,7 +14,7 @@ from usae_train.model.usae import USAE
 from usae_viz.concepts.labels import Label
 from usae_viz.explanations.choice import strongest_in_turn
 from usae_viz.explanations.concept_maps import ConceptMaps
-from usae_viz.explanations.overlay import fitted, light_of, spotlight
+from usae_viz.explanations.overlay import fitted_size, light_of, spotlight
 from usae_viz.explanations.photograph import Photograph, open_photograph
 
 MUTE = vit(7).model_copy(update={"classes": 0})
@@ -125,7 +125,7 @@ def test_a_photograph_keeps_its_aspect_and_says_what_was_seen(explained):
     photograph = explained.photograph
     assert photograph.whole.size == (90, 60)
     assert photograph.seen == (15, 0, 60)
-    assert fitted(photograph, 180) == (180, 120)
+    assert fitted_size(photograph, 180) == (180, 120)
     codes = torch.zeros(2, 2)
     codes[0, 1] = 4.0
     shown = spotlight(Photograph("white", Image.new("RGB", (90, 60), "white")), codes, (90, 60))
@@ -145,7 +145,7 @@ def test_the_sheet_is_its_picture_in_a_notebook(explained):
 
 def test_a_photograph_that_is_all_but_a_line_is_shown():
     line = Photograph("line", Image.new("RGB", (3000, 3), "white"))
-    assert spotlight(line, torch.ones(2, 2), fitted(line, 200)).size == (200, 1)
+    assert spotlight(line, torch.ones(2, 2), fitted_size(line, 200)).size == (200, 1)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_a_photograph_or_usae_that_cannot_be_explained_is_one_line(usae, tmp_pat
     for photo, said in (
         (broken, r"broken.jpg cannot be read: it is not a picture"),
         (tmp_path / "gone.png", "there is no such file"),
-        (tmp_path, "is a folder; expected a photograph's file"),
+        (tmp_path, "cannot be read: it is a folder; expected a file"),
         (torch.ones(2, 3, 8, 8), r"shape \(2, 3, 8, 8\)"),
         (torch.full((3, 8, 8), torch.nan), r"expected float 0\.\.1"),
     ):
@@ -193,7 +193,7 @@ def test_a_concept_that_fires_nowhere_has_no_place_in_the_lists(explained):
 
 
 def test_imagenets_names_are_classes_and_near_ones_are_told():
-    from usae_viz.explanations.classes import parse_class
+    from usae_viz.objectives.class_names import parse_class
 
     model = USAE({"a": 3}, 4, 2, specs={"a": vit().model_copy(update={"classes": 1000})})
     assert parse_class(model, "a", "Tabby") == parse_class(model, "a", "281") == parse_class(model, "a", 281) == 281
@@ -201,3 +201,45 @@ def test_imagenets_names_are_classes_and_near_ones_are_told():
         parse_class(model, "a", "tabbi")
     with pytest.raises(ValueError, match=r"no class 'tabby': a has no classifier"):
         parse_class(USAE({"a": 3}, 4, 2, specs={"a": MUTE}), "a", "tabby")
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda seen: seen.carriers("vit", 0), "count 0: expected a whole number >= 1"),
+        (lambda seen: seen.carriers("vit", -1), "count -1: expected a whole number >= 1"),
+        (lambda seen: seen.carriers("vit", 1.5), r"count 1\.5: expected a whole number >= 1"),
+        (lambda seen: seen.importance("vit", exact=-1), "exact -1: expected a whole number >= 0"),
+        (lambda seen: seen.importance("vit", exact=True), "exact True: expected a whole number >= 0"),
+        (lambda seen: seen.concepts("vit", limit=-2), "limit -2: expected a whole number >= 0"),
+        (lambda seen: seen.sheet(0), "columns 0: expected a whole number >= 1"),
+        (lambda seen: seen.asked("mute"), "mute has no classifier"),
+        (lambda seen: seen.asked("conf"), "unknown backbone 'conf'.*did you mean 'conv'"),
+        (lambda seen: seen.asked(["conv"]), r"unknown backbone \['conv'\]"),
+        (lambda seen: seen.drops("conf", [1]), "unknown backbone 'conf'"),
+        (lambda seen: seen.drops("vit", [10**6]), "no concept 1000000"),
+        (lambda seen: seen.map("vit", 1.0), r"concept 1\.0: expected a whole number or a name"),
+        (lambda seen: seen.only(None), "unknown backbone None"),
+    ],
+)
+def test_an_argument_that_cannot_be_is_one_line(explained, ask, said):
+    with pytest.raises(ValueError, match=said) as caught:
+        ask(explained)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"labels": [3]}, "labels are of type list; expected the file that the explorer exports"),
+        ({"labels": {3: "seeds"}}, "labels are of type dict"),
+        ({"labels": "nowhere.json"}, "nowhere.json cannot be read"),
+        ({"class_": 10**6}, "no class 1000000"),
+        ({"photo": 3}, "a photograph of type int"),
+    ],
+)
+def test_what_cannot_be_explained_is_said_before_a_network_is_built(photo, monkeypatch, wrong, said):
+    own = space({"vit": SPECS["vit"]})
+    monkeypatch.setattr(USAE, "backbones", property(lambda usae: pytest.fail("a network was built")))
+    with pytest.raises(ValueError, match=said):
+        uv.explain(own, **{"photo": photo, **wrong})

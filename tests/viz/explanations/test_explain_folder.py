@@ -112,7 +112,7 @@ def test_json_is_the_file(folder):
     ("arguments", "said"),
     [
         (["--class", "7"], "no class 7; vit's classifier has 5"),
-        (["--run", "nowhere"], "nowhere/run.json is not a readable run record"),
+        (["--run", "nowhere"], "nowhere is not a run folder: it has no run.json"),
         (["--usae", "nowhere"], "unknown USAE 'nowhere'"),
     ],
 )

@@ -17,7 +17,8 @@ from usae_viz.concepts.edit_text import parse_edit_texts
 from usae_viz.concepts.labels import Label
 from usae_viz.explanations.intervention import gallery_of, intervention_in
 from usae_viz.explanations.intervention_sheet import edit_in_words
-from usae_viz.explanations.sheet import FAINT, ink_of
+from usae_viz.explanations.sheet import ink_of
+from usae_viz.export.sheet import FAINT
 
 LABELS = [Label(concept=7, name="seeds"), Label(concept=3, name="1+1 eyes")]
 

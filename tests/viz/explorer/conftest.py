@@ -10,9 +10,9 @@ import usae_viz as uv
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import open_images
 from usae_viz.explorer.page import address
-from usae_viz.export.png import read_png, rename_png, to_picture, write_png
+from usae_viz.export.png import read_png, rewrite_png, to_picture, write_png
 from usae_viz.runs.plan import plan_objectives
-from usae_viz.runs.render import render
+from usae_viz.runs.render import render_plan
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 
@@ -43,14 +43,14 @@ def run_folder(usae_folder, tmp_path_factory):
     objectives = [uv.Concept(3), uv.Concept(5), uv.Concept(3) - uv.Concept(5)]
     runs = [uv.MaximizeSettings(steps=2, views=1, size=32, mode=mode) for mode in ("per-model", "shared")]
     model = ut.load(usae_folder)
-    render(model, plan_objectives(model, objectives, runs), place)
+    render_plan(model, plan_objectives(model, objectives, runs), place)
     for file in place.glob("*/*.png"):  # two steps of a toy come to no verdict that a test can rely on
         if file.name == "sheet.png":
             continue
         scores = read_png(file)["scores"]
         for own in scores["backbones"].values():
             own.update(code=max(own["code"], 0.01), rank=1, percentile=99.5, share=0.5, noise=0.0)
-        rename_png(file, file, {"scores": scores})
+        rewrite_png(file, file, {"scores": scores})
     failed = place / "concept-00005" / "left.png"
     inside = read_png(failed)
     inside["scores"]["backbones"]["left"]["share"] = 0.0
@@ -58,7 +58,7 @@ def run_folder(usae_folder, tmp_path_factory):
     weak = place / "concept-00005" / "right.png"
     scores = read_png(weak)["scores"]
     scores["backbones"]["right"]["rank"] = 7
-    rename_png(weak, weak, {"scores": scores})
+    rewrite_png(weak, weak, {"scores": scores})
     return place
 
 

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from browser_waiting import becomes, soon
 
-from usae_viz.explorer import explore
+from usae_viz.explorer.page import explore
 from usae_viz.explorer.sources import open_sources
 
 pytestmark = pytest.mark.browser

@@ -5,8 +5,8 @@ import torch
 from torch.nn.functional import normalize
 
 import usae_train as ut
-from usae_viz.explorer.atlas import atlas_data, likeness
-from usae_viz.explorer.plane import first_axes, in_plane, nearest, push, push_of_pairs
+from usae_viz.explorer.atlas import atlas_data, atom_similarity
+from usae_viz.explorer.tsne import exact_repulsion, nearest_points, principal_axes, repulsion, tsne
 
 
 def families(count=12, size=20, width=16):
@@ -18,44 +18,44 @@ def families(count=12, size=20, width=16):
 
 def share_within(plane, size=20):
     """Of each point's 5 nearest in the plane, how many are of its family."""
-    places = nearest(plane, 5)[0]
+    places = nearest_points(plane, 5)[0]
     return (places // size == torch.arange(len(plane))[:, None] // size).float().mean().item()
 
 
 def test_what_is_alike_lies_together():
     points = families()
-    plane = in_plane(points)
+    plane = tsne(points)
     assert share_within(plane) > 0.98
-    assert share_within(plane) > share_within(first_axes(points, 0)) + 0.1
+    assert share_within(plane) > share_within(principal_axes(points, 0)) + 0.1
 
 
 def test_the_layout_is_the_same_each_time():
     points = families()
-    assert torch.equal(in_plane(points), in_plane(points))
+    assert torch.equal(tsne(points), tsne(points))
 
 
 @pytest.mark.parametrize("spread", [1e-2, 3.0, 20.0])
 def test_forces_are_those_of_all_pairs(spread):
     plane = spread * torch.randn(300, 2, generator=torch.Generator().manual_seed(1))
-    expected = push_of_pairs(plane)
-    assert (push(plane) - expected).norm() < 0.06 * expected.norm()
+    expected = exact_repulsion(plane)
+    assert (repulsion(plane) - expected).norm() < 0.06 * expected.norm()
 
 
 def test_forces_of_two_points_by_hand():
     plane = torch.tensor([[0.0, 0.0], [2.0, 0.0]])
     # 1/(1+4)² * 2 = 0.08 apart, over the sum of 1/(1+4) both ways, 0.4
-    assert torch.allclose(push_of_pairs(plane), torch.tensor([[-0.2, 0.0], [0.2, 0.0]]))
+    assert torch.allclose(exact_repulsion(plane), torch.tensor([[-0.2, 0.0], [0.2, 0.0]]))
 
 
 def test_nearest_by_hand():
     points = torch.tensor([[0.0], [1.0], [3.0], [3.5]])
-    places, distances = nearest(points, 1)
+    places, distances = nearest_points(points, 1)
     assert places.flatten().tolist() == [1, 0, 3, 2]
     assert distances.flatten().tolist() == [1.0, 1.0, 0.25, 0.25]
 
 
 def test_likeness_is_the_mean_cosine(usae):
-    rows = likeness(usae)
+    rows = atom_similarity(usae)
     cosines = [normalize(usae.dictionary(name), dim=1) for name in usae.names]
     expected = sum(own @ own.T for own in cosines) / len(cosines)
     assert torch.allclose(rows @ rows.T, expected, atol=1e-5)

@@ -8,7 +8,7 @@ from browser_waiting import becomes
 import usae_train as ut
 from usae_viz.concepts.labels import read_labels
 from usae_viz.concepts.parsing import parse_concepts
-from usae_viz.explorer import explore
+from usae_viz.explorer.page import explore
 from usae_viz.explorer.sources import open_sources
 
 pytestmark = pytest.mark.browser

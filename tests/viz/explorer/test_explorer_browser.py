@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 import usae_train as ut
 from usae_train.model.statistics import Statistics
 from usae_viz.cli import app
-from usae_viz.concepts.labels import numbers, read_labels, with_numbers
+from usae_viz.concepts.labels import concepts_by_name, read_labels, replace_names
 from usae_viz.concepts.naming import concept_rows
 from usae_viz.concepts.parsing import parse_concepts
-from usae_viz.explorer import explore
+from usae_viz.explorer.page import explore
 from usae_viz.explorer.sources import open_sources
 
 pytestmark = pytest.mark.browser
@@ -36,7 +36,7 @@ def many(tmp_path_factory):
     usae.statistics = made_up()
     folder = str(ut.save(usae, place / "usae"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("usae_viz.explorer.plane.STEPS", (1, 1))  # made-up atoms have no order to be found
+        patch.setattr("usae_viz.explorer.tsne.STEPS", (1, 1))  # made-up atoms have no order to be found
         explore(open_sources([folder]), place / "page")
     return place / "page"
 
@@ -220,7 +220,7 @@ def test_favourites_and_names_are_kept_exported_and_understood(atlas, visit, usa
         (3, "My Reds", False, "warm <b>"),
         (7, "", True, ""),
     ]
-    assert parse_concepts(usae, with_numbers("my reds, favourites", numbers(labels))) == [3, 7]
+    assert parse_concepts(usae, replace_names("my reds, favourites", concepts_by_name(labels))) == [3, 7]
     listed = CliRunner().invoke(app, ["concepts", "--usae", usae_folder, "--labels", str(file), "--json"])
     assert {row["concept"]: row.get("name") for row in json.loads(listed.stdout)}[3] == "My Reds"
     page.fill("#search", "7")

@@ -9,7 +9,7 @@ import pytest
 from browser_waiting import becomes, soon
 
 import usae_train as ut
-from usae_viz.explorer import explore
+from usae_viz.explorer.page import explore
 from usae_viz.explorer.sources import open_sources
 from usae_viz.export.png import read_png
 

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 from usae_viz.cli import app
-from usae_viz.explorer import explore
 from usae_viz.explorer.figures import transfer
+from usae_viz.explorer.page import explore
 from usae_viz.explorer.runs import RenderedImage, RenderedObjective, read_run
 from usae_viz.explorer.sources import open_sources
 from usae_viz.runs.metadata import ImageMetadata
@@ -136,9 +136,9 @@ def test_transfer_by_hand():
 
 def test_a_run_is_read_back(run_folder):
     found = read_run(run_folder)
-    modes = {(p.mode, p.backbone, p.seed) for p in found.drawings[0].pictures}
+    modes = {(p.mode, p.backbone, p.seed) for p in found.objectives[0].pictures}
     assert modes == {("per-model", "left", 0), ("per-model", "right", 0), ("shared", "shared", 0)}
-    assert [drawing.concept for drawing in found.drawings] == [3, 5, None]
+    assert [each.concept for each in found.objectives] == [3, 5, None]
 
 
 def test_variants_of_a_concept_share_its_card(usae_folder, tmp_path):

@@ -8,8 +8,9 @@ from importlib.resources import files
 import pytest
 
 from usae_viz.concepts.labels import Label
-from usae_viz.explorer import entries, explore, vocabulary
+from usae_viz.explorer import entries, vocabulary
 from usae_viz.explorer.figures import Column
+from usae_viz.explorer.page import explore
 from usae_viz.explorer.sources import open_sources
 
 OF_DATACLASSES = {

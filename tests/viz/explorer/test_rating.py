@@ -16,8 +16,9 @@ from usae_train.model.natural import natural_pictures
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_viz.cli import app
 from usae_viz.explorer.runs import read_run
-from usae_viz.export.natural_patches import around, inside_window
-from usae_viz.rating import make_study, score_answers
+from usae_viz.export.natural_patches import cut_patch, inside_window
+from usae_viz.rating.scoring import score_answers
+from usae_viz.rating.study import make_study
 
 STUDY = "abcdefabcdef"
 COLUMNS = "study,rater,trial,choice,seconds"
@@ -87,7 +88,7 @@ def test_codes_of_pictures_are_remembered_sparse_and_of_a_bounded_number(usae_fo
     usae = ut.load(usae_folder)
     natural, _ = natural_pictures(usae)
     made, kept = [], set()
-    whole = study_module._Maker._code
+    whole = study_module._QuestionMaker._code
 
     def watched(self, concept, patch):
         found = whole(self, concept, patch)
@@ -95,7 +96,7 @@ def test_codes_of_pictures_are_remembered_sparse_and_of_a_bounded_number(usae_fo
         assert all(own.values.shape[-1] == usae.k for codes in self.seen.values() for own in codes)
         return found
 
-    monkeypatch.setattr(study_module._Maker, "_code", watched)
+    monkeypatch.setattr(study_module._QuestionMaker, "_code", watched)
     for bound in (2_000, 2):
         monkeypatch.setattr(study_module, "REMEMBERED", bound)
         kept.clear()
@@ -110,7 +111,7 @@ def test_what_is_shown_of_a_patch_by_hand():
     assert inside_window(0, (4, 4)) == [0]
     assert inside_window(5 * 9 + 4, (9, 9)) == [row * 9 + col for row in (4, 5, 6) for col in (3, 4, 5)]
     canvas = open_images("demo").read(0, 96)
-    assert around(canvas, 5, (4, 4)).size == (33, 33)
+    assert cut_patch(canvas, 5, (4, 4)).size == (33, 33)
 
 
 def test_raters_are_told_nothing(study):
@@ -141,7 +142,7 @@ def test_the_pictures_are_the_questions(study, run_folder, usae_folder):
             with Image.open(run_folder / f"{named}.png") as opened:
                 picture = opened.convert("RGB")
         else:
-            picture = around(source.read(named["number"], 48), named["token"], ut.load(usae_folder).grid)
+            picture = cut_patch(source.read(named["number"], 48), named["token"], ut.load(usae_folder).grid)
         return np.asarray(picture.resize((256, 256), Image.Resampling.BICUBIC), dtype=float)
 
     key = json.loads((study / "key.json").read_text())

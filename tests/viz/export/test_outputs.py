@@ -7,12 +7,13 @@ import usae_viz as uv
 from usae_train.images.colour import levels
 from usae_train.images.sources import read_picture
 from usae_viz.export.animation import write_frames
-from usae_viz.export.naming import folder_of
+from usae_viz.export.naming import objective_folder
 from usae_viz.export.png import opacity, to_picture, write_png
 from usae_viz.export.sheet import CELL, COLOUR, MARGIN, ROW, STRIP, TILE, score_line, sheet
 from usae_viz.runs.plan import folders_of, plan_objectives
-from usae_viz.runs.render import render
-from usae_viz.verification.scores import Score, Scores
+from usae_viz.runs.render import render_plan
+from usae_viz.verification.score import Score
+from usae_viz.verification.scores import Scores
 
 QUICK = {"views": 2, "size": 32}
 
@@ -196,14 +197,14 @@ def test_alpha_does_not_change_the_pixels(tmp_path):
     ids=str,
 )
 def test_an_objectives_folder_says_what_it_is(objective, folder):
-    assert folder_of(objective) == folder
+    assert objective_folder(objective) == folder
 
 
 def test_objectives_of_the_same_words_have_folders_of_their_own(usae, tmp_path):
     alike = [uv.Concept(3) + uv.Concept(5), uv.Concept(3) * uv.Concept(5), uv.Concept(3)]
-    first = folder_of(alike[0])
+    first = objective_folder(alike[0])
     assert list(folders_of(alike).values()) == [first, f"{first}-2", "concept-00003"]
-    written = render(usae, plan_objectives(usae, alike[:2], [uv.MaximizeSettings(steps=1, **QUICK)]), tmp_path)
+    written = render_plan(usae, plan_objectives(usae, alike[:2], [uv.MaximizeSettings(steps=1, **QUICK)]), tmp_path)
     assert [drawn.folder.name for drawn in written] == [first, f"{first}-2"]
     assert (tmp_path / f"{first}-2" / "left.png").is_file()
 

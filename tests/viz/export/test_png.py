@@ -11,7 +11,7 @@ import usae_train
 import usae_viz
 from usae_train.runtime.json_text import json_text
 from usae_viz.explorer.runs import read_run
-from usae_viz.export.png import check_whole, read_pixels, read_png, rename_png, write_png
+from usae_viz.export.png import check_whole, read_pixels, read_png, rewrite_png, write_png
 
 
 @pytest.fixture(params=["BMP", "GIF", "JPEG", "TIFF"])
@@ -22,7 +22,7 @@ def disguised(request, tmp_path):
     return file
 
 
-@pytest.mark.parametrize("read", [read_png, check_whole, read_pixels, lambda file: rename_png(file, file, {})])
+@pytest.mark.parametrize("read", [read_png, check_whole, read_pixels, lambda file: rewrite_png(file, file, {})])
 def test_a_picture_of_another_kind_that_is_called_png_is_refused(disguised, read):
     with pytest.raises(ValueError, match=r"left\.png (cannot be read as a picture|is cut off or damaged)"):
         read(disguised)
@@ -39,7 +39,7 @@ def test_pixels_come_back_with_what_is_said_inside(tmp_path):
     canvas = torch.linspace(0, 1, 3 * 8 * 8).view(3, 8, 8)
     write_png(tmp_path / "a.png", canvas, {"code": float("nan"), "picture": "a"})
     assert read_png(tmp_path / "a.png") == {"code": None, "picture": "a"}
-    rename_png(tmp_path / "a.png", tmp_path / "b.png", {"picture": "b"})
+    rewrite_png(tmp_path / "a.png", tmp_path / "b.png", {"picture": "b"})
     assert read_png(tmp_path / "b.png")["picture"] == "b"
     assert read_pixels(tmp_path / "a.png").tobytes() == read_pixels(tmp_path / "b.png").tobytes()
 

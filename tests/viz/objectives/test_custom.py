@@ -7,7 +7,7 @@ import pytest
 
 from usae_viz.objectives.custom import load_custom
 from usae_viz.own_code.hashing import hash_of_code
-from usae_viz.own_code.importing import code_hash
+from usae_viz.own_code.importing import hash_before_import
 
 SOURCE = "from own_room.beside import half\ndef calm(acts):\n    return half * acts.tokens.mean((1, 2, 3))\n"
 
@@ -25,17 +25,19 @@ def room(tmp_path):
 
 
 def test_a_modules_file_is_found_and_nothing_of_it_run(room):
-    assert code_hash("own_room.calm:calm", room) == hash_of_code("own_room.calm", room / "own_room" / "calm.py")
-    assert code_hash("own_room.gone:calm", room) is None
-    assert code_hash("nowhere.at.all:calm", room) is None
-    assert code_hash("builtins:print", room) is None
+    assert hash_before_import("own_room.calm:calm", room) == hash_of_code(
+        "own_room.calm", room / "own_room" / "calm.py"
+    )
+    assert hash_before_import("own_room.gone:calm", room) is None
+    assert hash_before_import("nowhere.at.all:calm", room) is None
+    assert hash_before_import("builtins:print", room) is None
     assert not [name for name in sys.modules if name.startswith("own_room")]
 
 
 def test_code_is_compiled_from_its_source_and_no_cache_is_kept(room):
     path, finders = list(sys.path), list(sys.meta_path)
     own = load_custom("own_room.calm:calm", room, allow_code=True)
-    assert own.sha256 == code_hash("own_room.calm:calm", room) is not None
+    assert own.sha256 == hash_before_import("own_room.calm:calm", room) is not None
     assert not list(room.rglob("__pycache__"))
     assert (sys.path, sys.meta_path) == (path, finders)
 

@@ -10,6 +10,7 @@ from usae_viz.objectives import (
     L2,
     Activations,
     Channel,
+    Class,
     Closeness,
     Concept,
     Direction,
@@ -206,7 +207,10 @@ def test_a_logit_is_what_the_backbones_own_classifier_says(classifying):
     logits = backbone.model((views[:, :1].flatten(0, 1) - backbone.mean) / backbone.std)
     one = Activations(model, "left", views[:, 0], views[:, :1], torch.zeros(2, 1, 16, 24))
     assert torch.allclose(LogProbability("left", 4)(one), logits.softmax(-1)[:, 4].log(), atol=1e-5)
-    for kind in (Logit, LogProbability):
+    both = Logit("left", 4) + LogProbability("left", 4)
+    assert torch.allclose(Class("left", 4)(acts), both(acts))
+    assert Class("left", 4).classes == both.classes
+    for kind in (Logit, LogProbability, Class):
         assert kind("right", 4)(acts).tolist() == [0, 0]
         with pytest.raises(ValueError, match="no class 5; left's classifier has 5"):
             kind("left", 5)(acts)

@@ -13,7 +13,7 @@ from usae_viz.cli import app
 from usae_viz.concepts.written_edits import written_edits
 from usae_viz.export.naming import title_with_edits
 from usae_viz.export.png import read_png
-from usae_viz.runs.plan import _ways, plan_recipe
+from usae_viz.runs.plan import _resolved_variants, plan_recipe
 from usae_viz.runs.recipe import RenderRecipe, RunVariant
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.viewing import ViewConfig, encode_views
@@ -112,10 +112,10 @@ def test_a_recipe_with_edits_by_name_is_drawn_by_workers_and_again(folder, tmp_p
 def test_the_key_is_of_the_edits_and_without_any_as_it_was(usae, tmp_path):
     def key(edits):
         recipe = RenderRecipe(concepts=[3], settings={**QUICK, **({} if edits is None else {"edits": edits})})
-        return plan_recipe(usae, recipe, tmp_path).drawings[0].key
+        return plan_recipe(usae, recipe, tmp_path).jobs[0].key
 
     assert key(None) == key({})
-    (way,) = _ways(usae, [RunVariant(None, MaximizeSettings(**QUICK))], ()).values()
+    (way,) = _resolved_variants(usae, [RunVariant(None, MaximizeSettings(**QUICK))], ()).values()
     assert not {"edits", "transforms", "verify"} & set(way.content["settings"])  # as in keys of earlier versions
     assert key(None) != key({"left": {5: 0}})
     assert key({"left": {5: 0}}) == key(["left:5=0.0"]) != key({"left": {5: 1}})

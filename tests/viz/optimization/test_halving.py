@@ -9,7 +9,7 @@ import torch
 import usae_viz as uv
 from usae_viz.optimization import maximize as room
 from usae_viz.optimization.maximize import maximize_each
-from usae_viz.optimization.parts import drawn_together
+from usae_viz.optimization.parts import draw_together
 
 SETTINGS = {"steps": 2, "views": 1, "size": 32, "augmentation": "none", "dtype": "float32"}
 
@@ -33,7 +33,7 @@ def small(objectives, packs):
         packs.append(len({id(picture.objective) for picture in pictures}))
         if packs[-1] > objectives or view_config.at_once > 2 * packs[-1]:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return drawn_together(view_config, pictures, *others)
+        return draw_together(view_config, pictures, *others)
 
     return draw
 
@@ -65,7 +65,7 @@ def test_what_is_finished_is_handed_on_before_more_is_begun_and_kept_when_that_f
         packs.append(len(pictures))
         if packs[-1] > 4 or packs.count(4) > 1 or len(packs) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return drawn_together(view_config, pictures, *others)
+        return draw_together(view_config, pictures, *others)
 
     def draw_all():
         settings = uv.MaximizeSettings(mode="shared", **SETTINGS)

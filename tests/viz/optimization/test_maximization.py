@@ -212,7 +212,7 @@ def test_what_is_no_usae_is_said():
     [
         ("Concept(3)", None, "objective 'Concept\\(3\\)': expected one such as Concept\\(12\\); parse_objective reads"),
         (abs, None, "objective <built-in function abs>: .*@objective makes one of a function"),
-        (uv.Concept(3), [0.5], "a picture of type list; expected a tensor"),
+        (uv.Concept(3), [0.5], "a picture of type list; expected a picture's file"),
         (uv.Concept(3), torch.zeros(3, 4, 3).numpy(), r"which is \(3, H, W\) as well as \(H, W, 3\)"),
     ],
     ids=str,

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import usae_viz as uv
-from usae_viz.optimization.parts import pictures_of
+from usae_viz.optimization.parts import canvas_specs
 from usae_viz.parameterizations import CoupledImage, FourierImage, PixelImage
 
 QUICK = {"views": 2, "size": 32}
@@ -60,7 +60,7 @@ def test_the_common_latent_hears_all_and_each_own_one_only_its_picture():
 )
 def test_which_pictures_are_drawn_and_who_sees_them(usae, objective, mode, seeds, expected):
     settings = uv.MaximizeSettings(mode=mode, seeds=seeds, seed=4)
-    pictures = pictures_of(usae, objective, settings)
+    pictures = canvas_specs(usae, objective, settings)
     assert {picture.name: picture.seen_by for picture in pictures} == expected
     if seeds == 2:
         assert [picture.seed for picture in pictures] == [int(picture.name[-1]) for picture in pictures]

@@ -11,7 +11,7 @@ import usae_viz as uv
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.model.usae import USAE
 from usae_viz.objectives import SameCodes
-from usae_viz.optimization.parts import drawn_together, pictures_of
+from usae_viz.optimization.parts import canvas_specs, draw_together
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.presets import PRESETS
 from usae_viz.views.viewing import ViewConfig
@@ -45,7 +45,7 @@ def waits_of_a_step(backbones, objectives, preset="default", reference=None, **s
     usae, steps = usae_of(backbones), []
     fourier = {"decay": 1.5, "contrast": 1.5} if settings.get("parameterization", "fourier") == "fourier" else {}
     chosen = MaximizeSettings(**{"size": 64, "learning_rate": 0.1, "seeds": 2, "steps": 2, **fourier, **settings})
-    pictures = [picture for objective in objectives for picture in pictures_of(usae, objective, chosen)]
+    pictures = [spec for objective in objectives for spec in canvas_specs(usae, objective, chosen)]
     augmentation = PRESETS[preset].model_copy(update=COLOURS).for_patches(0.25)
     view_config = ViewConfig(usae, augmentation, 4, "float32", at_once=8, reference=reference)
 
@@ -54,7 +54,7 @@ def waits_of_a_step(backbones, objectives, preset="default", reference=None, **s
         waits.found.clear()
 
     with Waits() as waits:
-        drawn_together(view_config, pictures, chosen, None, after)
+        draw_together(view_config, pictures, chosen, None, after)
     return steps[1]
 
 

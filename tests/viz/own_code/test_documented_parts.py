@@ -8,7 +8,7 @@ import pytest
 
 import usae_viz as uv
 from usae_viz.runs.plan import plan_recipe
-from usae_viz.runs.recipe import read_recipe
+from usae_viz.runs.recipe import read_render_recipe
 
 PAGE = Path(__file__).parents[3] / "docs" / "guides" / "own-parts.md"
 
@@ -32,11 +32,11 @@ def room(blocks, tmp_path, monkeypatch):
 
 def test_the_pages_recipe_is_planned_with_its_code(usae, room, blocks):
     (room / "mine.yaml").write_text(blocks["yaml"][0])
-    recipe = read_recipe(room / "mine.yaml").model_copy(update={"concepts": [3]})
+    recipe = read_render_recipe(room / "mine.yaml").model_copy(update={"concepts": [3]})
     plan = plan_recipe(usae, recipe, room, allow_code=True)
-    own = [part.text for drawing in plan.drawings for part in drawing.settings.own_parts]
+    own = [part.text for drawing in plan.jobs for part in drawing.settings.own_parts]
     assert own == ["mine:CPPN", "mine:mirrored"]
-    assert plan.drawings[1].settings.learning_rate == 5e-3
+    assert plan.jobs[1].settings.learning_rate == 5e-3
 
 
 @pytest.mark.usefixtures("room")

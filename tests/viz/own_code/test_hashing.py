@@ -74,5 +74,5 @@ def test_a_picture_whose_objectives_helper_has_changed_is_to_be_drawn_again(usae
     for weight in (1, 2, 1):
         (tmp_path / "own_helper.py").write_text(f"weight = {weight}\n")
         plan = plan_recipe(usae, RenderRecipe(objectives=["own_main:calm"]), tmp_path, allow_code=True)
-        keys.append(plan.drawings[0].key)
+        keys.append(plan.jobs[0].key)
     assert keys[0] == keys[2] != keys[1]

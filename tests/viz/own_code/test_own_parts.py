@@ -19,7 +19,7 @@ import usae_viz.optimization.maximize
 from usae_viz.cli import app
 from usae_viz.export.png import read_png
 from usae_viz.optimization.maximize import bytes_of
-from usae_viz.optimization.resolving import resolved
+from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.own_code.part import OwnPart
 from usae_viz.parameterizations import OwnImages
 from usae_viz.runs.plan import plan_recipe
@@ -156,7 +156,7 @@ def test_maximize_and_invert_take_them(room, folder):
 def test_another_code_is_another_key_and_none_leaves_keys_as_they_were(room, usae):
     def keys(**settings):
         recipe = RenderRecipe(concepts=[3], settings={**QUICK, **settings})
-        return plan_recipe(usae, recipe, room, allow_code=True).drawings[0].key
+        return plan_recipe(usae, recipe, room, allow_code=True).jobs[0].key
 
     before = keys(parameterization="mine_parts:Plain")
     sys.modules.pop("mine_parts")
@@ -243,7 +243,7 @@ WRONG = {
     Wide: "gives 2.",
     Lost: "gives numbers that are not finite",
     Detached: "depends on none of its parameters",
-    Elsewhere: "gives an image on meta, and is on cpu; register what it uses as a buffer",
+    Elsewhere: "gives a picture on meta, and is on cpu; register what it uses as a buffer",
     Broken: "fails: test_own_parts.py, line ",
     Hasty: "has learning_rate = -1; expected a number above 0",
     nn.Identity(): "is a module that is there already; give its class",
@@ -366,7 +366,7 @@ def test_what_is_not_there_is_one_line(name, why):
 
 def test_the_memory_that_an_image_keeps_is_counted(usae):
     def needed(part):
-        settings = resolved(usae, MaximizeSettings(parameterization=part, **QUICK))
+        settings = resolve_settings(usae, MaximizeSettings(parameterization=part, **QUICK))
         return bytes_of(usae, settings, [uv.Concept(3)])
 
     once = 3 * 32 * 32 * 4  # of the sigmoid that `Plain` ends with; clamping keeps another

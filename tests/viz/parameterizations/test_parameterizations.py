@@ -4,7 +4,7 @@ import torch
 import usae_viz as uv
 from usae_train.images.colour import FROM_RGB, from_canvas, to_canvas
 from usae_viz.parameterizations import PARAMETERIZATIONS, MacoImage, analytic_spectrum, parameterization
-from usae_viz.parameterizations.fourier import falling
+from usae_viz.parameterizations.fourier import frequency_scale
 from usae_viz.parameterizations.maco import spectrum_at
 from usae_viz.parameterizations.spectra import packaged_spectrum, packaged_with, spectrum_hash
 
@@ -155,7 +155,7 @@ def test_a_run_with_the_analytic_spectrum_records_it(usae, tmp_path):
 @pytest.mark.parametrize(("size", "decay"), [(32, 1.5), (97, 1.5), (256, 1.5), (96, 0.0), (96, 1.0), (256, 2.0)])
 def test_fouriers_contrast_depends_on_neither_size_nor_decay(size, decay):
     def contrast(size, decay):
-        scale = falling(size, decay)
+        scale = frequency_scale(size, decay)
         drawn = torch.randn(60, *scale.shape, 2, generator=torch.Generator().manual_seed(0))
         return torch.fft.irfft2(torch.view_as_complex(drawn) * scale, s=(size, size)).square().mean().sqrt().item()
 

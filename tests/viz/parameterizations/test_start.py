@@ -2,6 +2,7 @@ import os
 
 import pytest
 import torch
+from PIL import Image
 
 import usae_viz as uv
 from usae_viz.export.png import read_png, to_picture
@@ -42,10 +43,26 @@ def test_a_picture_file_is_the_same_start_as_its_pixels(usae, given, tmp_path):
     assert read_png(tmp_path / "run" / "concept-00003" / "left.png")["settings"]["start"] == str(file)
 
 
-def test_a_larger_picture_is_made_to_fit(usae, given):
-    wide = torch.nn.functional.interpolate(given[None], (96, 64), mode="bilinear")[0]
-    result = uv.maximize(usae, uv.Concept(3), start=wide, steps=1, **QUICK)
+def test_the_centre_square_of_a_larger_picture_is_made_to_fit(usae, given):
+    large = torch.nn.functional.interpolate(given[None], (96, 96), mode="bilinear")[0]
+    tall = torch.cat([torch.zeros(3, 20, 96), large, torch.ones(3, 20, 96)], 1)
+    result = uv.maximize(usae, uv.Concept(3), start=tall, steps=1, **QUICK)
     assert torch.allclose(result.given, given, atol=0.03)
+
+
+@pytest.mark.parametrize("how", [lambda file: file.open("rb"), Image.open], ids=["open file", "PIL"])
+def test_what_pil_opened_starts_as_its_file_does(usae, tmp_path, how):
+    file = tmp_path / "wide.png"
+    Image.effect_noise((60, 40), 80).save(file)
+    ways = {"start": file}, {"start": how(file)}
+    from_file, from_image = (uv.maximize(usae, uv.Concept(3), steps=2, **way, **QUICK) for way in ways)
+    assert torch.equal(from_image.given, from_file.given)
+    assert torch.equal(from_image.images["left"], from_file.images["left"])
+    assert from_image.settings.start.startswith("picture of sha256 ")
+    compared = uv.invert(usae, how(file), steps=1, **QUICK)
+    assert torch.equal(compared.given, from_file.given)
+    (each,) = uv.maximize_each(usae, [uv.Concept(3)], uv.MaximizeSettings(steps=1, **QUICK), start=how(file))
+    assert torch.equal(each.given, from_file.given)
 
 
 def test_accentuation_stays_closer_the_more_closeness_weighs(usae, given):
@@ -118,7 +135,8 @@ def test_the_reference_need_not_be_the_start(usae, given):
         (torch.rand(3, 32, 32) * 255, "a picture from .* to 25.; expected float 0..1"),
         (torch.rand(3, 32, 32) - 0.5, "expected float 0..1"),
         (torch.full((3, 32, 32), torch.nan), "a picture from nan to nan; expected float 0..1"),
-        ("nowhere.png", "nowhere.png cannot be read"),
+        ("nowhere.png", "no picture 'nowhere.png': there is no such file"),
+        (7, "a picture of type int; expected a picture's file, a PIL image, a NumPy array, or a tensor"),
     ],
 )
 @pytest.mark.parametrize("role", ["start", "reference"])

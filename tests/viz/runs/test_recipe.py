@@ -11,7 +11,7 @@ from usae_viz.objectives import Concept
 from usae_viz.optimization.maximize import maximize_each
 from usae_viz.runs import plan as planning
 from usae_viz.runs.plan import plan_objectives, plan_recipe
-from usae_viz.runs.recipe import RenderRecipe, read_recipe
+from usae_viz.runs.recipe import RenderRecipe, read_render_recipe
 from usae_viz.settings import MaximizeSettings
 
 NAMES = ["left", "right"]
@@ -20,7 +20,7 @@ NAMES = ["left", "right"]
 def recipe_of(folder, text):
     file = folder / "recipe.yaml"
     file.write_text(text)
-    return read_recipe(file)
+    return read_render_recipe(file)
 
 
 def planned(usae, folder, text, **how):
@@ -194,7 +194,7 @@ def test_a_bomb_of_aliases_ten_megabytes_and_deep_nesting_are_refused(tmp_path):
 )
 def test_pictures_are_counted_before_one_of_them_is_planned(usae, tmp_path, monkeypatch, recipe, pictures):
     monkeypatch.setattr("usae_viz.runs.plan.MAX_IMAGES", 1000)
-    monkeypatch.setattr(RenderRecipe, "runs", lambda self: pytest.fail("gone through"))
+    monkeypatch.setattr(RenderRecipe, "run_variants", lambda self: pytest.fail("gone through"))
     message = f"{pictures} pictures, all objectives, variants, .* expected at most 1000: draw a part at a time"
     with pytest.raises(ValueError, match=message):
         plan_recipe(usae, RenderRecipe(**recipe), tmp_path)
@@ -209,13 +209,13 @@ def test_a_hundred_thousand_drawings_are_planned_in_seconds(usae, tmp_path, monk
     def watched(name, really):
         return lambda *given: asked.update([name]) or really(*given)
 
-    for name in ("resolved", "parse_objective"):
+    for name in ("resolve_settings", "parse_objective"):
         monkeypatch.setattr(planning, name, watched(name, getattr(planning, name)))
     monkeypatch.setattr(provenance, "version", watched("version", provenance.version))
     provenance._version.cache_clear()
     planned = plan_recipe(usae, RenderRecipe(concepts=["all"], seeds=list(range(50))), tmp_path)
-    assert len({drawing.key for drawing in planned.drawings}) == 600
-    assert asked == {"resolved": 50, "parse_objective": 12}
+    assert len({drawing.key for drawing in planned.jobs}) == 600
+    assert asked == {"resolve_settings": 50, "parse_objective": 12}
 
 
 def test_variants_change_what_they_name(usae, tmp_path):
@@ -226,7 +226,7 @@ def test_variants_change_what_they_name(usae, tmp_path):
         "variants:\n  plain: {}\n  long: {steps: 9, mode: coupled}\n  one: {seed: 7}\n"
         "  largest: {objective: \"Concept({k}, pool='max')\", mode: shared, seed: 0}\n",
     )
-    found = [(d.variant, d.settings.mode, d.settings.seed, d.settings.steps, d.names) for d in plan.drawings]
+    found = [(d.variant, d.settings.mode, d.settings.seed, d.settings.steps, d.names) for d in plan.jobs]
     assert found == [
         ("plain", "per-model", 0, 5, ("plain-left-seed-0", "plain-right-seed-0")),
         ("plain", "per-model", 4, 5, ("plain-left-seed-4", "plain-right-seed-4")),
@@ -238,13 +238,13 @@ def test_variants_change_what_they_name(usae, tmp_path):
         ("one", "shared", 7, 5, ("one-shared",)),
         ("largest", "shared", 0, 5, ("largest-shared",)),
     ]
-    assert {d.folder for d in plan.drawings} == {"concept-00003"}
-    assert str(plan.drawings[-1].objective) == "Concept(3, pool='max')"
+    assert {d.folder for d in plan.jobs} == {"concept-00003"}
+    assert str(plan.jobs[-1].objective) == "Concept(3, pool='max')"
 
 
 def test_an_objective_that_stands_for_itself_is_drawn_unless_its_concept_is_drawn_so(usae, tmp_path):
     def folders(text):
-        found = planned(usae, tmp_path, f"concepts: [3]\nobjectives: [Concept(3), Concept(5)]\n{text}").drawings
+        found = planned(usae, tmp_path, f"concepts: [3]\nobjectives: [Concept(3), Concept(5)]\n{text}").jobs
         return [(drawing.folder, drawing.variant, str(drawing.objective)) for drawing in found]
 
     assert folders("") == [("concept-00003", None, "Concept(3)"), ("concept-00005", None, "Concept(5)")]
@@ -263,7 +263,7 @@ def test_an_objective_that_stands_for_itself_is_drawn_unless_its_concept_is_draw
 
 def test_the_key_is_of_what_decides_the_picture(usae, tmp_path):
     def key(text):
-        return planned(usae, tmp_path, f"concepts: [3]\n{text}").drawings[0].key
+        return planned(usae, tmp_path, f"concepts: [3]\n{text}").jobs[0].key
 
     plain = key("")
     assert key("settings: {steps: 96, size: 110}") == plain  # what the defaults come to
@@ -306,7 +306,7 @@ def test_drawings_that_cannot_stand_beside_each_other(usae, tmp_path, text, mess
 
 def test_a_variant_can_do_without_transparency(usae, tmp_path):
     plan = planned(usae, tmp_path, "concepts: [3]\noutputs: [alpha]\nvariants: {a: {}, b: {alpha: false, steps: 4}}\n")
-    assert [(drawing.variant, drawing.settings.alpha) for drawing in plan.drawings] == [("a", True), ("b", False)]
+    assert [(drawing.variant, drawing.settings.alpha) for drawing in plan.jobs] == [("a", True), ("b", False)]
 
 
 def test_files_are_taken_relative_to_the_recipe(tmp_path):
@@ -331,10 +331,10 @@ def test_code_is_imported_only_with_leave(usae, tmp_path):
         planned(usae, tmp_path, text)
     assert not (tmp_path / "own_calm.was-run").exists()
     plan = planned(usae, tmp_path, text, allow_code=True)
-    assert [str(d.objective) for d in plan.drawings] == ["own_calm:calm", "own_calm:smooth"]
-    assert plan.drawings[0].objective.concepts == (3,)
-    assert plan.drawings[0].folder == "objective-own-calm-calm"
-    assert len(plan.drawings[0].code) == 64
+    assert [str(d.objective) for d in plan.jobs] == ["own_calm:calm", "own_calm:smooth"]
+    assert plan.jobs[0].objective.concepts == (3,)
+    assert plan.jobs[0].folder == "objective-own-calm-calm"
+    assert len(plan.jobs[0].code) == 64
     for wrong, message in (("own_calm:number", "no function or objective"), ("nowhere:a", "cannot be imported")):
         with pytest.raises(ValueError, match=message):
             planned(usae, tmp_path, f"objectives: ['{wrong}']\n", allow_code=True)
@@ -353,7 +353,7 @@ def test_code_that_fails_is_one_line_with_the_place(usae, tmp_path):
     plan = planned(usae, tmp_path, "objectives: [own_wrong:typo]\n", allow_code=True)
     message = r"objective 'own_wrong:typo' fails through left: own_wrong\.py, line 2: AttributeError\(.*canvass"
     with pytest.raises(ValueError, match=message):
-        list(maximize_each(usae, [plan.drawings[0].objective], plan.drawings[0].settings))
+        list(maximize_each(usae, [plan.jobs[0].objective], plan.jobs[0].settings))
 
 
 def test_code_that_fails_later_keeps_the_picture_so_far(usae, tmp_path):
@@ -362,7 +362,7 @@ def test_code_that_fails_later_keeps_the_picture_so_far(usae, tmp_path):
         "    return acts.tokens.mean((1, 2, 3)) * (1 / (calls.count('right') < 3))\n"
     )
     plan = planned(usae, tmp_path, "objectives: [own_late:late]\nsettings: {steps: 5}\n", allow_code=True)
-    (drawn,) = maximize_each(usae, [plan.drawings[0].objective], plan.drawings[0].settings)
+    (drawn,) = maximize_each(usae, [plan.jobs[0].objective], plan.jobs[0].settings)
     assert drawn.failed
     assert drawn.ended.startswith("objective 'own_late:late' fails through right: own_late.py, line 4: ")
     assert drawn.ended.endswith(" at step 2; the best so far is kept")

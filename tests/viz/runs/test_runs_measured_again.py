@@ -9,7 +9,7 @@ from running_recipes import QUICK, contents, drawn, run
 import usae_train as ut
 from usae_train.model.checkpoint import load
 from usae_train.model.statistics import read_origin
-from usae_viz.export.png import read_pixels, read_png, rename_png
+from usae_viz.export.png import read_pixels, read_png, rewrite_png
 from usae_viz.runs import manifest
 from usae_viz.runs.manifest import statistics_hash
 
@@ -104,7 +104,7 @@ def test_a_record_that_does_not_say_its_statistics_is_read_and_no_picture_of_it_
     drawn(folder, tmp_path, text)
     assert drawings == []
     assert {name: own for name, own in contents(out).items() if not name.startswith("manifest")} == before
-    rename_png(sheet, sheet, {"statistics": "others"})
+    rewrite_png(sheet, sheet, {"statistics": "others"})
     drawn(folder, tmp_path, text)
     assert drawings == []
     assert read_png(sheet)["statistics"] == statistics_hash(load(folder))

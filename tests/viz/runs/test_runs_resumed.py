@@ -18,11 +18,11 @@ from usae_train.files.provenance import file_hash
 from usae_train.runtime.distributed import DistributedContext
 from usae_viz.cli import app
 from usae_viz.explorer.runs import read_run
-from usae_viz.export.png import read_png, rename_png
+from usae_viz.export.png import read_png, rewrite_png
 from usae_viz.runs.manifest import Manifest
 from usae_viz.runs.plan import plan_recipe
-from usae_viz.runs.recipe import RenderRecipe, read_recipe
-from usae_viz.runs.render import render
+from usae_viz.runs.recipe import RenderRecipe, read_render_recipe
+from usae_viz.runs.render import render_plan
 
 
 def test_what_is_finished_is_not_drawn_again(folder, tmp_path, drawings):
@@ -123,18 +123,19 @@ def test_names_that_are_exchanged_lose_nothing_where_it_is_stopped(folder, tmp_p
     drawings.clear()
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"usae: {folder}\nconcepts: [3]\nvariants: {{b: {{}}, a: {{views: 2}}}}\n{QUICK}")
-    plan, steps, rename = plan_recipe(ut.load(folder), read_recipe(recipe), tmp_path), iter(range(99)), rename_png
+    plan = plan_recipe(ut.load(folder), read_render_recipe(recipe), tmp_path)
+    steps, rename = iter(range(99)), rewrite_png
 
     def stops(*given):
         if next(steps) == stopped:
             raise KeyboardInterrupt
         rename(*given)
 
-    monkeypatch.setattr("usae_viz.runs.manifest.rename_png", stops)
+    monkeypatch.setattr("usae_viz.runs.manifest.rewrite_png", stops)
     with pytest.raises(KeyboardInterrupt):
-        Manifest(out).adopt(plan.drawings)
+        Manifest(out).adopt(plan.jobs)
     monkeypatch.undo()
-    assert Manifest(out).adopt(plan.drawings) == [0, 1]
+    assert Manifest(out).adopt(plan.jobs) == [0, 1]
     left = {file.stem for file in (out / "concept-00003").glob("*.png")}
     assert left == {"sheet", *(f"{variant}-{backbone}" for variant in "ab" for backbone in ("left", "right"))}
 
@@ -179,8 +180,8 @@ def test_the_share_of_a_process_that_died_is_drawn_by_the_next_run(folder, tmp_p
     drawings.clear()
     recipe = tmp_path / "recipe.yaml"
     model = ut.load(folder)
-    plan = plan_recipe(model, read_recipe(recipe), tmp_path)
-    render(model, plan, tmp_path / "run", ranks=Lonely(0, 2))
+    plan = plan_recipe(model, read_render_recipe(recipe), tmp_path)
+    render_plan(model, plan, tmp_path / "run", ranks=Lonely(0, 2))
     assert [objective for objective, _ in drawings] == ["Concept(3)", "Concept(5)"]
     drawings.clear()
     drawn(folder, tmp_path, text, "--resume")
@@ -263,7 +264,7 @@ def test_other_thresholds_draw_nothing_and_give_the_verdicts_anew(folder, tmp_pa
     assert thresholds["share"] == 1
     assert json.loads((out / "run.json").read_text())["verdicts"] == {"strong": 0, "weak": 0, "failed": 2}
     assert (out / "concept-00003" / "sheet.png").read_bytes() != sheet
-    assert {picture.verdict for picture in read_run(out).drawings[0].pictures} == {"failed"}
+    assert {picture.verdict for picture in read_run(out).objectives[0].pictures} == {"failed"}
 
 
 def test_a_run_of_before_there_were_verdicts_gets_them_without_being_drawn_again(folder, tmp_path, drawings):
@@ -277,13 +278,13 @@ def test_a_run_of_before_there_were_verdicts_gets_them_without_being_drawn_again
                 del own["closer"]
         for name in record["names"]:
             png = out / "concept-00003" / f"{name}.png"
-            rename_png(png, png, {"scores": {"fired": True, **of_before(read_png(png)["scores"])}})
+            rewrite_png(png, png, {"scores": {"fired": True, **of_before(read_png(png)["scores"])}})
             record["files"][png.name] = file_hash(png)
         file.write_text(json.dumps(record))
     scores = out / "concept-00003" / "scores.json"
     kept = json.loads(scores.read_text())
     scores.write_text(json.dumps({"concept": 3, "images": {}, "agreement": {}, "drawings": kept["drawings"]}))
-    assert [picture.verdict for picture in read_run(out).drawings[0].pictures] == list(now[0].values())
+    assert [picture.verdict for picture in read_run(out).objectives[0].pictures] == list(now[0].values())
     drawings.clear()
     drawn(folder, tmp_path, text)
     assert drawings == []
@@ -304,13 +305,13 @@ def test_every_file_of_a_run_that_is_cut_off_or_damaged_is_made_anew(usae, tmp_p
     """A sheet was trusted by its name and what stands at its beginning."""
     recipe = {"concepts": [3], "variants": {"a": {}, "b": {"views": 2}}, "outputs": ["gif", "sheet"]}
     plan = plan_recipe(usae, RenderRecipe(**recipe, settings={"steps": 1, "views": 1, "size": 32}), tmp_path)
-    render(usae, plan, tmp_path / "run")
+    render_plan(usae, plan, tmp_path / "run")
     before = contents(tmp_path / "run")
     for name in CUT:
         whole = (tmp_path / "run" / "concept-00003" / name).read_bytes()
         for damaged in (whole[: len(whole) // 2], whole[:-500] + whole[-499:]):
             (tmp_path / "run" / "concept-00003" / name).write_bytes(damaged)
-            render(usae, plan, tmp_path / "run")
+            render_plan(usae, plan, tmp_path / "run")
             assert contents(tmp_path / "run") == before, name
 
 
@@ -318,12 +319,12 @@ def test_no_sheet_is_made_of_a_damaged_picture_that_is_yet_to_be_drawn(usae, tmp
     """When the first of two damaged ones was drawn again, the sheet was made of the other, which ended the run."""
     recipe = {"concepts": [3], "variants": {"a": {}, "b": {"views": 2}}}
     plan = plan_recipe(usae, RenderRecipe(**recipe, settings={"steps": 1, "views": 1, "size": 32}), tmp_path)
-    render(usae, plan, tmp_path / "run")
+    render_plan(usae, plan, tmp_path / "run")
     before = contents(tmp_path / "run")
     for variant in "ab":
         file = tmp_path / "run" / "concept-00003" / f"{variant}-left.png"
         file.write_bytes(file.read_bytes()[:-500])
-    render(usae, plan, tmp_path / "run")
+    render_plan(usae, plan, tmp_path / "run")
     assert contents(tmp_path / "run") == before
 
 
@@ -332,7 +333,7 @@ def test_a_damaged_picture_is_not_shown_by_the_explorer(folder, tmp_path):
     file = out / "concept-00003" / "left.png"
     file.write_bytes(file.read_bytes()[:-500])
     run_of_it = read_run(out)
-    assert [picture.name for picture in run_of_it.drawings[0].pictures] == ["right"]
+    assert [picture.name for picture in run_of_it.objectives[0].pictures] == ["right"]
     assert run_of_it.unreadable[0].startswith(f"{file} is cut off or damaged: ")
 
 

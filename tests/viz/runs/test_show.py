@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 import usae_viz as uv
 from usae_viz.cli import app
 from usae_viz.explorer.sources import open_sources
-from usae_viz.export.png import read_png, rename_png, save_png
+from usae_viz.export.png import read_png, rewrite_png, save_png
 from usae_viz.runs.metadata import read_about, usae_near
-from usae_viz.runs.show import in_words
+from usae_viz.runs.show import metadata_lines
 
 
 def run(*words):
@@ -175,7 +175,7 @@ def test_pictures_and_runs_of_a_relative_usae_are_read_from_another_folder(folde
     monkeypatch.chdir(tmp_path / "elsewhere")
     for usae in (str(tmp_path / "mine"), "mine"):
         record.write_text(json.dumps({**json.loads(record.read_text()), "usae": usae}))
-        rename_png(file, file, {"usae": usae})
+        rewrite_png(file, file, {"usae": usae})
         assert open_sources(["../outputs/run"]).usae.sha256 == read_png(file)["usae_sha256"]
         done = run("render", file, "--out", "again", "-q")
         assert done.exit_code == 0, done.stderr
@@ -250,7 +250,7 @@ def test_what_a_picture_says_begins_no_line_and_reaches_no_terminal_raw(drawn_by
     with Image.open(drawn_by_code) as picture:
         save_png(drawn_by_code, picture, {**about, "ended": forged, "objective": forged, "versions": {forged: forged}})
     plain = run("show", drawn_by_code).stdout
-    assert plain.count("\n") == len(in_words(read_about(drawn_by_code))) + 1
+    assert plain.count("\n") == len(metadata_lines(read_about(drawn_by_code))) + 1
     assert not any(line.startswith("verdict ") for line in plain.splitlines())
     assert r"ended       x\nverdict     strong\x1b[2J" in plain
     assert "\x1b" not in plain

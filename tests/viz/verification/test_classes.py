@@ -9,10 +9,12 @@ import usae_viz as uv
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
+from usae_viz.objectives.class_names import class_name
+from usae_viz.objectives.named import bound_in
+from usae_viz.optimization.asked import check_written
 from usae_viz.runs.metadata import read_about
 from usae_viz.runs.plan import plan_objectives
-from usae_viz.runs.show import in_words
-from usae_viz.verification.classes import class_name
+from usae_viz.runs.show import metadata_lines
 
 QUICK = {"steps": 2, "views": 1, "size": 32, "dtype": "float32"}
 TINY = {"patch_size": 8, "embed_dim": 24, "depth": 1, "num_heads": 2}
@@ -66,8 +68,8 @@ def test_the_class_is_said_wherever_a_concept_is(drawn, tmp_path):
     assert json.loads((tmp_path / "run.json").read_text())["verdicts"][verdict] == 1
     about = read_about(folder / "left.png")
     assert about.verdict == verdict
-    assert f"verdict     {verdict}" in in_words(about)
-    assert any("probability" in line for line in in_words(about))
+    assert f"verdict     {verdict}" in metadata_lines(about)
+    assert any("probability" in line for line in metadata_lines(about))
     assert "class 4, under views" in str(drawn.scores)
     assert drawn.scores.heat_map().width > 100
     assert (folder / "sheet.png").is_file()
@@ -121,6 +123,28 @@ def test_names_are_those_of_imagenet_where_the_size_is():
     assert class_name(1000, 1000) is None
 
 
+def test_a_class_may_be_told_by_its_name(usae):
+    specs = {name: spec.model_copy(update={"classes": 1000}) for name, spec in usae.specs.items()}
+    model = USAE(usae.widths, 12, 3, specs=specs, grid=usae.grid)
+    named = uv.Class("left", "castle") - 0.5 * uv.Logit("right", "Palace")
+    assert (named.named, named.classes) == (True, ())
+    (found,) = bound_in(model, [named])
+    assert str(found) == "Class('left', 483) - 0.5 * Logit('right', 698)"
+    assert found.classes == (("left", 483), ("right", 698))
+    assert found.numbers == {"castle of left": 483, "Palace of right": 698}
+    check_written(model, "Class('left', 'castle')", [])
+    for text, said in (
+        ("Class('left', 'casle')", "no class 'casle' of left; the nearest: castle"),
+        ("Class('lef', 'castle')", "unknown backbone 'lef'"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            bound_in(model, [uv.parse_objective(text)])
+    with pytest.raises(ValueError, match=r"no class 'castle': left has no classifier; set `classes` in its spec"):
+        check_written(usae, "Class('left', 'castle')", [])
+    with pytest.raises(ValueError, match="class 'castle' has no number yet: `maximize` looks it up, or give a number"):
+        uv.Class("left", "castle")(None)
+
+
 @pytest.mark.real
 def test_a_picture_of_a_real_class_gets_its_name_and_probability(real):
     specs = read_specs(str(real / "specs.yaml"))
@@ -128,7 +152,7 @@ def test_a_picture_of_a_real_class_gets_its_name_and_probability(real):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         usae = USAE({"lite0": 192, "lite2": 208}, 16, 4, specs=specs, grid=(7, 7)).eval()
-    result = uv.maximize(usae, uv.Logit("lite0", 207), steps=24, views=2, size=224)
+    result = uv.maximize(usae, uv.Class("lite0", "golden retriever"), steps=24, views=2, size=224)
     for own in result.scores["lite0"].values():
         assert own.name == "golden retriever"
     assert result.scores["lite0"]["lite0"].rank <= 5

@@ -4,8 +4,8 @@ import pytest
 
 from usae_train.files.validation import check_settings
 from usae_viz.settings import MaximizeSettings
-from usae_viz.verification.scores import ClassScore, Score, Scores, read_score
-from usae_viz.verification.tables import said
+from usae_viz.verification.score import ClassScore, Score, read_score
+from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings, worst
 
 THRESHOLDS = VerdictSettings(rank=3, percentile=99, margin=2, share=0.05, probability=0.5, class_rank=5)
@@ -55,8 +55,8 @@ def test_a_picture_is_as_good_as_in_the_worst_backbone_that_it_was_drawn_for():
         "strong",
         "failed",
     ]
-    assert said(scores, "shared") == "weak in right: rank 7"
-    assert said(scores, "left") == "strong"
+    assert scores.in_words("shared") == "weak in right: rank 7"
+    assert scores.in_words("left") == "strong"
     assert scores.failed == []
     kept = scores.as_dict()
     assert kept["images"]["shared"]["verdict"] == "weak"

@@ -5,9 +5,10 @@ import torch
 from rich.console import Console
 
 import usae_viz as uv
+from usae_viz.verification.held_out import CLOSER_VIEWS, held_out_codes
 from usae_viz.verification.noise import PICTURES, NoiseLevels, shared_noise
-from usae_viz.verification.scores import DEFAULT, Score, Scores
-from usae_viz.verification.unseen import CLOSER_VIEWS, seen_codes
+from usae_viz.verification.score import DEFAULT, Score
+from usae_viz.verification.scores import Scores
 from usae_viz.verification.verify import score_images
 from usae_viz.views.presets import HELD_OUT
 
@@ -96,7 +97,7 @@ def test_a_picture_drawn_for_its_concept_beats_chance(usae):
 def test_chance_is_the_same_figure_of_other_concepts_and_of_noise(drawn, usae):
     for name, row in drawn.scores.table.items():
         for backbone, own in row.items():
-            dense = seen_codes(usae, backbone, drawn.images[name][None], seed=0).dense(12)
+            dense = held_out_codes(usae, backbone, drawn.images[name][None], seed=0).dense(12)
             largest = dense.amax(2).mean((0, 1))  # over tokens, then views
             assert own.code == pytest.approx(largest[0].item(), abs=1e-4)
             assert own.others == pytest.approx(largest[1:].mean().item(), abs=1e-4)
@@ -113,7 +114,7 @@ def test_the_level_of_noise_is_measured_once_and_is_the_mean_over_its_pictures(u
     found = [noise.code(usae, "left", concept) for concept in (0, 3, 3)]
     assert len(asked) == len(set(asked)) == PICTURES
     seeds = asked.copy()
-    largest = [seen_codes(usae, "left", draw([seed]), seeds[0], views=1).dense(12)[0, 0].amax(0) for seed in seeds]
+    largest = [held_out_codes(usae, "left", draw([seed]), seeds[0], views=1).dense(12)[0, 0].amax(0) for seed in seeds]
     by_hand = torch.stack(largest).mean(0)
     assert found == pytest.approx([by_hand[0].item(), by_hand[3].item(), by_hand[3].item()], abs=1e-5)
     canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(6))
@@ -139,7 +140,7 @@ def test_figures_from_closer_are_those_of_views_of_that_share(usae):
     found = score_images(usae, 3, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"].closer
     assert list(found) == ["0.7", "0.5"]
     half = HELD_OUT.model_copy(update={"crop": (0.5, 0.5)})
-    by_hand = seen_codes(usae, "left", canvas[None], 0, CLOSER_VIEWS, half).of(3).amax(-1).mean().item()
+    by_hand = held_out_codes(usae, "left", canvas[None], 0, CLOSER_VIEWS, half).of(3).amax(-1).mean().item()
     assert found["0.5"] == pytest.approx(by_hand)
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import usae_viz as uv
-from usae_viz.views.augmentation import draw, views
+from usae_viz.views.augmentation import draw_changes, views
 from usae_viz.views.presets import HELD_OUT, PRESETS, Augmentation
 
 ALL = {**PRESETS, "unseen": HELD_OUT}
@@ -54,7 +54,7 @@ def test_no_preset_shows_anything_but_the_canvas(preset):
 
 
 def test_the_noise_of_a_view_is_as_strong_as_it_happens_to_be_up_to_the_largest():
-    _, _, noise = draw(Augmentation(noise=0.2), generators(0)[0], 300, 16)
+    _, _, noise = draw_changes(Augmentation(noise=0.2), generators(0)[0], 300, 16)
     strengths = noise.flatten(1).std(1)
     assert strengths.min() < 0.01
     assert 0.18 < strengths.max() < 0.22
@@ -84,7 +84,7 @@ def test_bad_settings_say_what_was_expected():
 
 
 def sides(settings, count=20_000):
-    return draw(settings, torch.Generator().manual_seed(0), count, 8)[0][:, 0]
+    return draw_changes(settings, torch.Generator().manual_seed(0), count, 8)[0][:, 0]
 
 
 def test_a_normal_crop_has_its_mean_and_spread_and_stays_within_the_range():
@@ -132,7 +132,7 @@ def test_what_is_no_share_is_refused(wrong):
 def test_a_crop_stays_inside_but_for_the_shift():
     for shift in (0.0, 0.2):
         settings = Augmentation(crop=(0.3, 0.9), shift=shift, noise=0)
-        geometry = draw(settings, torch.Generator().manual_seed(0), 5000, 8)[0]
+        geometry = draw_changes(settings, torch.Generator().manual_seed(0), 5000, 8)[0]
         out = ((geometry[:, 1:3] - 0.5).abs() + geometry[:, :1] / 2 - 0.5) / geometry[:, :1]
         assert out.max() == pytest.approx(shift, abs=0.01)
 
@@ -165,7 +165,7 @@ def test_draws_go_on_from_step_to_step():
 def test_even_scales_have_one_crop_in_each_part_of_the_range_at_every_step():
     settings = Augmentation(crop=(0.25, 1.0), scales="even", noise=0)
     generator = torch.Generator().manual_seed(0)
-    drawn = torch.stack([draw(settings, generator, 4, 8)[0][:, 0] for _ in range(500)])
+    drawn = torch.stack([draw_changes(settings, generator, 4, 8)[0][:, 0] for _ in range(500)])
     edges = torch.tensor([0.25, 0.25 * 2**0.5, 0.5, 0.5 * 2**0.5, 1.0])
     assert (drawn >= edges[:-1] - 1e-6).all()
     assert (drawn <= edges[1:] + 1e-6).all()

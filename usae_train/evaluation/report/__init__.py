@@ -11,23 +11,10 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from usae_train.evaluation.report.plots import co_fires_plot, consistency_plot, entropy_plot, r2_plot
 from usae_train.evaluation.report_form import Report
 from usae_train.evaluation.verdict import why_above_the_map
-from usae_train.files.atomic import atomic_path, check_file
-from usae_train.runtime.errors import UsageError
+from usae_train.files.atomic import atomic_path
 from usae_train.runtime.json_text import without_nan
 
 SHOWN_CONCEPTS = 100  # concepts in the page's table; report.json has all
-
-
-def check_report_place(out: Path) -> None:
-    """Nothing; an error where a report cannot be written, or would take the place of a page of something else.
-
-    Raises:
-        ValueError: says which file is in the way.
-    """
-    check_file(out / "report.json")
-    check_file(out / "index.html")
-    if (out / "index.html").exists() and not (out / "report.json").exists():
-        raise UsageError(f"{out / 'index.html'} is a page of something else; choose another folder")
 
 
 def write_report(report: Report, out: Path) -> None:

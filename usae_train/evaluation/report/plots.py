@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
@@ -28,7 +29,7 @@ STYLES = ("-", "--", "-.", ":")
 
 
 @mpl.rc_context(STYLE)
-def r2_plot(matrix: dict[str, dict[str, float | None]]) -> str:
+def r2_plot(matrix: Mapping[str, Mapping[str, float | None]]) -> str:
     """An R² matrix: rows encode, columns are decoded; empty where a figure could not be worked out."""
     names = list(matrix)
     values = [[_or_nan(matrix[source][target]) for target in names] for source in names]

@@ -25,8 +25,8 @@ class Shown:
         self.watch, self.steps = watch, steps
         self.figures: Mapping[str, Any] = {}
 
-    def beside(self, callbacks: FitCallbacks) -> FitCallbacks:
-        """A caller's own callbacks, called as well."""
+    def beside(self, callbacks: FitCallbacks, stage: str = "training") -> FitCallbacks:
+        """A caller's own callbacks, called as well; `stage` is what the bar of the steps is called."""
 
         def pictures(done: int, total: int) -> None:
             self.watch.report("pictures", done, total, "")
@@ -34,7 +34,7 @@ class Shown:
 
         def steps(step: int, figures: dict[str, Any]) -> None:
             self.figures = figures
-            self.watch.report("training", step, self.steps, f"loss {figures['loss']:.4f}")
+            self.watch.report(stage, step, self.steps, f"loss {figures['loss']:.4f}")
             callbacks.steps(step, figures)
 
         return replace(callbacks, pictures=pictures, steps=steps)

@@ -69,12 +69,12 @@ class MetricsLogger:
             tracker.close()
 
     def _drop_from(self, step: int) -> None:
-        kept = [line for line in read_journal(self.file) if line["step"] < step]
+        kept = [line for line in read_metrics(self.file) if line["step"] < step]
         with atomic_path(self.file) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
 
-def read_journal(file: Path) -> list[dict[str, Any]]:
+def read_metrics(file: Path) -> list[dict[str, Any]]:
     """The whole lines of a metrics.jsonl; none when there is no such file."""
     if not file.is_file():
         return []

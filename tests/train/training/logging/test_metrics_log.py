@@ -16,7 +16,7 @@ from usae_train.files.provenance import install_command
 from usae_train.model.usae import USAE
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.logging.display import TrainingDisplay, r2_table, summary
-from usae_train.training.logging.metrics_log import MetricsLogger, read_journal
+from usae_train.training.logging.metrics_log import MetricsLogger, read_metrics
 from usae_train.training.logging.step_metrics import flat, pair_figures, unsound_pairs
 from usae_train.training.logging.trackers import TensorBoard
 from usae_train.training.loop import fit_tokens, new_usae
@@ -100,7 +100,7 @@ def test_a_journal_that_goes_on_doubles_no_line_and_loses_none(tmp_path):
         (31, -31.0),
         (41, -41.0),
     ]
-    assert read_journal(tmp_path / "nothing") == []
+    assert read_metrics(tmp_path / "nothing") == []
 
 
 def test_what_is_not_finite_is_null(tmp_path):

@@ -1,4 +1,4 @@
-"""`uv.render`: what `usae-viz render` does with a recipe, from Python."""
+"""`uv.render`: what `usae-viz render` does with a recipe, from Python; and the run that it returns."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.watching import watched_here
 from usae_viz.runs.plan import RenderPlan, plan_recipe
-from usae_viz.runs.recipe import read_recipe
-from usae_viz.runs.render import Drawn
-from usae_viz.runs.render import render as draw
+from usae_viz.runs.recipe import read_render_recipe
+from usae_viz.runs.render import render_plan
+from usae_viz.runs.run_writer import SHEET, ObjectiveResult
 from usae_viz.runs.shipped_recipes import find_recipe
-from usae_viz.verification.scores import Scores, counted
+from usae_viz.verification.scores import Scores, count_verdicts
 from usae_viz.verification.verdict import Verdict
-
-SHEET = "sheet.png"
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Run:
     """
 
     folder: Path
-    drawn: Sequence[Drawn] = field(repr=False)
+    drawn: Sequence[ObjectiveResult] = field(repr=False)
 
     @property
     def scores(self) -> list[Scores]:
@@ -44,7 +42,7 @@ class Run:
     @property
     def verdicts(self) -> dict[Verdict, int]:
         """How many pictures have which verdict."""
-        return counted(self.scores)
+        return count_verdicts(self.scores)
 
     @property
     def sheets(self) -> list[Path]:
@@ -91,22 +89,25 @@ def render(
         ValueError: for a recipe that cannot be read or drawn; with its line.
     """
     file = find_recipe(str(recipe))
-    plan, model = _planned(Path(file), usae, labels, allow_code, device)
+    plan, model = plan_file(Path(file), usae, labels, allow_code, device)
     with watched_here(quiet) as watch:
-        run = Run(Path(out), draw(model, plan, Path(out), watch.report, workers=workers))
+        run = Run(Path(out), render_plan(model, plan, Path(out), watch.report, workers=workers))
         watch.close(lambda: _lines(run))
     return run
 
 
-def _planned(
+def plan_file(
     file: Path, usae: USAE | str | None, labels: str | Path | None, allow_code: bool, device: torch.device | str
 ) -> tuple[RenderPlan, USAE]:
-    chosen = read_recipe(str(file))
-    if labels is not None:
-        chosen = chosen.model_copy(update={"labels": str(labels)})
-    model = usae if isinstance(usae, USAE) else load(usae or chosen.usae, device)
+    """What a recipe's file comes to, and on which USAE; the arguments are those of `render`.
+
+    Raises:
+        ValueError: for a recipe that cannot be read or drawn; with its line.
+    """
+    recipe = read_render_recipe(file, labels)
+    model = usae if isinstance(usae, USAE) else load(usae or recipe.usae, device)
     try:
-        return plan_recipe(model, chosen, file.parent, allow_code), model
+        return plan_recipe(model, recipe, file.parent, allow_code), model
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
 

@@ -1,6 +1,6 @@
 """Points in a plane, near each other where they are alike: t-SNE (van der Maaten and Hinton 2008), from PCA.
 
-What pushes points apart is summed over all pairs on a grid, with Fourier transforms (Linderman et al. 2019): 6144
+Their repulsion is summed over all pairs on a grid, with Fourier transforms (Linderman et al. 2019): 6144
 points take seconds on one core, and nothing is drawn at random but where the search for the first axes begins.
 """
 
@@ -17,7 +17,7 @@ from torch import Tensor
 # 0.31 of the demo, 0.26 of photos (PCA: 0.11 and 0.05; scikit-learn's t-SNE: 0.32 and 0.26).
 PERPLEXITY = 15.0  # neighbours that a point has about; 5 keeps less of photos (0.23), 30 takes 1.4 times as long
 NEIGHBOURS = 3  # times the perplexity: beyond, weights are nothing
-STEPS = (100, 200)  # with the pull exaggerated, so that what belongs together meets; then without; more add 0.01
+STEPS = (100, 200)  # with the attraction exaggerated, so that what belongs together meets; then without; more add 0.01
 EXAGGERATION = 12.0
 MOMENTUM = (0.5, 0.8)  # in the two phases, as in the authors' code
 SPACING = 0.5  # of the grid, where the kernel is 1 wide: forces are within 6% of the sum over pairs
@@ -26,7 +26,7 @@ FEW = 200  # points, below which the sum over pairs is as quick, however far apa
 BLOCK = 1024  # rows of the likeness of all pairs that are in memory at once
 
 
-def in_plane(points: Tensor, seed: int = 0) -> Tensor:
+def tsne(points: Tensor, seed: int = 0) -> Tensor:
     """Lay points out.
 
     Args:
@@ -36,16 +36,16 @@ def in_plane(points: Tensor, seed: int = 0) -> Tensor:
     Returns:
         (n, 2), centred.
     """
-    plane = first_axes(points, seed)
+    plane = principal_axes(points, seed)
     if len(points) < 4:
         return plane
-    pull = _pull(points)
-    apart = push_of_pairs if len(points) < FEW else push
+    attraction = _attraction_of(points)
+    repel = exact_repulsion if len(points) < FEW else repulsion
     rate = len(points) / EXAGGERATION  # Belkina et al. 2019
     for steps, momentum, exaggeration in zip(STEPS, MOMENTUM, (EXAGGERATION, 1.0), strict=True):
         speed, gain = torch.zeros_like(plane), torch.ones_like(plane)
         for _ in range(steps):
-            force = exaggeration * pull.on(plane) + apart(plane)
+            force = exaggeration * attraction.on(plane) + repel(plane)
             same = force.sign() == speed.sign()  # as the last step: go faster; else slower (Jacobs 1988)
             gain = torch.where(same, gain + 0.2, gain * 0.8).clamp_min(0.01)
             speed = momentum * speed + rate * gain * 4 * force
@@ -54,7 +54,7 @@ def in_plane(points: Tensor, seed: int = 0) -> Tensor:
     return plane
 
 
-def nearest(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def nearest_points(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The points most alike to each, itself left out: which, and their squared distances, (n, count) each."""
     places, distances = [], []
     square = points.square().sum(1)
@@ -70,35 +70,37 @@ def nearest(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class _Pull:
-    """What draws pairs of points together: weights that sum to 1, each pair in both directions."""
+class _Attraction:
+    """What draws pairs of points together: (pairs,) weights that sum to 1, each pair in both directions."""
 
     one: Tensor
     other: Tensor
     weights: Tensor
 
     def on(self, plane: Tensor) -> Tensor:
-        """The force on each point."""
+        """The force on each point of a plane (n, 2)."""
         apart = plane[self.other] - plane[self.one]
         close = self.weights / (1 + apart.square().sum(1))
         return torch.zeros_like(plane).index_add_(0, self.one, close[:, None] * apart)
 
 
-def _pull(points: Tensor) -> _Pull:
-    """Of each point's nearest, by a Gaussian that is as wide as the perplexity asks."""
+def _attraction_of(points: Tensor) -> _Attraction:
+    """Of each point's nearest among points (n, width), by a Gaussian that is as wide as the perplexity asks."""
     n = len(points)
     perplexity = min(PERPLEXITY, (n - 1) / NEIGHBOURS)
     count = min(n - 1, max(2, round(NEIGHBOURS * perplexity)))
-    places, distances = nearest(points, count)
+    places, distances = nearest_points(points, count)
     weights = _gaussian(distances, perplexity)
     rows = torch.arange(n).repeat_interleave(count)
     one_way = coo_matrix((weights.flatten() / (2 * n), (rows, places.flatten())), (n, n))
     both = (one_way + one_way.T).tocoo()
-    return _Pull(torch.from_numpy(both.row).long(), torch.from_numpy(both.col).long(), torch.from_numpy(both.data))
+    return _Attraction(
+        torch.from_numpy(both.row).long(), torch.from_numpy(both.col).long(), torch.from_numpy(both.data)
+    )
 
 
 def _gaussian(distances: Tensor, perplexity: float) -> Tensor:
-    """Weights of each row, that sum to 1 and whose entropy is the perplexity's logarithm; the width by bisection."""
+    """(n, count) weights of squared distances (n, count): rows sum to 1, with the entropy that the perplexity asks."""
     from_nearest = distances - distances[:, :1]
     scale = from_nearest.mean(1, keepdim=True).clamp_min(1e-12)
     low, high = torch.full_like(scale, -20.0), torch.full_like(scale, 20.0)
@@ -112,8 +114,8 @@ def _gaussian(distances: Tensor, perplexity: float) -> Tensor:
     return weights
 
 
-def push(plane: Tensor) -> Tensor:
-    """The force that drives all pairs apart, on each point, by the grid; `push_of_pairs` is the same as a sum.
+def repulsion(plane: Tensor) -> Tensor:
+    """(n, 2): what drives all pairs apart, on each point, by the grid; `exact_repulsion` is the same as a sum.
 
     Args:
         plane: (n, 2).
@@ -167,14 +169,14 @@ def _fast(least: int) -> int:
     return min(size for size in sizes if size >= least)
 
 
-def push_of_pairs(plane: Tensor) -> Tensor:
-    """What `push` approximates, n² in time and memory: the dense reference, and the way for few points."""
+def exact_repulsion(plane: Tensor) -> Tensor:
+    """(n, 2): what `repulsion` approximates, n² in time and memory: the dense reference, and the way for few points."""
     apart = plane[:, None] - plane
     close = 1 / (1 + apart.square().sum(-1))
     return (close.square()[..., None] * apart).sum(1) / (close.sum() - len(plane))
 
 
-def first_axes(points: Tensor, seed: int) -> Tensor:
+def principal_axes(points: Tensor, seed: int) -> Tensor:
     """The two directions in which points differ most (PCA, by subspace iteration), small, as t-SNE wants to begin."""
     centred = points - points.mean(0)
     width = min(10, *points.shape)

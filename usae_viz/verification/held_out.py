@@ -14,14 +14,14 @@ from usae_viz.views.presets import HELD_OUT, Augmentation
 from usae_viz.views.viewing import ViewConfig, encode_views
 
 VIEWS = 8  # with 32 the codes of six demo pictures, 8 to 12, moved by at most 0.17
-UNSEEN_SEED = 0x5EED  # added to the run's seed, so that a run is verified under draws that it did not optimize under
+HELD_OUT_SEED = 0x5EED  # added to the run's seed, so that a run is verified under draws that it did not optimize under
 # A verdict is given on nearly the whole picture (`HELD_OUT`: 0.75 to 0.98 of the side). A picture should be right at
 # every scale that a person looks at, so what it is from closer is told beside that, in the backbones it was drawn for.
 CLOSER = (0.7, 0.5)
 CLOSER_VIEWS = 4  # each
 
 
-def seen_codes(
+def held_out_codes(
     usae: USAE, backbone: str, canvases: Tensor, seed: int, views: int = VIEWS, augmentation: Augmentation = HELD_OUT
 ) -> Codes:
     """Codes (image, view, token, k) of canvases (image, 3, H, W) under views that no picture is optimized on."""
@@ -32,7 +32,7 @@ def seen_codes(
     return joined_codes(codes)
 
 
-def probabilities(
+def held_out_probabilities(
     usae: USAE, backbone: str, canvases: Tensor, seed: int, views: int = VIEWS, augmentation: Augmentation = HELD_OUT
 ) -> Tensor:
     """(image, view, class): what a backbone's own classifier says of canvases (image, 3, H, W) under such views."""
@@ -43,7 +43,7 @@ def probabilities(
     return torch.stack(logits).softmax(-1)
 
 
-def from_closer(share: float) -> Augmentation:
+def closer_views(share: float) -> Augmentation:
     """The unseen views, of just this share of the side."""
     return HELD_OUT.model_copy(update={"crop": (share, share)})
 
@@ -57,5 +57,5 @@ def _shown(
     """
     size = usae.input_size
     for canvas in canvases.split(1):
-        generator = torch.Generator().manual_seed(seed + UNSEEN_SEED)
+        generator = torch.Generator().manual_seed(seed + HELD_OUT_SEED)
         yield canvas, views(canvas, augmentation, [generator], count, size)

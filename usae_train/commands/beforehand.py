@@ -1,0 +1,75 @@
+"""What was typed, checked by text and small files alone: a mistake is answered before torch or a network is loaded.
+
+All of it is asked again, with what weights and pictures tell, by what does the work. Loading torch takes seconds, and
+so do networks (tests/benchmarks/mistakes.py has the figures).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from usae_train.files.atomic import check_free
+from usae_train.files.place_names import named_place
+from usae_train.images.places import check_images
+from usae_train.model.outline import outline_here
+from usae_train.model.spec_files import read_specs
+from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
+from usae_train.tokens.places import EXPECTED_TOKENS, is_store, named_tokens, names_tokens
+from usae_train.training.room import training_room
+
+
+def check_training(out: Path, resume: bool) -> None:
+    """Nothing; whether a training may be written there, and is not one that waits to be resumed.
+
+    Raises:
+        ValueError: as `check_free` and `training_room`.
+    """
+    check_free(out)
+    training_room(out, resume)
+
+
+def check_data(images: str, backbones: str | None, limit: int | None = None) -> None:
+    """Nothing; whether there is what a training is to see: token files, a store, or pictures and backbones for them.
+
+    Raises:
+        ValueError: for what is not there, and for backbones that cannot be.
+    """
+    if names_tokens(images):
+        for where in (named_tokens(images) or {}).values():
+            if not _is_there(where):
+                raise UsageError(f"there is no {where}; {EXPECTED_TOKENS}")
+    elif not is_store(images):
+        check_images(images, limit)
+        read_specs(backbones or "paper")
+
+
+def check_one_backbone(backbone: str, what: str) -> None:
+    """Nothing.
+
+    Args:
+        backbone: what `--backbone` was given.
+        what: why it is one, for the message.
+
+    Raises:
+        ValueError: for what names no backbone, or several.
+    """
+    specs = read_specs(backbone)
+    if len(specs) != 1:
+        raise UsageError(f"--backbone names {plural(len(specs), 'backbone')}: {', '.join(specs)}; {what}")
+
+
+def check_usaes(usaes: Sequence[str]) -> None:
+    """Nothing; whether each is on this machine or may be on the hub.
+
+    Raises:
+        ValueError: for the first that is neither.
+    """
+    for usae in usaes:
+        outline_here(usae)
+
+
+def _is_there(where: str) -> bool:
+    folder, _, layer = where.rpartition("@")  # a layer of saev's
+    return named_place(where).exists() or (layer.lstrip("-").isdigit() and named_place(folder).is_dir())

@@ -1,0 +1,102 @@
+"""A picture as Python code gives one: a file, an open file, a PIL image, an array or a tensor; read here alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
+
+from PIL import Image
+
+from usae_train.files.place_names import named_place, printable
+from usae_train.images.decoding import centre_square, read_whole, upright_rgb
+from usae_train.runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from usae_train.runtime.arrays import Array
+
+    Picture = Array | Image.Image | BinaryIO | str | Path
+
+EXPECTED = "a picture's file, a PIL image, a NumPy array, or a tensor (3, H, W), float 0..1"
+
+
+def opened_picture(picture: Picture, what: str = "picture") -> Image.Image | Tensor:
+    """A file or a PIL image as an RGB one, upright, of its own size; an array or tensor as a canvas (3, H, W), 0..1.
+
+    Args:
+        picture: as above; an array is uint8 (H, W, 3), or float 0..1 of (3, H, W) or (H, W, 3).
+        what: to name it by.
+
+    Raises:
+        ValueError: for a file that is not there or cannot be read, numbers of another shape or range, or for what is no
+            picture.
+    """
+    if isinstance(picture, str | Path):
+        return read_named(picture, what)
+    if isinstance(picture, Image.Image):
+        return _of_pil(picture, what)
+    if _can_be_read(picture):
+        return read_whole(picture, f"the {what}")
+    from usae_train.images.arrays import canvas_of  # with torch, which pictures that are named do without
+    from usae_train.runtime.arrays import is_array
+
+    if not is_array(picture):
+        raise UsageError(f"a {what} of type {type(picture).__name__}; expected {EXPECTED}")
+    return checked_canvas(canvas_of(picture, f"a {what}"), f"a {what}")
+
+
+def read_named(name: str | Path, what: str = "picture") -> Image.Image:
+    """A picture's file, all of it: RGB, upright, of its own size.
+
+    Raises:
+        ValueError: for a file that is not there, or cannot be read.
+    """
+    file = named_place(name)
+    if not file.exists():
+        raise UsageError(f"no {what} {str(name)!r}: there is no such file")
+    return read_whole(file)
+
+
+def name_of(picture: Image.Image, otherwise: str) -> str:
+    """What a picture is called: the file that PIL opened it from."""
+    return printable(Path(str(getattr(picture, "filename", "") or otherwise)).name)
+
+
+def square_canvas(picture: Image.Image | Tensor, size: int) -> Tensor:
+    """The centre square of what was opened, (3, size, size), float 0..1."""
+    if isinstance(picture, Image.Image):
+        return centre_square(picture, size)
+    from torch.nn import functional
+
+    side = min(picture.shape[1:])
+    above, left = ((length - side) // 2 for length in picture.shape[1:])
+    square = picture.detach().float()[:, above : above + side, left : left + side]
+    if side == size:
+        return square
+    return functional.interpolate(square[None], (size, size), mode="bilinear", antialias=True).clamp(0, 1)[0]
+
+
+def checked_canvas(given: Tensor, what: str = "a picture") -> Tensor:
+    """The same tensor.
+
+    Raises:
+        ValueError: for one that is no canvas (3, H, W) of floating-point numbers from 0 to 1.
+    """
+    if given.ndim != 3 or given.shape[0] != 3 or given.numel() == 0 or not given.is_floating_point():
+        raise UsageError(f"{what} of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
+    if not (given.min() >= 0 and given.max() <= 1):  # NaN is in no range
+        raise UsageError(f"{what} from {given.min():.3g} to {given.max():.3g}; expected float 0..1")
+    return given
+
+
+def _can_be_read(picture: Any) -> TypeGuard[BinaryIO]:
+    return callable(getattr(picture, "read", None)) and callable(getattr(picture, "seek", None))
+
+
+def _of_pil(picture: Image.Image, what: str) -> Image.Image:
+    """What its file would come to."""
+    try:
+        return upright_rgb(picture)
+    except (OSError, SyntaxError, ValueError) as error:  # it is first read here, and may be cut off
+        raise UsageError(f"{name_of(picture, what)} cannot be read: {error}") from error

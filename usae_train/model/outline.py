@@ -1,0 +1,101 @@
+"""What a USAE's folder says of it in words: names and numbers to check by what was typed, before torch is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from usae_train.backbones.names import among
+from usae_train.backbones.spec import BackboneSpec
+from usae_train.files.json_files import read_object, validated
+from usae_train.model.places import LABELS, config_file, folder_here
+from usae_train.runtime.errors import UsageError
+
+
+class Described(Protocol):
+    """What a USAE and its outline have in common."""
+
+    @property
+    def n_concepts(self) -> int: ...
+
+    @property
+    def names(self) -> list[str]: ...
+
+    @property
+    def factors(self) -> Sequence[str]: ...
+
+    @property
+    def specs(self) -> Mapping[str, BackboneSpec]: ...
+
+    @property
+    def labels_file(self) -> Path | None: ...
+
+    @property
+    def sha256(self) -> str | None: ...
+
+    def known_name(self, name: str) -> str:
+        """The name itself, of a backbone.
+
+        Raises:
+            ValueError: when no backbone is called so.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class UsaeOutline:
+    """A USAE without its tensors."""
+
+    n_concepts: int
+    names: list[str]  # of its backbones
+    factors: Sequence[str]
+    specs: Mapping[str, BackboneSpec]
+    labels_file: Path | None
+    sha256: None = None  # of its weights, which are not read
+
+    def known_name(self, name: str) -> str:
+        """As a USAE's."""
+        return among(self.names, name)
+
+
+class _Words(BaseModel):
+    """Of config.json what an outline has; all of it is checked when the USAE is loaded."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    n_concepts: int = Field(ge=1)
+    widths: dict[str, int] = Field(min_length=1)
+    factors: list[str]
+    backbones: dict[str, BackboneSpec]
+
+
+def outline_of(folder: Path) -> UsaeOutline:
+    """The outline of a USAE folder.
+
+    Raises:
+        ValueError: for one whose config.json says less.
+    """
+    found = validated(_Words.model_validate, read_object(config_file(folder)))
+    specs = {name: spec.relative_to(folder) for name, spec in found.backbones.items()}
+    labels = folder / LABELS
+    return UsaeOutline(found.n_concepts, list(found.widths), found.factors, specs, labels if labels.is_file() else None)
+
+
+def outline_here(usae: str) -> UsaeOutline | None:
+    """The outline of a USAE on this machine; None where only loading it can say more: of the hub, or a broken folder.
+
+    Raises:
+        ValueError: for what is no USAE's name at all, which says what is nearest, and for a folder of something else.
+    """
+    folder = folder_here(usae)
+    if folder is None:
+        return None
+    config_file(folder)
+    try:
+        return outline_of(folder)
+    except UsageError:
+        return None

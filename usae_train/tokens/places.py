@@ -1,0 +1,44 @@
+"""What names tokens: a store's folder, or files of theirs. No torch: commands ask before they load it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from usae_train.files.place_names import named_place
+from usae_train.runtime.errors import UsageError
+
+RECORD = "store.json"  # of an activation store
+SUFFIXES = (".npy", ".safetensors")
+EXPECTED_TOKENS = "expected NAME=PLACE,NAME=PLACE,...: .npy, .safetensors or saev's shards; or one .safetensors of all"
+
+
+def is_store(place: str | Path) -> bool:
+    """Whether a place is an activation store, finished or not."""
+    return (Path(place) / RECORD).is_file()
+
+
+def names_tokens(place: str) -> bool:
+    """Whether a text is of token files: `NAME=PLACE,...` or one .safetensors file, and not of pictures or a store."""
+    name, sign, _ = place.partition("=")
+    if sign and "/" not in name and "{" not in name and ":" not in name:
+        return not named_place(place).exists()
+    return place.endswith(SUFFIXES) and named_place(place).is_file()
+
+
+def named_tokens(place: str) -> dict[str, str] | None:
+    """{backbone: the place of its tokens} of `NAME=PLACE,NAME=PLACE,...`; None for another text.
+
+    Raises:
+        ValueError: for a part that names no tokens, and a name that stands there twice.
+    """
+    if "=" not in place or named_place(place).exists():
+        return None
+    found: dict[str, str] = {}
+    for part in place.split(","):
+        name, _, where = part.strip().partition("=")
+        if not name or not where:
+            raise UsageError(f"{part.strip()!r} names no tokens; {EXPECTED_TOKENS}")
+        if name in found:
+            raise UsageError(f"{name} is named twice; {EXPECTED_TOKENS}")
+        found[name] = where
+    return found

@@ -1,0 +1,52 @@
+"""What a person names to be explored, and where the page may go. No torch: commands ask before they load it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from usae_train.files.atomic import check_file
+from usae_train.files.place_names import named_place
+from usae_train.model.places import EMBEDDED
+from usae_train.runtime.errors import UsageError
+
+EXPLORER_FOLDER = "explorer"  # the page's folder inside a run
+MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds a run's record."""
+    return (folder / "run.json").is_file()
+
+
+def names_run(named: str) -> bool:
+    """Whether what a person named is a run folder; else it may be a USAE.
+
+    Raises:
+        ValueError: for what is neither.
+    """
+    folder = named_place(named)
+    if is_run(folder):
+        return True
+    if folder.is_file():
+        raise UsageError(f"{named} is a file; expected a run folder or a USAE")
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise UsageError(f"{named} is neither a run folder (it has no run.json) nor a USAE folder (no config.json)")
+    if not folder.is_dir() and named not in EMBEDDED and (named.count("/") != 1 or folder.parent.is_dir()):
+        raise UsageError(
+            f"no such folder: {named}; expected a run folder, a USAE folder, {', '.join(EMBEDDED)} or a hub id"
+        )
+    return False
+
+
+def check_explorer_place(out: Path) -> None:
+    """Whether the explorer may be written there.
+
+    Raises:
+        ValueError: when it cannot, or would replace what is not ours.
+    """
+    page, folder = out / "index.html", out / EXPLORER_FOLDER
+    if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
+        raise UsageError(f"{page} is there already, and is not an explorer that usae-viz made; choose another --out")
+    if folder.exists() and not (folder / "data.js").is_file():
+        raise UsageError(f"{folder} is there already and not an explorer's; choose another --out")
+    check_file(page)

@@ -1,0 +1,98 @@
+"""Classes of a backbone's classifier, by number or name. No torch: commands ask before they load it."""
+
+from __future__ import annotations
+
+import difflib
+
+from usae_train.files.whole_numbers import whole_number
+from usae_train.model.outline import Described
+from usae_train.runtime.errors import UsageError
+
+
+class ClassName(str):
+    """A class that is known by its name, and whose: `castle of lite0`.
+
+    Attributes:
+        backbone: whose classifier.
+        name: what the class is called there.
+    """
+
+    backbone: str
+    name: str
+
+    def __new__(cls, backbone: str, name: str) -> ClassName:
+        made = super().__new__(cls, f"{name} of {backbone}")
+        made.backbone, made.name = backbone, name
+        return made
+
+
+def check_class(usae: Described, backbone: str, index: int, name: str | None = None) -> None:
+    """Check that a backbone's classifier has a class.
+
+    Args:
+        usae: with its backbones.
+        backbone: whose classifier.
+        index: of the class.
+        name: how the class was said, if not by its number.
+
+    Raises:
+        ValueError: for a backbone without its classifier, or a class that this does not have.
+    """
+    spec = usae.specs.get(backbone)
+    if spec is None or spec.classes == 0:
+        having = [f"{each} ({other.classes})" for each, other in usae.specs.items() if other.classes]
+        which = f", or ask one that has: {', '.join(having)}" if having else ""
+        said = index if name is None else repr(name)
+        raise UsageError(f"no class {said}: {backbone} has no classifier; set `classes` in its spec{which}")
+    if index >= spec.classes:
+        raise UsageError(
+            f"no class {index}; {backbone}'s classifier has {spec.classes}, numbered 0 to {spec.classes - 1}"
+        )
+
+
+def class_name(count: int, index: int) -> str | None:
+    """What timm calls a class of a classifier of ImageNet's size (or of its larger sets'); None for any other."""
+    from usae_train.images.classes import imagenet_classes
+
+    known = imagenet_classes(count) or ()
+    return known[index][1].partition(",")[0] if index < len(known) else None
+
+
+def parse_class(usae: Described, backbone: str, class_: int | str) -> int:
+    """The number of a class of a backbone's classifier, from its number or name.
+
+    Raises:
+        ValueError: for a backbone without classifier, or a class that it does not have; says the nearest names.
+    """
+    text = str(class_).strip()
+    if text.removeprefix("-").isdecimal():
+        number = whole_number(text)
+        check_class(usae, usae.known_name(backbone), number)
+        if number < 0:
+            raise UsageError(f"no class {text}; classes are numbered from 0")
+        return number
+    check_class(usae, usae.known_name(backbone), 0, text)
+    names = class_names(usae.specs[backbone].classes)
+    if not names:
+        raise UsageError(f"no class {text!r}: the classes of {backbone} have no names that are known; give a number")
+    wanted = [number for number, name in enumerate(names) if name.lower() == text.lower()]
+    if not wanted:
+        spelt = {name.lower(): name for name in names}
+        near = difflib.get_close_matches(text.lower(), spelt, n=3, cutoff=0.5)
+        within = [name for name in spelt if text.lower() in name][:3]
+        nearest = [spelt[each] for each in dict.fromkeys([*within, *near])][:4]
+        said = f"the nearest: {', '.join(nearest)}" if nearest else "expected a name of ImageNet's, such as tabby"
+        raise UsageError(f"no class {text!r} of {backbone}; {said}")
+    return wanted[0]
+
+
+def class_names(count: int) -> list[str]:
+    """What the classes of a classifier of such a size are called; empty where that is not known."""
+    if class_name(count, 0) is None:
+        return []
+    return [class_name(count, number) or str(number) for number in range(count)]
+
+
+def named_class(count: int, number: int) -> str:
+    """A class as a person reads it."""
+    return class_name(count, number) or f"class {number}"

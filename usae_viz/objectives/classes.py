@@ -1,0 +1,116 @@
+"""Objectives on a class of a backbone that kept its classifier (`classes` in its spec)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from usae_train.runtime.errors import UsageError
+from usae_viz.objectives.algebra import Objective
+from usae_viz.objectives.class_names import ClassName
+from usae_viz.objectives.concept import format_call, natural_number, unbound
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from usae_viz.objectives.activations import Activations
+
+
+class _OfClass(Objective):
+    """What a function makes of the logits, for one class."""
+
+    def __init__(self, backbone: str, index: int | str) -> None:
+        kind = type(self)
+        if isinstance(index, str):
+            called = ClassName(backbone, index)
+            super().__init__(
+                unbound("class", index),
+                format_call(kind.__name__, backbone, index),
+                backbones=[backbone],
+                bind=lambda number: kind(backbone, number(called)),
+            )
+            return
+        index = natural_number(index, "class")
+
+        def score(acts: Activations) -> Tensor:
+            if acts.backbone != backbone:
+                return acts.tokens.new_zeros(len(acts.tokens))
+            if index >= acts.logits.shape[-1]:
+                raise UsageError(f"no class {index}; {backbone}'s classifier has {acts.logits.shape[-1]}")
+            return kind.of_logits(acts.logits, index).mean(1)
+
+        name = format_call(kind.__name__, backbone, index)
+        super().__init__(score, name, backbones=[backbone], classes=[(backbone, index)])
+
+    @staticmethod
+    def of_logits(logits: Tensor, index: int) -> Tensor:
+        """(batch, view): the score of a class by logits (batch, view, class)."""
+        raise NotImplementedError
+
+
+class Class(_OfClass):
+    """A class of a backbone's classifier: the sum of its `Logit` and its `LogProbability`.
+
+    Either alone is recognized by fewer networks that took no part (tests/benchmarks/real_reader.py).
+
+    Args:
+        backbone: the backbone's name.
+        index: the class, its number or, where timm knows the names (ImageNet), its name.
+
+    Raises:
+        ValueError: for a class that the classifier does not have, or a backbone without one.
+
+    Example:
+        >>> Class("lite0", 483)
+        Class('lite0', 483)
+        >>> Class("lite0", "castle")  # by the name that ImageNet gives it
+        Class('lite0', 'castle')
+    """
+
+    @staticmethod
+    def of_logits(logits: Tensor, index: int) -> Tensor:
+        """Logit and log-probability together."""
+        return (logits + logits.log_softmax(-1))[..., index]
+
+
+class Logit(_OfClass):
+    """The logit of a class of a backbone's classifier.
+
+    Args:
+        backbone: the backbone's name.
+        index: the class, as in `Class`.
+
+    Raises:
+        ValueError: for a class that the classifier does not have, or a backbone without one.
+
+    Example:
+        >>> Logit("vit", 207) - 0.1 * Logit("vit", 208)
+        Logit('vit', 207) - 0.1 * Logit('vit', 208)
+    """
+
+    @staticmethod
+    def of_logits(logits: Tensor, index: int) -> Tensor:
+        """The logit."""
+        return logits[..., index]
+
+
+class LogProbability(_OfClass):
+    """The logarithm of the probability of a class of a backbone's classifier.
+
+    A logit may rise with those of other classes; this asks that they fall.
+
+    Args:
+        backbone: the backbone's name.
+        index: the class, as in `Class`.
+
+    Raises:
+        ValueError: for a class that the classifier does not have, or a backbone without one.
+
+    Example:
+        >>> LogProbability("lite0", 483)
+        LogProbability('lite0', 483)
+    """
+
+    @staticmethod
+    def of_logits(logits: Tensor, index: int) -> Tensor:
+        """The logarithm of the softmax."""
+        return logits.log_softmax(-1)[..., index]

@@ -1,0 +1,244 @@
+"""A run folder while it is filled: each objective's images, animations and records, then its sheet and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from usae_train.files.json_files import read_object
+from usae_train.files.place_names import named_place
+from usae_train.images.decoding import read_picture
+from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
+from usae_train.runtime.json_text import json_text
+from usae_train.runtime.progress import ProgressCallback
+from usae_viz.export.animation import write_frames
+from usae_viz.export.concept_folder import write_json
+from usae_viz.export.naming import shown_concept, title_with_edits
+from usae_viz.export.natural_patches import natural_patches
+from usae_viz.export.png import check_whole, read_pixels, read_png, save_png, write_png
+from usae_viz.export.provenance import provenance
+from usae_viz.export.run_record import keep_record, pictures_by_folder, run_record
+from usae_viz.export.sheet import WIDEST, sheet, side_by_side
+from usae_viz.optimization.halving import HalvingDraw
+from usae_viz.optimization.loop import InvalidImageScore
+from usae_viz.optimization.maximize import maximize_each
+from usae_viz.optimization.parts import draw_together
+from usae_viz.optimization.result import Result
+from usae_viz.runs.ahead import Ahead, report_steps
+from usae_viz.runs.manifest import Manifest, Record, scores_of, statistics_hash
+from usae_viz.runs.plan import RenderJob, RenderPlan, given_pictures
+from usae_viz.verification.scores import Scores, count_verdicts
+
+SHEET = "sheet.png"
+
+
+@dataclass(frozen=True)
+class ObjectiveResult:
+    """What came of one objective in a run."""
+
+    objective: str
+    folder: Path
+    images: tuple[str, ...]  # none where nothing could be drawn
+    scores: Scores | None  # of all its pictures
+    ended: str | None  # why one of its optimizations ended early
+    stopped: bool  # whether Ctrl-C ended one
+    failed: bool  # whether a score that was not finite ended one, or one could not be drawn
+
+
+class RunWriter:
+    """A run folder that one process fills.
+
+    Args:
+        usae: the USAE.
+        plan: what is drawn.
+        out: the folder.
+
+    Attributes:
+        lost: {the key of a job that cannot be drawn: why}.
+        stopped: whether Ctrl-C cut a drawing short.
+        ahead: workers that draw; None where this process does it alone.
+    """
+
+    def __init__(self, usae: USAE, plan: RenderPlan, out: Path) -> None:
+        self.usae, self.plan, self.out, self.manifest = usae, plan, out, Manifest(out)
+        self.folders = plan.folders
+        self.lost, self.stopped = dict[str, str](), False
+        self.ahead: Ahead | None = None
+        self._begun = False  # whether run.json is of this plan
+        self._together = HalvingDraw(draw_together)  # one for all packs: what does not fit is found once
+
+    def draw(self, jobs: Sequence[RenderJob], report: ProgressCallback, first: bool) -> list[Record]:
+        """Draw a pack of jobs of equal settings, and write their files and records.
+
+        Args:
+            jobs: which.
+            report: called with the stage, steps done of all, and the scores in words.
+            first: whether this process writes run.json.
+        """
+
+        def progress(done: int, scores: dict[str, float]) -> None:
+            report_steps(report, jobs, done, scores)
+
+        draw = self._together if self.ahead is None else self.ahead.draw_of(jobs)
+        records, left = list[Record](), list(jobs)
+        while left:
+            objectives = [job.objective for job in left]
+            try:
+                for result in maximize_each(self.usae, objectives, jobs[0].settings, progress, draw=draw):
+                    if first and not self._begun:
+                        self.write_record()
+                    records.append(self.write(left.pop(0), result))
+                break  # those that are left after one that was stopped are not begun
+            except InvalidImageScore as lost:  # the first without a result; the others are drawn all the same
+                self.lost[left.pop(0).key] = str(lost)
+        return records
+
+    def write(self, job: RenderJob, result: Result) -> Record:
+        """Write a job's pictures and animations, then its record."""
+        folder, files = self.out / job.folder, {}
+        by_image = {} if result.scores is None else result.scores.as_dict()["images"]
+        for image, (name, canvas) in zip(job.names, result.images.items(), strict=True):
+            about = {**result.about(image), "variant": job.variant, "code_sha256": job.code}
+            if job.code is not None and job.objective.numbers:  # an objective's text has them itself
+                about["numbers"] = job.objective.numbers
+            about["scores"] = by_image.get(name)
+            files[f"{image}.png"] = folder / f"{image}.png"
+            alpha = result.alpha[name] if result.settings.alpha else None
+            write_png(files[f"{image}.png"], canvas, about, alpha)
+            for animation in self.plan.animations if result.frames else ():
+                files[f"{image}.{animation}"] = folder / f"{image}.{animation}"
+                write_frames(files[f"{image}.{animation}"], result.frames[name])
+        return self.manifest.write(job, result, files)
+
+    def complete(self, folder: str) -> bool:
+        """Whether what can be drawn for a folder is there, whoever drew it, and nothing of it is to be drawn again."""
+        possible = (job for job in reversed(self.folders[folder]) if job.key not in self.lost)
+        last_first = map(self.manifest.drawn, possible)  # what is missing is near the end
+        return all(record is not None and not record.stopped for record in last_first)
+
+    def assemble(self, folder: str, anew: bool = False) -> ObjectiveResult:
+        """Make a folder's sheet and scores of what is drawn, unless they say that already (or always, `anew`)."""
+        jobs = self.folders[folder]
+        drawn = [(job, record) for job in jobs if (record := self.manifest.drawn(job)) is not None]
+        scores = scores_of([record for _, record in drawn], jobs[0].settings.verdict)
+        table = None if scores is None else {**scores.as_dict(), "drawings": _summaries(drawn)}
+        file = self.out / folder / "scores.json"
+        anew = anew or (table is not None and json_text(table) != json_text(_read(file)))
+        if self.plan.sheet and drawn:
+            self._write_sheet(folder, drawn, scores, anew)
+        if table is not None and anew:  # after the sheet: as long as this says something else, that is made anew
+            write_json(file, table)
+        return self._result(folder, [record for _, record in drawn], scores)
+
+    def close(self) -> list[ObjectiveResult]:
+        """The run's record, and every folder that has pictures, or should have."""
+        results = [each for each in map(self.assemble, self.folders) if each.images or each.failed]
+        if any(each.images for each in results):
+            self.write_record([each.scores for each in results if each.scores is not None])
+        return results
+
+    def write_record(self, scores: Sequence[Scores] = ()) -> None:
+        """Write run.json, unless it says the same already.
+
+        Args:
+            scores: of all folders, when they are there.
+        """
+        jobs = self.plan.jobs
+        runs = dict.fromkeys((job.variant, job.settings) for job in jobs)
+        objectives = list({str(job.objective): job.objective for job in jobs}.values())
+        record = run_record(self.usae, objectives, [settings for _, settings in runs])
+        record["variants"] = [variant for variant, _ in runs]
+        record["recipe"] = self.plan.recipe
+        record["verdicts"] = count_verdicts(scores)
+        record["pictures"] = pictures_by_folder((job.folder, job.names) for job in jobs)
+        keep_record(self.out, record)
+        self._begun = True
+
+    def _result(self, folder: str, records: Sequence[Record], scores: Scores | None) -> ObjectiveResult:
+        jobs = self.folders[folder]
+        by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
+        ended = next((record.ended for record in by_weight if record.ended is not None), None)
+        stopped, failed = (any(getattr(record, kind) for record in records) for kind in ("stopped", "failed"))
+        if lost := [self.lost[job.key] for job in jobs if job.key in self.lost]:
+            ended, failed = lost[0], True
+        images = tuple(name for record in records for name in record.names)
+        return ObjectiveResult(str(jobs[0].objective), self.out / folder, images, scores, ended, stopped, failed)
+
+    def _write_sheet(
+        self, folder: str, drawn: Sequence[tuple[RenderJob, Record]], scores: Scores | None, anew: bool
+    ) -> None:
+        """Write a folder's sheet, unless the one that is there says the same of itself."""
+        file, jobs, natural = self.out / folder / SHEET, self.folders[folder], self.usae.natural
+        settings = {job.variant: job.settings for job, _ in drawn}
+        title = title_with_edits(drawn[0][0].title, self.usae, settings)
+        of_now = {
+            "sheet": _summaries(drawn),
+            "title": title,
+            "thresholds": jobs[0].settings.verdict.model_dump(),
+            "images": None if natural is None else natural.source.fingerprint(),
+            "statistics": statistics_hash(self.usae),
+        }
+        if anew or _sheet_of(file, of_now) != of_now:
+            about = {**of_now, **provenance(self.usae, [job.settings for job in jobs])}
+            save_png(file, self._sheet(title, drawn, scores), about)
+
+    def _sheet(self, title: str, drawn: Sequence[tuple[RenderJob, Record]], scores: Scores | None) -> Image.Image:
+        images, rows = {}, dict[Any, list[str]]()
+        many = sum(len(record.names) for _, record in drawn) > WIDEST
+        for job, record in drawn:
+            row = job.variant if job.variant is not None else (job.key if many else None)
+            for name in record.names:
+                images[name] = read_pixels(self.out / job.folder / f"{name}.png").convert("RGB")
+                rows.setdefault(row, []).append(name)
+        table: list[Sequence[str]] = list(rows.values())
+        if len(table) > 1 and all(len(row) == 1 for row in table):
+            table = side_by_side(list(images))
+        first, _ = drawn[0]
+        concept = shown_concept(first.objective, first.settings)
+        patches = {} if concept is None else natural_patches(self.usae, concept)
+        given, size = given_pictures(first.settings), first.settings.size
+        assert size is not None
+        beside = read_picture(named_place(next(iter(reversed(given.values())))), size) if given else None
+        return sheet(title, images, scores, patches, beside, table)
+
+
+def _summaries(drawn: Sequence[tuple[RenderJob, Record]]) -> list[dict[str, Any]]:
+    """What a sheet and scores.json say of each drawing of their folder."""
+    return [
+        {
+            "key": job.key,
+            "variant": job.variant,
+            "mode": job.settings.mode,
+            "seed": job.settings.seed,
+            "ended": record.ended,
+            "images": record.names,
+        }
+        for job, record in drawn
+    ]
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A JSON file of ours; empty where there is none that can be read."""
+    try:
+        return read_object(file)
+    except UsageError:
+        return {}
+
+
+def _sheet_of(file: Path, of_now: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sheet says of itself by the keys of what it is to be.
+
+    One of before 0.6 does not name the statistics: it is taken to be by those of now. One that is cut off or damaged
+    shows nothing.
+    """
+    try:
+        inside = read_png(file)
+        check_whole(file)
+    except UsageError:
+        return {}
+    return {"statistics": of_now["statistics"]} | {key: inside[key] for key in of_now if key in inside}
