@@ -21,6 +21,7 @@ from usae_train.training.fitting import fit_settings
 from usae_train.training.logging.step_metrics import dead_of
 from usae_train.training.loop import Trainer, fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, TrainingRecipe
+from usae_train.training.step import step_loss
 
 RECIPES = {
     "default": DEFAULT,
@@ -125,6 +126,19 @@ def test_others_own_concepts_are_neither_dead_nor_clipped_by(monkeypatch: pytest
         assert figures["dead"][name] == never
         assert dead_of(usae)[name] == never / 8
     assert figures["entropy"]["mean"] == pytest.approx(usae.statistics.firing_entropy[:6].nanmean().item())
+
+
+def test_shared_concepts_explain_the_tokens_alone_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def remember(*given, **named):
+        seen.append(named["fractions"])
+        return step_loss(*given, **named)
+
+    monkeypatch.setattr("usae_train.training.loop.step_loss", remember)
+    trained(steps=1)
+    trained(steps=1, private=0)
+    assert seen == [(0.125, 0.5), (0.25,)]
 
 
 def test_a_backbone_is_added_to_shared_concepts_alone() -> None:
