@@ -84,7 +84,7 @@ def check_drawing(known: Known | None, settings: MaximizeSettings) -> None:
         ValueError: for what cannot be.
     """
     check_clashes(settings)
-    check_own_start(settings, given=False)
+    check_own_start(settings)
     for picture in (settings.start, settings.reference):
         if picture is not None:
             read_named(picture)
