@@ -26,9 +26,8 @@ from usae_viz.concepts.selection import check_selected
 from usae_viz.explorer.places import is_run
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.class_names import check_class
-from usae_viz.objectives.custom import load_custom
 from usae_viz.optimization.asked import check_clashes, check_own_start, check_written
-from usae_viz.own_code.importing import is_custom
+from usae_viz.own_code.importing import check_own, is_custom
 
 if TYPE_CHECKING:
     from usae_viz.explanations.edit_recipe import EditRecipe
@@ -104,7 +103,7 @@ def _check_spectrum(file: str) -> None:
 
 
 def check_recipe(recipe: RenderRecipe, usae: str, folder: Path, allow_code: bool) -> None:
-    """Check all that a recipe says.
+    """Check all that a recipe says. Code of somebody's own is not imported yet: torch computes by one thread then.
 
     Args:
         recipe: as `read_render_recipe` gives it.
@@ -115,12 +114,13 @@ def check_recipe(recipe: RenderRecipe, usae: str, folder: Path, allow_code: bool
     Raises:
         ValueError: for what cannot be.
     """
-    recipe = recipe.imported(folder, allow_code)
+    for each in (recipe.settings, *recipe.variants.values()):
+        each.check_own(folder, allow_code)
     known = known_of(usae, recipe.labels)
     written = list[str]()
     for text in recipe.objectives:
         if is_custom(text):
-            load_custom(text, folder, allow_code)
+            check_own(text.strip(), folder, allow_code, "objective")
         else:
             parse_objective(text)
             written.append(text)
