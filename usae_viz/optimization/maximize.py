@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from usae_train.files.validation import check_settings
+from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.undisturbed import undisturbed
@@ -85,6 +86,7 @@ def maximize(
     Warns:
         UserWarning: when the optimization ended early; `Result.ended` says why.
     """
+    check_usae(usae)
     chosen = check_settings(MaximizeSettings, **settings)
     known = None if labels is None else labels_of(usae, labels)
     named = bound_in(usae, [objective], known)
