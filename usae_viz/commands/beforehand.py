@@ -22,7 +22,7 @@ from usae_viz.concepts.edit_text import check_edit_texts, check_edits_of
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.naming import known_concept
 from usae_viz.concepts.parsing import check_concepts
-from usae_viz.concepts.selection import check_selected
+from usae_viz.concepts.selection import Selection, check_selected
 from usae_viz.explorer.places import is_run
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.class_names import check_class
@@ -124,14 +124,23 @@ def check_recipe(recipe: RenderRecipe, usae: str, folder: Path, allow_code: bool
         else:
             parse_objective(text)
             written.append(text)
-    templates = list[str]()
-    for objective, settings in recipe.ways_to_draw():
-        check_drawing(known, settings)
-        templates += [objective.replace("{k}", "0")] if recipe.concepts and not is_custom(objective) else []
-    check_typed(known, None, [*templates, *written])
     if known is not None:
         for item in recipe.concepts:
             check_selected(known[0], item, known[1])
+    number = _first_number(recipe.concepts)
+    for objective, settings in recipe.ways_to_draw():
+        check_drawing(known, settings)
+        if number is not None and not is_custom(objective):
+            written.append(objective.replace("{k}", str(number)))
+    check_typed(known, None, written)
+
+
+def _first_number(concepts: Sequence[int | str | Selection]) -> int | None:
+    """The first of a recipe's concepts that is a number there; None where all are told otherwise.
+
+    What is drawn for each is checked with it: another number may make no objective of a text, as 0 does of `/ {k}`.
+    """
+    return next((item for item in concepts if isinstance(item, int)), None)
 
 
 def check_explained(known: Known | None, class_: str | None, run: Path | None, images: str | None) -> None:
