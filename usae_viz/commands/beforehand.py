@@ -26,7 +26,7 @@ from usae_viz.concepts.selection import Selection, check_selected
 from usae_viz.explorer.places import is_run
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.class_names import check_class
-from usae_viz.optimization.asked import check_clashes, check_own_start, check_written
+from usae_viz.optimization.checks import check_clashes, check_own_start, check_written
 from usae_viz.own_code.importing import check_own, is_custom
 
 if TYPE_CHECKING:

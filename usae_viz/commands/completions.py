@@ -9,18 +9,17 @@ from typing import Any
 
 import typer
 
-import usae_train
 from usae_train.files.json_files import read_object
+from usae_train.model.places import EMBEDDED, LABELS
 from usae_train.runtime.errors import UsageError
 from usae_viz.runs.shipped_recipes import shipped_recipes
 
 OFFERED = re.compile(r"(?!-)[\w./:,+@%=~ -]+")  # letters and signs that neither a terminal nor a shell obeys
-EMBEDDED = Path(usae_train.__file__).parent  # demo/universe and photos/universe lie in it
 
 
 def complete_usae(incomplete: str) -> list[str]:
     """The embedded ids, and folders that hold a USAE, or lead to one."""
-    return [each for each in ("demo", "photos") if each.startswith(incomplete)] + _offered(_folders(incomplete))
+    return [each for each in EMBEDDED if each.startswith(incomplete)] + _offered(_folders(incomplete))
 
 
 def complete_recipe(incomplete: str) -> list[str]:
@@ -44,8 +43,8 @@ def _offered(names: Iterable[str]) -> list[str]:
 
 def _names_in(usae: str) -> Iterator[str]:
     """As `--concept` takes them without spaces, which a shell would divide."""
-    folder = EMBEDDED / usae / "universe" if usae in ("demo", "photos") else Path(usae)
-    for label in _list_in(folder / "labels.json", "labels"):
+    folder = EMBEDDED.get(usae) or Path(usae)
+    for label in _list_in(folder / LABELS, "labels"):
         yield "".join(str(label.get("name", "") if isinstance(label, dict) else "").lower().split())
     for factor in _list_in(folder / "config.json", "factors"):  # `colour: red` is named by `red`
         yield str(factor).partition(":")[2].strip()

@@ -81,7 +81,8 @@ def check_selected(usae: Described, item: int | str | Selection, labels: Sequenc
     """
     if isinstance(item, Selection):
         for backbone in (item.backbone, item.minus):
-            _check_backbone(usae, backbone)
+            if backbone is not None:
+                usae.known_name(backbone)
     else:
         check_concepts(usae, str(item), labels)
 
@@ -99,8 +100,7 @@ def statistic_values(usae: USAE, by: Statistic, backbone: str | None = None) -> 
         ValueError: for a USAE without the statistics, or an unknown backbone.
     """
     statistics = need_figure(usae, by)
-    _check_backbone(usae, backbone)
-    rows = slice(None) if backbone is None else [usae.names.index(backbone)]
+    rows = slice(None) if backbone is None else [usae.names.index(usae.known_name(backbone))]
     if by == "auroc":
         assert statistics.auroc is not None
         values = statistics.auroc[rows].amin(0).nan_to_num(0.0).amax(0)
@@ -118,11 +118,6 @@ def statistic_values(usae: USAE, by: Statistic, backbone: str | None = None) -> 
             "co_fires": statistics.co_fires,
         }[by]
     return values.double().nan_to_num(-inf)
-
-
-def _check_backbone(usae: Described, backbone: str | None) -> None:
-    if backbone is not None and backbone not in usae.names:
-        raise UsageError(f"unknown backbone {backbone!r}; expected one of {', '.join(usae.names)}")
 
 
 def _by_figure(usae: USAE, selection: Selection) -> list[int]:

@@ -22,7 +22,7 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explanations.concept_maps import ConceptMaps
 from usae_viz.explanations.photograph import Photograph, open_photograph
 from usae_viz.explanations.settings import InterveneSettings
-from usae_viz.objectives.class_names import named_class
+from usae_viz.objectives.class_names import class_in_words
 
 if TYPE_CHECKING:
     from usae_viz.explanations.photograph import Photo
@@ -193,7 +193,9 @@ def _classes(logits: Tensor, top: int) -> list[ClassBefore]:
     """The most probable classes of either, (2, classes), the most probable before first."""
     likely = logits.softmax(-1)
     chosen = dict.fromkeys(likely.topk(min(top, likely.shape[1])).indices.flatten().tolist())
-    rows = [ClassBefore(k, named_class(logits.shape[1], k), _pair(likely[:, k]), _pair(logits[:, k])) for k in chosen]
+    rows = [
+        ClassBefore(k, class_in_words(logits.shape[1], k), _pair(likely[:, k]), _pair(logits[:, k])) for k in chosen
+    ]
     return sorted(rows, key=lambda each: -each.probability[0])
 
 

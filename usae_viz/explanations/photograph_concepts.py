@@ -18,7 +18,7 @@ from usae_viz.concepts.naming import FOLLOWS, follows
 from usae_viz.concepts.parsing import one_concept
 from usae_viz.explanations.concept_maps import ConceptMaps, ConceptSeen
 from usae_viz.explanations.photograph import Photograph
-from usae_viz.objectives.class_names import named_class, parse_class
+from usae_viz.objectives.class_names import class_in_words, parse_class
 
 EXACT = 20  # concepts that are taken away one by one
 CARRIERS = 5  # concepts that are taken away together
@@ -111,7 +111,7 @@ class PhotographConcepts:
             return None
         logits, likely = view.logits, view.logits.softmax(-1)
         top = int(logits.argmax())
-        return ClassAnswer(top, named_class(len(logits), top), likely[top].item(), logits[top].item())
+        return ClassAnswer(top, class_in_words(len(logits), top), likely[top].item(), logits[top].item())
 
     def asked(self, backbone: str) -> tuple[int, str]:
         """The class that importance is for, and its name.
@@ -120,7 +120,7 @@ class PhotographConcepts:
             ValueError: for a backbone without an answer.
         """
         view = self._look(backbone)
-        return view.class_, named_class(len(view.logits), view.class_)
+        return view.class_, class_in_words(len(view.logits), view.class_)
 
     def importance(self, backbone: str, class_: int | str | None = None, exact: int = EXACT) -> list[Importance]:
         """What the firing concepts do to a class's logit, the largest change first; positive: the class lives of it.

@@ -31,7 +31,7 @@ BATCH = 16
 
 
 @dataclass(frozen=True)
-class Place:
+class PatchPlace:
     """A natural picture in which a concept is among the strongest, for one backbone."""
 
     concept: int
@@ -41,13 +41,14 @@ class Place:
     token: int
 
 
-ShownPlaces = tuple[dict[Place, tuple[dict[str, Any], Image.Image]], list[str]]  # and what could not be read, with why
+# And what could not be read, with why.
+ShownPatches = tuple[dict[PatchPlace, tuple[dict[str, Any], Image.Image]], list[str]]
 
 
-def places(natural: NaturalPictures, concepts: Sequence[int], count: int) -> list[Place]:
+def patch_places(natural: NaturalPictures, concepts: Sequence[int], count: int) -> list[PatchPlace]:
     """Up to `count` pictures per backbone for each concept, the strongest first."""
     return [
-        Place(concept, row, rank, number, token)
+        PatchPlace(concept, row, rank, number, token)
         for concept in concepts
         for row in range(len(natural.images))
         for rank, (number, token) in enumerate(natural.strongest(row, concept)[:count])
@@ -57,7 +58,7 @@ def places(natural: NaturalPictures, concepts: Sequence[int], count: int) -> lis
 def write_natural(
     usae: USAE,
     natural: NaturalPictures,
-    wanted: Sequence[Place],
+    wanted: Sequence[PatchPlace],
     count: int,
     folder: Path,
     progress: CountCallback,
@@ -79,7 +80,7 @@ def write_natural(
         and the map of codes (rows * cols bytes, base64, 255 is the largest code ever seen) through each backbone; and
         the pictures that could not be read, each with why.
     """
-    by_picture: dict[int, list[Place]] = {}
+    by_picture: dict[int, list[PatchPlace]] = {}
     for place in wanted:
         by_picture.setdefault(place.number, []).append(place)
     entries: dict[int, list[list[dict[str, Any]]]] = {place.concept: [[] for _ in usae.names] for place in wanted}
@@ -114,12 +115,12 @@ class _Strips:
         folder: where they go.
     """
 
-    def __init__(self, wanted: Sequence[Place], size: tuple[int, int], folder: Path) -> None:
+    def __init__(self, wanted: Sequence[PatchPlace], size: tuple[int, int], folder: Path) -> None:
         self.size, self.folder = size, folder
         self.left = Counter(place.concept for place in wanted)
         self.strips: dict[int, Image.Image] = {}
 
-    def take(self, place: Place, patch: Image.Image | None) -> None:
+    def take(self, place: PatchPlace, patch: Image.Image | None) -> None:
         """Paste a place's patch; None where its picture could not be read."""
         if patch is not None:
             if place.concept not in self.strips:
@@ -130,12 +131,14 @@ class _Strips:
             self.strips.pop(place.concept).save(self.folder / f"{place.concept}.webp", **WEBP)
 
 
-def _job(usae: USAE, natural: NaturalPictures, wanted: Mapping[int, Sequence[Place]], folder: Path) -> Job[ShownPlaces]:
+def _job(
+    usae: USAE, natural: NaturalPictures, wanted: Mapping[int, Sequence[PatchPlace]], folder: Path
+) -> Job[ShownPatches]:
     """Look at a batch of pictures: write each whole, and give what is shown of every place."""
 
-    def job(tell: Tell) -> ShownPlaces:  # noqa: ARG001
+    def job(tell: Tell) -> ShownPatches:  # noqa: ARG001
         assert usae.grid is not None
-        shown: dict[Place, tuple[dict[str, Any], Image.Image]] = {}
+        shown: dict[PatchPlace, tuple[dict[str, Any], Image.Image]] = {}
         unreadable: list[str] = []
         for number, canvas, codes in _seen(usae, natural.source, list(wanted), unreadable):
             whole = to_picture(canvas)
@@ -149,7 +152,7 @@ def _job(usae: USAE, natural: NaturalPictures, wanted: Mapping[int, Sequence[Pla
     return job
 
 
-def _entry(natural: NaturalPictures, place: Place, codes: Sequence[Tensor]) -> dict[str, Any]:
+def _entry(natural: NaturalPictures, place: PatchPlace, codes: Sequence[Tensor]) -> dict[str, Any]:
     peaks = natural.largest[:, place.concept].clamp_min(1e-6)
     maps = [of_backbone[:, place.concept] for of_backbone in codes]
     heat = [

@@ -27,7 +27,7 @@ from usae_viz.concepts.labels import labels_of
 from usae_viz.explorer.atlas import atlas_data
 from usae_viz.explorer.entries import NaturalRows, card_data, natural_of, write_details
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
-from usae_viz.explorer.natural import places, write_natural
+from usae_viz.explorer.natural import patch_places, write_natural
 from usae_viz.explorer.parts import copy_parts, small_copy
 from usae_viz.explorer.places import EXPLORER_FOLDER, MARK, check_explorer_place
 from usae_viz.explorer.runs import RunFolder
@@ -202,7 +202,7 @@ def _natural(
     shown, unreadable = write_natural(
         sources.usae,
         pictures,
-        places(pictures, concepts, count),
+        patch_places(pictures, concepts, count),
         count,
         folder,
         lambda done, total: report("top-activating patches", done, total, ""),

@@ -93,6 +93,6 @@ def class_names(count: int) -> list[str]:
     return [class_name(count, number) or str(number) for number in range(count)]
 
 
-def named_class(count: int, number: int) -> str:
+def class_in_words(count: int, number: int) -> str:
     """A class as a person reads it."""
     return class_name(count, number) or f"class {number}"

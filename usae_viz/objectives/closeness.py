@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
@@ -63,7 +63,7 @@ class SameCodes(Objective):
         super().__init__(same, name, backbones=named or None, needs_reference=True)
 
 
-def _names(backbones: object) -> list[str]:
+def _names(backbones: Any) -> list[str]:
     """Names of backbones, or one, as a list."""
     given = [backbones] if isinstance(backbones, str) else backbones
     named = list(given) if isinstance(given, Iterable) else [given]

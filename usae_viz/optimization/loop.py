@@ -221,7 +221,7 @@ def _among(rows: Sequence[int]) -> Iterator[None]:
 
 
 def image_scores(acts: Activations, objectives: Sequence[Objective]) -> Tensor:
-    """(batch,): the score of each image by its own objective; each objective is called once for all of its images.
+    """(batch,): the score of each picture by its own objective; each objective is called once for all of its own.
 
     Raises:
         InvalidImageScore: for a score of the wrong shape.

@@ -23,8 +23,8 @@ from usae_viz.concepts.labels import labels_of
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Objective
 from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.asked import check_objectives, check_own_start
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
+from usae_viz.optimization.checks import check_objectives, check_own_start
 from usae_viz.optimization.closing import closing_lines
 from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.given import canvas_at, naming_given, whole_picture

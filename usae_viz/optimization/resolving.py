@@ -12,8 +12,8 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_viz.concepts.naming import known_concept
 from usae_viz.objectives import Objective
-from usae_viz.optimization.asked import check_clashes, is_augmented
 from usae_viz.optimization.batching import bytes_a_canvas
+from usae_viz.optimization.checks import check_clashes, is_augmented
 from usae_viz.optimization.edited import with_edits_bound
 from usae_viz.own_code.part import OwnPart
 from usae_viz.parameterizations import PARAMETERIZATIONS

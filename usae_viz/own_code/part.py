@@ -23,7 +23,7 @@ _HASHES = WeakKeyDictionary[Any, str]()  # {what was given in Python: the hash o
 
 
 class ImageError(UsageError):
-    """What is wrong with one of several images.
+    """What is wrong with one of several pictures.
 
     Args:
         row: which of them.

@@ -1,4 +1,4 @@
-"""A parameterization of somebody's own: a module whose `forward` takes nothing and gives one image."""
+"""A parameterization of somebody's own: a module whose `forward` takes nothing and gives one picture."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LEARNING_RATE = 0.05  # Adam's, where a parameterization says none: lucent's
 
 
 class OwnImages(nn.Module):
-    """Canvases (len(seeds), 3, size, size) of somebody's own modules, one for each image.
+    """Canvases (len(seeds), 3, size, size) of somebody's own modules, one for each picture.
 
-    `part((1, 3, size, size), generator)` makes one. Its `forward()` gives an image of that shape, 0..1; where it has
-    `decorrelated = True`, in decorrelated logits. What leaves 0..1 later is cut off. Since each image has a module of
+    `part((1, 3, size, size), generator)` makes one. Its `forward()` gives a picture of that shape, 0..1; where it has
+    `decorrelated = True`, in decorrelated logits. What leaves 0..1 later is cut off. Since each picture has a module of
     its own, with a generator of its own, none depends on what else is drawn.
 
     Args:
@@ -57,8 +57,8 @@ class OwnImages(nn.Module):
         """Canvases (pictures, 3, size, size), 0..1.
 
         Raises:
-            PartFailed: for a module that fails, or gives an image of another shape or place; at first also for one that
-                is not finite, not 0..1, or that no parameter has a part in. Says of which picture.
+            PartFailed: for a module that fails, or gives a picture of another shape or place; at first also for one
+                that is not finite, not 0..1, or that no parameter has a part in. Says of which picture.
         """
         drawn = []
         for row, (image, generator) in enumerate(zip(self.images, self.generators, strict=True)):

@@ -1,4 +1,4 @@
-"""A plan's images, drawn by several processes ahead of the one that verifies and writes them."""
+"""A plan's pictures, drawn by several processes ahead of the one that verifies and writes them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ DrawnAhead = tuple[OptimizationResult, Snapshots | None]
 
 @dataclass
 class Ahead:
-    """What workers draw of some jobs, each a group of its images at a time: a worker's task.
+    """What workers draw of some jobs, each a group of its pictures at a time: a worker's task.
 
     Attributes:
         jobs: which.
-        groups: {the key of a job: the task and the rows of each group of its images}.
+        groups: {the key of a job: the task and the rows of each group of its pictures}.
         report: is told how far each job is.
         workers: who does the tasks.
     """
@@ -46,7 +46,7 @@ class Ahead:
         self._job_of = {task: job for job in self.jobs for task, _ in self.groups[job.key]}
 
     def draw_of(self, jobs: Sequence[RenderJob]) -> DrawTogether:
-        """How the images of some jobs of different objectives come about: a worker has them, or will."""
+        """How the pictures of some jobs of different objectives come about: a worker has them, or will."""
         keys = {id(job.objective): job.key for job in jobs}
 
         def draw(
@@ -59,7 +59,7 @@ class Ahead:
             parts = self._parts(specs, self.groups[keys[id(specs[0].objective)]])
             if len(parts) > 1 and any(part.result.lost is not None for part in parts):
                 parts = []
-            # in one loop all images of an objective end where a score is lost: so be it, whoever draws
+            # in one loop all pictures of an objective end where a score is lost: so be it, whoever draws
             return parts or draw_together(view_config, specs, settings, start, progress)
 
         return draw
@@ -117,7 +117,7 @@ def drawn_ahead(
 
 
 def workers_of(usae: USAE, jobs: Sequence[RenderJob], workers: int | None) -> int:
-    """How many workers draw: no more than there are images, nor than the memory bears.
+    """How many workers draw: no more than there are pictures, nor than the memory bears.
 
     Raises:
         ValueError: for a number of workers that cannot be.

@@ -22,7 +22,7 @@ from usae_viz.export.provenance import own_hashes
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.custom import load_custom
 from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.asked import check_objectives
+from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.parts import canvas_specs
 from usae_viz.optimization.resolving import resolve_settings
@@ -60,7 +60,7 @@ class _Planned:
 
     folder: str
     title: str
-    variant: RunVariant
+    run_variant: RunVariant
     objective: Objective
     code: str | None = None
 
@@ -172,7 +172,7 @@ def _planned_objectives(
     usae: USAE, codes: Mapping[Objective, str | None], concepts: Sequence[_Planned], variants: Sequence[RunVariant]
 ) -> list[_Planned]:
     """What variants draw of a recipe's `objectives`, without what is drawn of its concepts already."""
-    drawn = {(str(each.objective), each.variant.settings) for each in concepts}
+    drawn = {(str(each.objective), each.run_variant.settings) for each in concepts}
     beside = [
         objective
         for objective in codes
@@ -247,11 +247,11 @@ def _check_count(usae: USAE, variants: Iterable[tuple[int, int]], objectives: in
 
 def _jobs(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) -> tuple[RenderJob, ...]:
     check_objectives(usae, list(dict.fromkeys(each.objective for each in planned)))
-    by_variant = _resolved_variants(usae, list(dict.fromkeys(each.variant for each in planned)), animations)
+    by_variant = _resolved_variants(usae, list(dict.fromkeys(each.run_variant for each in planned)), animations)
     for variant, resolved in by_variant.items():
         if resolved.settings.edits:
-            check_edits(usae, resolved.settings, [each.objective for each in planned if each.variant is variant])
-    jobs = tuple(_job(usae, each, by_variant[each.variant]) for each in planned)
+            check_edits(usae, resolved.settings, [each.objective for each in planned if each.run_variant is variant])
+    jobs = tuple(_job(usae, each, by_variant[each.run_variant]) for each in planned)
     _check_apart(jobs)
     return jobs
 
@@ -264,7 +264,7 @@ def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
     if planned.code is not None and objective.concepts:  # its text is its name, which may mean another concept today
         content["concepts"] = list(objective.concepts)
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
-    names, variant = resolved.image_names(usae, objective), planned.variant.name
+    names, variant = resolved.image_names(usae, objective), planned.run_variant.name
     return RenderJob(objective, resolved.settings, variant, planned.folder, planned.title, names, key, planned.code)
 
 

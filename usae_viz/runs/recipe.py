@@ -13,7 +13,7 @@ from usae_train.files.homes import beside
 from usae_train.files.yaml_config import Clash, checked, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import Selection
-from usae_viz.optimization.asked import misplaced_setting
+from usae_viz.optimization.checks import kept_by_start, misplaced_setting
 from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MAX_SEED, MaximizeSettings, Mode
 
@@ -97,12 +97,9 @@ class RenderRecipe(BaseModel):
                 )
             for key in {"verify", "verdict"} & (changed if variant is not None else set()):
                 raise Clash("belongs in `settings`: pictures on one sheet are judged alike", *inside, key)
-            if (misplaced := misplaced_setting(settings)) is not None:
-                key, why = misplaced
+            if (clash := misplaced_setting(settings) or kept_by_start(settings)) is not None:
+                key, why = clash
                 raise Clash(why, *inside, key)
-            for key in ("spectrum", "contrast"):
-                if getattr(settings, key) is not None and settings.start is not None:
-                    raise Clash(f"a picture that is started from keeps its own {key}", *inside, key)
             if settings.snapshots is not None and not animated:
                 raise Clash("snapshots are for animations: add gif or mp4 to `outputs`", *inside, "snapshots")
         return self

@@ -1,4 +1,4 @@
-"""A run folder while it is filled: each objective's images, animations and records, then its sheet and scores."""
+"""A run folder while it is filled: each objective's pictures, animations and records, then its sheet and scores."""
 
 from __future__ import annotations
 

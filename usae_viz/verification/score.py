@@ -21,7 +21,7 @@ class Score:
     code: float  # mean over views of the largest code after TopK
     rank: int  # of the concept by its mean code, 1 is the strongest of all
     share: float  # of the tokens in which it fires (code > 0.1)
-    percentile: float | None = None  # of `code` among the largest codes of natural images; None without statistics
+    percentile: float | None = None  # of `code` among the largest codes of natural pictures; None without statistics
     others: float | None = None  # chance: the same figure as `code`, mean over random other concepts in this picture
     noise: float | None = None  # chance: the same figure as `code` in pictures that nothing was optimized in
     closer: Mapping[str, float] = field(default_factory=dict)  # {share of the side: `code` in views of it}

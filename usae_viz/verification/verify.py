@@ -87,7 +87,7 @@ def _other_concepts(usae: USAE, concept: int) -> Tensor:
 
 
 def percentile_of(usae: USAE, backbone: int, concept: int, code: float) -> float | None:
-    """Where a code stands among the largest codes of natural images, by the USAE's statistics; None without any.
+    """Where a code stands among the largest codes of natural pictures, by the USAE's statistics; None without any.
 
     Args:
         usae: the USAE.

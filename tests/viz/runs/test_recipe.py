@@ -3,6 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
+from usae_train.backbones.names import among
 from usae_train.files import provenance
 from usae_train.model.statistics import Statistics
 from usae_viz.concepts.labels import Label
@@ -43,6 +44,9 @@ class Known:
         # red is followed by 4, blue by 0, dots by 2, in both
         auroc=torch.tensor([[[0.5, 0.5, 0.5, 0.5, 0.9], [0.8, 0.5, 0.5, 0.5, 0.5], [0.1, 0.2, 0.7, 0.3, 0.1]]] * 2),
     )
+
+    def known_name(self, name):
+        return among(self.names, name)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def test_a_readers_own_names_go_first():
         ("shape:*", "no label matches 'shape:\\*'; labels are colour:red"),
         (Selection(top=6), "6 concepts by universality: there are only 5"),
         (Selection(top=5, min_fires=0.05), "there are only 4 that can be chosen fire in 0.05 of the tokens"),
-        (Selection(top=1, by="fires", backbone="middle"), "unknown backbone 'middle'; expected one of left, right"),
+        (Selection(top=1, by="fires", backbone="middle"), "unknown backbone 'middle'; this USAE has left, right"),
     ],
     ids=str,
 )

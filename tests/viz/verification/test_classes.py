@@ -11,7 +11,7 @@ from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_viz.objectives.class_names import class_name
 from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.asked import check_written
+from usae_viz.optimization.checks import check_written
 from usae_viz.runs.metadata import read_about
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.show import metadata_lines

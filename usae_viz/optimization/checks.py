@@ -94,9 +94,16 @@ def check_own_start(settings: MaximizeSettings) -> None:
     Raises:
         ValueError: for a spectrum or contrast beside a picture that is started from.
     """
-    for name in ("spectrum", "contrast"):
-        if settings.start is not None and getattr(settings, name) is not None:
-            raise UsageError(f"a picture that is started from keeps its own {name}; leave --{name} or --start out")
+    if (kept := kept_by_start(settings)) is not None:
+        name, why = kept
+        raise UsageError(f"{why}; leave --{name} or --start out")
+
+
+def kept_by_start(settings: MaximizeSettings) -> tuple[str, str] | None:
+    """The first setting that a picture which is started from has itself, and what to say of it; None for none."""
+    given = (name for name in ("spectrum", "contrast") if getattr(settings, name) is not None)
+    name = None if settings.start is None else next(given, None)
+    return None if name is None else (name, f"a picture that is started from keeps its own {name}")
 
 
 def _check_without_views(settings: MaximizeSettings) -> None:
