@@ -29,14 +29,8 @@ if TYPE_CHECKING:
     from usae_train.training.independent_fit import Work
 
 
-OF_THE_MEMBERS = [
-    "n_concepts",
-    "k",
-    "private",
-    "init_seed",
-    "sparsity",
-    "dictionary",
-]  # settings that the trainings had alike
+# settings that the trainings had alike
+OF_THE_MEMBERS = ["n_concepts", "k", "private", "init_seed", "sparsity", "dictionary"]
 
 
 def register(app: typer.Typer) -> None:
