@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from usae_train.files.atomic import check_free
+from usae_train.files.locks import held
 from usae_train.files.place_names import named_place
 from usae_train.images.places import check_images
 from usae_train.model.outline import outline_here
@@ -24,10 +25,11 @@ def check_training(out: Path, resume: bool) -> None:
     """Nothing; whether a training may be written there, and is not one that waits to be resumed.
 
     Raises:
-        ValueError: as `check_free` and `training_room`.
+        ValueError: as `check_free` and `training_room`, and where another process trains there.
     """
     check_free(out)
-    training_room(out, resume)
+    with held(out):  # else a training that runs would be called one that was stopped
+        training_room(out, resume)
 
 
 def check_data(images: str, backbones: str | None, limit: int | None = None) -> None:
