@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     from usae_train.training.independent_fit import Work
 
 
-OF_THE_MEMBERS = ["n_concepts", "k", "init_seed", "sparsity", "dictionary"]  # settings that the trainings had alike
+OF_THE_MEMBERS = [
+    "n_concepts",
+    "k",
+    "private",
+    "init_seed",
+    "sparsity",
+    "dictionary",
+]  # settings that the trainings had alike
 
 
 def register(app: typer.Typer) -> None:

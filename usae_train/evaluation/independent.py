@@ -91,10 +91,11 @@ def consistency(usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor, s
         co_fires: (concepts,) of the joint space.
         seed: of the random atoms.
     """
-    most = co_fires.argsort(descending=True, stable=True)[:MAX_COFIRING]
     figures: dict[str, Consistency] = {}
     for row, (name, sae) in enumerate(independent.items()):
-        atoms, others = usae.dictionary(name).cpu(), sae.dictionary(name).cpu()
+        has = ~usae.private.is_foreign(name)
+        most = co_fires[has].argsort(descending=True, stable=True)[:MAX_COFIRING]
+        atoms, others = usae.dictionary(name).cpu()[has], sae.dictionary(name).cpu()
         generator = torch.Generator().manual_seed(seed * len(independent) + row)
         chance = matched_cosines([random_like(atoms, generator)], [random_like(others, generator)])
         cosines = matched_cosines([atoms], [others])
