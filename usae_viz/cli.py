@@ -185,16 +185,19 @@ def concepts(
 
         model = load(settings.usae)
         named = names_and_notes(labels_of(model, settings.labels))
-        rows = concept_rows(model, settings.sort)
+        rows = concept_rows(model, settings.order, private=settings.private)
+        found = len(rows)
         rows = [row for row in rows if row.concept in named or not only_named]
         rows = rows[: settings.top or (None if as_json or only_named else 30)]
         if as_json:
             say_json([{**row.as_dict(), **named.get(row.concept, {})} for row in rows])
             return
-        say(f"{settings.usae}: {len(rows)} of {model.n_concepts} concepts by {settings.sort}")
+        alone = "" if settings.private is None else f" that {settings.private} alone has,"
+        say(f"{settings.usae}: {len(rows)} of {found} concepts{alone} by {settings.order}")
         say_table(_table_of(model, rows, named))
         says = f"; follows: patch AUROC, from {CHANCE} on" if model.factors else ""
         says += "; agreed: share of the trainings in which it came back" if model.agreement is not None else ""
+        says += "; private: the one backbone that has it" if model.private else ""
         say(f"below a backbone's name: share of the tokens in which the concept fires{says}")
 
 
@@ -206,7 +209,8 @@ def _table_of(usae: USAE, rows: Sequence[ConceptRow], named: Mapping[int, Mappin
 
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     agreed = () if usae.agreement is None else ("agreed",)
-    for heading in ("concept", "universal", "entropy", "energy", *agreed, *usae.names):
+    owned = ("private",) if usae.private else ()
+    for heading in ("concept", "universal", "entropy", "energy", *agreed, *owned, *usae.names):
         table.add_column(as_text(heading), justify="right", no_wrap=True)
     table.add_column("follows" if usae.factors else "name")
     for row in rows:
@@ -221,6 +225,7 @@ def _table_of(usae: USAE, rows: Sequence[ConceptRow], named: Mapping[int, Mappin
             "" if row.entropy is None else f"{row.entropy:.2f}",
             f"{row.energy:.4f}",
             *([] if row.agreement is None else [f"{row.agreement:.0%}"]),
+            *([as_text(row.private or "")] if owned else []),
             *(f"{share:.1%}" for share in row.firing_share),
             followed,
         )

@@ -25,6 +25,9 @@ def check_members(members: Sequence[USAE]) -> None:
             if member is other or (member.sha256 is not None and member.sha256 == other.sha256):
                 one, same = training_name(members, member), training_name(members, other)
                 raise UsageError(f"{one} and {same} are the same training; give each once")
+        if member.private:
+            one = training_name(members, member)
+            raise UsageError(f"{one} has private concepts; a consensus is of trainings whose concepts all share")
         for what, its, firsts in differences(member, members[0]):
             if its != firsts:
                 one, first = training_name(members, member), training_name(members, members[0])

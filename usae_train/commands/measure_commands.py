@@ -48,18 +48,22 @@ def evaluate(
     """
     with one_line_errors():
         from usae_train.commands.beforehand import check_usaes
-        from usae_train.evaluation.places import check_report_place
+        from usae_train.evaluation.places import check_report_place, check_saes_place
         from usae_train.images.places import check_images
+        from usae_train.model.outline import outline_here
 
         check_report_place(out)
         if is_alone():
             check_usaes([usae, *settings.other_seed])
+            if settings.independent_saes is not None and (outline := outline_here(usae)) is not None:
+                check_saes_place(settings.independent_saes, outline.names)
             check_images(images, settings.limit)
         from usae_train.backbones.backbone import set_compute_dtype
         from usae_train.evaluation.checkpointing import PassCheckpointer
         from usae_train.evaluation.evaluate import Compared
         from usae_train.evaluation.evaluate import evaluate as measure
         from usae_train.evaluation.report import write_report
+        from usae_train.files.placing import place_of
         from usae_train.model.checkpoint import fill_statistics, fills, load
         from usae_train.runtime.distributed import named_by_torchrun
         from usae_train.runtime.signals import stopped_by_first
@@ -71,7 +75,8 @@ def evaluate(
         model, ranks = load(usae, where), named_by_torchrun()
         set_compute_dtype(model.backbones.values(), settings.dtype)
         source = open_pictures(images, settings.limit, ranks.is_main)
-        room = out.with_name(f".{out.name}.evaluation")
+        place = place_of(out)
+        room = place.with_name(f".{place.name}.evaluation")
         checkpointer = PassCheckpointer(room, ranks.rank, settings.checkpoint_minutes)
         compared = Compared.opened(settings, model, checkpointer=checkpointer, ranks=ranks, workers=workers)
         unseen = quiet or not ranks.is_main

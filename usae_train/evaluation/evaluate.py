@@ -19,7 +19,7 @@ from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_p
 from usae_train.evaluation.ground_truth.truth import truth_figures
 from usae_train.evaluation.independent import MAX_COFIRING, consistency, load_independent
 from usae_train.evaluation.judging import Judge, judged, open_judge
-from usae_train.evaluation.measures import IMAGES_AT_ONCE, Measures
+from usae_train.evaluation.measures import ENCODED_AT_ONCE, Measures
 from usae_train.evaluation.metrics import (
     DENSE,
     Matrix,
@@ -281,6 +281,8 @@ def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None)
         }
         aligned = several and measures.posthoc.measured
         figures["posthoc"] = posthoc_figures(measures.posthoc, measures.reconstruction[1]) if aligned else None
+    if usae.private:
+        figures["private"] = {name: (own.start, own.stop) for name, own in usae.private.ranges.items()}
     if compared.other_seeds:
         figures["stability"] = stability([usae, *compared.other_seeds])
     return figures, statistics
@@ -310,17 +312,21 @@ def concept_figures(usae: USAE, statistics: Statistics) -> Figures:
     co_fires = statistics.co_fires
     order = co_fires.argsort(descending=True, stable=True)[:MAX_COFIRING]
     several = len(usae.names) > 1
+    counts_of = torch.tensor([*usae.private.counts().values()])
+    dead = (statistics.fires == 0).sum(1) - (usae.n_concepts - counts_of)  # what others have for themselves is not dead
+    shared = torch.arange(usae.n_concepts) < usae.private.n_shared
     # rounded, an entropy can be a hair above 1, which histc would leave out
-    counts = torch.histc(entropy[alive].nan_to_num(0.0).clamp(0, 1), 20, 0, 1).int().tolist()
+    entropies = entropy[alive & shared].nan_to_num(0.0).clamp(0, 1)
+    counts = torch.histc(entropies, 20, 0, 1).int().tolist()
     return {
-        "dead": dict(zip(usae.names, (statistics.fires == 0).sum(1).tolist(), strict=True)),
+        "dead": dict(zip(usae.names, dead.tolist(), strict=True)),
         "dead_everywhere": int((~alive).sum()),
         "dense": (statistics.firing_share.amax(0) > DENSE).nonzero().squeeze(1).tolist(),
         "duplicates": duplicates([usae.dictionary(name).cpu() for name in usae.names]),
         "entropy": {
-            "mean": entropy[alive].mean().item() if several else None,
+            "mean": entropy[alive & shared].mean().item() if several else None,
             "histogram": counts if several else None,
-            "peak": (counts.index(max(counts)) + 0.5) / len(counts) if several and alive.any() else None,
+            "peak": (counts.index(max(counts)) + 0.5) / len(counts) if several and len(entropies) else None,
         },
         "co_firing_top_1000": {
             name: statistics.co_firing[row, order].mean().item() for row, name in enumerate(usae.names)
@@ -379,8 +385,8 @@ def _bytes_of_a_batch(usae: USAE, batch: int) -> float:
     assert usae.grid is not None
     tokens, widths = usae.grid[0] * usae.grid[1], list(usae.widths.values())
     numbers = batch * tokens * (2 * sum(widths) + BLOCK_NUMBERS * max(widths))
-    numbers += IMAGES_AT_ONCE * tokens * usae.n_concepts * (len(widths) + 3)
-    sums = (batch / IMAGES_AT_ONCE) * 2 * (sum(widths) + 1) ** 2  # as they are, and as they are sent
+    numbers += ENCODED_AT_ONCE * tokens * usae.n_concepts * (len(widths) + 3)
+    sums = (batch / ENCODED_AT_ONCE) * 2 * (sum(widths) + 1) ** 2  # as they are, and as they are sent
     return 4.0 * numbers + 2 * 8.0 * sums
 
 

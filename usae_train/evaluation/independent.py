@@ -13,6 +13,7 @@ from torch import Tensor
 
 from usae_train.backbones.spec import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.evaluation.metrics import matched_cosines, random_like
+from usae_train.evaluation.places import check_saes_place
 from usae_train.evaluation.report_form import Consistency, Matched
 from usae_train.files.provenance import file_hash
 from usae_train.model.checkpoint import load
@@ -31,13 +32,9 @@ def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
         ValueError: for a backbone that is missing, of another width, read on another grid, or another by its spec.
     """
     folder = Path(folder)
+    check_saes_place(folder, usae.names)
     saes = {}
     for name in usae.names:
-        if not (folder / name).is_dir():
-            raise UsageError(
-                f"{folder} has no {name}; expected a folder for each of {', '.join(usae.names)}, "
-                "as usae-train fit --independent writes it"
-            )
         sae = load(folder / name)
         if sae.names != [name] or sae.widths[name] != usae.widths[name] or sae.grid != usae.grid:
             raise UsageError(
@@ -94,10 +91,11 @@ def consistency(usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor, s
         co_fires: (concepts,) of the joint space.
         seed: of the random atoms.
     """
-    most = co_fires.argsort(descending=True, stable=True)[:MAX_COFIRING]
     figures: dict[str, Consistency] = {}
     for row, (name, sae) in enumerate(independent.items()):
-        atoms, others = usae.dictionary(name).cpu(), sae.dictionary(name).cpu()
+        has = ~usae.private.is_foreign(name)
+        most = co_fires[has].argsort(descending=True, stable=True)[:MAX_COFIRING]
+        atoms, others = usae.dictionary(name).cpu()[has], sae.dictionary(name).cpu()
         generator = torch.Generator().manual_seed(seed * len(independent) + row)
         chance = matched_cosines([random_like(atoms, generator)], [random_like(others, generator)])
         cosines = matched_cosines([atoms], [others])

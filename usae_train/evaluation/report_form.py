@@ -145,7 +145,7 @@ class TruthFigures(TypedDict):
 
 
 class Figures(TypedDict, total=False):
-    """All that needs no knowledge of the pictures; the last three where there is something to compare with."""
+    """All that needs no knowledge of the pictures; the last four where there is something to say or to compare with."""
 
     n_concepts: int
     k: int
@@ -167,6 +167,7 @@ class Figures(TypedDict, total=False):
     co_fires_energy: ByName | None
     concepts: PerConcept
     quantiles_missing: list[float]
+    private: dict[str, tuple[int, int]]  # {backbone: the first concept that it alone has, one past the last}
     independent: IndependentFigures
     posthoc: PosthocFigures | None
     stability: StabilityFigures

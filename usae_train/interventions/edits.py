@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,6 +43,18 @@ def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Ed
         check_concept(usae, concept)
         parsed[concept] = read_edit(concept, edit)
     return parsed
+
+
+def check_not_others(usae: USAE, backbone: str, concepts: Iterable[int]) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: for a concept that is private to another backbone: to edit it would change nothing.
+    """
+    for concept in concepts:
+        owner = usae.private.owner(concept)
+        if owner not in (None, backbone):
+            raise UsageError(f"concept {concept} is private to {owner}; to edit it changes nothing in {backbone}")
 
 
 def check_concept(usae: Described, concept: int) -> None:

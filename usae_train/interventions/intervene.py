@@ -10,7 +10,7 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
 from usae_train.images.arrays import canvases_of
-from usae_train.interventions.edits import EditValue, moved_by, parse_edits
+from usae_train.interventions.edits import EditValue, check_not_others, moved_by, parse_edits
 from usae_train.interventions.site import Site, site_of
 from usae_train.model.given import check_usae
 from usae_train.model.sparse import Codes
@@ -56,6 +56,7 @@ def intervene(usae: USAE, backbone: str, edits: Mapping[int, EditValue], prefix:
     """
     check_usae(usae)
     own = parse_edits(usae, edits)
+    check_not_others(usae, usae.known_name(backbone), own)
     network, site = editable(usae, backbone)
     if not own:
         yield network

@@ -25,6 +25,7 @@ from usae_train.model.config import SCHEMA, Origin, UsaeConfig
 from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.given import check_usae
 from usae_train.model.places import EMBEDDED, LABELS, config_file, folder_of
+from usae_train.model.private import PrivateConcepts, check_closed
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from usae_train.backbones.spec import BackboneSpec
     from usae_train.images.sources import ImageSource
 
-__all__ = ("EMBEDDED", "LABELS", "check_free")  # what stood here before, and is still imported from here
 STATISTICS = "statistics.safetensors"
 
 
@@ -103,6 +103,7 @@ def _config_of(usae: USAE, specs: Mapping[str, BackboneSpec]) -> UsaeConfig:
         commit=commit(),
         sparsity=usae.sparsity,
         unit_norm=usae.unit_norm,
+        private={name: (own.start, own.stop) for name, own in usae.private.ranges.items()},
     )
 
 
@@ -134,6 +135,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
         recipe=config.recipe,
         sparsity=config.sparsity,
         unit_norm=config.unit_norm,
+        private=config.private_ranges,
     )
     model.measured_on = config.measured_on
     model.factors, model.outliers, model.weights = config.factors, config.outliers, config.weights
@@ -147,6 +149,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
         reason = " ".join(str(error).split())[:200]
         raise UsageError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
     check_finite(weights, tensors)
+    check_closed(model, weights)
     model.source, model.sha256 = printable(str(usae)), file_hash(weights)
     model.labels_file = folder / LABELS if (folder / LABELS).is_file() else None
     if (folder / STATISTICS).is_file():
@@ -295,6 +298,9 @@ def _bring_labels(file: Path, room: Path) -> None:
 
 
 def _shared(config: UsaeConfig) -> str:
+    private = PrivateConcepts(list(config.widths), config.n_concepts, config.private_ranges)
+    if private:
+        return f"over {plural(len(config.widths), 'backbone')} ({private.in_words()})"
     return f"shared by {len(config.widths)} backbones" if len(config.widths) > 1 else "of one backbone"
 
 

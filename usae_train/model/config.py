@@ -10,6 +10,7 @@ from usae_train.backbones.identity import WeightsRecord
 from usae_train.backbones.names import check_name
 from usae_train.backbones.spec import BackboneSpec, Side
 from usae_train.images.measured import SourceRecord
+from usae_train.model.private import PrivateConcepts
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.model.sparsity.variants import read_sparsity
@@ -31,6 +32,9 @@ class UsaeConfig(BaseModel):
     batch_norm: bool
     sparsity: SerializeAsAny[Sparsity] = Field(default_factory=TopK)  # folders of before have none
     unit_norm: bool = True  # nor this
+    private: dict[str, tuple[int, int]] = Field(
+        default_factory=dict
+    )  # nor this: {backbone: (first, one past the last)}
     recipe: str
     grid: tuple[Side, Side] | None
     backbones: dict[str, BackboneSpec]
@@ -48,6 +52,11 @@ class UsaeConfig(BaseModel):
         """The images of its statistics."""
         return SourceRecord(self.images, self.n_images, self.fingerprint)
 
+    @property
+    def private_ranges(self) -> dict[str, range]:
+        """{backbone: the concepts that it alone has}."""
+        return {name: range(*ends) for name, ends in self.private.items()}
+
     @field_validator("sparsity", mode="before")
     @classmethod
     def _of_a_variant(cls, settings: Any) -> Sparsity:
@@ -55,13 +64,15 @@ class UsaeConfig(BaseModel):
 
     def as_json(self) -> str:
         """The file's text. What all folders of before are is left out: they are saved again as they were."""
-        known = {key for key, usual in (("sparsity", TopK()), ("unit_norm", True)) if getattr(self, key) == usual}
+        usual = {"sparsity": TopK(), "unit_norm": True, "private": {}}
+        known = {key for key, value in usual.items() if getattr(self, key) == value}
         return self.model_dump_json(indent=2, by_alias=True, exclude=known) + "\n"
 
     @model_validator(mode="after")
     def _of_its_backbones(self) -> UsaeConfig:
         if self.k > self.n_concepts:
             raise UsageError(f"k is {self.k}; expected 1 <= k <= n_concepts = {self.n_concepts}")
+        PrivateConcepts(list(self.widths), self.n_concepts, self.private_ranges)
         for name in self.widths:
             check_name(name)
         if self.backbones and self.backbones.keys() != self.widths.keys():

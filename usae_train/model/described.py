@@ -17,7 +17,8 @@ def usae_lines(usae: USAE) -> list[str]:
     where = usae.source or "in memory only"
     active = usae.sparsity.in_words(usae.k)
     heads = f"USAE, {where}: {plural(usae.n_concepts, 'concept')} over {plural(len(usae.names), 'backbone')}, {active}"
-    return [heads, *("  " + "  ".join(filter(None, row)) for row in _backbone_rows(usae)), *_ending(usae)]
+    private = [f"  {usae.private.in_words()}"] if usae.private else []
+    return [heads, *private, *("  " + "  ".join(filter(None, row)) for row in _backbone_rows(usae)), *_ending(usae)]
 
 
 def usae_html(usae: USAE) -> str:

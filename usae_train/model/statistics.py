@@ -106,7 +106,7 @@ class Statistics:
         """(concepts,): entropy of the backbones' shares of fires over log(backbones); NaN where nothing fires."""
         n_backbones = len(self.fires)
         share = self.fires / self.fires.sum(0)
-        entropy = -torch.special.xlogy(share, share).sum(0)
+        entropy = torch.special.xlogy(share, share).sum(0).abs()  # where one alone fires 0, not -0
         return entropy / math.log(n_backbones) if n_backbones > 1 else torch.full_like(entropy, torch.nan)
 
     @property

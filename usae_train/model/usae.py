@@ -13,6 +13,7 @@ from usae_train.backbones.names import among, check_name
 from usae_train.images.arrays import canvases_of
 from usae_train.images.measured import SourceRecord
 from usae_train.model.described import usae_html, usae_lines
+from usae_train.model.private import PrivateConcepts, close
 from usae_train.model.scale import Standardization
 from usae_train.model.sparse import Codes, sparse_decode
 from usae_train.model.sparsity.topk import TopK
@@ -51,7 +52,7 @@ class USAE(nn.Module):
 
     Args:
         widths: {backbone: width of its tokens}.
-        n_concepts: size of the shared space.
+        n_concepts: size of the space.
         k: concepts kept a token; where the sparsity keeps another number, the mean or the most.
         batch_norm: BatchNorm between encoder and ReLU, as in the authors' code.
         specs: {backbone: spec}, when the tokens came from backbones.
@@ -61,9 +62,12 @@ class USAE(nn.Module):
         unit_norm: decode with rows of norm 1, as the authors' code; False decodes with the rows as they are, as our
             default recipe and autoencoders of other libraries do: a concept that one backbone alone knows can be short
             in the others, where an atom of norm 1 would have to say something.
+        private: {backbone: concepts that it alone has}, the last of the space (see `PrivateConcepts`): no other encoder
+            fires them, and they add nothing to what others decode. None by default.
 
     Raises:
-        ValueError: for no backbone, a name that none can have, or k outside 1..n_concepts.
+        ValueError: for no backbone, a name that none can have, k outside 1..n_concepts, or private concepts that cannot
+            be.
     """
 
     @undisturbed
@@ -79,6 +83,7 @@ class USAE(nn.Module):
         recipe: str = "",
         sparsity: Sparsity | None = None,
         unit_norm: bool = True,
+        private: Mapping[str, range] | None = None,
     ) -> None:
         super().__init__()
         if not widths:
@@ -87,6 +92,7 @@ class USAE(nn.Module):
             check_name(name)
         if not 1 <= k <= n_concepts:
             raise UsageError(f"k is {k}; expected 1 <= k <= n_concepts = {n_concepts}")
+        self.private = PrivateConcepts(list(widths), n_concepts, dict(private or {}))
         self.widths, self.n_concepts, self.k = dict(widths), n_concepts, k
         self.batch_norm, self.recipe = batch_norm, recipe
         self.specs, self.grid = dict(specs or {}), grid
@@ -110,6 +116,7 @@ class USAE(nn.Module):
         self.scales = nn.ModuleDict({n: Standardization() for n in widths})
         threshold = self.sparsity.threshold_shape(n_concepts)
         self.thresholds = nn.ParameterDict({} if threshold is None else {n: torch.zeros(threshold) for n in widths})
+        close(self)
 
     def __repr__(self) -> str:
         return "\n".join(usae_lines(self))
@@ -326,6 +333,11 @@ class Dictionary(nn.Module):
 
     def forward(self, codes: Codes) -> Tensor:
         return sparse_decode(codes, self.rows) + self.offset
+
+    @property
+    def changed(self) -> list[nn.Parameter]:
+        """What a training changes to change rows, an entry of each a row: the weight, or what a variant makes it of."""
+        return [own for key, own in self.named_parameters() if key != "offset"]
 
     @torch.no_grad()
     def project(self) -> None:

@@ -243,6 +243,10 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
         raise UsageError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
     for name, given, own in other_sizes(usae, settings):
         raise UsageError(f"{name} is {given}, and the USAE's {own}; its space stays as it is")
+    if settings.get("private"):
+        raise UsageError(
+            f"private is {settings['private']}; the space stays as it is, and an added backbone has none of its own"
+        )
     told = settings.get("sparsity")
     if told is not None and trained_sparsity(told).kind != usae.sparsity.kind:
         raise UsageError(f"sparsity is {told!r}, and the USAE's {usae.sparsity.kind}; its space stays as it is")
@@ -267,7 +271,9 @@ def divided(n_images: int, seed: int) -> tuple[list[int], list[int]]:
 
 def enlarged(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: FitSettings) -> USAE:
     """A copy of a USAE with an untrained pair more, at the end."""
-    grown = new_usae({**usae.widths, name: width}, settings, specs={**usae.specs, name: spec}, grid=usae.grid)
+    specs = {**usae.specs, name: spec}
+    own = usae.private.ranges  # what the known ones have for themselves, the new one has not
+    grown = new_usae({**usae.widths, name: width}, settings, specs=specs, grid=usae.grid, private=own)
     grown.recipe, grown.outliers, grown.agreement = usae.recipe, dict(usae.outliers), usae.agreement
     grown.modules_given = dict(usae.modules_given)
     fresh = {key: value for key, value in grown.state_dict().items() if key.split(".")[1] == name}

@@ -18,6 +18,7 @@ from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
 from usae_train.model.firing import measure
 from usae_train.model.given import source_of
+from usae_train.model.private import private_ranges
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
@@ -69,7 +70,7 @@ def fit(
         device: where to train.
         watch: callbacks for progress of your own, beside what is shown.
         quiet: show no bars, and say nothing at the end.
-        settings: fields of `FitSettings`: n_concepts, k, steps, batch, seed, init_seed, dtype, mask_outliers,
+        settings: fields of `FitSettings`: n_concepts, k, private, steps, batch, seed, init_seed, dtype, mask_outliers,
             max_broken, and of the recipe's sparsity, dictionary, matryoshka_fractions, matryoshka.
 
     Returns:
@@ -204,6 +205,7 @@ def fit_pictures(
     watch = watch or FitCallbacks()
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
     grid = grid or common_grid(list(built.values()))
+    private_ranges(list(built), settings.n_concepts, settings.private)  # before pictures are looked at, not after
     feed, sample = feed_pictures(
         built,
         source,

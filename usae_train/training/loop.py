@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
+from usae_train.model.private import close, leave_out_gradients, private_ranges
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
@@ -138,13 +139,19 @@ class Trainer:
         self.usae, self.settings, self.recipe = state.usae, state.settings, state.settings.recipe
         widths, device = [*self.usae.widths.values()], self.usae.device
         self.noises = NoiseSource(self.recipe.noise, self.settings.batch, widths, self.settings.seed, device)
+        self.foreign = torch.stack([self.usae.private.is_foreign(name) for name in self.usae.names]).to(device)
         self.speed = Speed()
         self.resume_at(0)
 
     def resume_at(self, step: int) -> None:
         """Take the state as it is before a step."""
-        self.dead = step - self.state.last_fired > self.recipe.dead_after
+        self.dead = self._dead_before(step)
         self.n_dead: list[float] = self.dead.sum(1).tolist()
+
+    def _dead_before(self, step: int) -> Tensor:
+        """(backbones, n_concepts) bool: what has not fired for long through a backbone that has it."""
+        dead = step - self.state.last_fired > self.recipe.dead_after
+        return dead & ~self.foreign if self.usae.private else dead
 
     def step(self, step: int, logged: bool = False, checkpointer: TrainingCheckpointer | None = None) -> dict[str, Any]:
         """Take one step.
@@ -207,7 +214,7 @@ class Trainer:
                 stepping,
                 exact=exact,
                 noise=self.noises.draw(self.state.generator),
-                fractions=fractions_of(self.recipe, self.state.generator),
+                fractions=self.usae.private.nested(fractions_of(self.recipe, self.state.generator)),
                 n_dead=self.n_dead,
             )
 
@@ -215,6 +222,7 @@ class Trainer:
         """The gradients of the pairs that step, the same on all ranks; their norms (pairs,)."""
         self.usae.zero_grad()
         (loss * self.ranks.weight).backward()
+        leave_out_gradients(self.usae, stepping)
         for name in stepping:
             self.ranks.average_gradients(pair_parameters(self.usae, name, self.recipe))
         return pair_norms(self.usae, stepping, self.recipe)
@@ -223,7 +231,7 @@ class Trainer:
         """Which concepts were dead before a step (backbones, n_concepts); those that are after it are kept."""
         last_fired, unused = self.state.last_fired, self.dead
         last_fired.masked_fill_(self.ranks.any(fired & (self.ranks.weight > 0)), step)
-        self.dead = step + 1 - last_fired > self.recipe.dead_after
+        self.dead = self._dead_before(step + 1)
         return unused
 
     def _pairs(self, batch: Mapping[str, Tensor], n_rows: int, tokens: int = LOGGED_TOKENS) -> dict[str, Any]:
@@ -255,9 +263,11 @@ class Trainer:
                 group["lr"] = rate * group["times"]
             optimizer.step()
             project(self.usae.decoder(name), self.recipe.renormalize)
+        close(self.usae, stepping)  # weight decay has moved biases
 
     def _figures(self, loss: float, unused: Tensor, rate: float) -> dict[str, Any]:
-        dead = dict(zip(self.usae.names, unused.float().mean(1).tolist(), strict=True))
+        shares = unused.sum(1) / (~self.foreign).sum(1)
+        dead = dict(zip(self.usae.names, shares.tolist(), strict=True))
         read = {"tokens_per_second": self.speed.take(), "gb_read": self.state.batches.bytes_read / 1e9}
         return {"loss": loss, "dead": dead, "learning_rate": rate, **read}
 
@@ -293,7 +303,7 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
             unit_norm=settings.recipe.unit_norm,
             recipe=settings.recipe.title,
             sparsity=trained_sparsity(settings.recipe.sparsity),
-            **source,  # type: ignore[arg-type]
+            **{"private": private_ranges(list(widths), settings.n_concepts, settings.private), **source},  # type: ignore[arg-type]
         )
 
 

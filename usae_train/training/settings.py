@@ -137,6 +137,13 @@ class FitSettings(Settings):
     k: int = Field(
         32, ge=1, json_schema_extra={"short": "-k"}, description="concepts kept per token (the paper's code: 32)"
     )
+    private: int = Field(
+        0,
+        ge=0,
+        le=MAX_COUNT,
+        description="of the concepts, how many each backbone has for itself: no other fires them, and they add nothing "
+        "to what others decode. The rest all share",
+    )
     steps: int = Field(10_000, ge=1, le=MAX_COUNT, description="optimizer steps")
     batch: int = Field(
         DEFAULT.batch,
@@ -209,6 +216,7 @@ class FitOptions(TypedDict, total=False):
 
     n_concepts: int
     k: int
+    private: int
     steps: int
     batch: int | None
     seed: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from usae_train.interventions.edits import EditValue, parse_edits, read_edit
+from usae_train.interventions.edits import EditValue, check_not_others, parse_edits, read_edit
 from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of
@@ -70,8 +70,8 @@ def edits_of(
     by_backbone = _by_backbone(usae, texts)
     known = labels_of(usae) if labels is None and by_backbone else labels or []
     parsed = {backbone: parse_edit_texts(usae, edits, known) for backbone, edits in by_backbone.items()}
-    for edits in parsed.values():
-        parse_edits(usae, edits)
+    for backbone, edits in parsed.items():
+        check_not_others(usae, backbone, parse_edits(usae, edits))
     return parsed
 
 

@@ -41,10 +41,12 @@ class ConceptRow:
     firing_share: list[float]
     follows: Follows | None
     agreement: float | None = None  # of a consensus: the share of its trainings in which the concept came back
+    private: str | None = None  # the one backbone that has it; None for a concept that all share
 
     def as_dict(self) -> dict[str, object]:
-        """For `--json`; without `agreement` for a USAE that is no consensus."""
-        return {key: value for key, value in asdict(self).items() if key != "agreement" or value is not None}
+        """For `--json`; without `agreement` for a USAE that is no consensus, nor `private` for a shared concept."""
+        left_out = ("agreement", "private")
+        return {key: value for key, value in asdict(self).items() if key not in left_out or value is not None}
 
 
 def known_concept(usae: Described, concept: int) -> int:
@@ -58,14 +60,23 @@ def known_concept(usae: Described, concept: int) -> int:
     return concept
 
 
-def concept_rows(usae: USAE, sort: Sort = DEFAULTS.sort, top: int | None = None) -> list[ConceptRow]:
+def concept_rows(
+    usae: USAE, sort: Sort = DEFAULTS.sort, top: int | None = None, private: str | None = None
+) -> list[ConceptRow]:
     """Every concept's figures, the largest first (`index`: in their own order).
+
+    Args:
+        usae: with statistics.
+        sort: the order.
+        top: so many rows; all by default.
+        private: only what this backbone has for itself.
 
     Raises:
         ValueError: for a USAE without statistics (or, by auroc, without a known truth; by agreement, of one training),
-            or an unknown order.
+            an unknown order, or private concepts of a USAE or backbone that has none.
     """
     check_sort(sort)
+    concepts = range(usae.n_concepts) if private is None else usae.private.of(usae.known_name(private))
     statistics = need_figure(usae, sort)
     universality, entropy = statistics.universality, statistics.firing_entropy
     energy, shares = statistics.energy.mean(0), statistics.firing_share
@@ -78,15 +89,16 @@ def concept_rows(usae: USAE, sort: Sort = DEFAULTS.sort, top: int | None = None)
             shares[:, k].tolist(),
             follows(usae, k),
             None if usae.agreement is None else round(usae.agreement[k].item(), 4),
+            usae.private.owner(k),
         )
-        for k in range(usae.n_concepts)
+        for k in concepts
     ]
     order = {concept: place for place, concept in enumerate(by_universality(statistics))}
     keys = {
         "universality": lambda row: order[row.concept],
         "energy": lambda row: -row.energy,
         "entropy": lambda row: 1.0 if row.entropy is None else -row.entropy,
-        "fires": lambda row: -min(row.firing_share),
+        "fires": lambda row: -(min if row.private is None else max)(row.firing_share),
         "auroc": lambda row: -(row.follows.auroc if row.follows else 0.0),
         "agreement": lambda row: (-(row.agreement or 0.0), order[row.concept]),
         "index": lambda row: row.concept,
@@ -95,10 +107,12 @@ def concept_rows(usae: USAE, sort: Sort = DEFAULTS.sort, top: int | None = None)
 
 
 def follows(usae: USAE, concept: int) -> Follows | None:
-    """The factor value that a concept follows best; None where the truth is not known."""
+    """The factor value that a concept follows best in all backbones that have it; None where the truth is not known."""
     if usae.statistics is None or usae.statistics.auroc is None:
         return None
-    smallest = usae.statistics.auroc[:, :, concept].amin(0).nan_to_num(0.0)
+    owner = usae.private.owner(concept)
+    rows = slice(None) if owner is None else [usae.names.index(owner)]
+    smallest = usae.statistics.auroc[rows, :, concept].amin(0).nan_to_num(0.0)
     value = int(smallest.argmax())
     return Follows(usae.factors[value], smallest[value].item())
 
@@ -131,7 +145,7 @@ def best_concept(usae: USAE, value: int) -> tuple[int, float]:
 def caption(usae: USAE, concept: int, names: Mapping[int, Mapping[str, str]] | None = None) -> str:
     """One line on a concept for a sheet: its number, its name if it has one, what it follows if that is known.
 
-    Of a consensus also the share of the trainings in which it came back.
+    Of a consensus also the share of the trainings in which it came back; of a private one, the backbone that has it.
 
     Args:
         usae: the USAE.
@@ -150,6 +164,8 @@ def caption(usae: USAE, concept: int, names: Mapping[int, Mapping[str, str]] | N
         said.append(f"{word} {found.value} (AUROC {found.auroc:.2f})")
     if usae.agreement is not None:
         said.append(f"in {usae.agreement[concept].item():.0%} of the trainings")
+    if (owner := usae.private.owner(concept)) is not None:
+        said.append(f"private to {owner}")
     return f"concept {concept}" + (f": {', '.join(said)}" if said else "")
 
 

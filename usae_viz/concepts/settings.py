@@ -28,7 +28,15 @@ class ConceptsSettings(Settings):
 
     usae: UsaeName = "demo"
     sort: Sort = Field("universality", description="universality, energy, entropy, fires, auroc, agreement or index.")
+    private: str | None = Field(
+        None, description="of the concepts that this backbone alone has, where the USAE was trained with some"
+    )
     labels: OwnLabels = None
     top: int | None = Field(
         None, ge=1, description="how many of the list are shown; 30, or with --json or --named all by default"
     )
+
+    @property
+    def order(self) -> Sort:
+        """What they are sorted by: private ones, which have no universality, by energy unless it is said."""
+        return "energy" if self.private is not None and "sort" not in self.model_fields_set else self.sort

@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 def concept_table(
     usae: USAE,
-    sort: Sort = DEFAULTS.sort,
+    sort: Sort | None = None,
     *,
+    private: str | None = None,
     labels: str | Path | None = None,
     top: int | None = None,
     limit: int | None = None,
@@ -36,7 +37,9 @@ def concept_table(
 
     Args:
         usae: with statistics.
-        sort: universality, energy, entropy, fires, auroc or agreement, the largest first; or index.
+        sort: universality, energy, entropy, fires, auroc or agreement, the largest first; or index. Universality by
+            default, of private concepts energy.
+        private: only what this backbone has for itself, where the USAE was trained with private concepts.
         labels: your own names for concepts, the JSON that the explorer exports, beside those that the USAE has.
         top: how many of the list, from 0; all by default.
         limit: what `top` was called before.
@@ -45,11 +48,11 @@ def concept_table(
         A pandas DataFrame; without pandas a `Table` of the same columns: `concept` (its number), `name` (or None),
         `universality` 0..1, `entropy` 0..1 (None where it never fires), `energy`, `fires NAME` of each backbone (share
         of the tokens, 0..1), where the truth is known `follows` and `auroc`, and of a consensus `agreement` (share of
-        its trainings, 0..1).
+        its trainings, 0..1), and where some are private `private` (the backbone that alone has it, or None).
 
     Raises:
-        ValueError: for a USAE without statistics, an order that it does not have, a labels file that cannot be read, or
-            another `top`.
+        ValueError: for a USAE without statistics, an order or private concepts that it does not have, a labels file
+            that cannot be read, or another `top`.
 
     Example:
         >>> import usae_train as ut
@@ -63,20 +66,22 @@ def concept_table(
     if top is not None:
         at_least(0, top, "top")
     names = names_and_notes(labels_of(usae, labels))
-    rows = [_cells(usae, row, names) for row in concept_rows(usae, sort, top)]
+    order = sort or (DEFAULTS.sort if private is None else "energy")
+    rows = [_cells(usae, row, names) for row in concept_rows(usae, order, top, private)]
     if find_spec("pandas") is not None:
         import pandas
 
         return pandas.DataFrame(rows, columns=_columns(usae))
     values = [tuple(row.values()) for row in rows]
-    return Table(f"{usae.source or 'USAE'}: concepts by {sort}", tuple(_columns(usae)), values)
+    return Table(f"{usae.source or 'USAE'}: concepts by {order}", tuple(_columns(usae)), values)
 
 
 def _columns(usae: USAE) -> list[str]:
     truth = ["follows", "auroc"] if usae.factors else []
     agreed = [] if usae.agreement is None else ["agreement"]
+    own = ["private"] if usae.private else []
     fires = [f"fires {name}" for name in usae.names]
-    return ["concept", "name", "universality", "entropy", "energy", *fires, *truth, *agreed]
+    return ["concept", "name", "universality", "entropy", "energy", *fires, *truth, *agreed, *own]
 
 
 def _cells(usae: USAE, row: ConceptRow, names: dict[int, dict[str, str]]) -> dict[str, Any]:
@@ -91,5 +96,6 @@ def _cells(usae: USAE, row: ConceptRow, names: dict[int, dict[str, str]]) -> dic
         "follows": None if followed is None else followed.value,
         "auroc": None if followed is None else followed.auroc,
         "agreement": row.agreement,
+        "private": row.private,
     }
     return {column: found[column] for column in _columns(usae)}

@@ -56,6 +56,10 @@ def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
         columns.append(Column("auroc", "follows its label", about, "share", areas))
     for row, name in enumerate(usae.names):
         columns += _of_backbone(statistics, row, name, concepts)
+        if name in usae.private.ranges:
+            about = "1 for a concept that no other backbone has; 0 for all others"
+            own = [None if k is None else float(usae.private.owner(k) == name) for k in concepts]
+            columns.append(Column(f"private.{name}", "private", about, "share", own, name))
     return columns
 
 

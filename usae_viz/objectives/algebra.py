@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from usae_train.runtime.errors import UsageError
@@ -91,6 +92,12 @@ class Objective:
         objective = self._bind(kept)
         objective.numbers = numbers
         return objective
+
+    def through(self, backbones: Sequence[str]) -> Objective:
+        """The same, asked of these backbones alone."""
+        found = copy(self)
+        found.backbones = tuple(backbones)
+        return found
 
     def __call__(self, acts: Activations) -> Tensor:
         return self._function(acts)

@@ -1,4 +1,4 @@
-"""Objectives whose concepts or classes have names: which numbers those are in a USAE."""
+"""Objectives in a USAE: which numbers names of concepts and classes are, and which backbones can be asked."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label] | None = None) -> list[Objective]:
     """The objectives with their concepts' and classes' names as numbers of a USAE; those without names are the same.
 
+    One of a concept that a backbone has for itself is asked of that backbone alone, unless it says of which itself.
+
     Args:
         usae: whose concepts.
         objectives: some.
         labels: names that go before all else; the USAE's own by default.
 
     Raises:
-        ValueError: for what is not a USAE or not an objective, or a name that no concept or several have.
+        ValueError: for what is not a USAE or not an objective, a name that no concept or several have, or private
+            concepts that no backbone it is asked of has.
     """
     from usae_train.model.given import check_usae  # with torch, which commands have not loaded yet
 
@@ -42,4 +45,29 @@ def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label
             return parse_class(usae, called.backbone, called.name)
         return one_concept(usae, called, labels)
 
-    return [objective.bound(number) for objective in objectives]
+    bound = [objective.bound(number) for objective in objectives]
+    return [through_owner(usae, objective) for objective in bound] if usae.private else bound
+
+
+def through_owner(usae: USAE, objective: Objective) -> Objective:
+    """The objective, asked of the backbone whose own its concepts are; itself where none is private.
+
+    Raises:
+        ValueError: for concepts of which no backbone has all, or that none of those it names has.
+    """
+    owners = {concept: owner for concept in objective.concepts if (owner := usae.private.owner(concept)) is not None}
+    asked = objective.backbones
+    for concept, owner in owners.items():
+        if asked is not None and owner not in asked:
+            raise UsageError(
+                f"objective {objective}: concept {concept} is private to {owner}, and {', '.join(asked)} cannot see it"
+            )
+    if asked is not None or not owners:
+        return objective
+    if len(set(owners.values())) > 1:
+        said = ", ".join(f"{concept} to {owner}" for concept, owner in owners.items())
+        raise UsageError(
+            f"objective {objective}: its concepts are private, {said}; no backbone sees all of them: give each its "
+            "own, as in Concept(12, backbone='dino')"
+        )
+    return objective.through([next(iter(owners.values()))])

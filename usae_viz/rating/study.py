@@ -140,7 +140,7 @@ class _QuestionMaker:
 
     def question(self, concept: int, picture: RenderedImage | None) -> QuestionKey | None:
         """None for a concept that has no top-activating patches to ask about."""
-        row = self._row(picture)
+        row = self._row(concept, picture)
         patches = self._patches(concept, row)
         if len(patches) < (2 if picture is None else 1):
             return None
@@ -151,9 +151,11 @@ class _QuestionMaker:
         condition = NATURAL if picture is None else f"{picture.mode} {picture.backbone}"
         return QuestionKey(concept, condition, picture or chosen[1], places, answer, round(strongest, 4))
 
-    def _row(self, picture: RenderedImage | None) -> int:
-        """The backbone that a picture was drawn for; any for a shared one and for controls."""
-        names = self.usae.names
+    def _row(self, concept: int, picture: RenderedImage | None) -> int:
+        """The backbone that a picture was drawn for; any that has the concept for a shared one and for controls."""
+        names, owner = self.usae.names, self.usae.private.owner(concept)
+        if owner is not None:
+            return names.index(owner)
         return names.index(picture.backbone) if picture and picture.backbone in names else self._below(len(names))
 
     def _patches(self, concept: int, row: int) -> list[Patch]:

@@ -27,6 +27,7 @@ def known(usae):
         labels_file=None,
         names=usae.names,
         agreement=None,
+        private=usae.private,
     )
 
 

@@ -34,8 +34,9 @@ class Archetypal(DictionaryKind):
         near = nearest(starts, pool, self.tokens - 1)
         some = functional.normalize(pool[name][: POOL * len(near)], dim=-1)
         own = torch.arange(len(near), device=near.device)[:, None]
-        points = torch.cat([starts[name], some])
-        return Mixtures(points, torch.cat([own, near + len(near)], 1), self.rest, unit_norm)
+        points, support = torch.cat([starts[name], some]), torch.cat([own, near + len(near)], 1)
+        empty = (starts[name] == 0).all(1, keepdim=True)  # another backbone's own concepts: they stay zero
+        return Mixtures(points, torch.where(empty, own, support), self.rest, unit_norm)
 
 
 def nearest(starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], count: int) -> Tensor:

@@ -59,10 +59,12 @@ def pair_figures(
 
 
 def dead_of(usae: USAE) -> dict[str, float]:
-    """{backbone: share of the concepts that it never fires on the pictures of the statistics}."""
+    """{backbone: share of its concepts that it never fires on the pictures of the statistics}."""
     if usae.statistics is None:  # an older folder may have none
         return dict.fromkeys(usae.names, math.nan)
-    return dict(zip(usae.names, usae.statistics.dead_share.tolist(), strict=True))
+    never, counts = (usae.statistics.fires == 0).sum(1), usae.private.counts()
+    foreign = {name: usae.n_concepts - count for name, count in counts.items()}  # which it never fires either
+    return {n: (int(own) - foreign[n]) / counts[n] for n, own in zip(usae.names, never, strict=True)}
 
 
 def is_sound(loss: float) -> bool:

@@ -186,9 +186,19 @@ function heading(data, at, labels) {
   const own = labels.of(card.id).name;
   return {
     number: card.concept === null ? null : card.id,
-    words: own || (card.concept === null ? card.objective : ""),
+    words: own || (card.concept === null ? card.objective : privateTo(data, at)),
     followed: followed(card, data.column.get("auroc")?.values[at]),
   };
+}
+
+/**
+ * Which backbone alone has a card's concept, in words; empty for one that all share.
+ * @param {PageData} data
+ * @param {number} at
+ */
+function privateTo(data, at) {
+  const owner = data.backbones.find((name) => data.column.get(`private.${name}`)?.values[at] === 1);
+  return owner === undefined ? "" : `private to ${owner}`;
 }
 
 /**

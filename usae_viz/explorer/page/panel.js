@@ -4,7 +4,7 @@
 
 const BINS = 32;
 const STEPS = 200; // of a slider
-const PER_BACKBONE = ["fires", "co_firing", "energy", "largest"]; // columns that each backbone has its own of
+const PER_BACKBONE = ["fires", "co_firing", "energy", "largest", "private"]; // columns that each backbone has its own of
 const OF_PICTURES = [
   ["", "any"],
   ["drawn", "drawn"],

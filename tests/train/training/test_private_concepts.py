@@ -1,0 +1,193 @@
+"""Concepts that one backbone has for itself: trained, kept, and nothing to the others, to the bit."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from toys import WIDTHS, toy_settings, toy_tokens
+
+import usae_train as ut
+from usae_train.agreement.members import check_members
+from usae_train.evaluation.evaluate import concept_figures
+from usae_train.interventions.edits import check_not_others
+from usae_train.model.firing import measure
+from usae_train.model.private import CLOSED, PrivateConcepts, private_ranges
+from usae_train.runtime.signals import Stopped
+from usae_train.tokens.paired import PairedTokens
+from usae_train.training.add_backbone import enlarged, growth_settings
+from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.fitting import fit_settings
+from usae_train.training.logging.step_metrics import dead_of
+from usae_train.training.loop import Trainer, fit_tokens, new_usae
+from usae_train.training.settings import DEFAULT, PUBLISHED, TrainingRecipe
+from usae_train.training.step import step_loss
+
+RECIPES = {
+    "default": DEFAULT,
+    "published": PUBLISHED,
+    "all": TrainingRecipe(sparsity="jumprelu", dictionary="archetypal", matryoshka="drawn", unit_norm=True),
+    "batchtopk": TrainingRecipe(sparsity="batchtopk"),
+}
+
+
+def trained(recipe: TrainingRecipe = DEFAULT, **changes: int) -> ut.USAE:
+    return fit_tokens(toy_tokens(), toy_settings(recipe, **{"private": 2, "steps": 12, **changes}))
+
+
+def bits(usae: ut.USAE) -> dict[str, bytes]:
+    return {name: own.numpy().tobytes() for name, own in usae.state_dict().items()}
+
+
+def measured(usae: ut.USAE) -> ut.USAE:
+    tokens = {name: own.view(8, 8, -1) for name, own in toy_tokens().items()}
+    usae.statistics = measure(usae, PairedTokens(tokens, torch.arange(8)))
+    return usae
+
+
+class StopsAfter(TrainingCheckpointer):
+    def after(self, step, state, *others):
+        self._write(step, state)
+        if step == 5:
+            raise Stopped("enough")
+
+
+def test_which_concepts_are_whose() -> None:
+    own = PrivateConcepts(list(WIDTHS), 12, private_ranges(list(WIDTHS), 12, 2))
+    assert own.n_shared == 6
+    assert {name: list(own.of(name)) for name in WIDTHS} == {"a": [6, 7], "b": [8, 9], "c": [10, 11]}
+    assert [own.owner(concept) for concept in (0, 5, 6, 9, 11)] == [None, None, "a", "b", "c"]
+    assert own.is_foreign("b").nonzero().flatten().tolist() == [6, 7, 10, 11]
+    assert own.counts() == dict.fromkeys("abc", 8)
+    assert own.nested((0.25, 0.5)) == (0.125, 0.25, 0.5)
+    assert own.in_words() == "6 shared; private: a 6 to 7, b 8 to 9, c 10 to 11"
+    none = PrivateConcepts(list(WIDTHS), 12)
+    assert (bool(none), none.n_shared, none.owner(11), none.foreign("a"), none.in_words()) == (False, 12, None, [], "")
+    assert none.nested((0.25,)) == (0.25,)
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_what_is_private_is_nothing_to_the_others(tmp_path: Path, recipe: TrainingRecipe) -> None:
+    settings, tokens = toy_settings(recipe, steps=12, private=2), toy_tokens()
+    whole = fit_tokens(tokens, settings)
+    with pytest.raises(Stopped):
+        fit_tokens(tokens, settings, checkpointer=StopsAfter(tmp_path / "states"))
+    assert bits(fit_tokens(tokens, settings, checkpointer=TrainingCheckpointer(tmp_path / "states"))) == bits(whole)
+    ut.save(whole, tmp_path / "usae", half=True)
+    start = new_usae(WIDTHS, settings)
+    for usae in (whole, ut.load(tmp_path / "usae")):
+        assert usae.private == whole.private
+        for name, own in tokens.items():
+            foreign, pre_codes, codes = usae.private.is_foreign(name), usae.pre_codes(name, own), usae.encode(name, own)
+            assert (pre_codes[:, foreign] == CLOSED).all()
+            assert (pre_codes[:, ~foreign] > CLOSED / 2).all()
+            assert not codes.dense(12)[:, foreign].any()
+            assert not usae.rows(name)[foreign].any()
+            assert usae.dictionary(name)[~foreign].norm(dim=1).allclose(torch.ones(8), atol=1e-3)
+            shared = ut.Codes(codes.values * (codes.indices < 6), codes.indices)
+            for other in WIDTHS:
+                if other != name:  # private codes add nothing, to the bit
+                    assert torch.equal(usae.decode(other, codes), usae.decode(other, shared))
+            kept = codes.values[(codes.indices >= 6) & (codes.values > 0)]
+            assert len(kept) > 0
+    for name in WIDTHS:  # they have learned
+        own = list(whole.private.of(name))
+        assert not torch.equal(whole.decoder(name).weight[own], start.decoder(name).weight[own])
+        assert not torch.equal(whole.encoder(name).linear.weight[own], start.encoder(name).linear.weight[own])
+
+
+def test_without_private_concepts_nothing_is_otherwise(tmp_path: Path) -> None:
+    ut.save(trained(private=0), tmp_path / "usae")
+    assert "private" not in json.loads((tmp_path / "usae" / "config.json").read_text())
+    assert not ut.load(tmp_path / "usae").private
+
+
+def test_others_own_concepts_are_neither_dead_nor_clipped_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[torch.Tensor, list[float]]] = []
+    taken = Trainer._gradients
+
+    def remember(trainer, loss, stepping):
+        found = taken(trainer, loss, stepping)
+        for name in stepping:
+            foreign = trainer.usae.private.is_foreign(name)
+            parts = (trainer.usae.decoder(name).weight.grad, trainer.usae.encoder(name).linear.weight.grad)
+            seen.append((trainer.dead[trainer.usae.names.index(name)] & foreign, [p[foreign].norm() for p in parts]))
+        return found
+
+    monkeypatch.setattr(Trainer, "_gradients", remember)
+    trained(TrainingRecipe(dead_after=1))
+    assert len(seen) == 36
+    assert not any(dead.any() or any(norms) for dead, norms in seen)
+    usae = measured(trained())
+    figures = concept_figures(usae, usae.statistics)
+    for row, name in enumerate(usae.names):
+        own = ~usae.private.is_foreign(name)
+        never = int((usae.statistics.fires[row] == 0)[own].sum())
+        assert figures["dead"][name] == never
+        assert dead_of(usae)[name] == never / 8
+    assert figures["entropy"]["mean"] == pytest.approx(usae.statistics.firing_entropy[:6].nanmean().item())
+
+
+def test_shared_concepts_explain_the_tokens_alone_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def remember(*given, **named):
+        seen.append(named["fractions"])
+        return step_loss(*given, **named)
+
+    monkeypatch.setattr("usae_train.training.loop.step_loss", remember)
+    trained(steps=1)
+    trained(steps=1, private=0)
+    assert seen == [(0.125, 0.5), (0.25,)]
+
+
+def test_a_backbone_is_added_to_shared_concepts_alone() -> None:
+    usae, tokens = trained(), {**toy_tokens(), "d": torch.randn(64, 4, generator=torch.Generator().manual_seed(1))}
+    settings = growth_settings(usae, steps=12, batch=32)
+    grown = enlarged(usae, "d", None, 4, settings)
+    grown.specs = {}
+    before = {key: own for key, own in bits(grown).items() if key.split(".")[1] != "d"}
+    fit_tokens(tokens, settings, grown, frozen=usae.names)
+    assert {key: own for key, own in bits(grown).items() if key.split(".")[1] != "d"} == before
+    assert grown.private.counts() == {"a": 8, "b": 8, "c": 8, "d": 6}
+    assert (grown.pre_codes("d", tokens["d"])[:, 6:] == CLOSED).all()
+    assert not grown.rows("d")[6:].any()
+    with pytest.raises(ValueError, match=r"d has no concepts of its own; those that have some are a, b, c"):
+        grown.private.of("d")
+
+
+def test_a_folder_that_is_not_what_it_says_is_one_line(tmp_path: Path) -> None:
+    usae = trained()
+    usae.decoder("b").weight.data[6, 0] = 1e-3
+    folder = ut.save(usae, tmp_path / "usae")
+    with pytest.raises(ValueError, match=r"safetensors is broken: b has weights for concepts that config.json says"):
+        ut.load(folder)
+    config = json.loads((folder / "config.json").read_text())
+    for said, why in (
+        ({"a": [6, 8], "b": [8, 10]}, r"private concepts are a 6 to 8, b 8 to 10; expected ranges .* end at 12"),
+        ({"z": [6, 12]}, "private concepts of z; expected backbones of a, b, c"),
+        ({"a": [0, 12]}, "private concepts are 12 of 12; expected some that are left to share"),
+        ({"a": [12, 6]}, "expected ranges that follow one another"),
+    ):
+        (folder / "config.json").write_text(json.dumps({**config, "private": said}))
+        with pytest.raises(ValueError, match=why) as caught:
+            ut.load(folder)
+        assert "\n" not in str(caught.value)
+
+
+def test_what_cannot_be_is_one_line() -> None:
+    usae, plain = trained(steps=1), trained(private=0, steps=1)
+    asks = {
+        "private is 4, for each of 3 backbones, of 12 concepts": lambda: trained(private=4),
+        "this USAE has no private concepts": lambda: plain.private.of("a"),
+        "unknown backbone 'z'; this USAE has a, b, c": lambda: usae.private.of("z"),
+        "private is 2; the space stays as it is": lambda: growth_settings(usae, private=2),
+        "has private concepts; a consensus is of trainings": lambda: check_members([usae, trained(seed=1, steps=1)]),
+        "concept 6 is private to a; to edit it changes nothing in b": lambda: check_not_others(usae, "b", [0, 6]),
+        "private = -1": lambda: fit_settings("default", private=-1),
+    }
+    for why, ask in asks.items():
+        with pytest.raises(ValueError, match=why) as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+    check_not_others(usae, "a", [0, 6])
