@@ -12,7 +12,7 @@ Needs ../shared/real or USAE_REAL, for `--horama` the `bench` extra, for `--luce
 
     OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --through lite0,lite2 [--classes 50] [--out DIR]
     OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --through lite0 --set size=224 --set steps=48 ...
-    OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --horama fourier,maco --classes 4 --steps 128
+    OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --horama fourier,maco --horama-sizes 224,512 --classes 4
     OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --lucent 128,224 --classes 10
     OMP_NUM_THREADS=1 python tests/benchmarks/real_reader.py --usae FOLDER --concepts 16
     PYTHONPATH=ANOTHER_BUILD python tests/benchmarks/real_reader.py ...          # the same, of another build
@@ -28,6 +28,18 @@ Measured on a Xeon (one thread, beside other work); share of crops read as the c
     the same, --objective Logit              23.4  0.1%     0.800 0.79   0.800 0.78   0.775 0.69   0.338 0.21
     the same 10, torch-lucent, 128 px        29.7  0.6%     1.000 0.91   0.325 0.23   0.000 0.01   0.013 0.01
     10 classes, steps=48, views=2, the same  6.8   0.0%     0.400 0.38   0.650 0.52   0.463 0.31   0.113 0.06
+
+At one size each, two classes only (box turtle and alligator lizard; lucent at 512 px the latter alone), all defaults
+but the size and Horama's 128 steps. Lucent's large canvas is one texture, of which nothing is read; Horama's is many
+small animals, read best of all from near and not as a whole:
+
+    drawn through lite0, read by lite2       s     clipped  whole        0.7          0.5          0.3
+    size=224                                 20.7  0.1%     1.000 0.99   1.000 0.99   1.000 0.97   0.312 0.15
+    torch-lucent, 224 px                     43.9  0.5%     1.000 0.99   0.500 0.43   0.188 0.20   0.000 0.00
+    Horama's fourier, 224 px                 64.3  0.0%     0.500 0.17   0.562 0.29   0.812 0.57   1.000 0.80
+    the default, 512 px                      24.4  0.1%     1.000 0.99   1.000 0.99   0.938 0.93   0.375 0.19
+    torch-lucent, 512 px                    183.1  0.3%     0.000 0.00   0.000 0.00   0.000 0.01   0.125 0.07
+    Horama's fourier, 512 px                 68.9  0.0%     0.000 0.00   0.500 0.38   0.938 0.79   0.938 0.90
 
 The five classes of which `Logit` alone is read least (castle, forklift, patio, moving van, entertainment centre), three
 seeds, probability of the whole: Logit 0.26, 0.35, 0.22; LogProbability 0.22 (one seed); their sum, which `Class` is,

@@ -48,12 +48,15 @@ def evaluate(
     """
     with one_line_errors():
         from usae_train.commands.beforehand import check_usaes
-        from usae_train.evaluation.places import check_report_place
+        from usae_train.evaluation.places import check_report_place, check_saes_place
         from usae_train.images.places import check_images
+        from usae_train.model.outline import outline_here
 
         check_report_place(out)
         if is_alone():
             check_usaes([usae, *settings.other_seed])
+            if settings.independent_saes is not None and (outline := outline_here(usae)) is not None:
+                check_saes_place(settings.independent_saes, outline.names)
             check_images(images, settings.limit)
         from usae_train.backbones.backbone import set_compute_dtype
         from usae_train.evaluation.checkpointing import PassCheckpointer

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from usae_train.backbones.spec import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.evaluation.metrics import matched_cosines, random_like
+from usae_train.evaluation.places import check_saes_place
 from usae_train.evaluation.report_form import Consistency, Matched
 from usae_train.files.provenance import file_hash
 from usae_train.model.checkpoint import load
@@ -31,13 +32,9 @@ def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
         ValueError: for a backbone that is missing, of another width, read on another grid, or another by its spec.
     """
     folder = Path(folder)
+    check_saes_place(folder, usae.names)
     saes = {}
     for name in usae.names:
-        if not (folder / name).is_dir():
-            raise UsageError(
-                f"{folder} has no {name}; expected a folder for each of {', '.join(usae.names)}, "
-                "as usae-train fit --independent writes it"
-            )
         sae = load(folder / name)
         if sae.names != [name] or sae.widths[name] != usae.widths[name] or sae.grid != usae.grid:
             raise UsageError(

@@ -1,7 +1,8 @@
-"""Where a report may go. No torch: the command asks before it loads it."""
+"""Where a report may go, and what it is compared with lies. No torch: the command asks before it loads it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from usae_train.files.atomic import check_file
@@ -18,3 +19,21 @@ def check_report_place(out: Path) -> None:
     check_file(out / "index.html")
     if (out / "index.html").exists() and not (out / "report.json").exists():
         raise UsageError(f"{out / 'index.html'} is a page of something else; choose another folder")
+
+
+def check_saes_place(folder: Path, names: Sequence[str]) -> None:
+    """Raise an error where a folder of independent SAEs has none of a backbone.
+
+    Args:
+        folder: where they are.
+        names: of the backbones, which have one each.
+
+    Raises:
+        ValueError: for the first that has none there.
+    """
+    for name in names:
+        if not (folder / name).is_dir():
+            raise UsageError(
+                f"{folder} has no {name}; expected a folder for each of {', '.join(names)}, as usae-train fit "
+                "--independent writes it"
+            )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from usae_train.files.atomic import check_file
+from usae_train.files.place_names import named_place
 from usae_train.files.whole_numbers import whole_number
 from usae_train.images.given import read_named
 from usae_train.images.places import check_images
@@ -87,12 +88,19 @@ def check_drawing(known: Known | None, settings: MaximizeSettings) -> None:
     for picture in (settings.start, settings.reference):
         if picture is not None:
             read_named(picture)
+    if settings.spectrum is not None and settings.spectrum.endswith(".safetensors"):
+        _check_spectrum(settings.spectrum)
     if known is None:
         return
     outline, labels = known
     check_edits_of(outline, settings.edits, labels)
     if settings.verify is not None:
         known_concept(outline, settings.verify)
+
+
+def _check_spectrum(file: str) -> None:
+    if not named_place(file).exists():
+        raise UsageError(f"there is no {file}; make one with usae-train spectrum")
 
 
 def check_recipe(recipe: RenderRecipe, usae: str, folder: Path, allow_code: bool) -> None:

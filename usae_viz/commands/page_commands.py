@@ -58,6 +58,7 @@ def explore(
     The page works from disk and without the network; its folder can be zipped and mailed.
     """
     with one_line_errors():
+        from usae_train.model.outline import outline_here
         from usae_train.runtime.workers import one_thread
         from usae_viz.commands.beforehand import check_own_pictures
         from usae_viz.explorer.places import check_explorer_place, names_run
@@ -67,6 +68,8 @@ def explore(
         _check_patches(settings, images)
         for each in named:
             names_run(each)
+        if settings.usae is not None:
+            outline_here(settings.usae)
         check_own_pictures(images)
         from usae_viz.explorer.page import address, size_of
         from usae_viz.explorer.page import explore as write
@@ -112,6 +115,7 @@ def rate(
     It is blind: study/ tells neither concept nor backbone nor answer. Hand study/ to raters, keep key.json.
     """
     with one_line_errors():
+        from usae_train.model.outline import outline_here
         from usae_viz.commands.beforehand import check_own_pictures
         from usae_viz.explorer.places import is_run
         from usae_viz.rating.places import check_study_place
@@ -122,6 +126,8 @@ def rate(
             )
         place = out or new_run("rate")
         check_study_place(place)
+        if settings.usae is not None:
+            outline_here(settings.usae)
         check_own_pictures(images)
         from usae_train.model.natural import natural_pictures
         from usae_viz.explorer.sources import open_sources

@@ -133,9 +133,10 @@ def show(
     """Print a picture's settings, scores and versions, and the command that draws it again."""
     with one_line_errors():
         from usae_viz.runs.metadata import read_about
-        from usae_viz.runs.show import code_of, command_again, metadata_lines, parts_of
 
         about = read_about(file)
+        from usae_viz.runs.show import code_of, command_again, metadata_lines, parts_of
+
         again, code, parts = command_again(file, about), code_of(about), parts_of(about)
         if as_json:
             say_json({**about.model_dump(mode="json"), "again": again, "runs": code, "runs_parts": parts})
@@ -259,11 +260,13 @@ def _check_beforehand(
 ) -> None:
     """Raise an error for what of a recipe, or beside it, can be told to be wrong before torch is loaded."""
     from usae_viz.commands import beforehand
+    from usae_viz.runs.metadata import read_about
     from usae_viz.runs.recipe import read_render_recipe
 
     beforehand.check_place(out)
     beforehand.check_own_pictures(images)
     if file.suffix.lower() == ".png":
+        read_about(file)
         return
     recipe = read_render_recipe(file, settings.labels)
     try:

@@ -6,20 +6,20 @@ import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kornia.filters import gaussian_blur2d
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
-from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
 from usae_train.files.json_files import as_object, parse_json
 from usae_train.files.regular import check_regular
-from usae_train.images.colour import levels
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.shortage import shortage
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tensor | None = None) -> None:
@@ -31,6 +31,8 @@ def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tenso
         about: what it keeps inside.
         alpha: (H, W), 0..1, what the gradient asked for: becomes the transparency, see `opacity`.
     """
+    from usae_train.images.colour import levels  # with torch, which what is in a PNG is read without
+
     picture = to_picture(canvas)
     if alpha is not None:
         picture.putalpha(Image.fromarray(levels(opacity(alpha)).numpy()))
@@ -129,6 +131,8 @@ def png_with(old: Path, names: Mapping[str, Any]) -> bytes:
 
 def opacity(alpha: Tensor) -> Tensor:
     """Smooth what the gradient asked for, (H, W), and stretch its 10th to 90th percentile over 0..1."""
+    from kornia.filters import gaussian_blur2d
+
     side = max(3, 2 * (min(alpha.shape) // 16) + 1)
     smooth = gaussian_blur2d(alpha[None, None].float(), (side, side), (side / 4, side / 4))[0, 0]
     low, high = smooth.quantile(0.1), smooth.quantile(0.9)
@@ -137,4 +141,6 @@ def opacity(alpha: Tensor) -> Tensor:
 
 def to_picture(canvas: Tensor) -> Image.Image:
     """(3, H, W), 0..1 -> a picture of the nearest 8-bit levels."""
+    from usae_train.images.colour import levels
+
     return Image.fromarray(levels(canvas).permute(1, 2, 0).contiguous().numpy())
