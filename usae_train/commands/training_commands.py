@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -30,9 +30,6 @@ from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, wrong_usage
 from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
-
-if TYPE_CHECKING:
-    pass
 
 
 def register(app: typer.Typer) -> None:
@@ -67,20 +64,22 @@ def fit(
     a line about every half minute says how far it is.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import check_data, check_training
+        from usae_train.commands.beforehand import check_data, check_folder, check_training
         from usae_train.training.asked import allowed_memory, fit_settings
 
         with wrong_usage():
             chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
             allowed_memory(execution.memory)
-        check_pictures_options(images, {*settings, *execution.model_fields_set & {"readers"}})
+        check_pictures_options(images, {*settings, *execution.model_fields_set})
         asked = FitRequest(
             images, out, backbones, chosen, execution, verify_checksums, resume, tensorboard, wandb, device, quiet
         )
         _check_kind(asked, independent, agreement)
         if is_alone():
-            if not independent:
-                check_training(out, resume)
+            if independent:
+                check_folder(out)
+            else:
+                check_training(out, resume, from_starts=agreement.starts > 1)
             check_data(images, backbones, execution.limit)
         if independent:
             _fit_independent(asked)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from usae_train.files.atomic import atomic_path
+from usae_train.files.atomic import atomic_path, check_free
 from usae_train.files.provenance import commit, versions
 from usae_train.images.sources import ImageSource
-from usae_train.model.checkpoint import check_free
 from usae_train.model.usae import USAE
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback

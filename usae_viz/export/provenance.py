@@ -10,7 +10,7 @@ import torch
 
 from usae_train.files.place_names import named_place, printable
 from usae_train.files.provenance import commit, file_hash, versions
-from usae_train.model.checkpoint import EMBEDDED
+from usae_train.model.places import EMBEDDED
 from usae_train.model.usae import USAE
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.settings import MaximizeSettings
