@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from toys import WIDTHS, toy_settings, toy_tokens
+from typer.testing import CliRunner
 
 import usae_train as ut
 from usae_train.agreement.members import check_members
+from usae_train.cli import app
 from usae_train.evaluation.evaluate import concept_figures
 from usae_train.interventions.edits import check_not_others
 from usae_train.model.firing import measure
@@ -191,3 +193,17 @@ def test_what_cannot_be_is_one_line() -> None:
             ask()
         assert "\n" not in str(caught.value)
     check_not_others(usae, "a", [0, 6])
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--independent"], "--private is of one training of several backbones; an SAE has all concepts for itself"),
+        (["--starts", "2"], "--private is of one training of several backbones; a consensus is of concepts that all"),
+    ],
+)
+def test_trainings_that_cannot_have_some_say_so(tmp_path: Path, words: list[str], why: str) -> None:
+    said = CliRunner().invoke(app, ["fit", "demo", "--out", str(tmp_path / "usae"), "--private", "2", *words])
+    assert said.exit_code == 2
+    assert why in " ".join(said.stderr.split())
+    assert not list(tmp_path.iterdir())
