@@ -185,14 +185,14 @@ def concepts(
 
         model = load(settings.usae)
         named = names_and_notes(labels_of(model, settings.labels))
-        rows = concept_rows(model, settings.order, private_to=settings.private_to)
+        rows = concept_rows(model, settings.order, private=settings.private)
         found = len(rows)
         rows = [row for row in rows if row.concept in named or not only_named]
         rows = rows[: settings.top or (None if as_json or only_named else 30)]
         if as_json:
             say_json([{**row.as_dict(), **named.get(row.concept, {})} for row in rows])
             return
-        alone = "" if settings.private_to is None else f" that {settings.private_to} alone has,"
+        alone = "" if settings.private is None else f" that {settings.private} alone has,"
         say(f"{settings.usae}: {len(rows)} of {found} concepts{alone} by {settings.order}")
         say_table(_table_of(model, rows, named))
         says = f"; follows: patch AUROC, from {CHANCE} on" if model.factors else ""

@@ -103,7 +103,7 @@ def seen_table(title: str, world: World, rows: Sequence[tuple[int, int, int]], s
     print(f"{title}, {steps} steps; SAEs alone: " + ", ".join(f"{n} {r2:.3f}" for n, r2 in independent.items()))
     print(f"concepts  k private    own    off  {'costs (' + ', '.join(names) + ')':26s} active")
     for n_concepts, k, count in rows:
-        row = {"n_concepts": n_concepts, "k": k, "private": count}
+        row = {"n_concepts": n_concepts, "k": k, "n_private": count}
         usae = fit_tokens(world.train, settings.model_copy(update=row))
         r2, private = judged(usae, world.held)
         own = sum(r2[name][name] for name in names) / len(names)
@@ -119,7 +119,7 @@ def known_table(name: str, steps: int) -> None:
     train, held_out = draw(name)
     print(f"{name}, {steps} steps\n{'private':>9s}    own    off  recovered  AUROC")
     for count in PRIVATE[name]:
-        usae = fit_tokens(train.tokens, FitSettings(steps=steps, private=count, **KNOWN))
+        usae = fit_tokens(train.tokens, FitSettings(steps=steps, n_private=count, **KNOWN))
         report, statistics = measured(usae, held_out)
         own = sum(report["r2"][each][each] for each in train.atoms) / len(train.atoms)
         off = off_diagonal(report["r2"], train)

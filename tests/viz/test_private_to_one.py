@@ -29,7 +29,7 @@ def owned(usae):
     pictures = torch.rand(24, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         paired = PairedTokens({n: own(pictures, grid) for n, own in backbones.items()}, torch.arange(24))
-    settings = FitSettings(n_concepts=12, k=3, steps=20, batch=64, private=2)
+    settings = FitSettings(n_concepts=12, k=3, steps=20, batch=64, n_private=2)
     model = new_usae({n: b.width for n, b in backbones.items()}, settings, specs=usae.specs, grid=grid)
     model = fit_tokens(paired.flat(), settings, model)
     model.statistics = measure(model, paired)
@@ -46,12 +46,12 @@ def listed(*words):
 
 
 def test_they_are_a_list(owned, place, usae, folder):
-    rows = json.loads(listed("--usae", place, "--private-to", "right", "--json").stdout)
+    rows = json.loads(listed("--usae", place, "--private", "right", "--json").stdout)
     assert sorted(row["concept"] for row in rows) == [10, 11]
     assert {row["private"] for row in rows} == {"right"}
     assert [row["energy"] for row in rows] == sorted((row["energy"] for row in rows), reverse=True)
     assert all(row["firing_share"][0] == 0 == row["universality"] for row in rows)
-    done = listed("--usae", place, "--private-to", "left")
+    done = listed("--usae", place, "--private", "left")
     assert "2 of 2 concepts that left alone has, by energy" in done.stdout
     assert "-0.00" not in done.stdout
     every = json.loads(listed("--usae", place, "--json").stdout)
@@ -59,17 +59,17 @@ def test_they_are_a_list(owned, place, usae, folder):
         7: None, 8: "left", 9: "left", 10: "right", 11: "right",
     }  # fmt: skip
     for words, why in (
-        (("--usae", folder, "--private-to", "left"), "this USAE has no private concepts"),
-        (("--usae", place, "--private-to", "lef"), "unknown backbone 'lef'; this USAE has left, right; did you mean"),
+        (("--usae", folder, "--private", "left"), "this USAE has no private concepts"),
+        (("--usae", place, "--private", "lef"), "unknown backbone 'lef'; this USAE has left, right; did you mean"),
     ):
         done = listed(*words)
         assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
         assert why in done.stderr
-    table = uv.concept_table(owned, private_to="left")
+    table = uv.concept_table(owned, private="left")
     assert sorted(table["concept"]) == [8, 9]
     assert "private" in list(table.columns)
     assert "private" not in list(uv.concept_table(usae).columns)
-    assert [row.concept for row in concept_rows(owned, "index", private_to="left")] == [8, 9]
+    assert [row.concept for row in concept_rows(owned, "index", private="left")] == [8, 9]
     assert caption(owned, 9) == "concept 9: private to left"
     columns = {column.key: column.values for column in concept_columns(owned, range(12))}
     assert columns["private.left"] == [0.0] * 8 + [1.0, 1.0, 0.0, 0.0]
@@ -102,7 +102,7 @@ def test_too_many_are_refused_before_a_picture_is_looked_at(usae, monkeypatch):
     source = ut.open_images("demo", limit=4)
     monkeypatch.setattr(type(source), "read_together", None)
     with pytest.raises(ValueError, match=r"private is 6, for each of 2 backbones, of 12 concepts; expected some"):
-        ut.fit(source, backbones=usae.backbones, n_concepts=12, k=3, private=6, quiet=True)
+        ut.fit(source, backbones=usae.backbones, n_concepts=12, k=3, n_private=6, quiet=True)
 
 
 def test_a_run_of_several_has_the_pictures_that_there_are(place, tmp_path):

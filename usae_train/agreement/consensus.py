@@ -166,8 +166,10 @@ def encoder_settings(
         raise UsageError(f"these USAEs were {first.recipe}; a consensus is of trainings that were made here")
     for name, given, theirs in other_sizes(first, settings):
         raise UsageError(f"{name} is {given}, and that of the USAEs {theirs}")
-    if settings.get("private"):
-        raise UsageError(f"private is {settings['private']}; the concepts of a consensus are shared by all backbones")
+    if settings.get("n_private"):
+        raise UsageError(
+            f"n_private is {settings['n_private']}; the concepts of a consensus are shared by all backbones"
+        )
     named = named_recipe(recipe)
     check_variants(first, named, settings)
     of_members = {

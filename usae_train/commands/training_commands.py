@@ -96,9 +96,9 @@ def _check_kind(asked: FitRequest, independent: bool, agreement: AgreementSettin
         raise typer.BadParameter("--independent and --starts: give one of them")
     if not from_starts and agreement.model_fields_set & {"share", "alike"}:
         raise typer.BadParameter("--share and --alike are of several trainings; give --starts as well")
-    if asked.settings.private and (independent or from_starts):
+    if asked.settings.n_private and (independent or from_starts):
         why = "an SAE has all concepts for itself" if independent else "a consensus is of concepts that all share"
-        raise typer.BadParameter(f"--private is of one training of several backbones; {why}")
+        raise typer.BadParameter(f"--n-private is of one training of several backbones; {why}")
     if independent and tracked:
         raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
     if asked.resume and (independent or from_starts):
@@ -140,7 +140,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")
 
 
 @takes_settings(ExecutionSettings)
-@takes_settings(FitSettings, ranges=False, leave_out=["n_concepts", "k", "private"], defaults=RECIPE_DEFAULTS)
+@takes_settings(FitSettings, ranges=False, leave_out=["n_concepts", "k", "n_private"], defaults=RECIPE_DEFAULTS)
 def add_backbone(
     usae: Usae,
     images: Images,

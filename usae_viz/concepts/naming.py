@@ -61,7 +61,7 @@ def known_concept(usae: Described, concept: int) -> int:
 
 
 def concept_rows(
-    usae: USAE, sort: Sort = DEFAULTS.sort, top: int | None = None, private_to: str | None = None
+    usae: USAE, sort: Sort = DEFAULTS.sort, top: int | None = None, private: str | None = None
 ) -> list[ConceptRow]:
     """Every concept's figures, the largest first (`index`: in their own order).
 
@@ -69,14 +69,14 @@ def concept_rows(
         usae: with statistics.
         sort: the order.
         top: so many rows; all by default.
-        private_to: only what this backbone has for itself.
+        private: only what this backbone has for itself.
 
     Raises:
         ValueError: for a USAE without statistics (or, by auroc, without a known truth; by agreement, of one training),
             an unknown order, or private concepts of a USAE or backbone that has none.
     """
     check_sort(sort)
-    concepts = range(usae.n_concepts) if private_to is None else usae.private.of(usae.known_name(private_to))
+    concepts = range(usae.n_concepts) if private is None else usae.private.of(usae.known_name(private))
     statistics = need_figure(usae, sort)
     universality, entropy = statistics.universality, statistics.firing_entropy
     energy, shares = statistics.energy.mean(0), statistics.firing_share

@@ -28,7 +28,7 @@ class ConceptsSettings(Settings):
 
     usae: UsaeName = "demo"
     sort: Sort = Field("universality", description="universality, energy, entropy, fires, auroc, agreement or index.")
-    private_to: str | None = Field(
+    private: str | None = Field(
         None, description="of the concepts that this backbone alone has, where the USAE was trained with some"
     )
     labels: OwnLabels = None
@@ -39,4 +39,4 @@ class ConceptsSettings(Settings):
     @property
     def order(self) -> Sort:
         """What they are sorted by: private ones, which have no universality, by energy unless it is said."""
-        return "energy" if self.private_to is not None and "sort" not in self.model_fields_set else self.sort
+        return "energy" if self.private is not None and "sort" not in self.model_fields_set else self.sort

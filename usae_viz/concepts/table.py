@@ -28,7 +28,7 @@ def concept_table(
     usae: USAE,
     sort: Sort | None = None,
     *,
-    private_to: str | None = None,
+    private: str | None = None,
     labels: str | Path | None = None,
     top: int | None = None,
     limit: int | None = None,
@@ -39,7 +39,7 @@ def concept_table(
         usae: with statistics.
         sort: universality, energy, entropy, fires, auroc or agreement, the largest first; or index. Universality by
             default, of private concepts energy.
-        private_to: only what this backbone has for itself, where the USAE was trained with private concepts.
+        private: only what this backbone has for itself, where the USAE was trained with private concepts.
         labels: your own names for concepts, the JSON that the explorer exports, beside those that the USAE has.
         top: how many of the list, from 0; all by default.
         limit: what `top` was called before.
@@ -66,8 +66,8 @@ def concept_table(
     if top is not None:
         at_least(0, top, "top")
     names = names_and_notes(labels_of(usae, labels))
-    order = sort or (DEFAULTS.sort if private_to is None else "energy")
-    rows = [_cells(usae, row, names) for row in concept_rows(usae, order, top, private_to)]
+    order = sort or (DEFAULTS.sort if private is None else "energy")
+    rows = [_cells(usae, row, names) for row in concept_rows(usae, order, top, private)]
     if find_spec("pandas") is not None:
         import pandas
 
