@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TypedDict, get_args
 
@@ -13,6 +13,7 @@ from usae_train.files.place_names import printable
 from usae_train.files.validation import Settings
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.written_edits import EditTexts
+from usae_viz.own_code.importing import check_own
 from usae_viz.own_code.part import OwnPart
 from usae_viz.verification.verdict import VerdictSettings
 from usae_viz.views.presets import AUGMENTATION, PRESETS, Augmentation, Transform
@@ -136,8 +137,22 @@ class MaximizeSettings(Settings):
     @property
     def own_parts(self) -> tuple[OwnPart, ...]:
         """What of them is somebody's own code."""
-        parts = (self.parameterization, *self.transforms)
-        return tuple(part for part in parts if isinstance(part, OwnPart))
+        return tuple(part for _, part in self._own_by_kind())
+
+    def check_own(self, folder: Path, allow_code: bool) -> None:
+        """Check as much as `imported` without importing.
+
+        Raises:
+            ValueError: as there.
+        """
+        for what, part in self._own_by_kind():
+            if part.made is None:
+                check_own(part.text, folder, allow_code, what)
+
+    def _own_by_kind(self) -> Iterator[tuple[str, OwnPart]]:
+        for what, part in (("parameterization", self.parameterization), *(("transform", t) for t in self.transforms)):
+            if isinstance(part, OwnPart):
+                yield what, part
 
     def imported(self, folder: Path, allow_code: bool) -> Self:
         """The same with the code that they name, which is looked for in a folder first.

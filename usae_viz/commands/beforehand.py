@@ -22,13 +22,12 @@ from usae_viz.concepts.edit_text import check_edit_texts, check_edits_of
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.naming import known_concept
 from usae_viz.concepts.parsing import check_concepts
-from usae_viz.concepts.selection import check_selected
+from usae_viz.concepts.selection import Selection, check_selected
 from usae_viz.explorer.places import check_run
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.class_names import check_class
-from usae_viz.objectives.custom import load_custom
 from usae_viz.optimization.asked import check_clashes, check_own_start, check_written
-from usae_viz.own_code.importing import is_custom
+from usae_viz.own_code.importing import check_own, is_custom
 
 if TYPE_CHECKING:
     from usae_viz.explanations.edit_recipe import EditRecipe
@@ -84,7 +83,7 @@ def check_drawing(known: Known | None, settings: MaximizeSettings) -> None:
         ValueError: for what cannot be.
     """
     check_clashes(settings)
-    check_own_start(settings, given=False)
+    check_own_start(settings)
     for picture in (settings.start, settings.reference):
         if picture is not None:
             read_named(picture)
@@ -104,7 +103,7 @@ def _check_spectrum(file: str) -> None:
 
 
 def check_recipe(recipe: RenderRecipe, known: Known | None, folder: Path, allow_code: bool) -> None:
-    """Check all that a recipe says.
+    """Check all that a recipe says. Code of somebody's own is not imported yet: torch computes by one thread then.
 
     Args:
         recipe: as `read_render_recipe` gives it.
@@ -115,22 +114,32 @@ def check_recipe(recipe: RenderRecipe, known: Known | None, folder: Path, allow_
     Raises:
         ValueError: for what cannot be.
     """
-    recipe = recipe.imported(folder, allow_code)
+    for each in (recipe.settings, *recipe.variants.values()):
+        each.check_own(folder, allow_code)
     written = list[str]()
     for text in recipe.objectives:
         if is_custom(text):
-            load_custom(text, folder, allow_code)
+            check_own(text.strip(), folder, allow_code, "objective")
         else:
             parse_objective(text)
             written.append(text)
-    templates = list[str]()
-    for objective, settings in recipe.ways_to_draw():
-        check_drawing(known, settings)
-        templates += [objective.replace("{k}", "0")] if recipe.concepts and not is_custom(objective) else []
-    check_typed(known, None, [*templates, *written])
     if known is not None:
         for item in recipe.concepts:
             check_selected(known[0], item, known[1])
+    number = _first_number(recipe.concepts)
+    for objective, settings in recipe.ways_to_draw():
+        check_drawing(known, settings)
+        if number is not None and not is_custom(objective):
+            written.append(objective.replace("{k}", str(number)))
+    check_typed(known, None, written)
+
+
+def _first_number(concepts: Sequence[int | str | Selection]) -> int | None:
+    """The first of a recipe's concepts that is a number there; None where all are told otherwise.
+
+    What is drawn for each is checked with it: another number may make no objective of a text, as 0 does of `/ {k}`.
+    """
+    return next((item for item in concepts if isinstance(item, int)), None)
 
 
 def check_explained(known: Known | None, class_: str | None, run: Path | None, images: str | None) -> None:

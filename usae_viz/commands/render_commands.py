@@ -136,7 +136,7 @@ def show(
         from usae_viz.runs.metadata import read_about
 
         about = read_about(file)
-        from usae_viz.runs.show import code_of, command_again, metadata_lines, parts_of
+        from usae_viz.runs.show import code_of, command_again, metadata_lines, parts_of, why_not_again
 
         again, code, parts = command_again(file, about), code_of(about), parts_of(about)
         if as_json:
@@ -148,8 +148,7 @@ def show(
                 f"runs        {part['function']} of the module {part['module']}, sha256 {part['sha256']}, where that "
                 "is in the folder that you are in: look at it, then add --allow-code to the command"
             )
-        what = "objective" if None not in about.own_sha256.values() else "parameterization or a transform"
-        say(f"again       {again or f'by no command: its {what} was of Python'}")
+        say(f"again       {again or f'by no command: {why_not_again(about)}'}")
 
 
 def recipes(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Asked = int | str | tuple[str, int]  # a concept, a backbone, a backbone's class
-Number = Callable[[str], int]  # a name's concept
+Number = Callable[[str], int]  # of the concept or class that a name means
 
 
 class Objective:
@@ -34,10 +34,10 @@ class Objective:
         needs_reference: whether it compares with a given picture (`Activations.reference`).
         minimized: those of `concepts`, `backbones` and `classes` that it asks for less of, and nowhere for more.
         classes: the classes it looks at, each with its backbone; checked and ordered as concepts are.
-        bind: makes the objective of one that has a concept by its name, when the name's number is known; see `bound`.
+        bind: makes the objective of one that has a concept or class by its name, when its number is known; see `bound`.
 
     Attributes:
-        numbers: {name: its concept} of the names that `bound` gave numbers.
+        numbers: {name: its concept or class} of the names that `bound` gave numbers.
     """
 
     def __init__(
@@ -72,14 +72,14 @@ class Objective:
 
     @property
     def named(self) -> bool:
-        """Whether it has a concept by its name, whose number is not known yet."""
+        """Whether it has a concept or class by its name, whose number is not known yet."""
         return self._bind is not None
 
     def bound(self, number: Number) -> Objective:
-        """The same with its concepts' names as numbers; itself where it has none by name.
+        """The same with its concepts' and classes' names as numbers; itself where it has none by name.
 
         Args:
-            number: the concept that a name means, in the USAE at hand.
+            number: of the concept or class that a name means, in the USAE at hand.
         """
         if self._bind is None:
             return self
@@ -182,7 +182,7 @@ class Objective:
     def _copy(
         self, function: ScoreFunction, name: str, minimized: frozenset[Asked], again: Callable[[Objective], Objective]
     ) -> Objective:
-        """What comes of it alone; `again` does the same to it when its concepts have numbers."""
+        """What comes of it alone; `again` does the same to it when its names have numbers."""
         return Objective(
             function,
             name,
@@ -193,6 +193,19 @@ class Objective:
             minimized,
             self.classes,
             None if self._bind is None else lambda number: again(self.bound(number)),
+        )
+
+
+def check_objective(given: object) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: for what is no objective, such as its number or its text.
+    """
+    if not isinstance(given, Objective):
+        raise UsageError(
+            f"objective {given!r}: expected one such as Concept(12); parse_objective reads a text, and "
+            "@objective makes one of a function"
         )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
-from usae_viz.objectives.algebra import Objective
+from usae_viz.objectives.algebra import Objective, check_objective
 from usae_viz.objectives.concept import format_call
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class SameCodes(Objective):
     """
 
     def __init__(self, backbones: str | Sequence[str] = ()) -> None:
-        named = [backbones] if isinstance(backbones, str) else list(backbones)
+        named = _names(backbones)
 
         def same(acts: Activations) -> Tensor:
             if named and acts.backbone not in named:
@@ -63,6 +63,15 @@ class SameCodes(Objective):
         super().__init__(same, name, backbones=named or None, needs_reference=True)
 
 
+def _names(backbones: object) -> list[str]:
+    """Names of backbones, or one, as a list."""
+    given = [backbones] if isinstance(backbones, str) else backbones
+    named = list(given) if isinstance(given, Iterable) else [given]
+    if not all(isinstance(name, str) for name in named):
+        raise UsageError(f"SameCodes of backbones {backbones!r}: expected their names, such as ['dino']")
+    return named
+
+
 def with_closeness(objective: Objective, closeness: float | None = None) -> Objective:
     """What accentuation makes large: an objective, and that the picture stays close to the given one.
 
@@ -71,11 +80,12 @@ def with_closeness(objective: Objective, closeness: float | None = None) -> Obje
         closeness: weight of `Closeness`, >= 0; 5 by default.
 
     Raises:
-        ValueError: for another weight.
+        ValueError: for another weight, or for what is no objective.
     """
+    check_objective(objective)
     weight = CLOSENESS if closeness is None else closeness
-    if not 0 <= weight < math.inf:
-        raise UsageError(f"closeness is {weight}; expected a number from 0, which lets the picture go where it will")
+    if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < math.inf:
+        raise UsageError(f"closeness is {weight!r}; expected a number from 0, which lets the picture go where it will")
     return objective + weight * Closeness()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import one_concept
-from usae_viz.objectives.algebra import Objective
+from usae_viz.objectives.algebra import Objective, check_objective
 from usae_viz.objectives.class_names import ClassName, parse_class
 
 if TYPE_CHECKING:
@@ -33,11 +33,7 @@ def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label
 
     check_usae(usae)
     for objective in objectives:
-        if not isinstance(objective, Objective):
-            raise UsageError(
-                f"objective {objective!r}: expected one such as Concept(12); parse_objective reads a text, and "
-                "@objective makes one of a function"
-            )
+        check_objective(objective)
     labels = labels_of(usae) if labels is None else labels
 
     def number(called: str) -> int:

@@ -88,18 +88,14 @@ def is_augmented(settings: MaximizeSettings) -> bool:
     return not settings.transforms or AUGMENTATION in settings.transforms
 
 
-def check_own_start(settings: MaximizeSettings, given: bool) -> None:
+def check_own_start(settings: MaximizeSettings) -> None:
     """Check that a drawing that starts from a picture is given nothing that the picture has itself.
-
-    Args:
-        settings: of a drawing.
-        given: whether it starts from a picture that they do not name.
 
     Raises:
         ValueError: for a spectrum or contrast beside a picture that is started from.
     """
     for name in ("spectrum", "contrast"):
-        if (given or settings.start is not None) and getattr(settings, name) is not None:
+        if settings.start is not None and getattr(settings, name) is not None:
             raise UsageError(f"a picture that is started from keeps its own {name}; leave --{name} or --start out")
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor, device
 
+from usae_train.files.place_names import printable
 from usae_train.images.given import opened_picture, read_named, square_canvas
+from usae_viz.settings import MaximizeSettings
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -16,6 +19,22 @@ if TYPE_CHECKING:
     from usae_train.images.given import Picture
 
 IN_NO_FILE = ("tensor of sha256", "picture of sha256")  # how settings name what no command finds again
+
+
+def naming_given(
+    settings: MaximizeSettings, given: Mapping[str, Picture | None]
+) -> tuple[MaximizeSettings, dict[str, Image.Image | Tensor | str | Path]]:
+    """Settings that name the pictures which are given beside them, so that records do; and those, opened once.
+
+    Args:
+        settings: what they name already gives way to what is given.
+        given: {`start` or `reference`: a picture}; None for one that is not given.
+
+    Raises:
+        ValueError: as `open_given`.
+    """
+    opened = {name: open_given(picture) for name, picture in given.items() if picture is not None}
+    return settings.model_copy(update={name: setting_of(picture) for name, picture in opened.items()}), opened
 
 
 def open_given(picture: Picture) -> Image.Image | Tensor | str | Path:
@@ -30,7 +49,7 @@ def open_given(picture: Picture) -> Image.Image | Tensor | str | Path:
 def setting_of(picture: Image.Image | Tensor | str | Path) -> str:
     """How the settings name a picture: its file, or the hash of its numbers."""
     if isinstance(picture, str | Path):
-        return str(picture)
+        return printable(str(picture))
     if isinstance(picture, Tensor):
         numbers = picture.detach().cpu().float().contiguous().numpy().tobytes()
         return f"{IN_NO_FILE[0]} {hashlib.sha256(numbers).hexdigest()}"

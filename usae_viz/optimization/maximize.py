@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from usae_train.files.validation import check_settings
+from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.undisturbed import undisturbed
@@ -26,7 +27,7 @@ from usae_viz.optimization.asked import check_objectives, check_own_start
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
 from usae_viz.optimization.closing import closing_lines
 from usae_viz.optimization.edited import check_edits, with_edits_bound
-from usae_viz.optimization.given import canvas_at, open_given, setting_of, whole_picture
+from usae_viz.optimization.given import canvas_at, naming_given, whole_picture
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.parts import DrawTogether, Part, canvas_specs, draw_together, starting_image
@@ -85,9 +86,8 @@ def maximize(
     Warns:
         UserWarning: when the optimization ended early; `Result.ended` says why.
     """
-    given = {key: open_given(value) for key, value in (("start", start), ("reference", reference)) if value is not None}
-    chosen = check_settings(MaximizeSettings, **settings, **{key: setting_of(value) for key, value in given.items()})
-    pictures = {key: value for key, value in given.items() if not isinstance(value, str | Path)}
+    check_usae(usae)
+    chosen = check_settings(MaximizeSettings, **settings)
     known = None if labels is None else labels_of(usae, labels)
     named = bound_in(usae, [objective], known)
     chosen = with_edits_bound(usae, chosen, known)
@@ -97,7 +97,7 @@ def maximize(
             watch.report("steps", done, chosen.steps, "")
             progress(done, scores)
 
-        (result,) = maximize_each(usae, named, chosen, stepped, pictures.get("start"), pictures.get("reference"))
+        (result,) = maximize_each(usae, named, chosen, stepped, start, reference)
         watch.close(lambda: closing_lines(result))
     if result.ended is not None:
         warnings.warn(result.ended, stacklevel=2)
@@ -188,8 +188,9 @@ def _prepared(
     """Objectives with numbers for names, how they are shown, the settings resolved, and the picture to start from."""
     objectives = bound_in(usae, objectives)
     check_objectives(usae, objectives)
-    check_own_start(settings, start is not None)
-    pictures = whole_picture(start, settings.start), whole_picture(reference, settings.reference)
+    settings, given = naming_given(settings, {"start": start, "reference": reference})
+    check_own_start(settings)
+    pictures = [whole_picture(given.get(name), getattr(settings, name)) for name in ("start", "reference")]
     settings = resolve_settings(usae, settings)
     check_edits(usae, settings, objectives)
     assert settings.size is not None

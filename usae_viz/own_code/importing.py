@@ -39,8 +39,7 @@ def import_own(text: str, folder: Path, allow_code: bool, what: str) -> tuple[An
     Raises:
         ValueError: without leave, or for a module that is not there, or that Python has of another place.
     """
-    if not allow_code:
-        raise UsageError(f"{what} {text!r} runs code from a file; look at the file, then add --allow-code")
+    _ask_leave(text, allow_code, what)
     module_name, _, name = text.partition(":")
     sha256, code = hash_before_import(text, folder), _code_of(module_name, folder)
     _forget_changed(code)
@@ -53,6 +52,25 @@ def import_own(text: str, folder: Path, allow_code: bool, what: str) -> tuple[An
     finally:
         _IMPORTED.update({each: own for each, own in code.items() if _imported_from(each) == own[0]})
     return getattr(module, name, None), sha256
+
+
+def check_own(text: str, folder: Path, allow_code: bool, what: str) -> None:
+    """Check as much as `import_own` without importing: leave, and that there is such a module.
+
+    Raises:
+        ValueError: as there.
+    """
+    _ask_leave(text, allow_code, what)
+    module_name = text.partition(":")[0]
+    with _looked_for_in(folder):
+        there = module_name in sys.modules or _spec_of(module_name) is not None
+    if not there:
+        raise UsageError(f"{what} {text!r}: {module_name} cannot be imported from {folder}: there is no such module")
+
+
+def _ask_leave(text: str, allow_code: bool, what: str) -> None:
+    if not allow_code:
+        raise UsageError(f"{what} {text!r} runs code from a file; look at the file, then add --allow-code")
 
 
 def _code_of(module_name: str, folder: Path) -> dict[str, tuple[Path, str]]:
@@ -133,14 +151,20 @@ def _file_of(module_name: str, folder: Path) -> Path | None:
 
 
 def _place_of(module_name: str) -> str | None:
-    """A module's file. Python's own `find_spec` imports the packages around a module in order to find it."""
+    """A module's file."""
+    spec = _spec_of(module_name)
+    return spec.origin if spec is not None and spec.has_location else None
+
+
+def _spec_of(module_name: str) -> ModuleSpec | None:
+    """What Python finds. Its own `find_spec` imports the packages around a module in order to find it."""
     parts, places, spec = module_name.split("."), None, None
     for depth in range(1, len(parts) + 1):
         spec = _found(".".join(parts[:depth]), places)
         if spec is None:
             return None
         places = spec.submodule_search_locations
-    return spec.origin if spec is not None and spec.has_location else None
+    return spec
 
 
 def _found(name: str, places: Sequence[str] | None) -> ModuleSpec | None:

@@ -27,25 +27,38 @@ CHANGED = (0, 3)  # the version in which settings got another meaning, and new o
 
 
 def command_again(file: Path, about: ImageMetadata) -> str | None:
-    """The command line that draws a picture again; None where something of it was Python that is in no file.
+    """The command line that draws a picture again; None where there is none, see `why_not_again`.
 
     Where it would run code (`code_of`) the command asks for leave, which a picture cannot give.
     """
-    if None in about.own_sha256.values():
+    if why_not_again(about) is not None:
         return None
-    if is_custom(about.objective):
-        if about.code_sha256 is None:
-            return None
-    else:
-        try:
-            parse_objective(about.objective)
-        except UsageError:
-            return None
     words = ["usae-viz", "render", str(file), "--out", "again"]
     threads = about.drawn_on.get("threads")
     if about.drawn_on.get("device") == "cpu" and isinstance(threads, int) and threads > 1:
         words += ["--threads", str(threads)]
     return shlex.join(words)
+
+
+def why_not_again(about: ImageMetadata) -> str | None:
+    """What of a picture was in no file, so that no command draws it again; None where all of it was."""
+    for name, does in (("start", "starts from"), ("reference", "is compared with")):
+        if str(about.settings.get(name)).startswith(IN_NO_FILE):
+            return f"the picture that it {does} was in no file"
+    if None in about.own_sha256.values():
+        return "its parameterization or a transform was of Python"
+    return None if _has_objective(about) else "its objective was of Python"
+
+
+def _has_objective(about: ImageMetadata) -> bool:
+    """Whether its objective can be had from its text."""
+    if is_custom(about.objective):
+        return about.code_sha256 is not None
+    try:
+        parse_objective(about.objective)
+    except UsageError:
+        return False
+    return True
 
 
 def code_of(about: ImageMetadata) -> dict[str, str] | None:

@@ -16,14 +16,12 @@ from usae_viz.verification.score import DEFAULT, ClassScore
 from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings
 
-Class = tuple[str, int]  # a backbone and a class of its classifier
-
 
 @undisturbed
 @torch.no_grad()
 def verify_classes(
     usae: USAE,
-    classes: Sequence[Class],
+    classes: Sequence[tuple[str, int]],
     canvases: Mapping[str, Tensor],
     drawn_for: Mapping[str, Sequence[str]],
     seed: int,
@@ -34,7 +32,8 @@ def verify_classes(
 
     Args:
         usae: the model.
-        classes: those that are drawn; a picture is scored for the first that is of a backbone it was drawn for.
+        classes: those that are drawn, each after its backbone; a picture is scored for the first that is of a backbone
+            it was drawn for.
         canvases: {image: (3, H, W)}.
         drawn_for: {image: the backbones it was drawn for}.
         seed: the run's seed; the views are drawn from another one derived from it.

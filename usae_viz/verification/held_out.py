@@ -44,7 +44,7 @@ def held_out_probabilities(
 
 
 def closer_views(share: float) -> Augmentation:
-    """The unseen views, of just this share of the side."""
+    """The held-out views, of just this share of the side."""
     return HELD_OUT.model_copy(update={"crop": (share, share)})
 
 

@@ -175,7 +175,8 @@ def test_arithmetic_is_pythons(acts, text, value):
         ("Direction('left', [L2()])", "Direction cannot be made so"),
         ("Direction('left', 'abc')", "Direction: expected numbers for 'left'"),
         ("Direction('left', [0, 0])", "expected a vector (width,) that is finite and not zero"),
-        ("SameCodes(3)", "SameCodes cannot be made so"),
+        ("SameCodes(3)", "SameCodes of backbones 3: expected their names, such as ['dino']"),
+        ("SameCodes(['left', 3])", "SameCodes of backbones ['left', 3]: expected their names"),
     ],
     ids=lambda text: text[:30],
 )

@@ -10,6 +10,7 @@ from usae_viz.export.png import read_png
 from usae_viz.views.presets import PRESETS
 from usae_viz.views.viewing import ViewConfig, encode_views
 
+GREY = torch.full((3, 32, 32), 0.5)
 QUICK = {"steps": 6, "views": 2, "size": 32}
 
 
@@ -205,6 +206,25 @@ def test_a_score_that_cannot_be_climbed_is_said_in_one_line(usae, wrong, message
 def test_what_is_no_usae_is_said():
     with pytest.raises(ValueError, match=r"usae is 'demo'; expected a USAE, such as usae_train.load\('demo'\) gives"):
         uv.maximize("demo", uv.Concept(3))
+    with pytest.raises(ValueError, match="usae is 'demo'; expected a USAE"):
+        uv.maximize("demo", uv.Concept(3), labels="labels.json")
+
+
+@pytest.mark.parametrize(
+    ("drawing", "message"),
+    [
+        (lambda usae: uv.accentuate(usae, 412, GREY), r"objective 412: expected one such as Concept\(12\)"),
+        (lambda usae: uv.accentuate(usae, "Concept(3)", GREY), r"objective 'Concept\(3\)': expected one such as"),
+        (lambda usae: uv.accentuate(usae, uv.Concept(3), GREY, closeness="5"), "closeness is '5'; expected a number"),
+        (lambda usae: uv.invert(usae, GREY, backbones=3), "SameCodes of backbones 3: expected their names"),
+        (lambda usae: uv.invert(usae, GREY, backbones=[3]), r"SameCodes of backbones \[3\]: expected their names"),
+    ],
+    ids=range(5),
+)
+def test_what_cannot_be_drawn_from_a_picture_is_said_in_one_line(usae, drawing, message):
+    """412 was added to the closeness, and drawn; the others were faults of Python's own words."""
+    with pytest.raises(ValueError, match=message):
+        drawing(usae)
 
 
 @pytest.mark.parametrize(

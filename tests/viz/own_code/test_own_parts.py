@@ -17,6 +17,7 @@ import usae_train as ut
 import usae_viz as uv
 import usae_viz.optimization.maximize
 from usae_viz.cli import app
+from usae_viz.commands.beforehand import check_recipe
 from usae_viz.export.png import read_png
 from usae_viz.optimization.maximize import bytes_of
 from usae_viz.optimization.resolving import resolve_settings
@@ -129,6 +130,30 @@ def test_nothing_is_run_without_leave_or_when_it_has_changed(room):
     done = run("render", room / "run" / "concept-00003" / "plain-left.png", "-q", "--allow-code")
     assert done.exit_code == 1
     assert "was drawn with other code than" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "named", ["objectives: ['own_threads:made']", "concepts: [3]\nsettings: {parameterization: 'own_threads:made'}"]
+)
+def test_a_recipes_code_is_imported_where_as_many_threads_compute_as_were_asked(folder, tmp_path, named):
+    """It was imported before their number was set: what it computed at once was of other last bits."""
+    (tmp_path / "own_threads.py").write_text("import torch\nraise SystemExit(torch.get_num_threads())\n")
+    (tmp_path / "recipe.yaml").write_text(f"usae: {folder}\n{named}\n")
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        done = run("render", tmp_path / "recipe.yaml", "--allow-code")
+    finally:
+        torch.set_num_threads(before)
+    assert "own_threads cannot be imported from" in done.stderr
+    assert done.stderr.endswith("SystemExit(1)\n")
+
+
+def test_a_recipes_code_that_is_not_there_is_told_before_the_usae_is_loaded(tmp_path):
+    recipe = RenderRecipe(objectives=[" gone_parts:calm"])
+    with pytest.raises(ValueError, match=r"'gone_parts:calm': gone_parts cannot be imported from .*: there is no such"):
+        check_recipe(recipe, "somebody/universe", tmp_path, allow_code=True)
+    check_recipe(RenderRecipe(objectives=["math:sqrt"]), "somebody/universe", tmp_path, allow_code=True)
 
 
 def test_maximize_and_invert_take_them(room, folder):

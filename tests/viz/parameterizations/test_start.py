@@ -174,3 +174,20 @@ def test_a_start_whose_name_is_no_utf8_is_kept_with_the_picture(usae, tmp_path):
     again = uv.maximize(usae, uv.Concept(3), start=result.settings.start, steps=1, **QUICK)
     assert all(torch.equal(picture, again.images[name]) for name, picture in result.images.items())
     assert set(given_hashes(result.settings)) == {"start"}
+
+
+@pytest.mark.parametrize("name", ["start", "reference"])
+def test_several_drawings_keep_the_name_of_the_picture_that_they_were_given(usae, given, tmp_path, name):
+    """They kept none: the command that `show` printed drew another picture, from noise."""
+    file = tmp_path / "given.png"
+    to_picture(given).save(file)
+    settings = uv.MaximizeSettings(steps=1, **QUICK)
+    (drawn,) = uv.maximize_each(usae, [uv.Concept(3)], settings, **{name: file})
+    one = uv.maximize(usae, uv.Concept(3), steps=1, **{name: file}, **QUICK)
+    assert drawn.settings == one.settings
+    assert getattr(drawn.settings, name) == str(file)
+    assert torch.equal(drawn.images["left"], one.images["left"])
+    (in_no_file,) = uv.maximize_each(usae, [uv.Concept(3)], settings, **{name: given})
+    assert getattr(in_no_file.settings, name).startswith("tensor of sha256 ")
+    with pytest.raises(ValueError, match="a picture that is started from keeps its own contrast"):
+        list(uv.maximize_each(usae, [uv.Concept(3)], uv.MaximizeSettings(contrast=2), start=file))

@@ -12,8 +12,8 @@ import usae_viz as uv
 from usae_viz.cli import app
 from usae_viz.explorer.sources import open_sources
 from usae_viz.export.png import read_png, rewrite_png, save_png
-from usae_viz.runs.metadata import read_about, usae_near
-from usae_viz.runs.show import metadata_lines
+from usae_viz.runs.metadata import ImageMetadata, read_about, usae_near
+from usae_viz.runs.show import command_again, metadata_lines, why_not_again
 
 
 def run(*words):
@@ -81,6 +81,24 @@ def test_a_picture_of_a_function_of_python_is_drawn_again_by_no_command(usae, tm
     (file,) = tmp_path.glob("*/left.png")
     assert json.loads(run("show", file, "--json").stdout)["again"] is None
     assert run("show", file).stdout.endswith("again       by no command: its objective was of Python\n")
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"start": "tensor of sha256 00"}, "the picture that it starts from was in no file"),
+        (
+            {"start": "n.png", "reference": "picture of sha256 00"},
+            "the picture that it is compared with was in no file",
+        ),
+        ({"start": "n.png", "reference": None}, None),
+    ],
+)
+def test_no_command_draws_again_what_was_drawn_beside_a_picture_in_no_file(given, why):
+    """It named one, which `render` then refused."""
+    about = ImageMetadata(picture="left", objective="Concept(3)", settings=given)
+    assert why_not_again(about) == why
+    assert (command_again(Path("left.png"), about) is None) == (why is not None)
 
 
 def test_what_cannot_be_shown_or_drawn_again_is_one_line(folder, tmp_path):

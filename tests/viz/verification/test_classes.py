@@ -54,7 +54,7 @@ def test_a_picture_of_a_class_is_read_by_every_classifier_of_that_size(drawn, cl
         assert 0 < own.noise < 1
         assert list(own.closer) == (["0.7", "0.5"] if name == "left" else [])
         seen = classifying.backbones[name].logits(drawn.images["left"][None]).softmax(-1)[0]
-        assert own.probability == pytest.approx(seen[4].item(), abs=0.15)  # the whole picture, not the unseen views
+        assert own.probability == pytest.approx(seen[4].item(), abs=0.15)  # the whole picture, not the held-out views
         assert (own.rank == 1) == (own.read_as == 4)
 
 
