@@ -56,17 +56,20 @@ def extract(
     seen, a kill what was seen until a minute before. Off a terminal a line every half minute says how far it is.
     """
     with one_line_errors(quiet):
+        from usae_train.files.locks import held
         from usae_train.images.places import check_images
         from usae_train.model.spec_files import read_specs
+        from usae_train.tokens.places import check_store_place
 
         if verify_checksums:
             refuse_beside(context, "--verify-checksums", {"images", "out", "verify_checksums", "quiet"})
             _verify_checksums(out, quiet)
             return
         if is_alone():
+            with held(out):
+                check_store_place(out)
             check_images(images, settings.limit)
             read_specs(settings.backbones)
-        from usae_train.files.locks import held
         from usae_train.runtime.distributed import ranks_of_torchrun
         from usae_train.runtime.signals import stopped_by_first
         from usae_train.tokens.extract import extract as write_store

@@ -38,8 +38,9 @@ class _InOurWords(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As typer's; an empty word means nothing: it is what a variable of the shell leaves that was never set."""
-        for before, word in pairwise(["", *args]):
-            if not word or (word.startswith("--") and word.endswith("=")):
+        typed = [] if ctx.resilient_parsing else ["", *args]  # a shell that completes a word asks of unfinished ones
+        for before, word in pairwise(typed):
+            if not word or (word.startswith("--") and word.partition("=")[1:] == ("=", "")):
                 after = word.rstrip("=") or before
                 raise typer.BadParameter(f"an empty word{f' after {after}' if after else ''}; expected a value", ctx)
         return super().parse_args(ctx, args)
@@ -60,6 +61,9 @@ class _InOurWords(TyperGroup):
 def _usage_line(error: Any) -> str:
     """One line of what typer found wrong, with the command whose help says more."""
     context = getattr(error, "ctx", None)
+    if context and getattr(error, "possibilities", None):  # former names work, and are not what to learn
+        hidden = {name for each in context.command.params if getattr(each, "hidden", False) for name in each.opts}
+        error.possibilities = [name for name in error.possibilities if name not in hidden]
     told: str = error.format_message().removeprefix("Invalid value: ").rstrip(".")
     if told[1:2].islower():  # a sentence's first letter, not that of a name such as RECIPE
         told = told[0].lower() + told[1:]

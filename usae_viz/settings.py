@@ -108,15 +108,15 @@ class MaximizeSettings(Settings):
     patience: int | None = Field(
         None,
         ge=2,
-        description="stop early when the mean score of so many steps is no better than that of as many before; "
+        description="stop early when the mean score over this many steps is no better than over as many before; "
         "never by default",
     )
     snapshots: int | None = Field(
-        None, ge=1, description="keep the picture every so many steps, as an animation; none by default"
+        None, ge=1, description="keep the picture every N steps, as an animation; none by default"
     )
     alpha: bool = Field(False, description="write PNGs with transparency: clear where the gradient asked little")
     seed: int = Field(0, ge=0, lt=MAX_SEED, description="decides the start and the augmentation draws")
-    seeds: int = Field(1, ge=1, le=MAX_SEEDS, description="draw each so many times, with seed, seed + 1 and so on")
+    seeds: int = Field(1, ge=1, le=MAX_SEEDS, description="how often each is drawn, with seed, seed + 1 and so on")
     memory: float | None = Field(
         None,
         gt=0,

@@ -60,7 +60,7 @@ import known_world
 import real_recipe
 import torch
 
-from usae_train.agreement.consensus import ALONE, agreed, encoder_settings, fit_agreed
+from usae_train.agreement.consensus import ENCODERS_ALONE, agreed, encoder_settings, fit_agreed
 from usae_train.agreement.matching import Clusters, means_of
 from usae_train.agreement.members import joint_rows, raw_rows
 from usae_train.agreement.shown import open_data
@@ -150,7 +150,7 @@ def consensus_of(ground: Ground, members: Sequence[USAE], found: Clusters, refit
     recipe = settings.recipe.model_copy(update={"frozen": refit != "everything"})
     settings = settings.model_copy(update={"recipe": recipe})
     shown = open_data(ground.train, members[0], settings, None, None, "cpu", FitCallbacks())
-    return fit_agreed(members, found, shown, settings, alone=ALONE if refit == "both" else 1.0)
+    return fit_agreed(members, found, shown, settings, alone=ENCODERS_ALONE if refit == "both" else 1.0)
 
 
 def alike_text(one: USAE, other: USAE) -> str:

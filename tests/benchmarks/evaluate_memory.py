@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from usae_train.evaluation.measures import IMAGES_AT_ONCE, Measures
+from usae_train.evaluation.measures import ENCODED_AT_ONCE, Measures
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
 
@@ -48,13 +48,13 @@ def main() -> None:
     measures, generator = Measures(usae), torch.Generator().manual_seed(0)
     began, encoding, adding = resident(), 0.0, 0.0
     print(f"libraries and USAE: {began:.0f} MB", flush=True)
-    for first in range(0, n_images, IMAGES_AT_ONCE):
-        tokens = {n: torch.randn(IMAGES_AT_ONCE, TOKENS, w, generator=generator) for n, w in WIDTHS.items()}
+    for first in range(0, n_images, ENCODED_AT_ONCE):
+        tokens = {n: torch.randn(ENCODED_AT_ONCE, TOKENS, w, generator=generator) for n, w in WIDTHS.items()}
         clock = time.process_time()
         for name, own in tokens.items():
             usae.encode(name, own)
         encoding, clock = encoding + time.process_time() - clock, time.process_time()
-        measures.add(PairedTokens(tokens, torch.arange(first, first + IMAGES_AT_ONCE)), 0)
+        measures.add(PairedTokens(tokens, torch.arange(first, first + ENCODED_AT_ONCE)), 0)
         adding += time.process_time() - clock
     kept = sum(block.numel() * block.element_size() for block in measures.firing.largest) / 1e6
     print(f"{n_images} pictures: at most {peak():.0f} MB resident, of which {kept:.1f} grow with the pictures")

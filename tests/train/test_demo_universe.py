@@ -6,7 +6,8 @@ import torch
 from matrices import r2_matrix
 
 from usae_train.images.sources import DemoImages
-from usae_train.model.checkpoint import EMBEDDED, load
+from usae_train.model.checkpoint import load
+from usae_train.model.places import EMBEDDED
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_train.scenes.factors import FACTOR_VALUES

@@ -29,7 +29,7 @@ def owned(usae):
     pictures = torch.rand(24, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         paired = PairedTokens({n: own(pictures, grid) for n, own in backbones.items()}, torch.arange(24))
-    settings = FitSettings(n_concepts=12, k=3, steps=20, batch=64, private=2)
+    settings = FitSettings(n_concepts=12, k=3, steps=20, batch=64, n_private=2)
     model = new_usae({n: b.width for n, b in backbones.items()}, settings, specs=usae.specs, grid=grid)
     model = fit_tokens(paired.flat(), settings, model)
     model.statistics = measure(model, paired)
@@ -102,7 +102,7 @@ def test_too_many_are_refused_before_a_picture_is_looked_at(usae, monkeypatch):
     source = ut.open_images("demo", limit=4)
     monkeypatch.setattr(type(source), "read_together", None)
     with pytest.raises(ValueError, match=r"private is 6, for each of 2 backbones, of 12 concepts; expected some"):
-        ut.fit(source, backbones=usae.backbones, n_concepts=12, k=3, private=6, quiet=True)
+        ut.fit(source, backbones=usae.backbones, n_concepts=12, k=3, n_private=6, quiet=True)
 
 
 def test_a_run_of_several_has_the_pictures_that_there_are(place, tmp_path):

@@ -38,7 +38,7 @@ SHARE = AgreementSettings().share  # of the trainings, in which a concept must h
 # table): encoders alone leave 0.93 of a single training's R² across backbones, and two spaces' matched cosine is 0.752;
 # everything at once, at the full rate, 0.98 and 0.673; first these, then everything slowly, 0.965 and 0.759 (at a 20th
 # 0.960 and 0.768, at a 7th 0.967 and 0.749).
-ALONE, SLOWER = 0.5, 1 / 10
+ENCODERS_ALONE, SLOWER = 0.5, 1 / 10
 
 
 @undisturbed
@@ -108,7 +108,7 @@ def fit_agreed(
     device: torch.device | str = "cpu",
     watch: FitCallbacks | None = None,
     checkpointer: TrainingCheckpointer | None = None,
-    alone: float = ALONE,
+    alone: float = ENCODERS_ALONE,
 ) -> USAE:
     """A USAE of the clusters' mean rows: its encoders fitted, then everything; its statistics measured.
 
@@ -166,8 +166,10 @@ def encoder_settings(
         raise UsageError(f"these USAEs were {first.recipe}; a consensus is of trainings that were made here")
     for name, given, theirs in other_sizes(first, settings):
         raise UsageError(f"{name} is {given}, and that of the USAEs {theirs}")
-    if settings.get("private"):
-        raise UsageError(f"private is {settings['private']}; the concepts of a consensus are shared by all backbones")
+    if settings.get("n_private"):
+        raise UsageError(
+            f"n_private is {settings['n_private']}; the concepts of a consensus are shared by all backbones"
+        )
     named = named_recipe(recipe)
     check_variants(first, named, settings)
     of_members = {

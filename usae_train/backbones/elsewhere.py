@@ -54,7 +54,7 @@ class _Config(BaseModel):
     pretrained_cfg: _Input
 
 
-class Described(NamedTuple):
+class TimmDescription(NamedTuple):
     """What a config.json says of a model."""
 
     architecture: str  # timm's name
@@ -67,7 +67,7 @@ def is_elsewhere(model: str) -> bool:
     return model.startswith((*HUB, LOCAL))
 
 
-def read_description(name: str, model: str, file: Path) -> Described:
+def read_description(name: str, model: str, file: Path) -> TimmDescription:
     """What a repository's or folder's config.json says.
 
     Args:
@@ -96,7 +96,7 @@ def read_description(name: str, model: str, file: Path) -> Described:
         check_values(options)
     except UsageError as error:
         raise UsageError(f"{where}: model_args: {error}") from error
-    return Described(architecture, options, _completed(architecture, config))
+    return TimmDescription(architecture, options, _completed(architecture, config))
 
 
 def _completed(architecture: str, config: _Config) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def _read(where: str, file: Path) -> Mapping[str, Any]:
     return content
 
 
-def kept(config: Described) -> str:
+def kept(config: TimmDescription) -> str:
     """A config.json with what was taken from another, for a USAE folder."""
     own = {key: value for key, value in config.pretrained_cfg.items() if key in _Input.model_fields}
     content = {"architecture": config.architecture, "model_args": config.options, "pretrained_cfg": own}

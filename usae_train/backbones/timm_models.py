@@ -13,7 +13,7 @@ import timm
 import torch
 from torch import nn
 
-from usae_train.backbones.elsewhere import Described, is_elsewhere, read_description
+from usae_train.backbones.elsewhere import TimmDescription, is_elsewhere, read_description
 from usae_train.backbones.fetching import config_file, pretrained_file
 from usae_train.backbones.given_weights import Given, Misfit, timm_given
 from usae_train.backbones.options import check_names
@@ -48,7 +48,7 @@ def create_model(name: str, spec: BackboneSpec) -> nn.Module:
         return _timm_model(name, spec, config, options, pretrained=True)
 
 
-def _config(name: str, spec: BackboneSpec) -> Described | None:
+def _config(name: str, spec: BackboneSpec) -> TimmDescription | None:
     """What config.json says of a model that timm does not name; None where timm knows the id."""
     if is_elsewhere(spec.model):
         return read_description(name, spec.model, config_file(name, spec))
@@ -73,7 +73,7 @@ def _given(name: str, spec: BackboneSpec) -> Given:
 
 
 def _timm_model(
-    name: str, spec: BackboneSpec, config: Described | None, options: dict[str, Any], pretrained: bool = False
+    name: str, spec: BackboneSpec, config: TimmDescription | None, options: dict[str, Any], pretrained: bool = False
 ) -> nn.Module:
     """timm's model with its initial weights drawn from the spec's seed; the global generator is left as it was."""
     arguments: dict[str, Any] = dict(options)
@@ -106,7 +106,7 @@ def _timm_model(
             ) from error
 
 
-def _has_fixed_input(model: str, config: Described | None) -> bool:
+def _has_fixed_input(model: str, config: TimmDescription | None) -> bool:
     """Whether a model must be told its input size when it is built."""
     if config is not None:
         return bool(config.pretrained_cfg.get("fixed_input_size", False))

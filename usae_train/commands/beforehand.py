@@ -9,25 +9,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from usae_train.files.atomic import check_free
+from usae_train.files.atomic import check_free, check_writable
+from usae_train.files.locks import held
 from usae_train.files.place_names import named_place
 from usae_train.images.places import check_images
 from usae_train.model.outline import outline_here
 from usae_train.model.spec_files import read_specs
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
+from usae_train.runtime.terminal import is_alone
 from usae_train.tokens.places import EXPECTED_TOKENS, is_store, named_tokens, names_tokens
 from usae_train.training.room import training_room
 
 
-def check_training(out: Path, resume: bool) -> None:
-    """Nothing; whether a training may be written there, and is not one that waits to be resumed.
+def check_training(out: Path, resume: bool, from_starts: bool = False) -> None:
+    """Nothing; whether a training may be written there, and is not one that waits to be resumed, or goes on there.
+
+    Args:
+        out: the folder to write.
+        resume: whether a training that waits is to go on.
+        from_starts: whether it is several trainings, which go on by themselves.
 
     Raises:
-        ValueError: as `check_free` and `training_room`.
+        ValueError: as `held`, `check_free` and `training_room`.
     """
-    check_free(out)
-    training_room(out, resume)
+    if is_alone():  # of several processes that train as one the first holds the folder
+        with held(out):
+            check_free(out)
+            if not from_starts:
+                training_room(out, resume)
+
+
+def check_folder(out: Path) -> None:
+    """Nothing; whether a folder may be made or filled there.
+
+    Raises:
+        ValueError: for a file, and for what cannot be written.
+    """
+    if out.is_file():
+        raise UsageError(f"{out} is a file; expected a folder, or a name that is free")
+    check_writable(out)
 
 
 def check_data(images: str, backbones: str | None, limit: int | None = None) -> None:
@@ -36,13 +57,25 @@ def check_data(images: str, backbones: str | None, limit: int | None = None) -> 
     Raises:
         ValueError: for what is not there, and for backbones that cannot be.
     """
-    if names_tokens(images):
-        for where in (named_tokens(images) or {}).values():
+    if not has_data(images, limit):
+        read_specs(backbones or "paper")
+
+
+def has_data(data: str, limit: int | None = None) -> bool:
+    """Whether token files or a store are there, which need no backbones; False for pictures.
+
+    Raises:
+        ValueError: for what is not there.
+    """
+    if names_tokens(data):
+        for where in (named_tokens(data) or {}).values():
             if not _is_there(where):
                 raise UsageError(f"there is no {where}; {EXPECTED_TOKENS}")
-    elif not is_store(images):
-        check_images(images, limit)
-        read_specs(backbones or "paper")
+        return True
+    if not is_store(data):
+        check_images(data, limit)
+        return False
+    return True
 
 
 def check_one_backbone(backbone: str, what: str) -> None:

@@ -29,14 +29,8 @@ if TYPE_CHECKING:
     from usae_train.training.independent_fit import Work
 
 
-OF_THE_MEMBERS = [
-    "n_concepts",
-    "k",
-    "private",
-    "init_seed",
-    "sparsity",
-    "dictionary",
-]  # settings that the trainings had alike
+# settings that the trainings had alike
+OF_THE_MEMBERS = ["n_concepts", "k", "n_private", "init_seed", "sparsity", "dictionary"]
 
 
 def register(app: typer.Typer) -> None:
@@ -67,9 +61,7 @@ def consensus(
     (agreement.safetensors).
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import check_training, check_usaes
-        from usae_train.images.places import check_images
-        from usae_train.tokens.places import is_store, names_tokens
+        from usae_train.commands.beforehand import check_training, check_usaes, has_data
         from usae_train.training.asked import allowed_memory, fit_settings
 
         with wrong_usage():
@@ -78,9 +70,7 @@ def consensus(
         check_pictures_options(data, {*settings, *execution.model_fields_set})
         check_training(out, resume)
         check_usaes(usaes)
-        has_tokens = is_store(data) or names_tokens(data)
-        if not has_tokens:
-            check_images(data, execution.limit)
+        has_tokens = has_data(data, execution.limit)
         from usae_train.agreement.consensus import consensus as agree
         from usae_train.model.checkpoint import load, save
         from usae_train.training.logging.metrics_log import METRICS
@@ -119,8 +109,9 @@ def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
     import shutil
 
     from usae_train.agreement.trainings import fit_starts
+    from usae_train.files.atomic import check_free
     from usae_train.files.locks import held
-    from usae_train.model.checkpoint import check_free, save
+    from usae_train.model.checkpoint import save
     from usae_train.training.logging.callbacks import FitCallbacks
 
     room = asked.out.with_name(f".{asked.out.name}.starts")

@@ -63,6 +63,7 @@ def evaluate(
         from usae_train.evaluation.evaluate import Compared
         from usae_train.evaluation.evaluate import evaluate as measure
         from usae_train.evaluation.report import write_report
+        from usae_train.files.placing import place_of
         from usae_train.model.checkpoint import fill_statistics, fills, load
         from usae_train.runtime.distributed import named_by_torchrun
         from usae_train.runtime.signals import stopped_by_first
@@ -74,7 +75,8 @@ def evaluate(
         model, ranks = load(usae, where), named_by_torchrun()
         set_compute_dtype(model.backbones.values(), settings.dtype)
         source = open_pictures(images, settings.limit, ranks.is_main)
-        room = out.with_name(f".{out.name}.evaluation")
+        place = place_of(out)
+        room = place.with_name(f".{place.name}.evaluation")
         checkpointer = PassCheckpointer(room, ranks.rank, settings.checkpoint_minutes)
         compared = Compared.opened(settings, model, checkpointer=checkpointer, ranks=ranks, workers=workers)
         unseen = quiet or not ranks.is_main

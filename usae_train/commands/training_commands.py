@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -30,9 +30,6 @@ from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, wrong_usage
 from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
-
-if TYPE_CHECKING:
-    pass
 
 
 def register(app: typer.Typer) -> None:
@@ -67,20 +64,22 @@ def fit(
     a line about every half minute says how far it is.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import check_data, check_training
+        from usae_train.commands.beforehand import check_data, check_folder, check_training
         from usae_train.training.asked import allowed_memory, fit_settings
 
         with wrong_usage():
             chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
             allowed_memory(execution.memory)
-        check_pictures_options(images, {*settings, *execution.model_fields_set & {"readers"}})
+        check_pictures_options(images, {*settings, *execution.model_fields_set})
         asked = FitRequest(
             images, out, backbones, chosen, execution, verify_checksums, resume, tensorboard, wandb, device, quiet
         )
         _check_kind(asked, independent, agreement)
         if is_alone():
-            if not independent:
-                check_training(out, resume)
+            if independent:
+                check_folder(out)
+            else:
+                check_training(out, resume, from_starts=agreement.starts > 1)
             check_data(images, backbones, execution.limit)
         if independent:
             _fit_independent(asked)
@@ -97,9 +96,9 @@ def _check_kind(asked: FitRequest, independent: bool, agreement: AgreementSettin
         raise typer.BadParameter("--independent and --starts: give one of them")
     if not from_starts and agreement.model_fields_set & {"share", "alike"}:
         raise typer.BadParameter("--share and --alike are of several trainings; give --starts as well")
-    if asked.settings.private and (independent or from_starts):
+    if asked.settings.n_private and (independent or from_starts):
         why = "an SAE has all concepts for itself" if independent else "a consensus is of concepts that all share"
-        raise typer.BadParameter(f"--private is of one training of several backbones; {why}")
+        raise typer.BadParameter(f"--n-private is of one training of several backbones; {why}")
     if independent and tracked:
         raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
     if asked.resume and (independent or from_starts):
@@ -141,7 +140,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")
 
 
 @takes_settings(ExecutionSettings)
-@takes_settings(FitSettings, ranges=False, leave_out=["n_concepts", "k", "private"], defaults=RECIPE_DEFAULTS)
+@takes_settings(FitSettings, ranges=False, leave_out=["n_concepts", "k", "n_private"], defaults=RECIPE_DEFAULTS)
 def add_backbone(
     usae: Usae,
     images: Images,

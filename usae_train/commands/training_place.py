@@ -25,12 +25,12 @@ def training_place(
     Of processes that train as one the first alone holds, and tidies up; what is raised there is for them to share.
 
     Raises:
-        ValueError: for a folder that is not empty, or a training to resume that is not there.
+        ValueError: for a folder that is not empty, or a training that waits there and is not to be resumed.
     """
     import shutil
 
+    from usae_train.files.atomic import check_free
     from usae_train.files.locks import held
-    from usae_train.model.checkpoint import check_free
     from usae_train.training.checkpointing import TrainingCheckpointer
     from usae_train.training.room import training_room
 

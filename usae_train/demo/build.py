@@ -13,9 +13,10 @@ from usae_train.demo.pretrain import SPECS
 from usae_train.demo.pretrain_all import pretrain_all
 from usae_train.demo.settings import BuildSettings
 from usae_train.evaluation.ground_truth.truth import codes_auroc, factor_truth
+from usae_train.files.atomic import check_free
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import DemoImages
-from usae_train.model.checkpoint import check_free, save
+from usae_train.model.checkpoint import save
 from usae_train.model.firing import measure
 from usae_train.model.usae import USAE
 from usae_train.runtime.progress import ProgressCallback

@@ -19,7 +19,7 @@ from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_p
 from usae_train.evaluation.ground_truth.truth import truth_figures
 from usae_train.evaluation.independent import MAX_COFIRING, consistency, load_independent
 from usae_train.evaluation.judging import Judge, judged, open_judge
-from usae_train.evaluation.measures import IMAGES_AT_ONCE, Measures
+from usae_train.evaluation.measures import ENCODED_AT_ONCE, Measures
 from usae_train.evaluation.metrics import (
     DENSE,
     Matrix,
@@ -385,8 +385,8 @@ def _bytes_of_a_batch(usae: USAE, batch: int) -> float:
     assert usae.grid is not None
     tokens, widths = usae.grid[0] * usae.grid[1], list(usae.widths.values())
     numbers = batch * tokens * (2 * sum(widths) + BLOCK_NUMBERS * max(widths))
-    numbers += IMAGES_AT_ONCE * tokens * usae.n_concepts * (len(widths) + 3)
-    sums = (batch / IMAGES_AT_ONCE) * 2 * (sum(widths) + 1) ** 2  # as they are, and as they are sent
+    numbers += ENCODED_AT_ONCE * tokens * usae.n_concepts * (len(widths) + 3)
+    sums = (batch / ENCODED_AT_ONCE) * 2 * (sum(widths) + 1) ** 2  # as they are, and as they are sent
     return 4.0 * numbers + 2 * 8.0 * sums
 
 

@@ -13,7 +13,7 @@ import torch
 from usae_train.backbones.backbone import Backbone, set_compute_dtype
 from usae_train.evaluation.evaluate import Compared
 from usae_train.evaluation.evaluate import evaluate as measure
-from usae_train.evaluation.measures import IMAGES_AT_ONCE, reconstruction_of
+from usae_train.evaluation.measures import ENCODED_AT_ONCE, reconstruction_of
 from usae_train.evaluation.metrics import Matrix
 from usae_train.evaluation.places import check_report_place
 from usae_train.evaluation.report import write_report
@@ -212,7 +212,7 @@ def _lots(
         return
     source, backbones = source_of(data, limit), usae.backbones
     assert usae.grid is not None
-    for paired in stream_readable(backbones, source, usae.grid, IMAGES_AT_ONCE, progress=progress):
+    for paired in stream_readable(backbones, source, usae.grid, ENCODED_AT_ONCE, progress=progress):
         yield paired.flat()
 
 

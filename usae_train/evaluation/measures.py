@@ -19,7 +19,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
 
-IMAGES_AT_ONCE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
+ENCODED_AT_ONCE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
 
 
 class Measures:
@@ -67,9 +67,9 @@ class Measures:
             ValueError: for tokens that are not finite.
         """
         device = self.usae.device
-        for first in range(0, len(paired.numbers), IMAGES_AT_ONCE):
-            tokens = {n: t[first : first + IMAGES_AT_ONCE].to(device, torch.float32) for n, t in paired.tokens.items()}
-            numbers = paired.numbers[first : first + IMAGES_AT_ONCE]
+        for first in range(0, len(paired.numbers), ENCODED_AT_ONCE):
+            tokens = {n: t[first : first + ENCODED_AT_ONCE].to(device, torch.float32) for n, t in paired.tokens.items()}
+            numbers = paired.numbers[first : first + ENCODED_AT_ONCE]
             if wrong := [name for name, some in tokens.items() if not some.isfinite().all()]:
                 raise UsageError(
                     f"{', '.join(wrong)}: some tokens of the pictures {numbers.min()} to {numbers.max()} are NaN or "
@@ -87,7 +87,7 @@ class Measures:
                 self.kept.append({"numbers": numbers, **_codes_as_tensors(codes)})
             if self.of_pictures:
                 assert paired.canvases is not None
-                self._add_pictures(numbers, paired.canvases[first : first + IMAGES_AT_ONCE], tokens)
+                self._add_pictures(numbers, paired.canvases[first : first + ENCODED_AT_ONCE], tokens)
 
     def _add_pictures(self, numbers: Tensor, canvases: Tensor, tokens: Mapping[str, Tensor]) -> None:
         if self.answers is not None:
@@ -104,8 +104,8 @@ class Measures:
         if self.posthoc is not None:
             return paired
         states = []
-        for first in range(0, len(paired.numbers), IMAGES_AT_ONCE):
-            few = slice(first, first + IMAGES_AT_ONCE)
+        for first in range(0, len(paired.numbers), ENCODED_AT_ONCE):
+            few = slice(first, first + ENCODED_AT_ONCE)
             sums = Measures(
                 self.usae,
                 keep_codes=self.kept is not None,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from usae_train.evaluation.class_concepts import ClassConcepts, Standing, check_counts, class_concepts
-from usae_train.evaluation.measures import IMAGES_AT_ONCE
+from usae_train.evaluation.measures import ENCODED_AT_ONCE
 from usae_train.files.atomic import atomic_path
 from usae_train.images.classes import ImageClasses, need_classes
 from usae_train.images.sources import ImageSource
@@ -83,8 +83,8 @@ def peak_codes(
     backbones, tally, numbers = usae.backbones, FiringTally(usae.names, usae.n_concepts), []
     assert usae.grid is not None
     for paired in stream_readable(backbones, source, usae.grid, progress=progress, failure=failure, readers=readers):
-        for first in range(0, len(paired.numbers), IMAGES_AT_ONCE):
-            few = slice(first, first + IMAGES_AT_ONCE)
+        for first in range(0, len(paired.numbers), ENCODED_AT_ONCE):
+            few = slice(first, first + ENCODED_AT_ONCE)
             codes = {name: usae.encode(name, tokens[few]) for name, tokens in paired.tokens.items()}
             tally.add(paired.numbers[few], codes)
         numbers.append(paired.numbers)

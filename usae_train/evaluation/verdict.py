@@ -12,7 +12,7 @@ from usae_train.runtime.printing import plural
 
 LITTLE = 0.3  # R² of a backbone's own tokens under which something is wrong (the paper's lowest: 0.59)
 # From here on choices of ours: what a reader should look at, not what a source calls bad.
-ALONE = 0.2  # largest R² from and to the others under which a backbone shares hardly anything
+HARDLY_SHARED = 0.2  # largest R² from and to the others under which a backbone shares hardly anything
 UNSTABLE = 0.8  # matched cosine over seeds
 TOO_MANY = 0.05  # share of the concepts that may be dead, dense or twins
 
@@ -41,7 +41,7 @@ def _sharing(report: Report) -> Iterator[str]:
         others = [other for other in report["r2"] if other != name]
         both = [value for other in others for value in (row[other], report["r2"][other][name])]
         shared = [value for value in both if not math.isnan(value)]
-        if shared and max(shared) < ALONE:
+        if shared and max(shared) < HARDLY_SHARED:
             yield f"{name} shares hardly anything: R² from and to the others is at most {max(shared):.2f}."
         if math.isnan(row[name]):
             yield f"{name} sees the same in every patch of these pictures: there is nothing to explain."

@@ -11,7 +11,7 @@ from usae_train.runtime.shortage import MAX_COUNT
 
 Limit = Annotated[
     int | None,
-    Field(ge=1, le=MAX_COUNT, description="take at most so many pictures, drawn from all, the same ones each time"),
+    Field(ge=1, le=MAX_COUNT, description="take at most this many pictures, drawn from all, the same ones each time"),
 ]
 
 ImageBatch = Annotated[int, Field(ge=1, description="pictures per forward pass")]

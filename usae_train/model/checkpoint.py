@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from usae_train.backbones.spec import BackboneSpec
     from usae_train.images.sources import ImageSource
 
-__all__ = ("EMBEDDED", "LABELS", "check_free")  # what stood here before, and is still imported from here
 STATISTICS = "statistics.safetensors"
 
 

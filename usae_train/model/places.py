@@ -9,8 +9,8 @@ from usae_train.files.place_names import named_place
 from usae_train.runtime.errors import UsageError
 
 LABELS = "labels.json"  # names of concepts, in the form that usae-viz takes
-PACKAGE = Path(__file__).parents[1]
-EMBEDDED = {"demo": PACKAGE / "demo" / "universe", "photos": PACKAGE / "photos" / "universe"}  # ids of ours
+HERE = Path(__file__).parents[1]
+EMBEDDED = {"demo": HERE / "demo" / "universe", "photos": HERE / "photos" / "universe"}  # ids of ours
 
 
 def folder_of(usae: str) -> Path:

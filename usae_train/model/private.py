@@ -77,7 +77,7 @@ class PrivateConcepts:
             raise UsageError(f"unknown backbone {name!r}; this USAE has {', '.join(self.names)}")
         if not self:
             raise UsageError(
-                "this USAE has no private concepts: all are shared by all backbones; usae-train fit --private trains "
+                "this USAE has no private concepts: all are shared by all backbones; usae-train fit --n-private trains "
                 "one that has some"
             )
         if name not in self.ranges:
@@ -127,8 +127,8 @@ def private_ranges(names: Sequence[str], n_concepts: int, each: int) -> dict[str
     """
     if each and each * len(names) >= n_concepts:
         raise UsageError(
-            f"private is {each}, for each of {plural(len(names), 'backbone')}, of {n_concepts} concepts; expected some "
-            "that are left to share"
+            f"n_private is {each}, for each of {plural(len(names), 'backbone')}, of {n_concepts} concepts; expected "
+            "some that are left to share"
         )
     first = n_concepts - each * len(names)
     return {name: range(first + each * row, first + each * (row + 1)) for row, name in enumerate(names)} if each else {}

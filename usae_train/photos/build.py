@@ -10,8 +10,9 @@ import torch
 
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.evaluation.measures import Measures
+from usae_train.files.atomic import check_free
 from usae_train.images.sources import ImageSource, open_images
-from usae_train.model.checkpoint import check_free, save
+from usae_train.model.checkpoint import save
 from usae_train.model.usae import USAE
 from usae_train.photos.card import Judged, card
 from usae_train.runtime.progress import CountCallback, ProgressCallback

@@ -1,7 +1,7 @@
 """Processes that work as one: started by torchrun, on one machine or many, joined by torch.distributed.
 
 Every rank draws the same random numbers and holds the same weights; what differs is its part of each batch. A process
-that was started alone is the same with nothing to exchange: `ALONE`.
+that was started alone is the same with nothing to exchange: `SINGLE_PROCESS`.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def named_by_torchrun() -> DistributedContext:
 
 @contextmanager
 def ranks_of_torchrun(device: str, patience: timedelta | None = None) -> Iterator[DistributedContext]:
-    """Join the other processes that torchrun started; `ALONE` where it did not.
+    """Join the other processes that torchrun started; `SINGLE_PROCESS` where it did not.
 
     Args:
         device: what this rank computes on; gloo joins CPUs, nccl GPUs.

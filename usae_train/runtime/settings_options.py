@@ -172,7 +172,7 @@ def refuse_beside(context: typer.Context, word: str, taken: Collection[str]) -> 
 
     Args:
         context: the command's.
-        word: the option, such as `--verify`.
+        word: the option, such as `--dtype`.
         taken: the parameters that do something beside it.
     """
     typed = [

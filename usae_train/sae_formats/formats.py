@@ -13,10 +13,9 @@ import usae_train.sae_formats as room
 from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.names import check_name
 from usae_train.backbones.spec import BackboneSpec
-from usae_train.files.atomic import atomic_path
+from usae_train.files.atomic import atomic_path, check_free
 from usae_train.files.place_names import named_place
 from usae_train.files.validation import check_settings
-from usae_train.model.checkpoint import check_free
 from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError

@@ -9,14 +9,14 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
-from usae_train.files.atomic import atomic_path, check_file, remove_leftovers
+from usae_train.files.atomic import atomic_path, remove_leftovers
 from usae_train.files.placing import place_of
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.runtime.distributed import DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped
-from usae_train.tokens.places import is_store
+from usae_train.tokens.places import check_store_place, is_store
 from usae_train.tokens.store import (
     FAILURES,
     Shard,
@@ -35,19 +35,15 @@ Written = tuple[Shard, list[dict[str, object]]]  # a shard, and those of its ima
 
 def begin(record: StoreRecord, out: Path, warn: Warn = lambda why: None) -> StoreRecord:
     """The record to resume with: a new one, or that of the same extraction, as far as its shards are whole."""
+    check_store_place(out)
     if is_store(out):
         found = read_record(out)
-        if found.complete:
-            raise UsageError(f"{out} is a finished store, which is never changed; choose another --out")
         if differences := found.differences(record):
             raise UsageError(
                 f"{out} was begun with another {', '.join(differences)}; give the same again, or choose another --out"
             )
         remove_leftovers(out.glob(".*.part"))  # of kills while a shard was written: each as large as one
         return _as_far_as_whole(found, out, warn)
-    if out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"{out} exists already and is not a store; choose another --out, or remove it first")
-    check_file(out / "store.json")
     needed = record.n_images * disk_bytes_an_image(record)
     place = next(parent for parent in (place_of(out), *place_of(out).parents) if parent.exists())
     if (free := shutil.disk_usage(place).free) < needed:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from usae_train.files.atomic import check_file
+from usae_train.files.json_files import read_json
 from usae_train.files.place_names import named_place
 from usae_train.runtime.errors import UsageError
 
@@ -14,7 +16,22 @@ EXPECTED_TOKENS = "expected NAME=PLACE,NAME=PLACE,...: .npy, .safetensors or sae
 
 def is_store(place: str | Path) -> bool:
     """Whether a place is an activation store, finished or not."""
-    return (Path(place) / RECORD).is_file()
+    return (named_place(place) / RECORD).is_file()
+
+
+def check_store_place(out: Path) -> None:
+    """Nothing; whether a store may be begun or resumed there.
+
+    Raises:
+        ValueError: for a finished store, and for a folder that holds something else.
+    """
+    if is_store(out):
+        if (read_json(out / RECORD) or {}).get("complete"):
+            raise UsageError(f"{out} is a finished store, which is never changed; choose another --out")
+        return
+    if out.is_dir() and any(out.iterdir()):
+        raise UsageError(f"{out} exists already and is not a store; choose another --out, or remove it first")
+    check_file(out / RECORD)
 
 
 def names_tokens(place: str) -> bool:

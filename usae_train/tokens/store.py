@@ -132,7 +132,7 @@ class ActivationStore:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder = named_place(folder)
         self.record = read_record(self.folder)
         if not self.record.complete:
             done = sum(shard.images for shard in self.record.shards)

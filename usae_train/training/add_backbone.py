@@ -243,9 +243,9 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
         raise UsageError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
     for name, given, own in other_sizes(usae, settings):
         raise UsageError(f"{name} is {given}, and the USAE's {own}; its space stays as it is")
-    if settings.get("private"):
+    if settings.get("n_private"):
         raise UsageError(
-            f"private is {settings['private']}; the space stays as it is, and an added backbone has none of its own"
+            f"n_private is {settings['n_private']}; the space stays as it is, and an added backbone has none of its own"
         )
     told = settings.get("sparsity")
     if told is not None and trained_sparsity(told).kind != usae.sparsity.kind:

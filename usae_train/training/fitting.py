@@ -70,8 +70,8 @@ def fit(
         device: where to train.
         watch: callbacks for progress of your own, beside what is shown.
         quiet: show no bars, and say nothing at the end.
-        settings: fields of `FitSettings`: n_concepts, k, private, steps, batch, seed, init_seed, dtype, mask_outliers,
-            max_broken, and of the recipe's sparsity, dictionary, matryoshka_fractions, matryoshka.
+        settings: fields of `FitSettings`: n_concepts, k, n_private, steps, batch, seed, init_seed, dtype,
+            mask_outliers, max_broken, and of the recipe's sparsity, dictionary, matryoshka_fractions, matryoshka.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, 10,000 at most, or 20,000 tokens,
@@ -205,7 +205,7 @@ def fit_pictures(
     watch = watch or FitCallbacks()
     built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
     grid = grid or common_grid(list(built.values()))
-    private_ranges(list(built), settings.n_concepts, settings.private)  # before pictures are looked at, not after
+    private_ranges(list(built), settings.n_concepts, settings.n_private)  # before pictures are looked at, not after
     feed, sample = feed_pictures(
         built,
         source,

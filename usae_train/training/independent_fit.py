@@ -81,6 +81,8 @@ def fit_independent(
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--independent trains in one process; start it without torchrun")
+    if out.is_file():
+        raise UsageError(f"{out} is a file; expected a folder, or a name that is free")
     check_writable(out)
     if names_tokens(images):
         raise UsageError(

@@ -303,7 +303,7 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
             unit_norm=settings.recipe.unit_norm,
             recipe=settings.recipe.title,
             sparsity=trained_sparsity(settings.recipe.sparsity),
-            **{"private": private_ranges(list(widths), settings.n_concepts, settings.private), **source},  # type: ignore[arg-type]
+            **{"private": private_ranges(list(widths), settings.n_concepts, settings.n_private), **source},  # type: ignore[arg-type]
         )
 
 

@@ -137,7 +137,7 @@ class FitSettings(Settings):
     k: int = Field(
         32, ge=1, json_schema_extra={"short": "-k"}, description="concepts kept per token (the paper's code: 32)"
     )
-    private: int = Field(
+    n_private: int = Field(
         0,
         ge=0,
         le=MAX_COUNT,
@@ -216,7 +216,7 @@ class FitOptions(TypedDict, total=False):
 
     n_concepts: int
     k: int
-    private: int
+    n_private: int
     steps: int
     batch: int | None
     seed: int

@@ -23,7 +23,7 @@ from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.naming import known_concept
 from usae_viz.concepts.parsing import check_concepts
 from usae_viz.concepts.selection import Selection, check_selected
-from usae_viz.explorer.places import is_run
+from usae_viz.explorer.places import check_run
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.class_names import check_class
 from usae_viz.optimization.checks import check_clashes, check_own_start, check_written
@@ -102,12 +102,12 @@ def _check_spectrum(file: str) -> None:
         raise UsageError(f"there is no {file}; make one with usae-train spectrum")
 
 
-def check_recipe(recipe: RenderRecipe, usae: str, folder: Path, allow_code: bool) -> None:
+def check_recipe(recipe: RenderRecipe, known: Known | None, folder: Path, allow_code: bool) -> None:
     """Check all that a recipe says. Code of somebody's own is not imported yet: torch computes by one thread then.
 
     Args:
         recipe: as `read_render_recipe` gives it.
-        usae: whose concepts.
+        known: whose concepts, as `known_of` gives them.
         folder: where it stands: code of somebody's own is looked for there.
         allow_code: whether that may be imported.
 
@@ -116,7 +116,6 @@ def check_recipe(recipe: RenderRecipe, usae: str, folder: Path, allow_code: bool
     """
     for each in (recipe.settings, *recipe.variants.values()):
         each.check_own(folder, allow_code)
-    known = known_of(usae, recipe.labels)
     written = list[str]()
     for text in recipe.objectives:
         if is_custom(text):
@@ -149,8 +148,8 @@ def check_explained(known: Known | None, class_: str | None, run: Path | None, i
     Raises:
         ValueError: for a class by a number that no backbone has, a run or pictures that are not there.
     """
-    if run is not None and not is_run(run):
-        raise UsageError(f"{run} is not a run folder: it has no run.json; draw one with usae-viz maximize or render")
+    if run is not None:
+        check_run(run)
     check_own_pictures(images)
     if known is not None and class_ is not None and class_.strip().isdecimal():
         _check_class(known[0], whole_number(class_.strip()))

@@ -170,7 +170,7 @@ def _edits_asked(context: typer.Context, photo: str, settings: InterveneSettings
     if photo.lower().endswith(ENDINGS):
         if given := [word for name, word in SAID.items() if is_given(context, name)]:
             raise typer.BadParameter(
-                f"a YAML file says itself what is edited where, and with what; leave out {', '.join(given)}"
+                f"a YAML file already says what is edited, where and with what; leave out {', '.join(given)}"
             )
         recipe = read_edit_recipe(photo)
         return recipe, list(recipe.places())

@@ -117,13 +117,10 @@ def rate(
     with one_line_errors():
         from usae_train.model.outline import outline_here
         from usae_viz.commands.beforehand import check_own_pictures
-        from usae_viz.explorer.places import is_run
+        from usae_viz.explorer.places import check_run
         from usae_viz.rating.places import check_study_place
 
-        if not is_run(run):
-            raise UsageError(
-                f"{run} is not a run folder: it has no run.json; draw one with usae-viz maximize or render"
-            )
+        check_run(run)
         place = out or new_run("rate")
         check_study_place(place)
         if settings.usae is not None:

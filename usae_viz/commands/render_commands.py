@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -267,9 +268,11 @@ def _check_beforehand(
     if file.suffix.lower() == ".png":
         read_about(file)
         return
-    recipe = read_render_recipe(file, settings.labels)
+    with warnings.catch_warnings(action="ignore"):  # which are told when it is read to be drawn
+        recipe = read_render_recipe(file, settings.labels)
+    known = beforehand.known_of(settings.usae or recipe.usae, recipe.labels)
     try:
-        beforehand.check_recipe(recipe, settings.usae or recipe.usae, file.parent, allow_code)
+        beforehand.check_recipe(recipe, known, file.parent, allow_code)
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
 

@@ -28,9 +28,9 @@ class Selection(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    top: int | None = Field(None, ge=1, description="so many, the largest first")
-    bottom: int | None = Field(None, ge=1, description="so many, the smallest first")
-    spread: int | None = Field(None, ge=2, description="so many, evenly spread from the largest to the smallest")
+    top: int | None = Field(None, ge=1, description="how many, the largest first")
+    bottom: int | None = Field(None, ge=1, description="how many, the smallest first")
+    spread: int | None = Field(None, ge=2, description="how many, evenly spread from the largest to the smallest")
     by: Statistic = Field("universality", description="the statistic that orders them")
     backbone: str | None = Field(
         None, description="this backbone's figure (energy, fires, auroc); energy: the mean, others: the smallest of all"
@@ -49,7 +49,7 @@ class Selection(BaseModel):
         if len(given) != 1:
             raise UsageError(f"expected one of top, bottom and spread, found {' and '.join(given) or 'none'}")
         if self.minus is not None and self.backbone is None:
-            raise UsageError("minus is what a backbone's figure is lessened by: say which with `backbone`")
+            raise UsageError("minus is subtracted from a backbone's figure: say which with `backbone`")
         if self.backbone is not None and self.by not in ("energy", "fires", "auroc"):
             raise UsageError(f"{self.by} is not a figure of one backbone; expected energy, fires or auroc")
         return self

@@ -18,6 +18,16 @@ def is_run(folder: Path) -> bool:
     return (folder / "run.json").is_file()
 
 
+def check_run(named: str | Path) -> None:
+    """Nothing.
+
+    Raises:
+        ValueError: for what is not a run folder.
+    """
+    if not is_run(named_place(named)):
+        raise UsageError(f"{named} is not a run folder: it has no run.json; draw one with usae-viz maximize or render")
+
+
 def names_run(named: str) -> bool:
     """Whether what a person named is a run folder; else it may be a USAE.
 

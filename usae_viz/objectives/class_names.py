@@ -25,6 +25,9 @@ class ClassName(str):
         made.backbone, made.name = backbone, name
         return made
 
+    def __reduce__(self) -> tuple[type[ClassName], tuple[str, str]]:  # what a copy or a pickle is made with
+        return ClassName, (self.backbone, self.name)
+
 
 def check_class(usae: Described, backbone: str, index: int, name: str | None = None) -> None:
     """Check that a backbone's classifier has a class.
@@ -83,6 +86,10 @@ def parse_class(usae: Described, backbone: str, class_: int | str) -> int:
         nearest = [spelt[each] for each in dict.fromkeys([*within, *near])][:4]
         said = f"the nearest: {', '.join(nearest)}" if nearest else "expected a name of ImageNet's, such as tabby"
         raise UsageError(f"no class {text!r} of {backbone}; {said}")
+    if len(wanted) > 1:
+        raise UsageError(
+            f"{backbone} has {len(wanted)} classes {text!r}: {' and '.join(map(str, wanted))}; give a number"
+        )
     return wanted[0]
 
 

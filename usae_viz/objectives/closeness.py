@@ -66,7 +66,7 @@ class SameCodes(Objective):
 def _names(backbones: Any) -> list[str]:
     """Names of backbones, or one, as a list."""
     given = [backbones] if isinstance(backbones, str) else backbones
-    named = list(given) if isinstance(given, Iterable) else [given]
+    named: list[Any] = list(given) if isinstance(given, Iterable) else [given]
     if not all(isinstance(name, str) for name in named):
         raise UsageError(f"SameCodes of backbones {backbones!r}: expected their names, such as ['dino']")
     return named

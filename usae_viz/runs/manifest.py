@@ -37,7 +37,7 @@ MeanCodes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {
 
 
 class Record(BaseModel):
-    """What is kept of one job, enough to make its folder's sheet and scores without job it again."""
+    """What is kept of one job, enough to make its folder's sheet and scores without drawing it again."""
 
     model_config = ConfigDict(extra="forbid")
 

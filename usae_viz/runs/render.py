@@ -103,8 +103,8 @@ def _check_usae(usae: USAE, plan: RenderPlan, out: Path, again: bool) -> None:
     before = read_run_record(out).get("usae_sha256")
     if not again and before is not None and before != usae.sha256:
         raise UsageError(
-            f"{out} was drawn with the USAE of sha256 {str(before)[:12]}, and {usae.source} is {str(usae.sha256)[:12]} "
-            "by now; choose another place with --out"
+            f"{out} was drawn with the USAE of sha256 {str(before)[:12]}, and {usae.source} now has "
+            f"{str(usae.sha256)[:12]}; choose another place with --out"
         )
     for folder in plan.folders:
         if not (out / folder).resolve().is_relative_to(out.resolve()):

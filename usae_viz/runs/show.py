@@ -111,8 +111,8 @@ def _check_same_usae(usae: USAE, about: ImageMetadata, file: Path) -> None:
     """Raise a ValueError for other weights, or a part that was in no file."""
     if about.usae_sha256 != usae.sha256:
         raise UsageError(
-            f"{file} was drawn with the USAE of sha256 {str(about.usae_sha256)[:12]}, and {usae.source} is "
-            f"{str(usae.sha256)[:12]} by now; say where it is with --usae"
+            f"{file} was drawn with the USAE of sha256 {str(about.usae_sha256)[:12]}, and {usae.source} now has "
+            f"{str(usae.sha256)[:12]}; say where the other is with --usae"
         )
     for text, sha256 in about.own_sha256.items():
         if sha256 is None:
@@ -136,7 +136,7 @@ def _check_same_pictures(about: ImageMetadata, settings: MaximizeSettings, file:
             raise UsageError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
     for name, sha256 in given_hashes(settings).items():
         if about.given_sha256.get(name, sha256) != sha256:
-            raise UsageError(f"{file} was drawn beside another picture than {getattr(settings, name)} is by now")
+            raise UsageError(f"{file} was drawn beside another picture than {getattr(settings, name)} is now")
 
 
 def _with_spectrum(about: ImageMetadata, settings: MaximizeSettings, file: Path) -> MaximizeSettings:
@@ -152,7 +152,7 @@ def _with_spectrum(about: ImageMetadata, settings: MaximizeSettings, file: Path)
 def _with_numbers(usae: USAE, objective: Objective, about: ImageMetadata, file: Path, labels: str | None) -> Objective:
     """The objective with the numbers that its names had then; a picture of before 0.7 does not keep them."""
     if labels is not None and (about.numbers or not objective.named):
-        raise UsageError(f"{file} says itself which concepts it is of; leave --labels out")
+        raise UsageError(f"{file} already says which concepts it is of; leave --labels out")
     if objective.named and about.numbers.keys() >= objective.bound(lambda called: 0).numbers.keys():
         return objective.bound(lambda called: about.numbers[called])
     try:
@@ -169,7 +169,7 @@ def _check_code(about: ImageMetadata, settings: MaximizeSettings, file: Path) ->
         hashes[about.objective] = about.code_sha256
     for text, sha256 in hashes.items():
         if sha256 is None or sha256 != hash_before_import(text, Path.cwd()):
-            raise UsageError(f"{file} was drawn with other code than {text} is by now in {Path.cwd()}; nothing was run")
+            raise UsageError(f"{file} was drawn with other code than {text} is now in {Path.cwd()}; nothing was run")
 
 
 def changed_since(file: Path, about: ImageMetadata) -> str | None:

@@ -30,19 +30,19 @@ class VerdictSettings(Worded):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    rank: int = Field(3, ge=1, description="strong: by its mean code the concept is among so many of all")
+    rank: int = Field(3, ge=1, description="strong: by its mean code the concept is among the first N")
     percentile: float = Field(
-        99.0, ge=0, le=100, description="strong: its code is beyond so many percent of the natural pictures' largest"
+        99.0, ge=0, le=100, description="strong: its code is beyond this percentage of the natural pictures' largest"
     )
     margin: float = Field(
         1.2,
         ge=1,
-        description="strong: its code (or a class's probability) is so many times that in pictures of noise, in the "
+        description="strong: its code (or a class's probability) is N times that in pictures of noise, in the "
         "same backbone; failed: it is no more than there",
     )
     share: float = Field(0.05, ge=0, le=1, description="failed: it fires in less of the tokens")
     probability: float = Field(0.5, ge=0, le=1, description="strong, of a class: its probability, the largest of all")
-    class_rank: int = Field(5, ge=1, description="failed, of a class: it is not among so many most probable ones")
+    class_rank: int = Field(5, ge=1, description="failed, of a class: it is not among the N most probable ones")
 
     @model_validator(mode="before")
     @classmethod

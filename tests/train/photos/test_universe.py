@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import usae_train as ut
-from usae_train.model.checkpoint import EMBEDDED
+from usae_train.model.places import EMBEDDED
 from usae_train.model.spec_files import read_specs
 from usae_train.photos.build import SETTINGS, SPECS, judge
 

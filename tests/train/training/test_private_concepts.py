@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from toys import WIDTHS, toy_settings, toy_tokens
+from typer.testing import CliRunner
 
 import usae_train as ut
 from usae_train.agreement.members import check_members
+from usae_train.cli import app
 from usae_train.evaluation.evaluate import concept_figures
 from usae_train.interventions.edits import check_not_others
 from usae_train.model.firing import measure
@@ -32,7 +34,7 @@ RECIPES = {
 
 
 def trained(recipe: TrainingRecipe = DEFAULT, **changes: int) -> ut.USAE:
-    return fit_tokens(toy_tokens(), toy_settings(recipe, **{"private": 2, "steps": 12, **changes}))
+    return fit_tokens(toy_tokens(), toy_settings(recipe, **{"n_private": 2, "steps": 12, **changes}))
 
 
 def bits(usae: ut.USAE) -> dict[str, bytes]:
@@ -68,7 +70,7 @@ def test_which_concepts_are_whose() -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_what_is_private_is_nothing_to_the_others(tmp_path: Path, recipe: TrainingRecipe) -> None:
-    settings, tokens = toy_settings(recipe, steps=12, private=2), toy_tokens()
+    settings, tokens = toy_settings(recipe, steps=12, n_private=2), toy_tokens()
     whole = fit_tokens(tokens, settings)
     with pytest.raises(Stopped):
         fit_tokens(tokens, settings, checkpointer=StopsAfter(tmp_path / "states"))
@@ -97,7 +99,7 @@ def test_what_is_private_is_nothing_to_the_others(tmp_path: Path, recipe: Traini
 
 
 def test_without_private_concepts_nothing_is_otherwise(tmp_path: Path) -> None:
-    ut.save(trained(private=0), tmp_path / "usae")
+    ut.save(trained(n_private=0), tmp_path / "usae")
     assert "private" not in json.loads((tmp_path / "usae" / "config.json").read_text())
     assert not ut.load(tmp_path / "usae").private
 
@@ -137,7 +139,7 @@ def test_shared_concepts_explain_the_tokens_alone_as_well(monkeypatch: pytest.Mo
 
     monkeypatch.setattr("usae_train.training.loop.step_loss", remember)
     trained(steps=1)
-    trained(steps=1, private=0)
+    trained(steps=1, n_private=0)
     assert seen == [(0.125, 0.5), (0.25,)]
 
 
@@ -176,18 +178,32 @@ def test_a_folder_that_is_not_what_it_says_is_one_line(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_is_one_line() -> None:
-    usae, plain = trained(steps=1), trained(private=0, steps=1)
+    usae, plain = trained(steps=1), trained(n_private=0, steps=1)
     asks = {
-        "private is 4, for each of 3 backbones, of 12 concepts": lambda: trained(private=4),
+        "n_private is 4, for each of 3 backbones, of 12 concepts": lambda: trained(n_private=4),
         "this USAE has no private concepts": lambda: plain.private.of("a"),
         "unknown backbone 'z'; this USAE has a, b, c": lambda: usae.private.of("z"),
-        "private is 2; the space stays as it is": lambda: growth_settings(usae, private=2),
+        "n_private is 2; the space stays as it is": lambda: growth_settings(usae, n_private=2),
         "has private concepts; a consensus is of trainings": lambda: check_members([usae, trained(seed=1, steps=1)]),
         "concept 6 is private to a; to edit it changes nothing in b": lambda: check_not_others(usae, "b", [0, 6]),
-        "private = -1": lambda: fit_settings("default", private=-1),
+        "n_private = -1": lambda: fit_settings("default", n_private=-1),
     }
     for why, ask in asks.items():
         with pytest.raises(ValueError, match=why) as caught:
             ask()
         assert "\n" not in str(caught.value)
     check_not_others(usae, "a", [0, 6])
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--independent"], "--n-private is of one training of several backbones; an SAE has all concepts for itself"),
+        (["--starts", "2"], "--n-private is of one training of several backbones; a consensus is of concepts that all"),
+    ],
+)
+def test_trainings_that_cannot_have_some_say_so(tmp_path: Path, words: list[str], why: str) -> None:
+    said = CliRunner().invoke(app, ["fit", "demo", "--out", str(tmp_path / "usae"), "--n-private", "2", *words])
+    assert said.exit_code == 2
+    assert why in " ".join(said.stderr.split())
+    assert not list(tmp_path.iterdir())

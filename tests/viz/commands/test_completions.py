@@ -29,6 +29,7 @@ def offered(line):
     [
         ("usae-viz maximize --usae ph", ["photos"]),
         ("usae-viz maximize -c str", ["stripes"]),
+        ("usae-viz maximize --out= -c str", ["stripes"]),  # half a line is no error
         ("usae-viz maximize -c red,st", ["red,stripes", "red,star"]),
         ("usae-viz maximize -c top", ["top:8"]),
         ("usae-viz maximize --usae photos -c eye", ["eyes"]),

@@ -152,8 +152,8 @@ def test_a_recipes_code_is_imported_where_as_many_threads_compute_as_were_asked(
 def test_a_recipes_code_that_is_not_there_is_told_before_the_usae_is_loaded(tmp_path):
     recipe = RenderRecipe(objectives=[" gone_parts:calm"])
     with pytest.raises(ValueError, match=r"'gone_parts:calm': gone_parts cannot be imported from .*: there is no such"):
-        check_recipe(recipe, "somebody/universe", tmp_path, allow_code=True)
-    check_recipe(RenderRecipe(objectives=["math:sqrt"]), "somebody/universe", tmp_path, allow_code=True)
+        check_recipe(recipe, None, tmp_path, allow_code=True)
+    check_recipe(RenderRecipe(objectives=["math:sqrt"]), None, tmp_path, allow_code=True)
 
 
 def test_maximize_and_invert_take_them(room, folder):

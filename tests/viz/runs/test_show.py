@@ -148,7 +148,7 @@ def test_a_picture_is_not_drawn_again_beside_another_than_its_own(folder, tmp_pa
     assert run("render", drawn, "-q", "--out", "again").exit_code == 0
     assert len(json.loads(run("show", drawn, "--json").stdout)["given_sha256"]["start"]) == 64
     Image.new("RGB", (32, 32), "blue").save("photo.png")
-    for change, message in ((None, "was drawn beside another picture than photo.png is by now"), ("", "No such file")):
+    for change, message in ((None, "was drawn beside another picture than photo.png is now"), ("", "No such file")):
         if change is not None:
             (tmp_path / "photo.png").unlink()
         done = run("render", drawn, "-q", "--out", "other")
@@ -297,7 +297,7 @@ def test_a_picture_of_names_is_drawn_again_to_the_byte_without_their_file(drawn_
         assert file.read_bytes() == drawn_by_names.read_bytes()
     done = run("render", file, "--labels", "elsewhere.json", "--allow-code", "--out", "third")
     assert (done.exit_code, Path("third").exists()) == (1, False)
-    assert "says itself which concepts it is of; leave --labels out" in done.stderr
+    assert "already says which concepts it is of; leave --labels out" in done.stderr
 
 
 def test_an_older_picture_of_names_asks_for_their_file(drawn_by_names):

@@ -1,6 +1,8 @@
 """Pictures of a class, and pictures that are scored for another concept than their own."""
 
+import copy
 import json
+import pickle
 
 import pytest
 import torch
@@ -132,10 +134,12 @@ def test_a_class_may_be_told_by_its_name(usae):
     assert str(found) == "Class('left', 483) - 0.5 * Logit('right', 698)"
     assert found.classes == (("left", 483), ("right", 698))
     assert found.numbers == {"castle of left": 483, "Palace of right": 698}
+    assert pickle.loads(pickle.dumps(copy.deepcopy(found.numbers))) == found.numbers
     check_written(model, "Class('left', 'castle')", [])
     for text, said in (
         ("Class('left', 'casle')", "no class 'casle' of left; the nearest: castle"),
         ("Class('lef', 'castle')", "unknown backbone 'lef'"),
+        ("Class('left', 'crane')", "left has 2 classes 'crane': 134 and 517; give a number"),
     ):
         with pytest.raises(ValueError, match=said):
             bound_in(model, [uv.parse_objective(text)])
