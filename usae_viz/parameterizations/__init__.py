@@ -39,16 +39,13 @@ def parameterization(
         contrast: for `fourier`, the root mean square of the picture in decorrelated logits; 1.5 by default.
 
     Raises:
-        ValueError: for a name that does not exist, a file that is not a spectrum, a spectrum without `maco`, or a decay
-            or contrast without `fourier`.
+        ValueError: for a name that does not exist, or a file that is not a spectrum.
     """
     if name not in PARAMETERIZATIONS:
         raise UsageError(f"unknown parameterization {name!r}; expected one of {', '.join(PARAMETERIZATIONS)}")
-    if spectrum is not None and name != "maco":
-        raise UsageError(f"a spectrum is for the parameterization maco, not for {name}")
     fourier = {key: value for key, value in (("decay", decay), ("contrast", contrast)) if value is not None}
-    if fourier and name != "fourier":
-        raise UsageError(f"{' and '.join(fourier)} is for the parameterization fourier, not for {name}")
+    assert spectrum is None or name == "maco", "settings of another one are refused before, by check_clashes"
+    assert not fourier or name == "fourier"
     if spectrum is not None:
         return MacoImage(seeds, size, spectrum_named(spectrum, size))
     return FourierImage(seeds, size, **fourier) if fourier else PARAMETERIZATIONS[name](seeds, size)
