@@ -57,5 +57,7 @@ def test_the_readme_has_no_relative_address_left(hook, source):
     addresses = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'src="([^"]+)"', text)
     assert addresses
     assert [each for each in addresses if not each.startswith(("http", "#"))] == []
-    assert text.count("raw/HEAD/docs/pictures/") == (5 if source else 0)
-    assert text.count("(Picture: ") == (0 if source else 5)
+    pictures = (ROOT / "README.md").read_text(encoding="utf-8").count("docs/pictures/")
+    assert pictures > 3
+    assert text.count("raw/HEAD/docs/pictures/") == (pictures if source else 0)
+    assert text.count("(Picture: ") == (0 if source else pictures)

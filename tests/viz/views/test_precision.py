@@ -28,6 +28,6 @@ def test_bfloat16_must_be_faster_by_more_than_chance(monkeypatch):
     monkeypatch.setattr(matrix_speed, "_seconds", lambda left, right: taken[left.dtype])
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
     for exact, expected in ((0.6, False), (1.0, False), (1.1, False), (2.0, True)):
-        monkeypatch.setattr(matrix_speed, "_known", [])
+        monkeypatch.setattr(matrix_speed, "_measured", [])
         taken[torch.float32] = exact
         assert precision.multiplies_faster_in_bfloat16() == expected
