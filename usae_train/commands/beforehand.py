@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from usae_train.files.atomic import check_free, check_writable
+from usae_train.files.atomic import check_free
 from usae_train.files.locks import held
 from usae_train.files.place_names import named_place
 from usae_train.images.places import check_images
@@ -38,17 +38,6 @@ def check_training(out: Path, resume: bool, from_starts: bool = False) -> None:
             check_free(out)
             if not from_starts:
                 training_room(out, resume)
-
-
-def check_folder(out: Path) -> None:
-    """Nothing; whether a folder may be made or filled there.
-
-    Raises:
-        ValueError: for a file, and for what cannot be written.
-    """
-    if out.is_file():
-        raise UsageError(f"{out} is a file; expected a folder, or a name that is free")
-    check_writable(out)
 
 
 def check_data(images: str, backbones: str | None, limit: int | None = None) -> None:

@@ -64,7 +64,8 @@ def fit(
     a line about every half minute says how far it is.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import check_data, check_folder, check_training
+        from usae_train.commands.beforehand import check_data, check_training
+        from usae_train.files.atomic import check_folder
         from usae_train.training.asked import allowed_memory, fit_settings
 
         with wrong_usage():

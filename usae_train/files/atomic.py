@@ -117,6 +117,17 @@ def check_file(target: Path) -> None:
     check_writable(target)
 
 
+def check_folder(out: Path) -> None:
+    """Nothing; whether a folder may be made or filled there.
+
+    Raises:
+        ValueError: for a file, and for what cannot be written.
+    """
+    if out.is_file():
+        raise UsageError(f"{out} is a file; expected a folder, or a name that is free")
+    check_writable(out)
+
+
 def check_free(folder: Path) -> None:
     """Refuse a place that holds something already, or cannot be written: asked before hours of work, not after.
 

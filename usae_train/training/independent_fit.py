@@ -14,7 +14,7 @@ from typing import Any
 from usae_train.backbones.backbone import build_backbones, listed_specs
 from usae_train.backbones.carried import check_weights
 from usae_train.backbones.common_sizes import common_grid
-from usae_train.files.atomic import atomic_path, check_writable
+from usae_train.files.atomic import atomic_path, check_folder
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held
 from usae_train.images.measured import SourceRecord
@@ -81,9 +81,7 @@ def fit_independent(
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise UsageError("--independent trains in one process; start it without torchrun")
-    if out.is_file():
-        raise UsageError(f"{out} is a file; expected a folder, or a name that is free")
-    check_writable(out)
+    check_folder(out)
     if names_tokens(images):
         raise UsageError(
             f"{images}: an SAE per backbone is trained on a store or on pictures; give each backbone's tokens to a fit "
