@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from usae_train.files.whole_numbers import is_truth
@@ -45,6 +45,7 @@ class Settings(Worded):
         FORMER: {former name: today's}.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
