@@ -168,8 +168,18 @@ def batch_threshold(
         ranks: who has the other parts of the batch.
     """
     own = pre_codes[pre_codes > floor].float()
-    tokens, found = (int(sum(ranks.gather(count))) for count in (len(pre_codes), len(own)))
+    found = threshold_among(own, len(pre_codes), k, ranks)
+    if found is not None:
+        return found
+    return batch_threshold(pre_codes, k, 0.0, ranks) if floor > 0 else own.new_zeros(())
+
+
+def threshold_among(
+    pre_codes: Tensor, n_tokens: int, k: int, ranks: DistributedContext = SINGLE_PROCESS
+) -> Tensor | None:
+    """What k * tokens of some pre-codes (some,) float exceed, a scalar; None where there are no more than that."""
+    tokens, found = (int(sum(ranks.gather(count))) for count in (n_tokens, len(pre_codes)))
     if found <= k * tokens:
-        return batch_threshold(pre_codes, k, 0.0, ranks) if floor > 0 else own.new_zeros(())
-    every = ranks.all_gather_rows(own)
+        return None
+    every = ranks.all_gather_rows(pre_codes)
     return every.kthvalue(len(every) - k * tokens).values
