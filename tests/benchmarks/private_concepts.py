@@ -12,7 +12,7 @@ has. Run from the project's root:
 
 Measured on two cores that five others used as well (seconds say nothing here). `active` is how many of a token's active
 concepts are shared and private, mean over the backbones; costs are against autoencoders (256 concepts; `real` 512) of
-as many active ones; `slots` is k_private:
+as many active ones; `slots` is k_private. Rows of 64 private ones without slots are of an earlier run:
 
     demo, 1000 steps; SAEs alone, 24 active: vit 0.893, dino 0.903, siglip 0.923; 32 active: 0.909, 0.920, 0.935
     concepts  k private slots    own    off  costs (vit, dino, siglip)  active
@@ -26,7 +26,7 @@ as many active ones; `slots` is k_private:
          352 32      64     0  0.894  0.690  0.026 0.030 0.023          19.2 12.7
          352 32      64     8  0.898  0.698  0.023 0.027 0.021          24.1  7.9
 
-    the same, 448 concepts, 24 active, 6 of them private, in other ways
+    the same, 448 concepts, 24 active, 6 of them private, in other ways (by a script that is not kept)
          all backbones encode all tokens  0.887  0.692  0.018 0.022 0.020
          not nested                       0.880  0.686  0.027 0.027 0.026
 
