@@ -167,19 +167,19 @@ def batch_threshold(
         floor: what it is most likely above: only those above are looked at, unless these are too few.
         ranks: who has the other parts of the batch.
     """
-    own = pre_codes[pre_codes > floor].float()
-    found = threshold_among(own, len(pre_codes), k, ranks)
+    candidates = pre_codes[pre_codes > floor].float()
+    found = threshold_among(candidates, len(pre_codes), k, ranks)
     if found is not None:
         return found
-    return batch_threshold(pre_codes, k, 0.0, ranks) if floor > 0 else own.new_zeros(())
+    return batch_threshold(pre_codes, k, 0.0, ranks) if floor > 0 else candidates.new_zeros(())
 
 
 def threshold_among(
-    pre_codes: Tensor, n_tokens: int, k: int, ranks: DistributedContext = SINGLE_PROCESS
+    candidates: Tensor, n_tokens: int, k: int, ranks: DistributedContext = SINGLE_PROCESS
 ) -> Tensor | None:
-    """What k * tokens of some pre-codes (some,) float exceed, a scalar; None where there are no more than that."""
-    tokens, found = (int(sum(ranks.gather(count))) for count in (n_tokens, len(pre_codes)))
-    if found <= k * tokens:
+    """What k * tokens of some pre-codes (candidates,) exceed, a scalar; None where there are no more than that."""
+    tokens, count = (int(sum(ranks.gather(own))) for own in (n_tokens, len(candidates)))
+    if count <= k * tokens:
         return None
-    every = ranks.all_gather_rows(pre_codes)
+    every = ranks.all_gather_rows(candidates)
     return every.kthvalue(len(every) - k * tokens).values
