@@ -76,6 +76,13 @@ class MaximizeSettings(Settings):
         description="share of the steps, at the beginning, in which crops are of at least 0.6 of the side; 0.7 "
         "for a class, which a whole picture has, 0 for all else by default",
     )
+    feature_statistics: float | None = Field(
+        None,
+        ge=0,
+        le=1000,
+        description="how strongly features are held to the means and spreads that a backbone's batch norms saw in "
+        "training; 2 for a class, 0 for all else by default; without effect on a backbone that has no batch norms",
+    )
     decay: float | None = Field(
         None,
         ge=0,
@@ -226,6 +233,7 @@ class MaximizeOptions(TypedDict, total=False):
     transforms: Sequence[Literal["augmentation"] | Callable[..., Any]]
     edits: Mapping[str, Mapping[int | str, float | str | tuple[str, float]]] | Sequence[str]
     whole_first: float | None
+    feature_statistics: float | None
     decay: float | None
     contrast: float | None
     spectrum: str | None

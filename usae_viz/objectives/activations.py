@@ -22,6 +22,8 @@ class Activations:
         grid: (rows, cols) of the tokens.
         shared: whether other backbones look at these pictures too.
         reference: the same of a given picture under the same draws of the augmentation; None without one.
+        unnatural: (batch,), how far the features are from the backbone's training pictures, summed over its batch
+            norms (`usae_train.backbones.feature_statistics`); None where no picture is held to them.
     """
 
     def __init__(
@@ -34,11 +36,12 @@ class Activations:
         reference: Activations | None = None,
         shared: bool = False,
         logits: Tensor | None = None,
+        unnatural: Tensor | None = None,
     ) -> None:
         self.usae, self.backbone = usae, backbone
         self.canvas, self.views, self.tokens = canvas, views, tokens
         self.grid = usae.grid or (1, tokens.shape[-2])
-        self.reference, self.shared = reference, shared
+        self.reference, self.shared, self.unnatural = reference, shared, unnatural
         self._pre_codes: Tensor | None = None
         self._logits = logits
 

@@ -26,6 +26,8 @@ from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
 # were read with probability 0.00 by a network that took no part, with crops of 0.6 to 1 in half of the steps 0.91 and
 # 0.24, in 0.7 of them 0.99 and 0.83 (tests/benchmarks/real_reader.py).
 WHOLE_FIRST = 0.7
+# Beside `Class`, a sum over the batch norms of about 8 at the end, against about 15 of the objective.
+FEATURE_STATISTICS = 2.0
 # Of the largest input size: 512 px for networks of 224, of which a crop of 0.44 is shown pixel by pixel.
 CANVAS = 16 / 7
 
@@ -110,8 +112,27 @@ def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
         )
 
 
+def settings_by_objective(objective: Objective, settings: MaximizeSettings) -> dict[str, float]:
+    """What of `ViewConfig` depends on what is drawn."""
+    return {
+        "whole_first": whole_first(objective, settings),
+        "feature_statistics": feature_statistics(objective, settings),
+    }
+
+
 def whole_first(objective: Objective, settings: MaximizeSettings) -> float:
     """The share of the steps in which an objective is shown nearly the whole canvas."""
     if settings.whole_first is not None:
         return settings.whole_first
-    return WHOLE_FIRST if objective.classes and not objective.concepts and settings.start is None else 0.0
+    return WHOLE_FIRST if _of_classes(objective) and settings.start is None else 0.0
+
+
+def feature_statistics(objective: Objective, settings: MaximizeSettings) -> float:
+    """How strongly features are held to those of training pictures while an objective is drawn."""
+    if settings.feature_statistics is not None:
+        return settings.feature_statistics
+    return FEATURE_STATISTICS if _of_classes(objective) else 0.0
+
+
+def _of_classes(objective: Objective) -> bool:
+    return bool(objective.classes) and not objective.concepts

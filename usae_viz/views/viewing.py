@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.feature_statistics import distances_from_natural
 from usae_train.backbones.precision import ComputeDtype
 from usae_train.interventions.intervene import intervene
 from usae_train.model.usae import USAE
@@ -31,6 +33,7 @@ class ViewConfig:
         dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
         at_once: pictures that go through a backbone in one batch; see `batch_rows`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
+        feature_statistics: how strongly features are held to the statistics in a backbone's batch norms.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
         canvas_bytes: what a parameterization of somebody's own keeps of each canvas for its gradient.
         edits: {backbone: what is done to concepts in its own pass}, as `usae_train.intervene` takes it.
@@ -43,6 +46,7 @@ class ViewConfig:
     dtype: ComputeDtype = "float32"
     at_once: int = 1
     whole_first: float = 0.0
+    feature_statistics: float = 0.0
     reference: Tensor | None = None
     transforms: tuple[Transform, ...] = ()
     canvas_bytes: int = 0
@@ -73,14 +77,17 @@ def encode_views(
 
     def seen(views: Tensor, reference: Activations | None = None) -> Activations:
         dtype, logits = dtype_for(view_config.dtype, backbone), None
-        with torch.autocast(views.device.type, dtype, enabled=dtype != torch.float32):
+        held = view_config.feature_statistics > 0 and views.requires_grad
+        watched = distances_from_natural(backbone.model, len(views)) if held else nullcontext(list[Tensor]())
+        with torch.autocast(views.device.type, dtype, enabled=dtype != torch.float32), watched as distances:
             if classifies:
                 tokens, logits = backbone.tokens_and_logits(views.flatten(0, 1), view_config.usae.grid)
                 logits = logits.float().unflatten(0, views.shape[:2])
             else:
                 tokens = backbone(views.flatten(0, 1), view_config.usae.grid)
         tokens = tokens.float().unflatten(0, views.shape[:2])
-        return Activations(view_config.usae, backbone.name, canvas, views, tokens, reference, shared, logits)
+        unnatural = torch.stack(distances).sum(0) if distances else None
+        return Activations(view_config.usae, backbone.name, canvas, views, tokens, reference, shared, logits, unnatural)
 
     with torch.no_grad():
         reference = None if beside is None else seen(beside)
