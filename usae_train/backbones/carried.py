@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -14,6 +15,7 @@ from usae_train.files.provenance import file_hash
 from usae_train.runtime.errors import UsageError
 
 PLACE = Path("backbones")
+PLACED = {"model", "weights", "tensors", "sha256"}  # of a spec: what says where its files are
 
 
 def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
@@ -34,7 +36,7 @@ def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
 
 
 def bring_all(specs: Mapping[str, BackboneSpec], room: Path) -> dict[str, BackboneSpec]:
-    """Copy all backbones' own files into a folder: of one network that is read in several places, once.
+    """Copy all backbones' own files into a folder, each once however many places of its network are read.
 
     Returns:
         The specs with places relative to the folder.
@@ -42,14 +44,18 @@ def bring_all(specs: Mapping[str, BackboneSpec], room: Path) -> dict[str, Backbo
     Raises:
         ValueError: for files that are gone or cannot be read.
     """
-    brought: dict[str, BackboneSpec] = {}
+    brought: dict[str, dict[str, Any]] = {}
     for name, spec in specs.items():
-        if spec.network not in brought:
-            brought[spec.network] = bring_weights(name, spec, room)
-    return {
-        name: brought[spec.network].model_copy(update={"layer": spec.layer, "site": spec.site})
-        for name, spec in specs.items()
-    }
+        if _files_of(spec) not in brought:
+            brought[_files_of(spec)] = bring_weights(name, spec, room).model_dump(include=PLACED)
+    return {name: spec.model_copy(update=brought[_files_of(spec)]) for name, spec in specs.items()}
+
+
+def _files_of(spec: BackboneSpec) -> str:
+    """What specs have alike that take the same files along; the names in an `ordered` one are by the whole network."""
+    if spec.tensors == "ordered":
+        return spec.model_dump_json(exclude={"layer", "site"})
+    return spec.model_dump_json(include=PLACED)
 
 
 def bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
