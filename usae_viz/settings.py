@@ -79,7 +79,7 @@ class MaximizeSettings(Settings):
     feature_statistics: float | None = Field(
         None,
         ge=0,
-        le=1000,
+        le=10_000,
         description="how strongly features are held to the means and spreads that a backbone's batch norms saw in "
         "training; 2 for a class, 0 for all else by default; without effect on a backbone that has no batch norms",
     )

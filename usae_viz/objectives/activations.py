@@ -22,8 +22,8 @@ class Activations:
         grid: (rows, cols) of the tokens.
         shared: whether other backbones look at these pictures too.
         reference: the same of a given picture under the same draws of the augmentation; None without one.
-        unnatural: (batch,), how far the features are from the backbone's training pictures, summed over its batch
-            norms (`usae_train.backbones.feature_statistics`); None where no picture is held to them.
+        unnatural: (batch,), how far the features are from the backbone's training pictures, the mean over its
+            batch norms (`usae_train.backbones.feature_statistics`); None where no picture is held to them.
     """
 
     def __init__(

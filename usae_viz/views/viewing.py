@@ -78,7 +78,8 @@ def encode_views(
     def seen(views: Tensor, reference: Activations | None = None) -> Activations:
         dtype, logits = dtype_for(view_config.dtype, backbone), None
         held = view_config.feature_statistics > 0 and views.requires_grad
-        watched = distances_from_natural(backbone.model, len(views)) if held else nullcontext(list[Tensor]())
+        most = views[0, 0].numel()
+        watched = distances_from_natural(backbone.model, len(views), most) if held else nullcontext(list[Tensor]())
         with torch.autocast(views.device.type, dtype, enabled=dtype != torch.float32), watched as distances:
             if classifies:
                 tokens, logits = backbone.tokens_and_logits(views.flatten(0, 1), view_config.usae.grid)
@@ -86,7 +87,7 @@ def encode_views(
             else:
                 tokens = backbone(views.flatten(0, 1), view_config.usae.grid)
         tokens = tokens.float().unflatten(0, views.shape[:2])
-        unnatural = torch.stack(distances).sum(0) if distances else None
+        unnatural = torch.stack(distances).mean(0) if distances else None
         return Activations(view_config.usae, backbone.name, canvas, views, tokens, reference, shared, logits, unnatural)
 
     with torch.no_grad():
