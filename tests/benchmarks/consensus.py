@@ -84,7 +84,6 @@ from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import load, save
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens, collect_tokens
-from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import FitSettings
 
@@ -161,7 +160,7 @@ def consensus_of(ground: Ground, members: Sequence[USAE], found: Clusters, refit
     settings = encoder_settings(members, ground.settings.recipe, steps=steps, batch=ground.settings.batch, seed=seed)
     recipe = settings.recipe.model_copy(update={"frozen": refit != "everything"})
     settings = settings.model_copy(update={"recipe": recipe})
-    shown = open_data(ground.train, members[0], settings, None, None, "cpu", FitCallbacks())
+    shown = open_data(ground.train, members[0], settings)
     return fit_agreed(members, found, shown, settings, alone=ENCODERS_ALONE if refit == "both" else 1.0)
 
 

@@ -26,6 +26,7 @@ from usae_train.training.asked import fit_settings, named_recipe
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
 from usae_train.training.dictionaries.variants import read_dictionary
+from usae_train.training.execution import HERE, Execution
 from usae_train.training.fitting import other_sizes
 from usae_train.training.initialization import standardization_rows, standardize_from
 from usae_train.training.logging.callbacks import FitCallbacks
@@ -97,9 +98,9 @@ def consensus(
     clusters = agreed(members, share, alike)
     with watched_here(quiet) as here:
         bars = Shown(here, chosen.steps)
-        watch = bars.beside(watch or FitCallbacks())
-        shown = open_data(data, members[0], chosen, limit, memory, device, watch, readers)
-        usae = fit_agreed(members, clusters, shown, chosen, device, watch, checkpointer)
+        how = Execution(device, bars.beside(watch or FitCallbacks()), checkpointer, memory, readers)
+        shown = open_data(data, members[0], chosen, limit, how)
+        usae = fit_agreed(members, clusters, shown, chosen, how)
         bars.close(usae)
     return usae
 
@@ -109,9 +110,7 @@ def fit_agreed(
     clusters: Clusters,
     shown: EncoderData,
     settings: FitSettings,
-    device: torch.device | str = "cpu",
-    watch: FitCallbacks | None = None,
-    checkpointer: TrainingCheckpointer | None = None,
+    how: Execution = HERE,
     alone: float = ENCODERS_ALONE,
 ) -> USAE:
     """A USAE of the clusters' mean rows: its encoders fitted, then everything; its statistics measured.
@@ -121,12 +120,10 @@ def fit_agreed(
         clusters: which of their concepts are one.
         shown: what it is fitted on.
         settings: as `encoder_settings` gives them.
-        device: where to train.
-        watch: callbacks for progress.
-        checkpointer: writes training states, and resumes from the last.
+        how: it is carried out.
         alone: of the steps, the share in which encoders alone are fitted.
     """
-    watch = watch or FitCallbacks()
+    watch, checkpointer, device = how.watch, how.checkpointer, how.device
     first = max(1, round(alone * settings.steps))
     encoders = settings.model_copy(update={"n_concepts": len(clusters.members), "steps": first})
     everything = encoders.model_copy(update={"steps": settings.steps - first, "recipe": slower(settings.recipe)})

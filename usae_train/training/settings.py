@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypedDict
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from usae_train.backbones.precision import BackbonesDtype, ComputeDtype
 from usae_train.files.validation import Settings
@@ -24,7 +24,6 @@ class TrainingRecipe(Settings):
     on tokens of different images, paired as if they were the same).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {
         "nested": "matryoshka_fractions",
         "start": "dictionary_init",
@@ -91,9 +90,9 @@ class TrainingRecipe(Settings):
     def title(self) -> str:
         """Its name, and by which variants its space differs from others of that name: what a USAE keeps."""
         variants = (self.sparsity, self.dictionary, self.matryoshka)
-        kinds = [str(own["kind"]) if isinstance(own, dict) else own for own in variants]
-        said = self.name.split(", ")
-        return ", ".join([*said, *(own for own in kinds if own not in ("topk", "free", "fixed", *said))])
+        kinds = [str(variant["kind"]) if isinstance(variant, dict) else variant for variant in variants]
+        words = self.name.split(", ")
+        return ", ".join([*words, *(variant for variant in kinds if variant not in ("topk", "free", "fixed", *words))])
 
 
 PUBLISHED = TrainingRecipe(
@@ -130,7 +129,6 @@ OF_A_RECIPE = ("sparsity", "dictionary", "matryoshka_fractions", "matryoshka")  
 class FitSettings(Settings):
     """Size and length of a fit, and what it has otherwise than its recipe."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {"start_seed": "init_seed"}
 
     n_concepts: int = Field(6144, ge=1, le=MAX_COUNT, description="size of the concept space (the paper: 6144)")
@@ -204,11 +202,11 @@ class FitSettings(Settings):
         """What is said of a recipe beside it is the recipe's, and stands in it alone."""
         if not isinstance(values, Mapping):
             return values
-        told = {name: values[name] for name in OF_A_RECIPE if values.get(name) is not None}
+        beside = {name: values[name] for name in OF_A_RECIPE if values.get(name) is not None}
         recipe = values.get("recipe", DEFAULT)
-        if not told or not isinstance(recipe, TrainingRecipe | Mapping):
+        if not beside or not isinstance(recipe, TrainingRecipe | Mapping):
             return values
-        return {**values, **dict.fromkeys(told), "recipe": {**dict(recipe), **told}}
+        return {**values, **dict.fromkeys(beside), "recipe": {**dict(recipe), **beside}}
 
 
 class FitOptions(TypedDict, total=False):
@@ -233,7 +231,6 @@ class FitOptions(TypedDict, total=False):
 class ExecutionSettings(Settings):
     """How a training is carried out: on how many images, in how much memory, and what is kept and said on the way."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {"every": "checkpoint_minutes", "keep": "keep_checkpoints"}
 
     limit: Limit = None

@@ -106,13 +106,13 @@ def dead_concepts(
     """{backbone: (dead,) concepts to be revived there}, ascending; see `step_loss`."""
     if n_dead is None:
         n_dead = dead.sum(1).tolist() if revivable else [0] * len(names)
-    found = {}
+    revivable_concepts = {}
     for row, name in enumerate(names):
         count = int(n_dead[row]) if name in revivable else 0
         # what nonzero says, whose length would have to be waited for
         first = (~dead[row]).byte().sort(stable=True).indices if count else torch.arange(0, device=dead.device)
-        found[name] = first[:count]
-    return found
+        revivable_concepts[name] = first[:count]
+    return revivable_concepts
 
 
 def encode_batch(
@@ -152,22 +152,22 @@ def encode_batch(
     if recipe.encoding != "share":
         return [(encode(name, batch[name], places), batch if name in stepping else learning) for name in encoding]
     rows = {name: (places % len(encoding) == number).nonzero().squeeze(1) for number, name in enumerate(encoding)}
-    found: list[tuple[Active, Mapping[str, Tensor]]] = []
+    passes: list[tuple[Active, Mapping[str, Tensor]]] = []
     for together, targets in (
         ([name for name in encoding if name in stepping], batch),
         ([name for name in encoding if name not in stepping], learning),
     ):
         if sum(len(rows[name]) for name in together):
-            own = torch.cat([rows[name] for name in together])
+            rows_of_all = torch.cat([rows[name] for name in together])
             shares = [
                 encode(name, batch[name][to_device(rows[name], device)], places[rows[name]], len(encoding))
                 for name in together
             ]
             if len(together) < len(encoding):
-                kept = to_device(own.sort().values, device)
+                kept = to_device(rows_of_all.sort().values, device)
                 targets = {name: tokens[kept] for name, tokens in targets.items()}
-            found.append((joined_shares(shares, to_device(own.argsort(), device)), targets))
-    return found
+            passes.append((joined_shares(shares, to_device(rows_of_all.argsort(), device)), targets))
+    return passes
 
 
 def joined_shares(shares: Sequence[Active], order: Tensor) -> Active:
@@ -222,10 +222,10 @@ def sparse_active(
     with torch.no_grad():
         dtype = product_dtype(tokens.device)
         pre_codes = torch.addmm(bias.to(dtype), tokens.to(dtype), weight.to(dtype).T)
-        chosen, revived = pick(usae, source, pre_codes, dead, ranks)
+        chosen, revived = choose_entries(usae, source, pre_codes, dead, ranks)
         entries = entries_of(chosen.concepts, chosen.tokens, len(tokens), len(weight))
-    found = chosen_products(tokens, weight, entries) + bias.index_select(0, entries.concepts)
-    return activated(usae, source, found, chosen, revived, len(tokens), ranks)
+    values = chosen_products(tokens, weight, entries) + bias.index_select(0, entries.concepts)
+    return activated(usae, source, values, chosen, revived, len(tokens), ranks)
 
 
 def dense_active(
@@ -245,13 +245,13 @@ def dense_active(
     if encoder.norm is not None:
         pre_codes = encoder.norm(pre_codes)
     with torch.no_grad():
-        chosen, revived = pick(usae, source, pre_codes.detach(), dead, ranks, GROUPS)
+        chosen, revived = choose_entries(usae, source, pre_codes.detach(), dead, ranks, GROUPS)
         places = chosen.tokens * usae.n_concepts + chosen.concepts
     if recipe.auxiliary != "left_out":
-        found = pre_codes.view(-1).gather(0, places)
-        return activated(usae, source, found, chosen, revived, len(tokens), ranks)
-    found, complement = kept_and_complement(pre_codes, places)
-    active = activated(usae, source, found, chosen, revived, len(tokens), ranks)
+        values = pre_codes.view(-1).gather(0, places)
+        return activated(usae, source, values, chosen, revived, len(tokens), ranks)
+    values, complement = kept_and_complement(pre_codes, places)
+    active = activated(usae, source, values, chosen, revived, len(tokens), ranks)
     return active._replace(topk_complement=complement)
 
 
@@ -282,7 +282,7 @@ def groups_of(usae: USAE) -> Sequence[int]:
     return GROUPS if usae.unit_norm or usae.n_concepts % GROUPS[0] == 0 else OTHER_GROUPS
 
 
-def pick(
+def choose_entries(
     usae: USAE,
     source: str,
     pre_codes: Tensor,
@@ -331,8 +331,8 @@ def pass_loss(
     divide = usae.unit_norm and not recipe.renormalize
     explained: dict[str, Tensor] = {}
     if active.topk_complement is not None:
-        found = products(active.topk_complement, *weights.values(), exact=exact, exact_gradients=exact)
-        explained = dict(zip(weights, found, strict=True))
+        decoded = products(active.topk_complement, *weights.values(), exact=exact, exact_gradients=exact)
+        explained = dict(zip(weights, decoded, strict=True))
     for name, tokens in batch.items():
         weight = error_weight(usae, name, recipe)
         learned = name in stepping and recipe.offset

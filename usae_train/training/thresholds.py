@@ -31,10 +31,10 @@ def threshold_sample(
     """
     if not usae.thresholds:
         return {}
-    found = feed.pick(rows[drawn_numbers(len(rows), THRESHOLD_TOKENS)])
+    sample = feed.pick(rows[drawn_numbers(len(rows), THRESHOLD_TOKENS)])
     if outliers:
-        found = without_outliers(found, outliers)
-    return {name: tokens for name, tokens in found.items() if name in trained}
+        sample = without_outliers(sample, outliers)
+    return {name: tokens for name, tokens in sample.items() if name in trained}
 
 
 @torch.no_grad()

@@ -155,9 +155,9 @@ def batch_threshold(
         floor: what it is most likely above: only those above are looked at, unless these are too few.
         ranks: who has the other parts of the batch.
     """
-    own = pre_codes[pre_codes > floor].float()
-    tokens, found = (int(sum(ranks.gather(count))) for count in (len(pre_codes), len(own)))
-    if found <= k * tokens:
-        return batch_threshold(pre_codes, k, 0.0, ranks) if floor > 0 else own.new_zeros(())
-    every = ranks.all_gather_rows(own)
+    candidates = pre_codes[pre_codes > floor].float()
+    tokens, count_above = (int(sum(ranks.gather(count))) for count in (len(pre_codes), len(candidates)))
+    if count_above <= k * tokens:
+        return batch_threshold(pre_codes, k, 0.0, ranks) if floor > 0 else candidates.new_zeros(())
+    every = ranks.all_gather_rows(candidates)
     return every.kthvalue(len(every) - k * tokens).values

@@ -103,10 +103,10 @@ def transpose(entries: Entries, weights: Tensor, table: Tensor) -> Tensor:
 
 def sampled_dot(entries: Entries, by_segment: Tensor, by_concept: Tensor) -> Tensor:
     """(entries,): inner products of segments' rows (n_segments, width) and concepts' rows (n_concepts, width)."""
-    found = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+    ordered = torch.ops.aten._embedding_bag_per_sample_weights_backward(
         by_segment, by_concept, entries.ordered_concepts, entries.segment_starts, entries.ordered_segments, 0
     )
-    return torch.empty_like(found).scatter_(0, entries.order, found)
+    return torch.empty_like(ordered).scatter_(0, entries.order, ordered)
 
 
 class _Match(torch.autograd.Function):
