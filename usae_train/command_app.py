@@ -61,9 +61,10 @@ class _InOurWords(TyperGroup):
 def _usage_line(error: Any) -> str:
     """One line of what typer found wrong, with the command whose help says more."""
     context = getattr(error, "ctx", None)
-    if context and getattr(error, "possibilities", None):  # former names work, and are not what to learn
-        hidden = {name for each in context.command.params if getattr(each, "hidden", False) for name in each.opts}
-        error.possibilities = [name for name in error.possibilities if name not in hidden]
+    if context and getattr(error, "possibilities", None):  # former names work, and are not what to learn: today's are
+        hidden = [each for each in context.command.params if getattr(each, "hidden", False)]
+        todays = {name: each.help for each in hidden for name in each.opts}
+        error.possibilities = sorted({name for each in error.possibilities if (name := todays.get(each, each))})
     line: str = error.format_message().removeprefix("Invalid value: ").rstrip(".")
     if line[1:2].islower():  # a sentence's first letter, not that of a name such as RECIPE
         line = line[0].lower() + line[1:]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 # settings that the trainings had alike
-OF_THE_MEMBERS = ["n_concepts", "k", "n_private", "init_seed", "sparsity", "dictionary"]
+OF_THE_MEMBERS = ["n_concepts", "k", "n_private", "k_private", "init_seed", "sparsity", "dictionary"]
 
 
 @knows_former({"images": "data"})

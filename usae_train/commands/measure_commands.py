@@ -15,7 +15,7 @@ from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime.printing import plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.shared_options import Device, Quiet, Workers
+from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_bars, say_skipped, watched
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
     settings: EvaluateSettings,
     device: Device = "auto",
-    workers: Workers = None,
+    workers: WorkerCount = None,
     quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what report.json holds, and nothing else, on stdout.")

@@ -132,7 +132,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")
 
 
 @takes_settings(ExecutionSettings)
-@takes_settings(FitSettings, ranges=False, leave_out=["n_concepts", "k", "n_private"], defaults=RECIPE_DEFAULTS)
+@takes_settings(
+    FitSettings, ranges=False, leave_out=["n_concepts", "k", "n_private", "k_private"], defaults=RECIPE_DEFAULTS
+)
 def add_backbone(
     usae: Usae,
     images: Images,

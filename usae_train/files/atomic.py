@@ -49,6 +49,16 @@ def atomic_path(target: Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
+def write_atomically(file: Path, content: bytes | str) -> None:
+    """Write a file, whole or not at all; text as UTF-8.
+
+    Raises:
+        ValueError: as `atomic_path`.
+    """
+    with atomic_path(file) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def leftovers_of(target: Path) -> list[Path]:
     """What `atomic_path(target)` left beside it where processes were killed; none of targets with longer names."""
     place = place_of(target)

@@ -72,6 +72,14 @@ def read_object(file: Path) -> dict[str, Any]:
     return as_object(read_json(file))
 
 
+def read_object_or_empty(file: Path) -> dict[str, Any]:
+    """A file's JSON object; an empty one where there is none that can be read."""
+    try:
+        return read_object(file)
+    except UsageError:
+        return {}
+
+
 def as_object(values: Any) -> dict[str, Any]:
     """The same object.
 

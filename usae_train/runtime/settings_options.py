@@ -131,7 +131,8 @@ def _hidden(name: str, today: Parameter) -> Parameter:
     kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     kind = kind if kind is bool else kind | None
     default = False if kind is bool else None
-    option = typer.Option(_dashed(name), hidden=True)
+    words = [word for each in get_args(annotation)[1:] for word in getattr(each, "param_decls", None) or ()]
+    option = typer.Option(_dashed(name), hidden=True, help=next(iter(words), _dashed(today.name)))  # what it is now
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 

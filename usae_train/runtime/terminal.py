@@ -96,6 +96,13 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
 
 
 @contextmanager
+def progress_report(quiet: bool) -> Iterator[ProgressCallback]:
+    """What shows how far a command is, as `watched` does, as long as it works."""
+    with progress_bars(quiet) as progress:
+        yield watched(progress, quiet)
+
+
+@contextmanager
 def bars(kind: type[Bars], quiet: bool) -> Iterator[Bars]:
     """Bars as all commands show them, of rich's own kind or one that shows more."""
     from rich.console import Console

@@ -18,7 +18,6 @@ from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
 from usae_train.model.firing import measure
 from usae_train.model.given import source_of
-from usae_train.model.private import private_ranges
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
@@ -37,7 +36,7 @@ from usae_train.training.asked import allowed_memory, fit_settings
 from usae_train.training.execution import HERE, Execution
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.logging.closing import Shown
-from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.loop import fit_tokens, new_usae, sparsity_of
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
 
 
@@ -69,7 +68,7 @@ def fit(
         device: where to train.
         watch: callbacks for progress of your own, beside what is shown.
         quiet: show no bars, and say nothing at the end.
-        settings: fields of `FitSettings`: n_concepts, k, n_private, steps, batch, seed, init_seed, dtype,
+        settings: fields of `FitSettings`: n_concepts, k, n_private, k_private, steps, batch, seed, init_seed, dtype,
             mask_outliers, max_broken, and of the recipe's sparsity, dictionary, matryoshka_fractions, matryoshka.
 
     Returns:
@@ -182,7 +181,7 @@ def fit_pictures(
     """
     built = {name: backbone.to(how.device) for name, backbone in build_backbones(backbones).items()}
     grid = grid or common_grid(list(built.values()))
-    private_ranges(list(built), settings.n_concepts, settings.n_private)  # before pictures are looked at, not after
+    sparsity_of(settings, list(built))  # private concepts that cannot be, before pictures are looked at
     feed, sample = feed_pictures(built, source, grid, settings, how)
     specs = {name: backbone.spec for name, backbone in built.items()}
     usae = new_usae(feed.widths, settings, specs=specs, grid=grid)

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn.utils import parametrize
 
 from usae_train.model.private import close_foreign, leave_out_gradients, private_ranges
+from usae_train.model.sparsity.splittopk import SplitTopK
+from usae_train.model.sparsity.variant import Sparsity
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
@@ -302,9 +304,23 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
             batch_norm=settings.recipe.batch_norm,
             unit_norm=settings.recipe.unit_norm,
             recipe=settings.recipe.title,
-            sparsity=trained_sparsity(settings.recipe.sparsity),
+            sparsity=sparsity_of(settings, list(widths)),
             **{"private": private_ranges(list(widths), settings.n_concepts, settings.n_private), **source},  # type: ignore[arg-type]
         )
+
+
+def sparsity_of(settings: FitSettings, names: Sequence[str]) -> Sparsity:
+    """Which concepts of a token are active; of the k largest so many private ones, where that is asked.
+
+    Raises:
+        UsageError: for private concepts that leave none to share, or more slots for shared ones than there are.
+    """
+    ranges = private_ranges(names, settings.n_concepts, settings.n_private)
+    if not settings.k_private:
+        return trained_sparsity(settings.recipe.sparsity)
+    split = SplitTopK(n_shared=ranges[names[0]].start, k_private=settings.k_private)
+    split.check_sizes(settings.k, settings.n_concepts)
+    return split
 
 
 def fractions_of(recipe: TrainingRecipe, generator: torch.Generator) -> tuple[float, ...]:

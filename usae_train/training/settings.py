@@ -142,6 +142,13 @@ class FitSettings(Settings):
         description="of the concepts, how many each backbone has for itself: no other fires them, and they add nothing "
         "to what others decode. The rest all share",
     )
+    k_private: int = Field(
+        0,
+        ge=0,
+        le=MAX_COUNT,
+        description="with n_private, of the k of a token, how many are its backbone's own concepts; 0: the k largest, "
+        "whoever has them",
+    )
     steps: int = Field(10_000, ge=1, le=MAX_COUNT, description="optimizer steps")
     batch: int = Field(
         DEFAULT.batch,
@@ -177,7 +184,7 @@ class FitSettings(Settings):
     matryoshka_fractions: Fractions | None = Field(
         None,
         description="rising shares of the concepts, with commas, that must explain the tokens alone as well, or "
-        "`none`. The recipe's by default (0.25; published none)",
+        "`none`. The recipe's by default (0.25; published none; a consensus has none)",
     )
     matryoshka: Literal["fixed", "drawn"] | None = Field(
         None,
@@ -208,6 +215,22 @@ class FitSettings(Settings):
             return values
         return {**values, **dict.fromkeys(beside), "recipe": {**dict(recipe), **beside}}
 
+    @model_validator(mode="after")
+    def _slots_of_two_kinds(self) -> FitSettings:
+        """How many of a token's concepts are private is asked of private ones, and of the k largest alone."""
+        if not self.k_private:
+            return self
+        if not self.n_private:
+            raise UsageError(f"k_private is {self.k_private}, and no concepts are private; give n_private as well")
+        if self.recipe.sparsity != DEFAULT.sparsity:
+            raise UsageError(f"k_private is of sparsity 'topk', and this one is {self.recipe.sparsity!r}; leave it out")
+        if self.k_private >= self.k or self.k_private > self.n_private:
+            raise UsageError(
+                f"k_private is {self.k_private}; expected less than k = {self.k}, and at most n_private = "
+                f"{self.n_private}"
+            )
+        return self
+
 
 class FitOptions(TypedDict, total=False):
     """The fields of `FitSettings` but the recipe, for editors and type checkers; a test holds the two alike."""
@@ -215,6 +238,7 @@ class FitOptions(TypedDict, total=False):
     n_concepts: int
     k: int
     n_private: int
+    k_private: int
     steps: int
     batch: int | None
     seed: int

@@ -15,7 +15,14 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.transfers import to_device
 from usae_train.training.kernels.matryoshka import matryoshka_loss
 from usae_train.training.kernels.products import product_dtype, products
-from usae_train.training.kernels.sparse_ops import Entries, chosen_products, decode_entries, entries_of, stable_order
+from usae_train.training.kernels.sparse_ops import (
+    Entries,
+    chosen_products,
+    decode_entries,
+    entries_of,
+    stable_order,
+    weighted_alone,
+)
 from usae_train.training.kernels.topk_complement import kept_and_complement
 from usae_train.training.losses import absolute_error, dead_error, squared_error
 from usae_train.training.noise import TokenNoise
@@ -224,7 +231,7 @@ def sparse_active(
         pre_codes = torch.addmm(bias.to(dtype), tokens.to(dtype), weight.to(dtype).T)
         chosen, revived = choose_entries(usae, source, pre_codes, dead, ranks)
         entries = entries_of(chosen.concepts, chosen.tokens, len(tokens), len(weight))
-    values = chosen_products(tokens, weight, entries) + bias.index_select(0, entries.concepts)
+    values = chosen_products(tokens, weight, entries, has_zeros(usae)) + bias.index_select(0, entries.concepts)
     return activated(usae, source, values, chosen, revived, len(tokens), ranks)
 
 
@@ -271,6 +278,11 @@ def activated(
     if revived is not None:
         values = torch.where(revived, pre_codes.relu(), values)
     return Active(values, chosen.concepts, chosen.tokens, n_tokens, revived, penalty=penalty)
+
+
+def has_zeros(usae: USAE) -> bool:
+    """Whether much of what a step computes is below its threshold, and there for the threshold's gradient alone."""
+    return usae.sparsity.threshold_rate is not None
 
 
 def groups_of(usae: USAE) -> Sequence[int]:
@@ -324,6 +336,7 @@ def pass_loss(
     """
     entries, n_parts = part_entries(active, usae.n_concepts, fractions)
     values, total, revives = active.values, active.values.new_zeros(()), active.revived is not None
+    firing = weighted_alone(entries, values.detach()) if has_zeros(usae) else None
     # what the step will not change needs no gradient (stepping_pairs)
     weights = {
         name: usae.decoder(name).weight if name in stepping else usae.decoder(name).weight.detach() for name in batch
@@ -337,7 +350,7 @@ def pass_loss(
         weight = error_weight(usae, name, recipe)
         learned = name in stepping and recipe.offset
         offset = usae.decoder(name).offset if learned else usae.decoder(name).offset.detach()
-        parts = decode_entries(values, weights[name], entries, divide).view(len(tokens), n_parts, -1)
+        parts = decode_entries(values, weights[name], entries, divide, firing).view(len(tokens), n_parts, -1)
         if name in explained:
             left = tokens - parts.sum(1) - offset
             total = total + weight * recipe.auxiliary_weight * absolute_error(left, explained[name])

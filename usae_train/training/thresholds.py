@@ -53,7 +53,7 @@ def follow_thresholds(
     usae: USAE, batch: Mapping[str, Tensor], stepping: Sequence[str], ranks: DistributedContext
 ) -> None:
     """Let the sparsity move the thresholds of the pairs that stepped, by a few tokens as they are without noise."""
-    for name in stepping if usae.thresholds else ():
+    for name in stepping if usae.sparsity.follows else ():
         spaced = max(1, -(-len(batch[name]) // FOLLOW_TOKENS))
         encoder = usae.encoder(name)
         pre_codes = encoder.eval()(batch[name][::spaced])  # BatchNorm as it will be used

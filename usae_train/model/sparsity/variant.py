@@ -51,6 +51,13 @@ class Sparsity(BaseModel, ABC):
         """The shape of what a pre-code must exceed, which a USAE keeps per backbone; None without one."""
         return None
 
+    def check_sizes(self, k: int, n_concepts: int) -> None:
+        """Nothing.
+
+        Raises:
+            UsageError: for settings that no space of these sizes can have.
+        """
+
     def slots(self, k: int) -> int | None:
         """How many values a token's codes have; None where that depends on the tokens."""
         return None
@@ -114,6 +121,11 @@ class Sparsity(BaseModel, ABC):
             ranks: who has the other parts of the batch.
         """
         return None
+
+    @property
+    def follows(self) -> bool:
+        """Whether the threshold moves after a step by what `follow` is shown, which has to be encoded for it."""
+        return False
 
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
         """Set the threshold where training starts, from pre-codes (tokens, n_concepts) of the starting weights."""

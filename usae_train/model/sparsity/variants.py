@@ -36,5 +36,5 @@ def trained_sparsity(settings: Any) -> Sparsity:
     chosen = chosen_kind(settings, Sparsity, variants(), "sparsity")  # type: ignore[type-abstract]
     if not chosen.can_train:
         able = ", ".join(kind for kind, variant in sorted(variants().items()) if variant(kind=kind).can_train)
-        raise UsageError(f"sparsity {chosen} is read from other libraries' files, and not trained; expected {able}")
+        raise UsageError(f"sparsity {chosen} is read from files, and not asked of a training; expected {able}")
     return chosen
