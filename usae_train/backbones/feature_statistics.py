@@ -51,7 +51,7 @@ def distances_from_natural(model: nn.Module, n_pictures: int, most: int) -> Iter
     """
     distances: list[Tensor] = []
 
-    def note(convolution: nn.Module, given: Any, features: Tensor) -> Tensor:
+    def note(convolution: nn.Module, _: Any, features: Tensor) -> Tensor:
         if features[0].numel() > most:
             return features
         natural_mean, natural_std = convolution.natural_mean, convolution.natural_std

@@ -31,7 +31,7 @@ from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.given_pictures import canvas_at, naming_given, whole_picture
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
-from usae_viz.optimization.resolving import feature_statistics, resolve_settings, settings_by_objective
+from usae_viz.optimization.resolving import by_objective, feature_statistics, resolve_settings
 from usae_viz.optimization.result import Result
 from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
@@ -132,8 +132,8 @@ def maximize_each(
     """
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, HalvingDraw) else HalvingDraw(draw)
-    for by_objective, alike in groupby(objectives, lambda objective: settings_by_objective(objective, settings)):
-        left, shown = list(alike), replace(view_config, **by_objective)
+    for (whole, held), alike in groupby(objectives, lambda objective: by_objective(objective, settings)):
+        left, shown = list(alike), replace(view_config, whole_first=whole, feature_statistics=held)
         while left:
             pack = _up_to_a_repeat(left[: view_config.at_once])
             if not (drawn := (yield from _draw(shown, pack, settings, start, progress, draw))):
@@ -164,7 +164,8 @@ def draw_group(
     `rows` are of `canvas_specs`; all else is as for `maximize_each`.
     """
     (objective,), view_config, settings, start = _prepared(usae, [objective], settings)
-    view_config = replace(view_config, **settings_by_objective(objective, settings))
+    whole, held = by_objective(objective, settings)
+    view_config = replace(view_config, whole_first=whole, feature_statistics=held)
     specs = canvas_specs(usae, objective, settings)[rows.start : rows.stop]
     (drawn,) = draw_together(view_config, specs, settings, start, progress)
     return drawn

@@ -26,7 +26,7 @@ from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
 # Of the steps of a class. With small crops from the start, things that people made do not come about: castle and patio
 # were read with probability 0.00 by a network that took no part, with crops of 0.6 to 1 in half of the steps 0.91 and
 # 0.24, in 0.7 of them 0.99 and 0.83 (tests/benchmarks/real_reader.py).
-WHOLE_FIRST = 0.7
+WHOLE_FIRST = 0.3
 # Five classes that are hard (castle, forklift, patio, cliff dwelling, stone wall), read by a network that took no part,
 # top-1 of the whole and of crops of 0.7, 0.5, 0.3: with 0 and whole_first 0.7 TODO
 FEATURE_STATISTICS = 100.0
@@ -101,8 +101,8 @@ def _check_crops(size: int, share: float) -> None:
 def _check_feature_statistics(usae: USAE, settings: MaximizeSettings) -> None:
     if settings.feature_statistics and not any(with_statistics(own.model) for own in usae.backbones.values()):
         raise UsageError(
-            f"feature_statistics is {settings.feature_statistics:g}, and there are no batch norms after convolutions in "
-            f"{', '.join(usae.names)} to take them from; leave it out"
+            f"feature_statistics is {settings.feature_statistics:g}, and {' and '.join(usae.names)} have no batch norm "
+            "after a convolution; leave it out"
         )
 
 
@@ -122,12 +122,9 @@ def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
         )
 
 
-def settings_by_objective(objective: Objective, settings: MaximizeSettings) -> dict[str, float]:
-    """What of `ViewConfig` depends on what is drawn."""
-    return {
-        "whole_first": whole_first(objective, settings),
-        "feature_statistics": feature_statistics(objective, settings),
-    }
+def by_objective(objective: Objective, settings: MaximizeSettings) -> tuple[float, float]:
+    """What of `ViewConfig` depends on what is drawn: `whole_first` and `feature_statistics`."""
+    return whole_first(objective, settings), feature_statistics(objective, settings)
 
 
 def whole_first(objective: Objective, settings: MaximizeSettings) -> float:
