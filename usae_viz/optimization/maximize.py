@@ -132,7 +132,7 @@ def maximize_each(
     """
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, HalvingDraw) else HalvingDraw(draw)
-    for (whole, held), alike in groupby(objectives, lambda objective: by_objective(objective, settings)):
+    for (whole, held), alike in groupby(objectives, lambda objective: by_objective(usae, objective, settings)):
         left, shown = list(alike), replace(view_config, whole_first=whole, feature_statistics=held)
         while left:
             pack = _up_to_a_repeat(left[: view_config.at_once])
@@ -164,7 +164,7 @@ def draw_group(
     `rows` are of `canvas_specs`; all else is as for `maximize_each`.
     """
     (objective,), view_config, settings, start = _prepared(usae, [objective], settings)
-    whole, held = by_objective(objective, settings)
+    whole, held = by_objective(usae, objective, settings)
     view_config = replace(view_config, whole_first=whole, feature_statistics=held)
     specs = canvas_specs(usae, objective, settings)[rows.start : rows.stop]
     (drawn,) = draw_together(view_config, specs, settings, start, progress)
@@ -265,7 +265,7 @@ def _alone_in_view(
         settings.views,
         settings.dtype,
         reference=reference,
-        feature_statistics=max((feature_statistics(each, settings) for each in objectives), default=0.0),
+        feature_statistics=max((feature_statistics(usae, each, settings) for each in objectives), default=0.0),
         transforms=settings.transforms,
         canvas_bytes=own_bytes(part, settings.size) if isinstance(part, OwnPart) and settings.size else 0,
         edits=edits_of(usae, settings.edits),

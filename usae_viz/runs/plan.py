@@ -246,7 +246,7 @@ def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
     content = {**resolved.content, "folder": planned.folder, "objective": str(objective), "code": planned.code}
     if planned.code is not None and objective.concepts:  # its text is its name, which may mean another concept today
         content["concepts"] = list(objective.concepts)
-    if held := feature_statistics(objective, resolved.settings):
+    if held := feature_statistics(usae, objective, resolved.settings):
         content["feature_statistics"] = held
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
     names, variant = resolved.image_names(usae, objective), planned.run_variant.name
