@@ -36,12 +36,12 @@ class Activations:
         reference: Activations | None = None,
         shared: bool = False,
         logits: Tensor | None = None,
-        unnatural: Tensor | None = None,
     ) -> None:
         self.usae, self.backbone = usae, backbone
         self.canvas, self.views, self.tokens = canvas, views, tokens
         self.grid = usae.grid or (1, tokens.shape[-2])
-        self.reference, self.shared, self.unnatural = reference, shared, unnatural
+        self.reference, self.shared = reference, shared
+        self.unnatural: Tensor | None = None
         self._pre_codes: Tensor | None = None
         self._logits = logits
 

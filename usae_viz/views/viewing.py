@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -77,22 +76,23 @@ def encode_views(
 
     def seen(views: Tensor, reference: Activations | None = None) -> Activations:
         dtype, logits = dtype_for(view_config.dtype, backbone), None
-        held = view_config.feature_statistics > 0 and views.requires_grad
-        most = views[0, 0].numel()
-        watched = distances_from_natural(backbone.model, len(views), most) if held else nullcontext(list[Tensor]())
-        with torch.autocast(views.device.type, dtype, enabled=dtype != torch.float32), watched as distances:
+        with torch.autocast(views.device.type, dtype, enabled=dtype != torch.float32):
             if classifies:
                 tokens, logits = backbone.tokens_and_logits(views.flatten(0, 1), view_config.usae.grid)
                 logits = logits.float().unflatten(0, views.shape[:2])
             else:
                 tokens = backbone(views.flatten(0, 1), view_config.usae.grid)
         tokens = tokens.float().unflatten(0, views.shape[:2])
-        unnatural = torch.stack(distances).mean(0) if distances else None
-        return Activations(view_config.usae, backbone.name, canvas, views, tokens, reference, shared, logits, unnatural)
+        return Activations(view_config.usae, backbone.name, canvas, views, tokens, reference, shared, logits)
 
     with torch.no_grad():
         reference = None if beside is None else seen(beside)
-    return seen(shown, reference)
+    if not view_config.feature_statistics or not shown.requires_grad:
+        return seen(shown, reference)
+    with distances_from_natural(backbone.model, len(shown), shown[0, 0].numel()) as distances:
+        acts = seen(shown, reference)
+    acts.unnatural = torch.stack(distances).mean(0) if distances else None
+    return acts
 
 
 def views_of(
