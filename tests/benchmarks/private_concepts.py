@@ -41,11 +41,11 @@ as many active ones; `slots` is k_private. Rows of 64 private ones without slots
 
 In the demo private concepts with slots of their own no longer take those that all could use: at one k, 4 of 24 leave
 others' tokens better explained than a space without (0.695 for 0.691), and a backbone's own better than one TopK over
-all (0.884 for 0.881), which had 10. But 0.015 at one k was reached in none of these: 4, 6 or 8 slots, more private
-concepts, all tokens through every encoder, cost 0.02 alike. With 24 shared and 8 private ones own tokens cost 0.007,
-0.010 and 0.009 against autoencoders of 24, and others lose none (0.698); against those of 32 it is 0.023, 0.027 and
-0.021 again. On real networks one TopK gives private ones less than two slots of 12 by itself, and to ask for three wins
-nothing.
+all (0.884 for 0.881), which had 10. But 0.015 at one k was reached in none of these: 4, 6 or 8 slots, all tokens
+through every encoder, more private concepts or three times the steps cost 0.02 to 0.03. With 24 shared and 8 private
+ones own tokens cost 0.007, 0.010 and 0.009 against autoencoders of 24, and others lose none (0.698); against those of
+32 it is 0.023, 0.027 and 0.021 again. On real networks one TopK gives private ones less than two slots of 12 by
+itself, and to ask for three wins nothing.
 
 Of before: 32 private ones of 256 cost 0.029 0.027 0.027 in 300 steps, 64 0.017 0.017 0.019 with others' tokens at 0.654
 (0.670). Without the term that has the shared concepts explain the tokens alone, 32 private ones of 256 give 0.861 and
