@@ -41,13 +41,16 @@ def commands(concepts: int, steps: int, pictures: int) -> dict[str, list[str]]:
         "maximize": ["usae_viz", "maximize", "-c", f"top:{concepts}", "--steps", str(steps)],
         "invert": ["usae_viz", "invert", "PICTURE", "--steps", str(steps)],
         "explore": ["usae_viz", "explore", "demo"],
+        "explore-run": ["usae_viz", "explore", "RUN"],
+        "explore-photos": ["usae_viz", "explore", "photos", "--images", "PHOTOGRAPHS"],
+        "explore-photos-alone": ["usae_viz", "explore", "photos"],
         "evaluate": ["usae_train", "evaluate", "demo", "demo:test", "--limit", str(pictures), "--no-fill"],
     }
 
 
-def measured(build: str, words: list[str], more: list[str], picture: Path) -> Taken:
-    """Run a command once, one thread a process."""
-    words = [str(picture) if word == "PICTURE" else word for word in words]
+def measured(build: str, words: list[str], more: list[str], given: dict[str, str]) -> Taken:
+    """Run a command once, one thread a process; what is given takes the place of the words in capitals."""
+    words = [given.get(word, word) for word in words]
     with tempfile.TemporaryDirectory() as room:
         before, began = os.times(), time.perf_counter()
         subprocess.run(
@@ -77,18 +80,21 @@ def main() -> None:
     parser.add_argument("--concepts", type=int, default=8)
     parser.add_argument("--steps", type=int, default=96)
     parser.add_argument("--pictures", type=int, default=512, help="of `evaluate`")
+    parser.add_argument("--photographs", default=f"{os.environ.get('USAE_REAL', '')}/photos/held", help="a folder")
     parser.add_argument("--only", action="append", help="one command; may be given more than once")
     parser.add_argument("--turns", type=int, default=1)
     chosen = parser.parse_args()
     every = commands(chosen.concepts, chosen.steps, chosen.pictures)
     with tempfile.TemporaryDirectory() as room:
-        picture = _picture(Path(room) / "noise.png")
+        given = {"PICTURE": str(_picture(Path(room) / "noise.png")), "PHOTOGRAPHS": chosen.photographs}
         for name in chosen.only or every:
+            if "RUN" in every[name]:
+                given["RUN"] = str(_run(chosen.builds[0], chosen.concepts, Path(room) / "run"))
             ways = [(build, list[str]()) for build in chosen.builds] + [(chosen.builds[-1], ["--workers", "1"])]
             best: dict[int, Taken] = {}
             for _ in range(chosen.turns):
                 for place, (build, more) in enumerate(ways):
-                    found = measured(build, every[name], more, picture)
+                    found = measured(build, every[name], more, given)
                     best[place] = min(best.get(place, found), found, key=lambda each: each.wall)
             first = best[0]
             for place, (build, more) in enumerate(ways):
@@ -100,6 +106,14 @@ def main() -> None:
                     f"cores had{same}",
                     flush=True,
                 )
+
+
+def _run(build: str, concepts: int, out: Path) -> Path:
+    """A run of the oldest build, which all of them read: what is drawn does not matter here."""
+    words = ["usae_viz", "maximize", "-c", f"top:{concepts}", "--steps", "2", "--out", str(out), "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(build).resolve()), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-m", *words, "--quiet"], env=environment, cwd=out.parent, check=True)
+    return out
 
 
 def _picture(file: Path) -> Path:

@@ -27,6 +27,7 @@ from usae_train.model.given import check_usae
 from usae_train.model.places import EMBEDDED, LABELS, config_file, folder_of
 from usae_train.model.private import PrivateConcepts, check_closed
 from usae_train.model.statistics import Statistics, read_origin
+from usae_train.model.top_maps import MAPS
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -73,6 +74,8 @@ def save(
         if usae.statistics is not None:
             origin = _origin(usae, file_hash(room / "model.safetensors"))
             usae.statistics.save(room / STATISTICS, origin)
+            if (maps := usae.maps) is not None:
+                maps.save(room / MAPS, origin["usae_sha256"], usae.measured_on.fingerprint or "")
         if usae.agreement is not None:
             save_agreement(usae.agreement, room, file_hash(room / "model.safetensors"))
         (room / "README.md").write_text(card or _model_card(config))
@@ -154,6 +157,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
     model.labels_file = folder / LABELS if (folder / LABELS).is_file() else None
     if (folder / STATISTICS).is_file():
         _take_statistics(model, folder / STATISTICS)
+        model.maps_file = folder / MAPS if (folder / MAPS).is_file() else None
     model.modules_given = _fitting(modules or {}, model)
     model.agreement = read_agreement(folder, model.n_concepts, model.sha256)
     return model.eval().requires_grad_(False).to(device)
@@ -191,8 +195,12 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
         raise UsageError(f"{usae.source} is not a folder of yours; save the USAE to one, and evaluate that")
     if (sha256 := file_hash(folder / "model.safetensors")) != usae.sha256:
         raise UsageError(f"the weights in {folder} changed while they were measured ({sha256[:12]}...); evaluate again")
-    usae.statistics, usae.measured_on, usae.factors = statistics, SourceRecord.of(source), list(factors)
+    before, usae.measured_on = usae.measured_on, SourceRecord.of(source)
+    usae.statistics, usae.factors = statistics, list(factors)
     statistics.save(folder / STATISTICS, _origin(usae, sha256))
+    if before.fingerprint != usae.measured_on.fingerprint:  # the maps are of other pictures
+        usae.maps = None
+        (folder / MAPS).unlink(missing_ok=True)
     return folder / STATISTICS
 
 
