@@ -30,7 +30,7 @@ import usae_train as ut
 import usae_viz as uv
 from usae_train.backbones.common_sizes import largest_input
 from usae_train.demo.activations import known_world
-from usae_train.evaluation.evaluate import evaluate
+from usae_train.evaluation.evaluate import evaluate_source
 from usae_train.images.sources import DemoImages
 from usae_train.scenes.world import draw
 from usae_train.tokens.extract import extract, plan
@@ -138,7 +138,7 @@ def stored(device: str, compute_dtype: str) -> Tensor:
 
 def evaluated(device: str) -> Tensor:
     """R2 of each of the demo's backbones from each, on two scenes."""
-    found = evaluate(ut.load("demo", device), DemoImages(2), batch=2)
+    found = evaluate_source(ut.load("demo", device), DemoImages(2), batch=2)
     assert found is not None
     return torch.tensor([r2 for own in found[0]["r2"].values() for r2 in own.values()])
 

@@ -45,7 +45,7 @@ from usae_viz.runs.recipe import read_render_recipe
 from usae_viz.runs.render import render_plan
 from usae_viz.runs.show import command_again, metadata_lines
 from usae_viz.settings import MaximizeSettings
-from usae_viz.verification.score import DEFAULT
+from usae_viz.verification.score import DEFAULT_THRESHOLDS
 
 OPTIONS = {"patch_size": 8, "embed_dim": 8, "depth": 1, "num_heads": 1}
 SPECS = {
@@ -249,7 +249,9 @@ def _finished(out: Path, plan: RenderPlan) -> None:
     manifest = Manifest(out)
     manifest.adopt(plan.jobs)
     for drawing in plan.jobs:
-        if (record := manifest.drawn(drawing)) is not None and (scores := scores_of([record], DEFAULT)) is not None:
+        if (record := manifest.drawn(drawing)) is not None and (
+            scores := scores_of([record], DEFAULT_THRESHOLDS)
+        ) is not None:
             str(scores)
             scores.as_dict()
 

@@ -45,7 +45,7 @@ def of_weights(room: Path) -> list[Kind]:
     tensors = {"blocks.0.weight": torch.randn(3, 4), "head.bias": torch.randn(3)}
     folder = folder_of(room, "weights")
     plain, pickled = folder / "weights.safetensors", folder / "weights.pth"
-    ut.model.checkpoint.save_file(tensors, plain)
+    ut.model.usae_folder.save_file(tensors, plain)
     torch.save({"state_dict": tensors}, pickled)
     made = [
         Kind("weights, safetensors", folder, plain, mutated_safetensors, lambda: read_weights("left", plain)),

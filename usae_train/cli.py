@@ -56,20 +56,12 @@ def extract(
     seen, a kill what was seen until a minute before. Off a terminal a line every half minute says how far it is.
     """
     with one_line_errors(quiet):
-        from usae_train.files.locks import held
-        from usae_train.images.places import check_images
-        from usae_train.model.spec_files import read_specs
-        from usae_train.tokens.places import check_store_place
-
         if verify_checksums:
             refuse_beside(context, "--verify-checksums", {"images", "out", "verify_checksums", "quiet"})
             _verify_checksums(out, quiet)
             return
-        if is_alone():
-            with held(out):
-                check_store_place(out)
-            check_images(images, settings.limit)
-            read_specs(settings.backbones)
+        _check_early(images, out, settings)
+        from usae_train.files.locks import held
         from usae_train.runtime.distributed import ranks_of_torchrun
         from usae_train.runtime.signals import stopped_by_first
         from usae_train.tokens.extract import extract as write_store
@@ -102,6 +94,20 @@ def extract(
                 )
             if not quiet:
                 _say_stored(store, out)
+
+
+def _check_early(images: str, out: Path, settings: ExtractSettings) -> None:
+    """Whether all that is named is there, and a store can be written, before torch is loaded."""
+    from usae_train.files.locks import held
+    from usae_train.images.places import check_images
+    from usae_train.model.spec_files import read_specs
+    from usae_train.tokens.places import check_store_place
+
+    if is_alone():
+        with held(out):
+            check_store_place(out)
+        check_images(images, settings.limit)
+        read_specs(settings.backbones)
 
 
 def _verify_checksums(out: Path, quiet: bool) -> None:
@@ -138,8 +144,9 @@ def _say_stored(store: ActivationStore, out: Path) -> None:
     say(outliers_as_text(outliers_of(store)))
 
 
-training_commands.register(app)
-consensus_commands.register(app)
+app.command()(training_commands.fit)
+app.command("add-backbone")(training_commands.add_backbone)
+app.command()(consensus_commands.consensus)
 
 
 @app.command("import-published")
@@ -218,9 +225,11 @@ def photos(
             say(*judged.in_words())
 
 
-measure_commands.register(app)
-name_command.register(app)
-sae_commands.register(app)
+app.command()(measure_commands.evaluate)
+app.command()(measure_commands.spectrum)
+app.command()(name_command.name)
+app.command("import-sae")(sae_commands.import_sae)
+app.command("export-sae")(sae_commands.export_sae)
 
 
 def main() -> None:

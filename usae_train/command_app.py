@@ -51,9 +51,9 @@ class _InOurWords(TyperGroup):
             return super().invoke(ctx)
         except typer.BadParameter as error:
             if (
-                found := getattr(error.__cause__, "errors", None)
+                errors := getattr(error.__cause__, "errors", None)
             ) is not None:  # pydantic's, which is not imported here
-                first = found()[0]
+                first = errors()[0]
                 error.message = f"{expectation(first)}, found {short(first['input'])}"
             raise
 
@@ -61,13 +61,14 @@ class _InOurWords(TyperGroup):
 def _usage_line(error: Any) -> str:
     """One line of what typer found wrong, with the command whose help says more."""
     context = getattr(error, "ctx", None)
-    if context and getattr(error, "possibilities", None):  # former names work, and are not what to learn
-        hidden = {name for each in context.command.params if getattr(each, "hidden", False) for name in each.opts}
-        error.possibilities = [name for name in error.possibilities if name not in hidden]
-    told: str = error.format_message().removeprefix("Invalid value: ").rstrip(".")
-    if told[1:2].islower():  # a sentence's first letter, not that of a name such as RECIPE
-        told = told[0].lower() + told[1:]
-    return told + (f"; see `{context.command_path} -h`" if context else "")
+    if context and getattr(error, "possibilities", None):  # former names work, and are not what to learn: today's are
+        hidden = [each for each in context.command.params if getattr(each, "hidden", False)]
+        todays = {name: each.help for each in hidden for name in each.opts}
+        error.possibilities = sorted({name for each in error.possibilities if (name := todays.get(each, each))})
+    line: str = error.format_message().removeprefix("Invalid value: ").rstrip(".")
+    if line[1:2].islower():  # a sentence's first letter, not that of a name such as RECIPE
+        line = line[0].lower() + line[1:]
+    return line + (f"; see `{context.command_path} -h`" if context else "")
 
 
 def command_app(name: str, purpose: str) -> typer.Typer:
@@ -106,6 +107,6 @@ def version_line(name: str) -> str:
     """What a report of a fault should begin with: our version and those that decide what comes out."""
     from usae_train.files.provenance import versions
 
-    found = versions()
-    others = ", ".join(f"{package} {version}" for package, version in found.items() if package != "usae")
-    return f"{name} {found['usae']} ({others})"
+    known = versions()
+    others = ", ".join(f"{package} {version}" for package, version in known.items() if package != "usae")
+    return f"{name} {known['usae']} ({others})"

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from usae_train.command_app import command_app
-from usae_train.runtime.printing import as_text, say, say_json, say_table
+from usae_train.runtime.printing import as_text, figure_table, say, say_json, say_table
 from usae_train.runtime.settings_options import knows_former, takes_settings
-from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Workers
+from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, WorkerCount
 from usae_train.runtime.terminal import one_line_errors, pick_device, wrong_usage
 from usae_viz.commands import explain_commands, page_commands, render_commands
 from usae_viz.commands.completions import complete_concept, complete_usae
-from usae_viz.commands.own_pictures import Images, take_pictures
+from usae_viz.commands.own_pictures import PatchImages, take_pictures
 from usae_viz.commands.render_commands import new_run
 from usae_viz.concepts.settings import ConceptsSettings
 from usae_viz.runs.settings import DrawSettings
@@ -33,8 +33,10 @@ app = command_app(
     "usae-viz", "Draw universal concepts as each vision backbone sees them: coordinated activation maximization."
 )
 
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own by default.")]
-AllowCode = Annotated[
+RunOut = Annotated[
+    Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own by default.")
+]
+AllowOwnParts = Annotated[
     bool,
     typer.Option(
         "--allow-code",
@@ -78,11 +80,11 @@ def maximize(
     *,
     draw: DrawSettings,
     closeness: ClosenessWeight = None,
-    images: Images = None,
-    allow_code: AllowCode = False,
-    out: Out = None,
+    images: PatchImages = None,
+    allow_code: AllowOwnParts = False,
+    out: RunOut = None,
     device: Device = "auto",
-    workers: Workers = None,
+    workers: WorkerCount = None,
     quiet: Quiet = False,
     as_json: JsonForTable = False,
     **settings: Any,
@@ -115,9 +117,10 @@ def maximize(
         beforehand.check_place(out)
         one_thread()
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
-        model = _load(draw.usae, device)
+        from usae_train.model.checkpoint import load
+
+        model = load(draw.usae, pick_device(device))
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
-        chosen_settings = _with_edits(model, chosen_settings, draw.labels)
         if start is not None:
             chosen = [with_closeness(each, closeness) for each in chosen]
         take_pictures(model, images, quiet)
@@ -134,10 +137,10 @@ def invert(
     match: Annotated[
         str | None, typer.Option(help="Backbones whose codes alone are matched, names with commas; all by default.")
     ] = None,
-    allow_code: AllowCode = False,
-    out: Out = None,
+    allow_code: AllowOwnParts = False,
+    out: RunOut = None,
     device: Device = "auto",
-    workers: Workers = None,
+    workers: WorkerCount = None,
     quiet: Quiet = False,
     as_json: JsonForTable = False,
     **settings: Any,
@@ -159,8 +162,9 @@ def invert(
         beforehand.check_place(out)
         one_thread()
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
-        model, place = _load(draw.usae, device), out or new_run("invert")
-        chosen_settings = _with_edits(model, chosen_settings, draw.labels)
+        from usae_train.model.checkpoint import load
+
+        model, place = load(draw.usae, pick_device(device)), out or new_run("invert")
         _draw(model, [SameCodes(names)], chosen_settings, place, quiet, as_json, draw, workers)
 
 
@@ -186,14 +190,14 @@ def concepts(
         model = load(settings.usae)
         named = names_and_notes(labels_of(model, settings.labels))
         rows = concept_rows(model, settings.order, private=settings.private)
-        found = len(rows)
+        counted = len(rows)
         rows = [row for row in rows if row.concept in named or not only_named]
         rows = rows[: settings.top or (None if as_json or only_named else 30)]
         if as_json:
             say_json([{**row.as_dict(), **named.get(row.concept, {})} for row in rows])
             return
         alone = "" if settings.private is None else f" that {settings.private} alone has,"
-        say(f"{settings.usae}: {len(rows)} of {found} concepts{alone} by {settings.order}")
+        say(f"{settings.usae}: {len(rows)} of {counted} concepts{alone} by {settings.order}")
         say_table(_table_of(model, rows, named))
         says = f"; follows: patch AUROC, from {CHANCE} on" if model.factors else ""
         says += "; agreed: share of the trainings in which it came back" if model.agreement is not None else ""
@@ -202,17 +206,12 @@ def concepts(
 
 
 def _table_of(usae: USAE, rows: Sequence[ConceptRow], named: Mapping[int, Mapping[str, str]]) -> Table:
-    from rich import box
-    from rich.table import Table
-
     from usae_viz.concepts.naming import factor_followed
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     agreed = () if usae.agreement is None else ("agreed",)
     owned = ("private",) if usae.private else ()
-    for heading in ("concept", "universal", "entropy", "energy", *agreed, *owned, *usae.names):
-        table.add_column(as_text(heading), justify="right", no_wrap=True)
-    table.add_column("follows" if usae.factors else "name")
+    last = "follows" if usae.factors else "name"
+    table = figure_table(("concept", "universal", "entropy", "energy", *agreed, *owned, *usae.names, last), {last})
     for row in rows:
         label = factor_followed(usae, row.concept)
         followed = as_text("" if label is None else f"{label.value} ({label.auroc:.2f})")
@@ -237,12 +236,6 @@ render_commands.register(app)
 page_commands.register(app)
 
 
-def _load(usae: str, device: str) -> USAE:
-    from usae_train.model.checkpoint import load
-
-    return load(usae, pick_device(device))
-
-
 def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str], labels: str | None) -> list[Objective]:
     """What was asked for, each once: concepts by index, label, `top:8` or a name; expressions."""
     from usae_viz.concepts.labels import labels_of
@@ -257,14 +250,6 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
     parsed = bound_in(usae, parsed, named)
     objectives = [Concept(concept) for concept in indices] + parsed
     return list({str(each): each for each in objectives}.values())
-
-
-def _with_edits(usae: USAE, settings: MaximizeSettings, labels: str | None) -> MaximizeSettings:
-    """The settings, in whose edits names of a labels file are numbers."""
-    from usae_viz.concepts.labels import labels_of
-    from usae_viz.optimization.edited import with_edits_bound
-
-    return with_edits_bound(usae, settings, labels_of(usae, labels)) if settings.edits else settings
 
 
 def _check_animation(draw: DrawSettings, typed: Mapping[str, Any]) -> None:
@@ -282,17 +267,13 @@ def _draw(
     draw: DrawSettings,
     workers: int | None,
 ) -> None:
+    from usae_viz.concepts.labels import labels_of
+    from usae_viz.optimization.edited import with_edits_bound
     from usae_viz.runs.plan import plan_objectives
 
-    render_commands.render_and_report(
-        usae,
-        plan_objectives(usae, objectives, [settings], draw.animation),
-        out,
-        quiet,
-        as_json,
-        again=True,
-        workers=workers,
-    )
+    settings = with_edits_bound(usae, settings, labels_of(usae, draw.labels))
+    plan = plan_objectives(usae, objectives, [settings], draw.animation)
+    render_commands.render_and_report(usae, plan, out, quiet, as_json, again=True, workers=workers)
 
 
 def main() -> None:

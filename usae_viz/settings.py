@@ -30,7 +30,7 @@ MAX_SEEDS, MAX_VIEWS, MAX_STEPS = 10_000, 10_000, 1_000_000_000
 class MaximizeSettings(Settings):
     """How pictures are drawn; what chose the defaults stands in views/presets.py, resolving.py and fourier.py."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
     FORMER: ClassVar[Mapping[str, str]] = {"image": "parameterization", "crops": "views", "settle": "patience"}
 
     mode: Mode = Field(
@@ -139,12 +139,14 @@ class MaximizeSettings(Settings):
         """What of them is somebody's own code."""
         return tuple(part for _, part in self._own_by_kind())
 
-    def check_own(self, folder: Path, allow_code: bool) -> None:
-        """Check as much as `imported` without importing.
+    @property
+    def given_pictures(self) -> dict[str, str]:
+        """{`start` or `reference`: the file that a drawing starts from or compares with}."""
+        files = {"start": self.start, "reference": self.reference}
+        return {name: file for name, file in files.items() if file is not None}
 
-        Raises:
-            ValueError: as there.
-        """
+    def check_own(self, folder: Path, allow_code: bool) -> None:
+        """Raise a ValueError as `imported`; nothing is imported."""
         for what, part in self._own_by_kind():
             if part.made is None:
                 check_own(part.text, folder, allow_code, what)
@@ -207,7 +209,7 @@ def _known_or_own(value: Any, known: Sequence[str]) -> Any:
     if isinstance(value, str) and value in known:
         return value
     try:
-        return OwnPart.of(value)
+        return OwnPart.from_value(value)
     except UsageError as error:
         names = ", ".join(f"`{name}`" for name in known)
         raise UsageError(f"expected {names}, `module:Name`, or in Python a callable") from error

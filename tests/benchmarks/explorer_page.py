@@ -22,7 +22,7 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 import usae_train as ut
 from usae_train.model.statistics import Statistics
 from usae_viz.explorer.page import address, explore, size_of
-from usae_viz.explorer.parts import WEBP
+from usae_viz.explorer.page_files import WEBP
 from usae_viz.explorer.runs import RenderedImage, RenderedObjective, RunFolder
 from usae_viz.explorer.sources import Card, Sources
 from usae_viz.export.png import to_picture, write_png

@@ -21,9 +21,10 @@ from typing import Any, TypeAlias
 import torch
 
 from usae_train.backbones.spec import BackboneSpec
-from usae_train.tokens.store import SCHEMA, ActivationStore, StoreRecord, write_record, write_shard
+from usae_train.tokens.store import STORE_SCHEMA, ActivationStore, StoreRecord, write_record, write_shard
 from usae_train.training.asked import fit_settings
 from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.execution import Execution
 from usae_train.training.fitting import fit_pictures, fit_store
 
 GRID, WIDTH, NAMES = (14, 14), 384, ("a", "b", "c")
@@ -68,7 +69,7 @@ def write_store(folder: Path, gigabytes: float) -> None:
         tried = range(number * SHARD, (number + 1) * SHARD)
         shards.append(write_shard(folder, number, tokens, torch.arange(tried.start, tried.stop), tried))
     record = StoreRecord(
-        schema=SCHEMA,
+        schema=STORE_SCHEMA,
         backbones={name: BackboneSpec(model="none") for name in NAMES},
         grid=GRID,
         dtype="bfloat16",
@@ -92,7 +93,8 @@ def train_on_store(folder: str, memory: float, size: dict[str, Any], steps: int 
     """More than one epoch on a store, or some steps; a state is written at the end, as the command does."""
     store, before = ActivationStore(folder), peak()
     settings = fit_settings("default", steps=steps or len(store) * 196 // 2048 + 5, **size)
-    fit_store(store, settings, checkpointer=TrainingCheckpointer(Path(folder).with_name("states")), memory=memory)
+    states = TrainingCheckpointer(Path(folder).with_name("states"))
+    fit_store(store, settings, Execution(checkpointer=states, memory=memory))
     said.put((before, peak()))
 
 
@@ -104,7 +106,7 @@ def train_on_pictures(count: int, memory: float, size: dict[str, Any], steps: in
         for seed, name in enumerate(("a", "b"))
     }
     settings = fit_settings("default", steps=steps or count * 576 // 2048 + 5, **size)
-    fit_pictures(Noise(count), settings, specs, memory=memory)
+    fit_pictures(Noise(count), settings, specs, Execution(memory=memory))
     said.put((before, peak()))
 
 

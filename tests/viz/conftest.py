@@ -35,23 +35,31 @@ TINY = {
 }
 
 
-@pytest.fixture(scope="session")
-def usae() -> USAE:
-    """Twelve concepts over two tiny random backbones with different input sizes."""
+def fit_tiny(**settings) -> USAE:
+    """Twelve concepts over two tiny random backbones with different input sizes, by settings of a training."""
     backbones = build_backbones(TINY)
     grid = common_grid(list(backbones.values()))
-    generator = torch.Generator().manual_seed(0)
-    pictures = torch.rand(24, 3, 48, 48, generator=generator)
+    pictures = torch.rand(24, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         tokens = {name: backbone(pictures, grid) for name, backbone in backbones.items()}
     paired = PairedTokens(tokens, torch.arange(24))
-    # as trained before lengths were free: what tests of drawings know of its concepts is of this one
-    recipe = DEFAULT.model_copy(update={"unit_norm": True, "noise": 0.0, "learning_rate": 1e-2})
-    settings = FitSettings(n_concepts=12, k=3, steps=20, batch=64, recipe=recipe)
-    model = new_usae({n: b.width for n, b in backbones.items()}, settings, specs=TINY, grid=grid)
-    model = fit_tokens(paired.flat(), settings, model)
+    chosen = FitSettings(n_concepts=12, k=3, steps=20, batch=64, **settings)
+    model = new_usae({n: b.width for n, b in backbones.items()}, chosen, specs=TINY, grid=grid)
+    model = fit_tokens(paired.flat(), chosen, model)
     model.statistics = measure(model, paired)
     return model
+
+
+@pytest.fixture(scope="session")
+def usae() -> USAE:
+    """As trained before lengths were free: what tests of drawings know of its concepts is of this one."""
+    return fit_tiny(recipe=DEFAULT.model_copy(update={"unit_norm": True, "noise": 0.0, "learning_rate": 1e-2}))
+
+
+@pytest.fixture(scope="session")
+def owned() -> USAE:
+    """Eight concepts that the backbones share, and two of each: 8 and 9 are left's, 10 and 11 right's."""
+    return fit_tiny(n_private=2)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import torch
 import usae_train as ut
 import usae_viz as uv
 from usae_train.backbones.backbone import BackboneSpec
-from usae_train.evaluation.evaluate import evaluate
+from usae_train.evaluation.evaluate import evaluate_source
 from usae_train.images.sources import open_images
 from usae_train.model.checkpoint import fill_statistics
 from usae_viz.explorer.page import explore
@@ -47,7 +47,7 @@ def test_it_is_drawn_and_verified(imported, maker):
 @pytest.mark.parametrize("maker", [sae_files.saelens_jumprelu, sae_files.saev_topk])
 def test_it_is_evaluated_and_shown(imported, tmp_path, maker):
     usae, source = imported(maker), open_images("demo:test", 9)
-    report, statistics = evaluate(usae, source)
+    report, statistics = evaluate_source(usae, source)
     assert report["k"] == usae.k
     assert not math.isnan(report["r2"]["vit"]["vit"])
     fill_statistics(usae, statistics, source, report["truth"]["factors"])

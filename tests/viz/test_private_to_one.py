@@ -3,37 +3,16 @@
 import json
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 import usae_train as ut
 import usae_viz as uv
 import usae_viz.cli
-from usae_train.backbones.common_sizes import common_grid
-from usae_train.model.firing import measure
-from usae_train.tokens.paired import PairedTokens
-from usae_train.training.loop import fit_tokens, new_usae
-from usae_train.training.settings import FitSettings
 from usae_viz.concepts.naming import caption, concept_rows
 from usae_viz.explorer.figures import concept_columns
 from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.parts import canvas_specs
+from usae_viz.optimization.drawing import canvas_specs
 from usae_viz.settings import MaximizeSettings
-
-
-@pytest.fixture(scope="module")
-def owned(usae):
-    """Eight concepts that two tiny backbones share, and two of each: 8 and 9 are left's, 10 and 11 right's."""
-    backbones = usae.backbones
-    grid = common_grid(list(backbones.values()))
-    pictures = torch.rand(24, 3, 48, 48, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        paired = PairedTokens({n: own(pictures, grid) for n, own in backbones.items()}, torch.arange(24))
-    settings = FitSettings(n_concepts=12, k=3, steps=20, batch=64, n_private=2)
-    model = new_usae({n: b.width for n, b in backbones.items()}, settings, specs=usae.specs, grid=grid)
-    model = fit_tokens(paired.flat(), settings, model)
-    model.statistics = measure(model, paired)
-    return model
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ def runs(space, listed, tmp_path_factory):
     """{mode: its run folder and what the command printed}, each of the most universal concept."""
     place, found = tmp_path_factory.mktemp("runs"), {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(usae_viz.verification.noise, "PICTURES", 1)  # 32 of them through three networks take 5 s
+        patch.setattr(usae_viz.verification.noise, "NOISE_PICTURES", 1)  # 32 of them through three networks take 5 s
         patch.setattr(usae_viz.verification.verify, "held_out_codes", few_views)
         for mode in DRAWN:
             words = ("--usae", space, "--mode", mode, "--steps", 2, "--views", 1, "--size", SIDE, "--json")

@@ -7,7 +7,7 @@ import torch
 
 import usae_train as ut
 import usae_viz as uv
-from usae_train.evaluation.evaluate import evaluate
+from usae_train.evaluation.evaluate import evaluate_source
 from usae_train.images.sources import open_images
 from usae_train.model.firing import measure
 from usae_train.runtime.undisturbed import undisturbed
@@ -82,7 +82,7 @@ DONE = {
             usae, given["place"] / "pictures", usae.specs["left"], name="third", steps=2, batch=16, dtype="float32"
         ).usae
     ),
-    "evaluate": lambda usae, given, out: evaluate(usae, open_images(given["place"] / "pictures"))[0],
+    "evaluate": lambda usae, given, out: evaluate_source(usae, open_images(given["place"] / "pictures"))[0],
     "maximize": lambda usae, given, out: drawn(uv.maximize(usae, uv.Concept(3), **QUICK)),
     "direction": lambda usae, given, out: drawn(uv.maximize(usae, uv.Direction("left", [1.0] * 24), **QUICK)),
     "invert": lambda usae, given, out: drawn(uv.invert(usae, given["pictures"][0], **QUICK)),

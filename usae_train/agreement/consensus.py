@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from usae_train.training.asked import fit_settings, named_recipe
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
 from usae_train.training.dictionaries.variants import read_dictionary
+from usae_train.training.execution import HERE, Execution
 from usae_train.training.fitting import other_sizes
 from usae_train.training.initialization import standardization_rows, standardize_from
 from usae_train.training.logging.callbacks import FitCallbacks
@@ -35,10 +36,13 @@ from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, Train
 
 SHARE = AgreementSettings().share  # of the trainings, in which a concept must have come back
 # Of the steps, and of the recipe's rate. Over the demo's backbones, in 300 steps (tests/benchmarks/consensus.py has the
-# table): encoders alone leave 0.93 of a single training's R² across backbones, and two spaces' matched cosine is 0.752;
-# everything at once, at the full rate, 0.98 and 0.673; first these, then everything slowly, 0.965 and 0.759 (at a 20th
-# 0.960 and 0.768, at a 7th 0.967 and 0.749).
+# table), nested as trainings are: encoders alone leave 0.93 of a single training's R² across backbones, and two spaces'
+# matched cosine is 0.752; everything at once, at the full rate, 0.98 and 0.673; first these, then everything slowly,
+# 0.965 and 0.759 (at a 20th 0.960 and 0.768, at a 7th 0.967 and 0.749). Not nested that is 0.980 and 0.784.
 ENCODERS_ALONE, SLOWER = 0.5, 1 / 10
+# A concept's place is by how many trainings have it, and among those by chance: which of them have to explain the
+# tokens alone would be chance too, another in each consensus, and rows would be bent to it.
+NOT_NESTED: dict[str, Any] = {"matryoshka_fractions": (), "matryoshka": "fixed"}
 
 
 @undisturbed
@@ -70,7 +74,8 @@ def consensus(
         data: what `fit` takes: tokens, pictures, or a store; pictures are seen with the USAEs' backbones.
         share: of the trainings in which a concept must have come back.
         alike: cosine over all backbones from which on two trainings' concepts are one.
-        recipe: `default`, `published` or a `TrainingRecipe`, for the encoders.
+        recipe: `default`, `published` or a `TrainingRecipe`, for the encoders. Its matryoshka_fractions are left out:
+            no part of a consensus has to explain the tokens alone, unless `settings` name some.
         limit: take at most so many pictures.
         readers: processes that read pictures; 0 reads in this one.
         memory: GB of tokens in memory at a time; a third of the machine's by default.
@@ -78,7 +83,7 @@ def consensus(
         watch: callbacks for progress of your own, beside what is shown.
         checkpointer: writes training states, and resumes from the last.
         quiet: show no bars, and say nothing at the end.
-        settings: fields of `FitSettings`: steps, batch, seed, dtype, mask_outliers, max_broken.
+        settings: fields of `FitSettings`: steps, batch, seed, dtype, mask_outliers, matryoshka_fractions, max_broken.
 
     Returns:
         The USAE, `agreement` its concepts' shares of the trainings, the most frequent first.
@@ -93,9 +98,9 @@ def consensus(
     clusters = agreed(members, share, alike)
     with watched_here(quiet) as here:
         bars = Shown(here, chosen.steps)
-        watch = bars.beside(watch or FitCallbacks())
-        shown = open_data(data, members[0], chosen, limit, memory, device, watch, readers)
-        usae = fit_agreed(members, clusters, shown, chosen, device, watch, checkpointer)
+        how = Execution(device, bars.beside(watch or FitCallbacks()), checkpointer, memory, readers)
+        shown = open_data(data, members[0], chosen, limit, how)
+        usae = fit_agreed(members, clusters, shown, chosen, how)
         bars.close(usae)
     return usae
 
@@ -105,9 +110,7 @@ def fit_agreed(
     clusters: Clusters,
     shown: EncoderData,
     settings: FitSettings,
-    device: torch.device | str = "cpu",
-    watch: FitCallbacks | None = None,
-    checkpointer: TrainingCheckpointer | None = None,
+    how: Execution = HERE,
     alone: float = ENCODERS_ALONE,
 ) -> USAE:
     """A USAE of the clusters' mean rows: its encoders fitted, then everything; its statistics measured.
@@ -117,12 +120,10 @@ def fit_agreed(
         clusters: which of their concepts are one.
         shown: what it is fitted on.
         settings: as `encoder_settings` gives them.
-        device: where to train.
-        watch: callbacks for progress.
-        checkpointer: writes training states, and resumes from the last.
+        how: it is carried out.
         alone: of the steps, the share in which encoders alone are fitted.
     """
-    watch = watch or FitCallbacks()
+    watch, checkpointer, device = how.watch, how.checkpointer, how.device
     first = max(1, round(alone * settings.steps))
     encoders = settings.model_copy(update={"n_concepts": len(clusters.members), "steps": first})
     everything = encoders.model_copy(update={"steps": settings.steps - first, "recipe": slower(settings.recipe)})
@@ -179,8 +180,9 @@ def encoder_settings(
         "dictionary": "free",  # means of rows of another kind need not be of that kind
     }
     fixed = {"frozen": True, "dictionary_init": "random", "tied": True}  # random: rows stay as they are given
+    nesting = {} if settings.get("matryoshka_fractions") else NOT_NESTED
     settings["n_concepts"], settings["k"] = first.n_concepts, first.k
-    return fit_settings(named.model_copy(update={**of_members, **fixed}), **settings)
+    return fit_settings(named.model_copy(update={**of_members, **fixed, **nesting}), **settings)
 
 
 def check_variants(first: USAE, recipe: TrainingRecipe, settings: FitOptions) -> None:

@@ -54,7 +54,7 @@ def cluster(rows: Sequence[Tensor], alike: float = ALIKE) -> Clusters:
     Returns:
         Every cluster, of one training's concept alone too.
     """
-    units = [functional.normalize(own, dim=1) for own in rows]
+    units = [functional.normalize(matrix, dim=1) for matrix in rows]
     members = joined_pairs(units, alike)
     return Clusters(members, means_of(units, members))
 
@@ -99,7 +99,7 @@ def means_of(units: Sequence[Tensor], members: Tensor) -> Tensor:
 def sums_of_members(rows: Sequence[Tensor], members: Tensor) -> Tensor:
     """(clusters, width): the sum of each cluster's rows, of a training each (concepts, width)."""
     total = rows[0].new_zeros(len(members), rows[0].shape[1])
-    for training, own in enumerate(rows):
+    for training, matrix in enumerate(rows):
         there = members[:, training] >= 0
-        total[there] += own[members[there, training]]
+        total[there] += matrix[members[there, training]]
     return total

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ def differences(member: USAE, first: USAE) -> list[tuple[str, object, object]]:
     return pairs
 
 
-def sizes_in_words(widths: dict[str, int]) -> str:
+def sizes_in_words(widths: Mapping[str, int]) -> str:
     """`a 64, b 48`."""
     return ", ".join(f"{name} {width}" for name, width in widths.items())
 
@@ -64,8 +64,8 @@ def seen_with(spec: BackboneSpec | None) -> str:
     """How a backbone is read; where its weights lie may differ, for each folder may have its own."""
     if spec is None:
         return "bare activations"
-    said = spec.model_dump(mode="json", exclude={"weights", "classes"}, exclude_defaults=True)
-    return ", ".join(f"{key} {value}" for key, value in {**said, "layer": spec.layer}.items())
+    fields = spec.model_dump(mode="json", exclude={"weights", "classes"}, exclude_defaults=True)
+    return ", ".join(f"{key} {value}" for key, value in {**fields, "layer": spec.layer}.items())
 
 
 def training_name(members: Sequence[USAE], member: USAE) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from usae_train.files.validation import Settings
 
 
 class AgreementSettings(Settings):
     """How many trainings there are, and what they must have in common."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     starts: int = Field(
         1,

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
+from usae_train.agreement.members import sizes_in_words
 from usae_train.backbones.backbone import listed_specs
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
@@ -22,8 +22,8 @@ from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.places import is_store, names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.training.asked import allowed_memory
+from usae_train.training.execution import HERE, Execution
 from usae_train.training.fitting import feed_pictures
-from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.settings import FitSettings, check_for_pictures
 
 Data = Mapping[str, Tensor] | GivenTokens | str | Path | ImageSource | ActivationStore
@@ -42,11 +42,8 @@ def open_data(
     data: Data,
     first: USAE,
     settings: FitSettings,
-    limit: int | None,
-    memory: float | None,
-    device: torch.device | str,
-    watch: FitCallbacks,
-    readers: int = 0,
+    limit: int | None = None,
+    how: Execution = HERE,
 ) -> EncoderData:
     """Tokens, a store or pictures, of the backbones that the USAEs have.
 
@@ -58,34 +55,21 @@ def open_data(
     if isinstance(data, Mapping):
         data = GivenTokens(token_tensors(data))
     if isinstance(data, GivenTokens):
-        check_for_pictures("the data is tokens already", settings, limit, readers=readers)
+        check_for_pictures("the data is tokens already", settings, limit, readers=how.readers)
         feed = MemoryFeed(data.flat)
         check_widths(feed.widths, first, "the tokens are")
         return EncoderData(feed, data.sample, data.identity())
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
-        check_for_pictures("the store has its own", settings, limit, readers=readers)
-        return open_store(data, first, memory)
+        check_for_pictures("the store has its own", settings, limit, readers=how.readers)
+        return open_store(data, first, how.memory)
     source = source_of(data, limit)
-    backbones = {name: backbone.to(device) for name, backbone in first.backbones.items()}
+    backbones = {name: backbone.to(how.device) for name, backbone in first.backbones.items()}
     assert first.grid is not None
-    seen, pictures = feed_pictures(
-        backbones,
-        source,
-        first.grid,
-        memory,
-        watch,
-        max_broken=settings.max_broken,
-        compute_dtype=settings.dtype,
-        readers=readers,
-    )
+    seen, pictures = feed_pictures(backbones, source, first.grid, settings, how)
     images = SourceRecord.of(source)
-    about = {
-        **images.of_a_state,
-        "widths": first.widths,
-        "backbones": listed_specs(first.specs),
-    }
+    about = {**images.of_a_state, "widths": first.widths, "backbones": listed_specs(first.specs)}
     return EncoderData(seen, pictures, about, images)
 
 
@@ -99,24 +83,21 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Enc
     check_widths(record.widths, first, "the store is")
     if record.grid != first.grid:
         raise UsageError(f"the store has a grid of {record.grid}, and the USAEs {first.grid}; extract it on theirs")
-    for name, own in record.weights.items():
-        if name in first.weights and first.weights[name].sha256 != own.sha256:
+    for name, record_there in record.weights.items():
+        if name in first.weights and first.weights[name].sha256 != record_there.sha256:
             raise UsageError(f"the store's {name} had other weights than the USAEs'; extract it with theirs")
     feed = StoreFeed(store, allowed_memory(memory))
-    about = {
-        **record.images.of_a_state,
-        "widths": first.widths,
-        "shards": [shard.sha256 for shard in record.shards],
-    }
+    shards = [shard.sha256 for shard in record.shards]
+    about = {**record.images.of_a_state, "widths": first.widths, "shards": shards}
     return EncoderData(feed, feed.sample, about, record.images)
 
 
-def check_widths(found: Mapping[str, int], first: USAE, what: str) -> None:
+def check_widths(widths: Mapping[str, int], first: USAE, what: str) -> None:
     """Complain of data that is not of the USAEs' backbones, in their order.
 
     Raises:
         ValueError: with both.
     """
-    if list(found.items()) != list(first.widths.items()):
-        theirs, own = (", ".join(f"{name} {width}" for name, width in each.items()) for each in (found, first.widths))
-        raise UsageError(f"{what} of backbones and widths {theirs}; expected those of the USAEs: {own}")
+    if list(widths.items()) != list(first.widths.items()):
+        theirs, expected = sizes_in_words(widths), sizes_in_words(first.widths)
+        raise UsageError(f"{what} of backbones and widths {theirs}; expected those of the USAEs: {expected}")

@@ -19,7 +19,7 @@ from usae_train.model.usae import USAE
 from usae_train.tokens.feeding import MemoryFeed
 from usae_train.tokens.given_tokens import GivenTokens
 from usae_train.tokens.store import ActivationStore
-from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.execution import Execution
 from usae_train.training.independent_fit import Work, train_each
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
@@ -49,7 +49,7 @@ def fit_starts(
     data: ImageSource | ActivationStore | GivenTokens,
     specs: Mapping[str, BackboneSpec],
     settings: FitSettings,
-    room: Path,
+    trainings: Path,
     work: Work,
     watch: FitCallbacks,
 ) -> tuple[list[USAE], EncoderData]:
@@ -60,7 +60,7 @@ def fit_starts(
         data: a store, tokens or pictures.
         specs: what pictures are seen with.
         settings: of all trainings.
-        room: where each is written as soon as it is done.
+        trainings: where each is written as soon as it is done.
         work: how it is done.
         watch: for pictures that are seen.
 
@@ -70,23 +70,24 @@ def fit_starts(
     Raises:
         ValueError: when those that are there have other settings or are of other data.
     """
-    check_writable(room)
+    check_writable(trainings)
     empty = empty_space(data, specs, settings)
-    execution = work.execution
-    shown = open_data(data, empty, settings, None, execution.memory, work.device, watch, execution.readers)
+    opening = Execution(work.device, watch, memory=work.execution.memory, readers=work.execution.readers)
+    shown = open_data(data, empty, settings, how=opening)
 
-    def fit_one(_: str, own: FitSettings, seen: FitCallbacks, checkpointer: TrainingCheckpointer) -> USAE:
-        usae = new_usae(empty.widths, own, specs=empty.specs, grid=empty.grid)
+    def fit_one(_: str, seeded: FitSettings, how: Execution) -> USAE:
+        usae = new_usae(empty.widths, seeded, specs=empty.specs, grid=empty.grid)
         usae.weights = dict(empty.weights)
-        checkpointer.data = dict(shown.about)
-        fit_tokens(shown.feed, own, usae, work.device, seen.steps, checkpointer, seen.log_every)
+        assert how.checkpointer is not None
+        how.checkpointer.data = dict(shown.about)
+        fit_tokens(shown.feed, seeded, usae, how.device, how.watch.steps, how.checkpointer, how.watch.log_every)
         usae.measured_on = shown.images
         usae.statistics = measure(usae, shown.sample())
         return usae.to("cpu")
 
     names = [f"start-{number}" for number in range(count)]
-    with held(room):
-        train_each(names, settings, fit_one, room, work, shown.about)
-    members = [load(room / name) for name in names]
+    with held(trainings):
+        train_each(names, settings, fit_one, trainings, work, shown.about)
+    members = [load(trainings / name) for name in names]
     check_members(members)
     return members, shown

@@ -112,11 +112,7 @@ class Backbone(nn.Module):
         return logits
 
     def check_classifier(self) -> None:
-        """Nothing.
-
-        Raises:
-            ValueError: for a backbone whose spec keeps no classifier.
-        """
+        """Nothing; a ValueError for a backbone whose spec keeps no classifier."""
         if self.spec.classes == 0:
             raise UsageError(f"{self.name} has no classifier; set `classes` in its spec to the number of its classes")
 

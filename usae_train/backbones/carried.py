@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save_file
 from torch import Tensor
@@ -14,6 +15,7 @@ from usae_train.files.provenance import file_hash
 from usae_train.runtime.errors import UsageError
 
 PLACE = Path("backbones")
+PLACED = {"model", "weights", "tensors", "sha256"}  # of a spec: what says where its files are
 
 
 def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
@@ -33,8 +35,8 @@ def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
             )
 
 
-def bring_all(specs: Mapping[str, BackboneSpec], room: Path) -> dict[str, BackboneSpec]:
-    """Copy all backbones' own files into a folder: of one network that is read in several places, once.
+def bring_all(specs: Mapping[str, BackboneSpec], into: Path) -> dict[str, BackboneSpec]:
+    """Copy all backbones' own files into a folder, each once however many places of its network are read.
 
     Returns:
         The specs with places relative to the folder.
@@ -42,17 +44,21 @@ def bring_all(specs: Mapping[str, BackboneSpec], room: Path) -> dict[str, Backbo
     Raises:
         ValueError: for files that are gone or cannot be read.
     """
-    brought: dict[str, BackboneSpec] = {}
+    brought: dict[str, dict[str, Any]] = {}
     for name, spec in specs.items():
-        if spec.network not in brought:
-            brought[spec.network] = bring_weights(name, spec, room)
-    return {
-        name: brought[spec.network].model_copy(update={"layer": spec.layer, "site": spec.site})
-        for name, spec in specs.items()
-    }
+        if _files_of(spec) not in brought:
+            brought[_files_of(spec)] = bring_weights(name, spec, into).model_dump(include=PLACED)
+    return {name: spec.model_copy(update=brought[_files_of(spec)]) for name, spec in specs.items()}
 
 
-def bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
+def _files_of(spec: BackboneSpec) -> str:
+    """What specs have alike that take the same files along; the names in an `ordered` one are by the whole network."""
+    if spec.tensors == "ordered":
+        return spec.model_dump_json(exclude={"layer", "site"})
+    return spec.model_dump_json(include=PLACED)
+
+
+def bring_weights(name: str, spec: BackboneSpec, into: Path) -> BackboneSpec:
     """Copy a backbone's own files into a folder.
 
     Returns:
@@ -64,33 +70,33 @@ def bring_weights(name: str, spec: BackboneSpec, room: Path) -> BackboneSpec:
     check_weights({name: spec})
     changes = {}
     if spec.has_own_file:
-        changes = _weights_of(name, spec, Path(spec.weights), room, PLACE / f"{name}.safetensors")
+        changes = _weights_of(name, spec, Path(spec.weights), into, PLACE / f"{name}.safetensors")
     if spec.local_folder is not None:
-        changes |= _folder_of(name, spec, room)
+        changes |= _folder_of(name, spec, into)
     return spec.model_copy(update=changes)
 
 
-def _weights_of(name: str, spec: BackboneSpec, source: Path, room: Path, inside: Path) -> dict[str, str | None]:
-    (room / inside).parent.mkdir(parents=True, exist_ok=True)
+def _weights_of(name: str, spec: BackboneSpec, source: Path, into: Path, inside: Path) -> dict[str, str | None]:
+    (into / inside).parent.mkdir(parents=True, exist_ok=True)
     if source.suffix == ".safetensors":
-        shutil.copyfile(source, room / inside)
+        shutil.copyfile(source, into / inside)
     else:  # a folder of ours holds no pickles, not even harmless ones
         tensors = _tensors_of(name, spec, source)
-        save_file({key: tensor.contiguous().clone() for key, tensor in tensors.items()}, room / inside)
-    sha256 = None if spec.sha256 is None else file_hash(room / inside)
+        save_file({key: tensor.contiguous().clone() for key, tensor in tensors.items()}, into / inside)
+    sha256 = None if spec.sha256 is None else file_hash(into / inside)
     return {"weights": inside.as_posix(), "tensors": "named", "sha256": sha256}
 
 
-def _folder_of(name: str, spec: BackboneSpec, room: Path) -> dict[str, str | None]:
+def _folder_of(name: str, spec: BackboneSpec, into: Path) -> dict[str, str | None]:
     """Copy what is read of a `local-dir:`: its config without places, its weights where the spec gives no others."""
     from usae_train.backbones.elsewhere import kept, read_description
-    from usae_train.backbones.fetching import config_file, pretrained_file
+    from usae_train.backbones.fetching import model_config_file, pretrained_file
 
     inside = PLACE / name
-    (room / inside).mkdir(parents=True)
-    (room / inside / "config.json").write_text(kept(read_description(name, spec.model, config_file(name, spec))))
+    (into / inside).mkdir(parents=True)
+    (into / inside / "config.json").write_text(kept(read_description(name, spec.model, model_config_file(name, spec))))
     if spec.weights == PRETRAINED:
-        _weights_of(name, spec, pretrained_file(name, spec), room, inside / "model.safetensors")
+        _weights_of(name, spec, pretrained_file(name, spec), into, inside / "model.safetensors")
     return {"model": f"{LOCAL}{inside.as_posix()}"}
 
 

@@ -101,17 +101,17 @@ def read_description(name: str, model: str, file: Path) -> TimmDescription:
 
 def _completed(architecture: str, config: _Config) -> dict[str, Any]:
     """What a config says of the input, with timm's own facts of the architecture."""
-    own = timm.models.get_pretrained_cfg(architecture, allow_unregistered=True)
-    assert own is not None  # timm knows the architecture, and then has one
-    found = {"input_size": (3, 224, 224), **config.pretrained_cfg.model_dump(exclude_none=True)}
-    found |= {"architecture": architecture, "first_conv": own.first_conv, "classifier": own.classifier}
+    timms = timm.models.get_pretrained_cfg(architecture, allow_unregistered=True)
+    assert timms is not None  # timm knows the architecture, and then has one
+    completed = {"input_size": (3, 224, 224), **config.pretrained_cfg.model_dump(exclude_none=True)}
+    completed |= {"architecture": architecture, "first_conv": timms.first_conv, "classifier": timms.classifier}
     if config.num_classes is not None:
-        found["num_classes"] = config.num_classes
+        completed["num_classes"] = config.num_classes
     if any(config.model_args.get(flag) for flag in ("dynamic_img_size", "use_naflex")):
-        found["fixed_input_size"] = False  # as timm itself reads exports of before
-    if found.get("fixed_input_size") and (size := _rows_and_columns(config.model_args.get("img_size"))):
-        found["input_size"] = (found["input_size"][0], *size)
-    return found
+        completed["fixed_input_size"] = False  # as timm itself reads exports of before
+    if completed.get("fixed_input_size") and (size := _rows_and_columns(config.model_args.get("img_size"))):
+        completed["input_size"] = (completed["input_size"][0], *size)
+    return completed
 
 
 def _rows_and_columns(size: Any) -> tuple[int, int] | None:
@@ -138,6 +138,6 @@ def _read(where: str, file: Path) -> Mapping[str, Any]:
 
 def kept(config: TimmDescription) -> str:
     """A config.json with what was taken from another, for a USAE folder."""
-    own = {key: value for key, value in config.pretrained_cfg.items() if key in _Input.model_fields}
-    content = {"architecture": config.architecture, "model_args": config.options, "pretrained_cfg": own}
+    input_facts = {key: value for key, value in config.pretrained_cfg.items() if key in _Input.model_fields}
+    content = {"architecture": config.architecture, "model_args": config.options, "pretrained_cfg": input_facts}
     return json.dumps(content, indent=1) + "\n"

@@ -25,7 +25,7 @@ FILES = (
 ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 
 
-def config_file(name: str, spec: BackboneSpec) -> Path:
+def model_config_file(name: str, spec: BackboneSpec) -> Path:
     """The config.json of a model that is elsewhere, fetched where it is not here yet.
 
     Raises:
@@ -73,11 +73,11 @@ def _in_folder(name: str, folder: Path) -> Path:
     for file in FILES:
         if (folder / file).is_file():
             return folder / file
-    found = sorted(file for file in folder.iterdir() if file.suffix in ENDINGS and file.is_file())
-    if len(found) != 1:
-        names = ", ".join(file.name for file in found[:5]) or "none"
+    files = sorted(file for file in folder.iterdir() if file.suffix in ENDINGS and file.is_file())
+    if len(files) != 1:
+        names = ", ".join(file.name for file in files[:5]) or "none"
         raise UsageError(f"{name}: which are the weights in {folder}? found {names}; name the file in `weights`")
-    return found[0]
+    return files[0]
 
 
 def _file_from_hub(name: str, spec: BackboneSpec, place: str, files: Sequence[str]) -> Path:

@@ -62,23 +62,23 @@ class Watched(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Note what a call takes and gives."""
-        given = function(*args, **(kwargs or {}))
+        result = function(*args, **(kwargs or {}))
         if getattr(function, "__name__", "") in ASKS_ONLY:
-            return given
-        own = list(_tensors((args, kwargs)))
-        self._used.update(self._parameters[id(tensor)] for tensor in own if id(tensor) in self._parameters)
-        norm = next((self._norms[id(t)] for t in own if id(t) in self._norms), None)
-        for tensor in own:
+            return result
+        tensors = list(_tensors((args, kwargs)))
+        self._used.update(self._parameters[id(tensor)] for tensor in tensors if id(tensor) in self._parameters)
+        norm = next((self._norms[id(t)] for t in tensors if id(t) in self._norms), None)
+        for tensor in tensors:
             if id(tensor) in self._given:
                 self._taken[id(tensor)].append(norm)
         if norm is not None:
             self._passes[id(norm)] += 1
-        convolution = next((self._convolutions[id(t)] for t in own if id(t) in self._convolutions), None)
+        convolution = next((self._convolutions[id(t)] for t in tensors if id(t) in self._convolutions), None)
         if convolution is not None:
             self._passes[id(convolution)] += 1
-            if function is functional.conv2d and isinstance(given, Tensor):
-                self._given[id(given)], self._taken[id(given)] = (given, convolution), []
-        return given
+            if function is functional.conv2d and isinstance(result, Tensor):
+                self._given[id(result)], self._taken[id(result)] = (result, convolution), []
+        return result
 
     def ran(self, convolution: nn.Conv2d) -> bool:
         """Whether it took part at all."""
@@ -95,13 +95,13 @@ class Watched(TorchFunctionMode):
         Args:
             came_out: what the pass was for; the convolution that gives it itself is in no pair.
         """
-        found = []
-        for given, convolution in self._given.values():
-            match self._taken[id(given)]:
-                case [nn.BatchNorm2d() as norm] if given is not came_out:
+        pairs = []
+        for output, convolution in self._given.values():
+            match self._taken[id(output)]:
+                case [nn.BatchNorm2d() as norm] if output is not came_out:
                     if self._passes[id(convolution)] == self._passes[id(norm)] == 1:
-                        found.append(Pair(convolution, norm))
-        return found
+                        pairs.append(Pair(convolution, norm))
+        return pairs
 
 
 def fold(model: nn.Module, pairs: Iterable[Pair]) -> None:

@@ -56,8 +56,8 @@ class ModuleBackbone(Backbone):
             raise UsageError(f"layout is {layout!r}; expected NCHW or NHWC")
         kind = type(module).__name__
         self.name = layer or kind
-        said = {"input_size": input_size, "mean": mean, "std": std, "classes": classes}
-        self.spec = validated(BackboneSpec.model_validate, {"model": f"{MODULE}{kind}.{layer}", **said})
+        facts = {"input_size": input_size, "mean": mean, "std": std, "classes": classes}
+        self.spec = validated(BackboneSpec.model_validate, {"model": f"{MODULE}{kind}.{layer}", **facts})
         weights = next(module.parameters(), torch.zeros(1))
         if weights.dtype != torch.float32:
             raise UsageError(f"{kind} has weights of {weights.dtype}; expected float32: give `module.float()`")
@@ -95,9 +95,9 @@ class ModuleBackbone(Backbone):
         """
         output = self.model(self._normalized(canvas))
         if not isinstance(output, Tensor) or output.ndim == 0:
-            given = "one number" if isinstance(output, Tensor) else f"a {type(output).__name__}"
+            kind = "one number" if isinstance(output, Tensor) else f"a {type(output).__name__}"
             raise UsageError(
-                f"{self.name}: {type(self.model).__name__} gives {given}; to have its concepts edited it must give a "
+                f"{self.name}: {type(self.model).__name__} gives {kind}; to have its concepts edited it must give a "
                 "tensor with a row for each picture"
             )
         return output
@@ -116,9 +116,9 @@ class ModuleBackbone(Backbone):
     def _as_features(self, output: object) -> Tensor:
         """(batch, width, rows, cols) of what the layer gave."""
         if not isinstance(output, Tensor) or output.ndim not in (3, 4):
-            given = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+            shape = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
             raise UsageError(
-                f"{self.name}: layer {self._layer!r} gives {given}; expected (batch, tokens, width), or four dimensions"
+                f"{self.name}: layer {self._layer!r} gives {shape}; expected (batch, tokens, width), or four dimensions"
             )
         if output.ndim == 4:
             return output.movedim(3, 1) if self._channels_last else output

@@ -144,15 +144,10 @@ def accepted(architecture: str) -> frozenset[str]:
     from timm.models import model_entrypoint
 
     module = sys.modules[model_entrypoint(architecture).__module__]
-    found = {name for kind in _networks(module) for name in _taken(kind)}
-    return frozenset(found | set(POPPED)) - REFUSED_OPTIONS - OWN_FIELDS
-
-
-def _networks(module: Any) -> Iterator[type]:
-    """The classes that a module of timm's builds its networks from: its own, or another module's that it extends."""
-    for kind in vars(module).values():
-        if isinstance(kind, type) and hasattr(kind, "forward_intermediates"):
-            yield kind
+    # what the module builds its networks from: its own classes, or another module's that it extends
+    classes = [each for each in vars(module).values() if isinstance(each, type)]
+    names = {name for kind in classes if hasattr(kind, "forward_intermediates") for name in _taken(kind)}
+    return frozenset(names | set(POPPED)) - REFUSED_OPTIONS - OWN_FIELDS
 
 
 def _taken(kind: type) -> Iterator[str]:

@@ -17,13 +17,13 @@ from usae_train.backbones.spec import BackboneSpec
 FINAL_NORMS = ("norm", "fc_norm", "head.norm")  # where timm's networks have their last one
 
 
-def of_another_form(spec: BackboneSpec, own: tuple[int, int]) -> list[str]:
+def of_another_form(spec: BackboneSpec, size: tuple[int, int]) -> list[str]:
     """What is said of a model whose own input size (rows, cols) is not square, where the spec gives none."""
-    if spec.input_size is not None or own[0] == own[1]:
+    if spec.input_size is not None or size[0] == size[1]:
         return []
     return [
-        f"{spec.model!r} is made for pictures of {own[0]} x {own[1]} px, and pictures here are square: it sees "
-        f"{own[1]} x {own[1]} px, unless `input_size` says another side"
+        f"{spec.model!r} is made for pictures of {size[0]} x {size[1]} px, and pictures here are square: it sees "
+        f"{size[1]} x {size[1]} px, unless `input_size` says another side"
     ]
 
 
@@ -79,8 +79,8 @@ def forget_caches(model: nn.Module, _: object = None) -> None:
 
 
 def _is_unused(name: str, module: nn.Module, unused: Collection[str]) -> bool:
-    own = [f"{name}.{parameter}" for parameter, _ in module.named_parameters()]
-    return bool(own) and all(parameter in unused for parameter in own)
+    parameters = [f"{name}.{parameter}" for parameter, _ in module.named_parameters()]
+    return bool(parameters) and all(parameter in unused for parameter in parameters)
 
 
 def _shows(features: Tensor, read: Tensor, prefix: int) -> bool:

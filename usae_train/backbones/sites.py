@@ -34,19 +34,19 @@ def read_sites(model: nn.Module, specs: Sequence[BackboneSpec], norm: bool, norm
     layers = sorted({spec.layer for spec in specs})
     whole = any(spec.site not in TIMM_PARTS for spec in specs)
     prefixed = {"return_prefix_tokens": True} if any(spec.site == "prefix" for spec in specs) else {}
-    with _given_by(_modules_to_read(model, specs)) as given:
-        found = model.forward_intermediates(  # type: ignore[operator]  # timm's own method
+    with _given_by([part_of(model, spec) for spec in specs if spec.site in TIMM_PARTS]) as outputs:
+        intermediates = model.forward_intermediates(  # type: ignore[operator]  # timm's own method
             normalized, indices=layers, norm=norm and whole, stop_early=True, intermediates_only=True, **prefixed
         )
-    of_layers = dict(zip(layers, found, strict=True))
+    of_layers = dict(zip(layers, intermediates, strict=True))
 
     def read(spec: BackboneSpec) -> Tensor:
-        found_there = of_layers[spec.layer]
-        features: Tensor = found_there[0] if prefixed else found_there
+        intermediate = of_layers[spec.layer]
+        features: Tensor = intermediate[0] if prefixed else intermediate
         if spec.site == "prefix":
-            prefix: Tensor = found_there[1]
+            prefix: Tensor = intermediate[1]
             return prefix.flatten(1)[:, :, None, None]
-        return features if spec.site == "block" else _laid_out(given[part_of(model, spec)], features)
+        return features if spec.site == "block" else _laid_out(outputs[part_of(model, spec)], features)
 
     return [read(spec) for spec in specs]
 
@@ -91,11 +91,11 @@ def _layers_are_blocks(model: nn.Module, spec: BackboneSpec, picture: Tensor) ->
     blocks = getattr(model, "blocks", None)
     if not isinstance(blocks, nn.Sequential | nn.ModuleList):
         return False
-    with _given_by([blocks[spec.layer]]) as given:
+    with _given_by([blocks[spec.layer]]) as outputs:
         (features,) = model.forward_intermediates(  # type: ignore[operator]
             picture, indices=[spec.layer], norm=False, stop_early=True, intermediates_only=True
         )
-    output = given.get(blocks[spec.layer])
+    output = outputs.get(blocks[spec.layer])
     if output is None or output.ndim != 3 or output.shape[1] < features[0, 0].numel():
         return False
     return torch.equal(_laid_out(output, features), features)
@@ -108,20 +108,16 @@ def _laid_out(tokens: Tensor, like: Tensor) -> Tensor:
     return features
 
 
-def _modules_to_read(model: nn.Module, specs: Sequence[BackboneSpec]) -> list[nn.Module]:
-    return [part_of(model, spec) for spec in specs if spec.site in TIMM_PARTS]
-
-
 @contextmanager
 def _given_by(modules: Sequence[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
     """{module: what it gave last}, filled in a pass; hooks are gone afterwards."""
-    given: dict[nn.Module, Tensor] = {}
+    outputs: dict[nn.Module, Tensor] = {}
 
     def note(module: nn.Module, _: Any, output: Any) -> None:
         if isinstance(output, Tensor):
-            given[module] = output
+            outputs[module] = output
 
     with ExitStack() as stack:
         for module in modules:
             stack.callback(module.register_forward_hook(note).remove)
-        yield given
+        yield outputs

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from usae_train.backbones.elsewhere import TimmDescription, is_elsewhere, read_description
-from usae_train.backbones.fetching import config_file, pretrained_file
+from usae_train.backbones.fetching import model_config_file, pretrained_file
 from usae_train.backbones.given_weights import Given, Misfit, timm_given
 from usae_train.backbones.options import check_names
 from usae_train.backbones.packaged import weight_file
@@ -51,7 +51,7 @@ def create_model(name: str, spec: BackboneSpec) -> nn.Module:
 def _config(name: str, spec: BackboneSpec) -> TimmDescription | None:
     """What config.json says of a model that timm does not name; None where timm knows the id."""
     if is_elsewhere(spec.model):
-        return read_description(name, spec.model, config_file(name, spec))
+        return read_description(name, spec.model, model_config_file(name, spec))
     if not timm.is_model(spec.model):
         near = difflib.get_close_matches(spec.model, timm.list_models(pretrained=False), n=3, cutoff=0.5)
         hint = f"; the nearest are {', '.join(near)}" if near else ""
@@ -110,5 +110,5 @@ def _has_fixed_input(model: str, config: TimmDescription | None) -> bool:
     """Whether a model must be told its input size when it is built."""
     if config is not None:
         return bool(config.pretrained_cfg.get("fixed_input_size", False))
-    own = timm.models.get_pretrained_cfg(model, allow_unregistered=True)
-    return own is not None and own.fixed_input_size
+    config_of_timm = timm.models.get_pretrained_cfg(model, allow_unregistered=True)
+    return config_of_timm is not None and config_of_timm.fixed_input_size

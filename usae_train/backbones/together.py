@@ -23,7 +23,7 @@ def tokens_together(
     for name, backbone in backbones.items():
         if name in seen:
             continue
-        same = {other: own for other, own in backbones.items() if backbone.shares_pass(own)}
+        same = {other: reader for other, reader in backbones.items() if backbone.shares_pass(reader)}
         if len(same) < 2:
             seen[name] = backbone(canvas, grid)
         else:

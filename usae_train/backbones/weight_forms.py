@@ -120,10 +120,10 @@ def as_timm_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     if (tower := _marked(weights, CLIP_TOWER)) is not None:
         return {f"visual.{key}": tensor for key, tensor in tower.items()}
     for form in FORMS:
-        if (own := _marked(weights, form.markers)) is not None:
+        if (tensors := _marked(weights, form.markers)) is not None:
             kinds = ("weight", "bias")  # of the classifier, which lies above the prefix
             head = {f"head.{kind}": weights[f"classifier.{kind}"] for kind in kinds if f"classifier.{kind}" in weights}
-            return {**head, **_joined(form, own), **_pooling(own), **_renamed_by_form(form, own)}
+            return {**head, **_joined(form, tensors), **_pooling(tensors), **_renamed_by_form(form, tensors)}
     return None
 
 
@@ -138,32 +138,34 @@ def _marked(weights: Mapping[str, Tensor], markers: tuple[str, str]) -> dict[str
 
 
 def _renamed_by_form(form: Form, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    found = {}
+    renamed_tensors = {}
     for key, tensor in weights.items():
         matches = ((re.fullmatch(pattern, key), name) for pattern, name in form.names)
         if (renamed := next((match.expand(name) for match, name in matches if match), None)) is not None:
             token = renamed in ("cls_token", "pos_embed")  # CLIP has a vector and a table
-            found[renamed] = tensor.reshape(1, -1, tensor.shape[-1]) if token else tensor
-    return found
+            renamed_tensors[renamed] = tensor.reshape(1, -1, tensor.shape[-1]) if token else tensor
+    return renamed_tensors
 
 
 def _joined(form: Form, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`qkv` of each block: query, key and value below each other, with zeros for a bias that only some have."""
-    found = {}
+    joined = {}
     for block in range(len(weights)):
         for kind in ("weight", "bias"):
             three = [weights.get(form.part.format(block=block, part=part, kind=kind)) for part in form.parts]
             if three[0] is not None:
                 zeros = torch.zeros_like(three[0])
-                found[f"blocks.{block}.attn.qkv.{kind}"] = torch.cat([zeros if own is None else own for own in three])
-    return found
+                joined[f"blocks.{block}.attn.qkv.{kind}"] = torch.cat(
+                    [zeros if each is None else each for each in three]
+                )
+    return joined
 
 
 def _pooling(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """SigLIP's attention pooling: torch keeps query, key and value as one, timm the query apart."""
-    found: dict[str, Tensor] = {}
+    pooling: dict[str, Tensor] = {}
     for kind in ("weight", "bias"):
         if (whole := weights.get(f"head.attention.in_proj_{kind}")) is not None:
             query, key, value = whole.chunk(3)
-            found |= {f"attn_pool.q.{kind}": query, f"attn_pool.kv.{kind}": torch.cat([key, value])}
-    return found
+            pooling |= {f"attn_pool.q.{kind}": query, f"attn_pool.kv.{kind}": torch.cat([key, value])}
+    return pooling

@@ -6,9 +6,11 @@ so do networks (tests/benchmarks/mistakes.py has the figures).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import check_free
 from usae_train.files.locks import held
 from usae_train.files.place_names import named_place
@@ -17,9 +19,19 @@ from usae_train.model.outline import outline_here
 from usae_train.model.spec_files import read_specs
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_train.runtime.terminal import is_alone
+from usae_train.runtime.terminal import is_alone, wrong_usage
 from usae_train.tokens.places import EXPECTED_TOKENS, is_store, named_tokens, names_tokens
-from usae_train.training.room import training_room
+from usae_train.training.asked import allowed_memory, fit_settings
+from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
+from usae_train.training.states_folder import states_folder
+
+
+def asked_settings(settings: Mapping[str, Any], execution: ExecutionSettings) -> FitSettings:
+    """The settings of a training as they were typed, checked; what cannot be is wrong usage."""
+    with wrong_usage():
+        chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
+        allowed_memory(execution.memory)
+    return chosen
 
 
 def check_training(out: Path, resume: bool, from_starts: bool = False) -> None:
@@ -31,13 +43,13 @@ def check_training(out: Path, resume: bool, from_starts: bool = False) -> None:
         from_starts: whether it is several trainings, which go on by themselves.
 
     Raises:
-        ValueError: as `held`, `check_free` and `training_room`.
+        ValueError: as `held`, `check_free` and `states_folder`.
     """
     if is_alone():  # of several processes that train as one the first holds the folder
         with held(out):
             check_free(out)
             if not from_starts:
-                training_room(out, resume)
+                states_folder(out, resume)
 
 
 def check_data(images: str, backbones: str | None, limit: int | None = None) -> None:
@@ -67,8 +79,8 @@ def has_data(data: str, limit: int | None = None) -> bool:
     return True
 
 
-def check_one_backbone(backbone: str, what: str) -> None:
-    """Nothing.
+def one_backbone(backbone: str, what: str) -> tuple[str, BackboneSpec]:
+    """The one backbone that is named: its name and spec.
 
     Args:
         backbone: what `--backbone` was given.
@@ -80,6 +92,7 @@ def check_one_backbone(backbone: str, what: str) -> None:
     specs = read_specs(backbone)
     if len(specs) != 1:
         raise UsageError(f"--backbone names {plural(len(specs), 'backbone')}: {', '.join(specs)}; {what}")
+    return next(iter(specs.items()))
 
 
 def check_usaes(usaes: Sequence[str]) -> None:

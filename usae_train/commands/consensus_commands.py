@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from usae_train.agreement.settings import AgreementSettings
-from usae_train.commands.fit_together import FitRequest
-from usae_train.commands.opening import check_pictures_options, open_pictures, say_default_backbones
+from usae_train.commands.fit_together import FitRequest, Pictures, opened_data
+from usae_train.commands.opening import check_pictures_options, open_pictures
 from usae_train.commands.options import DATA, RECIPE_DEFAULTS, Out, Resume
 from usae_train.commands.training_place import training_place, watched_stages
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
-from usae_train.runtime.terminal import one_line_errors, pick_device, wrong_usage
-from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
+from usae_train.runtime.terminal import one_line_errors, pick_device
+from usae_train.training.settings import ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
     from usae_train.agreement.shown import EncoderData
-    from usae_train.backbones.spec import BackboneSpec
     from usae_train.images.sources import ImageSource
     from usae_train.model.usae import USAE
     from usae_train.tokens.given_tokens import GivenTokens
@@ -30,12 +28,7 @@ if TYPE_CHECKING:
 
 
 # settings that the trainings had alike
-OF_THE_MEMBERS = ["n_concepts", "k", "n_private", "init_seed", "sparsity", "dictionary"]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(consensus)
+OF_THE_MEMBERS = ["n_concepts", "k", "n_private", "k_private", "init_seed", "sparsity", "dictionary"]
 
 
 @knows_former({"images": "data"})
@@ -61,12 +54,9 @@ def consensus(
     (agreement.safetensors).
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import check_training, check_usaes, has_data
-        from usae_train.training.asked import allowed_memory, fit_settings
+        from usae_train.commands.beforehand import asked_settings, check_training, check_usaes, has_data
 
-        with wrong_usage():
-            steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
-            allowed_memory(execution.memory)
+        steps = asked_settings(settings, execution).steps
         check_pictures_options(data, {*settings, *execution.model_fields_set})
         check_training(out, resume)
         check_usaes(usaes)
@@ -75,9 +65,9 @@ def consensus(
         from usae_train.model.checkpoint import load, save
         from usae_train.training.logging.metrics_log import METRICS
 
-        with training_place(out, resume, execution) as (room, checkpointer):
+        with training_place(out, resume, execution) as checkpointer:
             members = [load(each) for each in usaes]
-            metrics = room / METRICS
+            metrics = checkpointer.folder / METRICS
             with (
                 watched_stages({"training": metrics}, steps, execution, quiet) as (watch,),
                 checkpointer.stop_on_signals(),
@@ -114,41 +104,22 @@ def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
     from usae_train.model.checkpoint import save
     from usae_train.training.logging.callbacks import FitCallbacks
 
-    room = asked.out.with_name(f".{asked.out.name}.starts")
+    trainings = asked.out.with_name(f".{asked.out.name}.starts")
     with asked.work() as work:
         with held(asked.out):
             check_free(asked.out)
-            source, specs = _source_of_starts(asked)
+            opened = opened_data(asked)
+            source: GivenTokens | ActivationStore | ImageSource
+            source, specs = (opened.source, opened.specs) if isinstance(opened, Pictures) else (opened, {})
             watch = FitCallbacks(
                 pictures=lambda done, total: work.report("pictures", done, total, ""), failure=work.failure
             )
-            members, shown = fit_starts(agreement.starts, source, specs, asked.settings, room, work, watch)
+            members, shown = fit_starts(agreement.starts, source, specs, asked.settings, trainings, work, watch)
             made = _agreed_on(members, shown, asked.settings, agreement, work)
             save(made, asked.out)
-            shutil.rmtree(room, ignore_errors=True)
+            shutil.rmtree(trainings, ignore_errors=True)
         if not asked.quiet:
             say(*agreement_in_words(made, members, asked.out))
-
-
-def _source_of_starts(
-    asked: FitRequest,
-) -> tuple[GivenTokens | ActivationStore | ImageSource, Mapping[str, BackboneSpec]]:
-    """What all of the trainings see, and with which backbones, where it is pictures."""
-    from usae_train.model.spec_files import read_specs
-    from usae_train.tokens.given_tokens import tokens_to_fit
-    from usae_train.training.fitting import store_to_fit
-
-    limit = asked.execution.limit
-    seen = tokens_to_fit(asked.images, asked.backbones, limit) or store_to_fit(
-        asked.images, asked.backbones, limit, asked.settings.dtype, False
-    )
-    if seen is not None:
-        return seen, {}
-    specs = read_specs(asked.backbones or "paper")
-    source = open_pictures(asked.images, limit)
-    if not asked.quiet:
-        say_default_backbones(asked.backbones)
-    return source, specs
 
 
 def _agreed_on(
@@ -156,6 +127,7 @@ def _agreed_on(
 ) -> USAE:
     """The space of what trainings agree on, fitted with their own settings."""
     from usae_train.agreement.consensus import agreed, encoder_settings, fit_agreed
+    from usae_train.training.execution import Execution
     from usae_train.training.logging.callbacks import FitCallbacks
 
     same = ("steps", "batch", "seed", "dtype", "mask_outliers", "max_broken")
@@ -163,7 +135,8 @@ def _agreed_on(
     watch = FitCallbacks(
         steps=lambda step, figures: work.report("encoders", step, settings.steps, f"loss {figures['loss']:.4f}")
     )
-    return fit_agreed(members, agreed(members, agreement.share, agreement.alike), shown, encoding, work.device, watch)
+    clusters = agreed(members, agreement.share, agreement.alike)
+    return fit_agreed(members, clusters, shown, encoding, Execution(work.device, watch))
 
 
 def agreement_in_words(made: USAE, members: list[USAE], out: Path) -> list[str]:

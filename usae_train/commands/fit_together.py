@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from usae_train.runtime.distributed import DistributedContext
     from usae_train.tokens.given_tokens import GivenTokens
     from usae_train.tokens.store import ActivationStore
-    from usae_train.training.checkpointing import TrainingCheckpointer
+    from usae_train.training.execution import Execution
     from usae_train.training.independent_fit import Work
 
 
@@ -66,42 +66,46 @@ def fit_together(asked: FitRequest) -> None:
     """
     from usae_train.model.checkpoint import save
     from usae_train.runtime.distributed import ranks_of_torchrun
+    from usae_train.training.execution import Execution
     from usae_train.training.logging.metrics_log import METRICS
 
     where = pick_device(asked.device)
     with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
         with ranks.raise_together():
-            room, checkpointer = holding.enter_context(training_place(asked.out, asked.resume, asked.execution, ranks))
+            checkpointer = holding.enter_context(training_place(asked.out, asked.resume, asked.execution, ranks))
             ranks.local_batch(asked.settings.batch)
-            data = _opened(asked, ranks)
+            data = opened_data(asked, ranks.is_main)
         _look_at_store(asked, data, ranks)
-        usae, figures = _trained(asked, data, where, room, checkpointer, ranks)
+        memory, readers = asked.execution.memory, asked.execution.readers
+        how = Execution(where, checkpointer=checkpointer, memory=memory, readers=readers, ranks=ranks)
+        usae, figures = _trained(asked, data, how)
         if ranks.is_main:
             with checkpointer.naming_last_state():
-                save(usae, asked.out, beside=[room / METRICS])
+                save(usae, asked.out, beside=[checkpointer.folder / METRICS])
             holding.close()
             if not asked.quiet:
                 _summarize(usae, asked.out, figures)
 
 
-def _opened(asked: FitRequest, ranks: DistributedContext) -> GivenTokens | ActivationStore | Pictures:
+def opened_data(asked: FitRequest, is_main: bool = True) -> GivenTokens | ActivationStore | Pictures:
+    """What a training sees: tokens, a store, or pictures; of several processes the main one says what is left out."""
     from usae_train.backbones.carried import check_weights
     from usae_train.model.spec_files import read_specs
     from usae_train.tokens.given_tokens import tokens_to_fit
     from usae_train.training.fitting import store_to_fit
 
     limit = asked.execution.limit
-    given = tokens_to_fit(asked.images, asked.backbones, limit, asked.verify_checksums)
-    if given is not None:
-        return given
+    tokens = tokens_to_fit(asked.images, asked.backbones, limit, asked.verify_checksums)
+    if tokens is not None:
+        return tokens
     store = store_to_fit(asked.images, asked.backbones, limit, asked.settings.dtype, asked.verify_checksums)
     if store is None:
         specs = read_specs(asked.backbones or "paper")
-        pictures = Pictures(open_pictures(asked.images, limit, ranks.is_main), specs)
-        if ranks.is_main and not asked.quiet:
+        pictures = Pictures(open_pictures(asked.images, limit, is_main), specs)
+        if is_main and not asked.quiet:
             say_default_backbones(asked.backbones)
         return pictures
-    if ranks.is_main:
+    if is_main:
         check_weights(store.specs)
     return store
 
@@ -128,67 +132,58 @@ def _look_at_store(asked: FitRequest, data: object, ranks: DistributedContext) -
 def _trained(
     asked: FitRequest,
     data: GivenTokens | ActivationStore | Pictures,
-    where: str,
-    room: Path,
-    checkpointer: TrainingCheckpointer,
-    ranks: DistributedContext,
+    how: Execution,
 ) -> tuple[USAE, Mapping[str, Any]]:
-    """The USAE, and the last figures of its training; its bars, metrics and states are the first process's."""
+    """The USAE, and the last figures of its training; its bars, metrics and states are the first process's.
+
+    Args:
+        asked: what was typed.
+        data: what it is trained on.
+        how: it is carried out, but for what watches it.
+    """
     from usae_train.runtime.signals import stopped_by_first
-    from usae_train.tokens.given_tokens import GivenTokens
-    from usae_train.training.fitting import fit_given, fit_pictures, fit_store
     from usae_train.training.logging.callbacks import FitCallbacks, logging_callbacks
     from usae_train.training.logging.display import TrainingDisplay, summary
     from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
     from usae_train.training.logging.trackers import open_trackers
 
-    chosen, execution, unseen = asked.settings, asked.execution, asked.quiet or not ranks.is_main
-    with ranks.raise_together():
+    assert how.checkpointer is not None
+    states = how.checkpointer.folder
+    is_main, unseen, last = how.ranks.is_main, asked.quiet or not how.ranks.is_main, dict[str, Any]()
+    with how.ranks.raise_together():
         trackers = []
-        if ranks.is_main:
-            settings = chosen.model_dump(mode="json")
-            trackers = open_trackers(asked.tensorboard, asked.wandb, asked.out.name, settings, room)
+        if is_main:
+            settings = asked.settings.model_dump(mode="json")
+            trackers = open_trackers(asked.tensorboard, asked.wandb, asked.out.name, settings, states)
     with (
-        stopped_by_first(ranks.is_main),
-        MetricsLogger(room / METRICS, trackers) as metrics_logger,
-        checkpointer.stop_on_signals(),
+        stopped_by_first(is_main),
+        MetricsLogger(states / METRICS, trackers) as metrics_logger,
+        how.checkpointer.stop_on_signals(),
         bars(TrainingDisplay, unseen) as progress,
     ):
-        last = dict[str, Any]()
 
         def beneath_the_bars(figures: Mapping[str, Any]) -> str:
             progress.figures = figures
             last.update(figures)
             return summary(figures) if progress.disable else ""
 
-        watch = FitCallbacks(log_every=execution.log_every)
-        if ranks.is_main:
-            report, failure = watched(progress, unseen), say_skipped
+        watch = FitCallbacks(log_every=asked.execution.log_every)
+        if is_main:
+            report, steps = watched(progress, unseen), asked.settings.steps
             watch = logging_callbacks(
-                metrics_logger,
-                report,
-                chosen.steps,
-                note=beneath_the_bars,
-                failure=failure,
-                log_every=execution.log_every,
+                metrics_logger, report, steps, note=beneath_the_bars, failure=say_skipped, log_every=watch.log_every
             )
-        if isinstance(data, Pictures):
-            usae = fit_pictures(
-                data.source,
-                chosen,
-                data.specs,
-                where,
-                watch,
-                checkpointer,
-                execution.memory,
-                ranks,
-                readers=execution.readers,
-            )
-        elif isinstance(data, GivenTokens):
-            usae = fit_given(data, chosen, where, watch, checkpointer, ranks)
-        else:
-            usae = fit_store(data, chosen, where, watch, checkpointer, execution.memory, ranks)
-        return usae, last
+        return _fitted(data, asked.settings, replace(how, watch=watch)), last
+
+
+def _fitted(data: GivenTokens | ActivationStore | Pictures, settings: FitSettings, how: Execution) -> USAE:
+    """By what the data is."""
+    from usae_train.tokens.given_tokens import GivenTokens
+    from usae_train.training.fitting import fit_given, fit_pictures, fit_store
+
+    if isinstance(data, Pictures):
+        return fit_pictures(data.source, settings, data.specs, how)
+    return fit_given(data, settings, how) if isinstance(data, GivenTokens) else fit_store(data, settings, how)
 
 
 def _summarize(usae: USAE, out: Path, figures: Mapping[str, Any]) -> None:

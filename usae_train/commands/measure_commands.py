@@ -15,17 +15,11 @@ from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime.printing import plural, say, say_json, say_table
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.shared_options import Device, Quiet, Workers
+from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_bars, say_skipped, watched
 
 if TYPE_CHECKING:
     from usae_train.evaluation.report_form import Report
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(evaluate)
-    app.command()(spectrum)
 
 
 @takes_settings(EvaluateSettings)
@@ -35,7 +29,7 @@ def evaluate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.json and index.html.")],
     settings: EvaluateSettings,
     device: Device = "auto",
-    workers: Workers = None,
+    workers: WorkerCount = None,
     quiet: Quiet = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print what report.json holds, and nothing else, on stdout.")
@@ -47,21 +41,10 @@ def evaluate(
     under torchrun the processes share the pictures.
     """
     with one_line_errors():
-        from usae_train.commands.beforehand import check_usaes
-        from usae_train.evaluation.places import check_report_place, check_saes_place
-        from usae_train.images.places import check_images
-        from usae_train.model.outline import outline_here
-
-        check_report_place(out)
-        if is_alone():
-            check_usaes([usae, *settings.other_seed])
-            if settings.independent_saes is not None and (outline := outline_here(usae)) is not None:
-                check_saes_place(settings.independent_saes, outline.names)
-            check_images(images, settings.limit)
+        _check_early(usae, images, out, settings)
         from usae_train.backbones.backbone import set_compute_dtype
         from usae_train.evaluation.checkpointing import PassCheckpointer
-        from usae_train.evaluation.evaluate import Compared
-        from usae_train.evaluation.evaluate import evaluate as measure
+        from usae_train.evaluation.evaluate import Compared, evaluate_source
         from usae_train.evaluation.report import write_report
         from usae_train.files.placing import place_of
         from usae_train.model.checkpoint import fill_statistics, fills, load
@@ -76,13 +59,13 @@ def evaluate(
         set_compute_dtype(model.backbones.values(), settings.dtype)
         source = open_pictures(images, settings.limit, ranks.is_main)
         place = place_of(out)
-        room = place.with_name(f".{place.name}.evaluation")
-        checkpointer = PassCheckpointer(room, ranks.rank, settings.checkpoint_minutes)
+        states = place.with_name(f".{place.name}.evaluation")
+        checkpointer = PassCheckpointer(states, ranks.rank, settings.checkpoint_minutes)
         compared = Compared.opened(settings, model, checkpointer=checkpointer, ranks=ranks, workers=workers)
         unseen = quiet or not ranks.is_main
         with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, checkpointer.stop_on_signals():
             report = watched(progress, unseen)
-            made = measure(
+            made = evaluate_source(
                 model, source, settings.image_batch, lambda stage, done, total: report(stage, done, total, ""), compared
             )
         if made is None:  # the first process writes
@@ -93,13 +76,28 @@ def evaluate(
         if filled:
             factors = figures["truth"]["factors"] if "truth" in figures else ()
             fill_statistics(model, statistics, source, factors)
-        shutil.rmtree(room, ignore_errors=True)
+        shutil.rmtree(states, ignore_errors=True)
         if as_json:
             say_json(json.loads((out / "report.json").read_text(encoding="utf-8")))
         elif not quiet:
             _summarize(figures, out, filled)
         if not quiet:
             say(*(f"warning: {line}" for line in figures["warnings"]), err=True)
+
+
+def _check_early(usae: str, images: str, out: Path, settings: EvaluateSettings) -> None:
+    """Whether all that is named is there, and a report can be written, before torch is loaded."""
+    from usae_train.commands.beforehand import check_usaes
+    from usae_train.evaluation.places import check_report_place, check_saes_place
+    from usae_train.images.places import check_images
+    from usae_train.model.outline import outline_here
+
+    check_report_place(out)
+    if is_alone():
+        check_usaes([usae, *settings.other_seed])
+        if settings.independent_saes is not None and (outline := outline_here(usae)) is not None:
+            check_saes_place(settings.independent_saes, outline.names)
+        check_images(images, settings.limit)
 
 
 def _summarize(figures: Report, out: Path, filled: bool) -> None:

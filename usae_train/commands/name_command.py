@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 ROWS = 20  # of the table; the file has all
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command to the command line."""
-    app.command()(name)
-
-
 @takes_settings(NameSettings)
 def name(
     usae: Usae,
@@ -68,7 +63,7 @@ def name(
         model = load(usae, pick_device(device))
         with progress_bars(quiet) as progress:
             report = watched(progress, quiet)
-            found = name_concepts(
+            concepts = name_concepts(
                 model,
                 source,
                 settings.seed,
@@ -77,21 +72,26 @@ def name(
                 say_skipped,
                 settings.readers,
             )
-        names = names_of(found)
-        write_labels(names, model, out)
+        write_labels(names_of(concepts), model, out)
         if as_json:
-            say_json(in_json(found))
+            say_json(in_json(concepts))
         elif not quiet:
-            _print(found)
-            known = len({each.name for each in names})
-            say(
-                f"{out}: {plural(len(names), 'concept')} of {model.n_concepts} named, after {known} of "
-                f"{plural(len(found.classes.names), 'class')}; were the classes dealt out "
-                f"at random, {found.by_chance} would be"
-            )
+            _print(concepts)
+            _summarize(concepts, model.n_concepts, out)
 
 
-def _print(found: ClassConcepts) -> None:
+def _summarize(concepts: ClassConcepts, n_concepts: int, out: Path) -> None:
+    from usae_train.evaluation.naming import names_of
+
+    names = names_of(concepts)
+    say(
+        f"{out}: {plural(len(names), 'concept')} of {n_concepts} named, after {len({each.name for each in names})} of "
+        f"{plural(len(concepts.classes.names), 'class')}; were the classes dealt out "
+        f"at random, {concepts.by_chance} would be"
+    )
+
+
+def _print(concepts: ClassConcepts) -> None:
     """The names, the surest first, and the concepts that several classes share."""
     from rich import box
     from rich.table import Table
@@ -101,13 +101,13 @@ def _print(found: ClassConcepts) -> None:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for heading in ("concept", "name", "AUROC at least", "of its strongest"):
         table.add_column(heading, justify="left" if heading == "name" else "right")
-    for each in names_of(found)[:ROWS]:
+    for each in names_of(concepts)[:ROWS]:
         right, count = each.strongest
         table.add_row(str(each.concept), as_text(each.name), f"{each.auroc:.2f}", f"{right} of {count}")
-    if found.named:
+    if concepts.named:
         say_table(table)
-    if len(found.named) > ROWS:
-        say(f"and {len(found.named) - ROWS} more")
-    for shared in found.shared[:ROWS]:
-        classes = ", ".join(found.classes.names[number] for number in shared.classes)
+    if len(concepts.named) > ROWS:
+        say(f"and {len(concepts.named) - ROWS} more")
+    for shared in concepts.shared[:ROWS]:
+        classes = ", ".join(concepts.classes.names[number] for number in shared.classes)
         say(f"concept {shared.concept} is shared by {classes} (AUROC at least {shared.auroc:.2f}), and gets no name")

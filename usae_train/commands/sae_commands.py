@@ -15,12 +15,6 @@ from usae_train.runtime.terminal import one_line_errors
 from usae_train.sae_formats.settings import ExportSettings, ImportSettings
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command("import-sae")(import_sae)
-    app.command("export-sae")(export_sae)
-
-
 @takes_settings(ImportSettings)
 def import_sae(
     place: Annotated[str, typer.Argument(help="The autoencoder's folder or file.")],
@@ -33,21 +27,19 @@ def import_sae(
     Codes and decoded tokens are the same; what cannot be reproduced exactly is refused, and nothing in a file is run.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import check_one_backbone
+        from usae_train.commands.beforehand import one_backbone
         from usae_train.files.atomic import check_free
         from usae_train.files.place_names import named_place
 
         check_free(out)
         if not named_place(place).exists():
             raise UsageError(f"no folder or file at {str(named_place(place))!r}")
+        own_name, spec = None, None
         if settings.backbone is not None:
-            check_one_backbone(settings.backbone, "an autoencoder has one")
+            own_name, spec = one_backbone(settings.backbone, "an autoencoder has one")
         from usae_train.model.checkpoint import save
-        from usae_train.model.spec_files import read_specs
         from usae_train.sae_formats.formats import import_autoencoder
 
-        specs = {} if settings.backbone is None else read_specs(settings.backbone)
-        own_name, spec = next(iter(specs.items()), (None, None))
         sae, usae = import_autoencoder(
             place,
             spec,
@@ -93,7 +85,7 @@ def export_sae(
 
         loaded = load(usae)
         check_backbone(loaded)
-        own = settings.backbone or loaded.names[0]
-        write(loaded, own, out, settings.format)
+        backbone = settings.backbone or loaded.names[0]
+        write(loaded, backbone, out, settings.format)
         if not quiet:
-            say(f"{out}: {loaded.n_concepts} concepts of {own}, {settings.format}")
+            say(f"{out}: {loaded.n_concepts} concepts of {backbone}, {settings.format}")

@@ -28,14 +28,8 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
-from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, wrong_usage
-from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(fit)
-    app.command("add-backbone")(add_backbone)
+from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device
+from usae_train.training.settings import ExecutionSettings, FitSettings
 
 
 @knows_former({"verify": "verify_checksums"})
@@ -64,13 +58,10 @@ def fit(
     a line about every half minute says how far it is.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import check_data, check_training
+        from usae_train.commands.beforehand import asked_settings, check_data, check_training
         from usae_train.files.atomic import check_folder
-        from usae_train.training.asked import allowed_memory, fit_settings
 
-        with wrong_usage():
-            chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})
-            allowed_memory(execution.memory)
+        chosen = asked_settings(settings, execution)
         check_pictures_options(images, {*settings, *execution.model_fields_set})
         asked = FitRequest(
             images, out, backbones, chosen, execution, verify_checksums, resume, tensorboard, wandb, device, quiet
@@ -141,7 +132,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")
 
 
 @takes_settings(ExecutionSettings)
-@takes_settings(FitSettings, ranges=False, leave_out=["n_concepts", "k", "n_private"], defaults=RECIPE_DEFAULTS)
+@takes_settings(
+    FitSettings, ranges=False, leave_out=["n_concepts", "k", "n_private", "k_private"], defaults=RECIPE_DEFAULTS
+)
 def add_backbone(
     usae: Usae,
     images: Images,
@@ -163,25 +156,21 @@ def add_backbone(
     metrics-joint.jsonl), which then lies in it; SIGTERM and Ctrl-C write a state and stop.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import check_one_backbone, check_training, check_usaes
+        from usae_train.commands.beforehand import asked_settings, check_training, check_usaes, one_backbone
         from usae_train.images.places import check_images
-        from usae_train.training.asked import allowed_memory, fit_settings
 
-        with wrong_usage():
-            steps = fit_settings(**{"recipe": DEFAULT.name, **settings}).steps
-            allowed_memory(execution.memory)
+        steps = asked_settings(settings, execution).steps
         check_training(out, resume)
         check_usaes([usae])
         check_images(images, execution.limit)
-        check_one_backbone(backbone, "add one at a time")
+        own_name, spec = one_backbone(backbone, "add one at a time")
         from usae_train.model.checkpoint import load, save
-        from usae_train.model.spec_files import read_specs
         from usae_train.training.add_backbone import add_backbone as grow
         from usae_train.training.logging.metrics_log import JOINT_METRICS, METRICS
 
-        with training_place(out, resume, execution) as (room, checkpointer):
-            ((own_name, spec),) = read_specs(backbone).items()
-            files = {"training": room / METRICS, **({"joint training": room / JOINT_METRICS} if joint else {})}
+        with training_place(out, resume, execution) as checkpointer:
+            stages = {"training": METRICS, **({"joint training": JOINT_METRICS} if joint else {})}
+            files = {stage: checkpointer.folder / file for stage, file in stages.items()}
             with watched_stages(files, steps, execution, quiet) as watches, checkpointer.stop_on_signals():
                 grown = grow(
                     load(usae),

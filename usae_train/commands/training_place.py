@@ -1,4 +1,4 @@
-"""Where a command's training lies: the folder that it comes to, which nobody else may write, and its room beside it."""
+"""Where a command's training lies: a folder that nobody else may write meanwhile, and its states beside that."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 @contextmanager
 def training_place(
     out: Path, resume: bool, execution: ExecutionSettings, ranks: DistributedContext | None = None
-) -> Iterator[tuple[Path, TrainingCheckpointer]]:
-    """Within it the folder is held; its room, and what keeps its states. When all went well the room is no more.
+) -> Iterator[TrainingCheckpointer]:
+    """Within it the folder is held; what keeps its states. When all went well these are no more.
 
     Of processes that train as one the first alone holds, and tidies up; what is raised there is for them to share.
 
@@ -32,16 +32,16 @@ def training_place(
     from usae_train.files.atomic import check_free
     from usae_train.files.locks import held
     from usae_train.training.checkpointing import TrainingCheckpointer
-    from usae_train.training.room import training_room
+    from usae_train.training.states_folder import states_folder
 
     is_main = ranks is None or ranks.is_main
     with held(out) if is_main else nullcontext():
         if is_main:
             check_free(out)
-        room = training_room(out, resume or not is_main)
-        yield room, TrainingCheckpointer(room, execution.checkpoint_minutes, execution.keep_checkpoints)
+        states = states_folder(out, resume or not is_main)
+        yield TrainingCheckpointer(states, execution.checkpoint_minutes, execution.keep_checkpoints)
         if is_main:
-            shutil.rmtree(room, ignore_errors=True)
+            shutil.rmtree(states, ignore_errors=True)
 
 
 @contextmanager

@@ -50,8 +50,8 @@ def known_world(
     code = torch.zeros(n, shared).scatter(1, chosen, 0.5 + torch.rand(n, active, generator=generator))
     tokens, atoms, code_part = {}, {}, {}
     for name, width in widths.items():
-        own = functional.normalize(torch.randn(shared + n_private, width, generator=generator), dim=-1)
-        atoms[name] = truth.atoms[name] if truth else own
+        directions = functional.normalize(torch.randn(shared + n_private, width, generator=generator), dim=-1)
+        atoms[name] = truth.atoms[name] if truth else directions
         aside = torch.randint(shared, shared + n_private, (n, private), generator=generator)
         private_code = torch.zeros(n, shared + n_private).scatter(1, aside, torch.rand(n, private, generator=generator))
         code_part[name] = code @ atoms[name][:shared]

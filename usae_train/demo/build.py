@@ -72,12 +72,12 @@ def build(
         workers: backbones trained at the same time; one per core by default, on a GPU one.
     """
     check_free(out)
-    room = out.with_name(f".{out.name}.{seed}.work")
-    pretrain_all(room, seed, device, report, workers)
-    specs = {name: spec.relative_to(room) for name, spec in SPECS.items()}
+    folder = out.with_name(f".{out.name}.{seed}.work")
+    pretrain_all(folder, seed, device, report, workers)
+    specs = {name: spec.relative_to(folder) for name, spec in SPECS.items()}
     usae = fit_demo(specs, SETTINGS.model_copy(update={"seed": seed}), device, report)
     save(usae, out, half=True)
-    shutil.rmtree(room)
+    shutil.rmtree(folder)
     return usae
 
 

@@ -175,8 +175,8 @@ class ImageText(nn.Module):
         left_out = torch.randint(len(FACTORS) + 1, (len(picked), 1), generator=generator)
         described[torch.arange(len(FACTORS)) == left_out] = -1
         captions = torch.cat([single_captions, described]).to(batch.images.device)  # -1: not said
-        said = torch.stack([majority[f] for f in FACTORS], 1)
-        self.holds = ((captions[None] == said[:, None]) | (captions[None] < 0)).all(-1).float()
+        truth = torch.stack([majority[f] for f in FACTORS], 1)
+        self.holds = ((captions[None] == truth[:, None]) | (captions[None] < 0)).all(-1).float()
         offsets = torch.tensor([self.offsets[f] for f in FACTORS], device=batch.images.device)
         # one attribute says more than several; shape, the hardest, counts more, and background, which is most of what
         # there is, less
@@ -200,9 +200,9 @@ class ImageText(nn.Module):
         return images
 
     def _read(self, texts: Tensor) -> Tensor:
-        said = texts > 0
-        read = self.reader(self.words(texts), src_key_padding_mask=~said)
-        pooled = (read * said[..., None]).sum(1) / said.sum(1, keepdim=True).clamp_min(1)
+        is_word = texts > 0
+        read = self.reader(self.words(texts), src_key_padding_mask=~is_word)
+        pooled = (read * is_word[..., None]).sum(1) / is_word.sum(1, keepdim=True).clamp_min(1)
         return functional.normalize(self.text_projection(pooled).float(), dim=-1)
 
     def _pair_loss(self, parts: Tensor, texts: Tensor, holds: Tensor, weight: Tensor | float, kind: int) -> Tensor:

@@ -10,7 +10,6 @@ import os
 import queue
 import signal
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,11 @@ from usae_train.runtime.signals import handle_signals, status_of
 POLL = 0.5  # seconds between two looks at the processes
 
 
-def pretrain_all(room: Path, seed: int, device: str, report: ProgressCallback, workers: int | None = None) -> None:
-    """Train the backbones whose weights are not in `room` yet; resume from the states that are.
+def pretrain_all(folder: Path, seed: int, device: str, report: ProgressCallback, workers: int | None = None) -> None:
+    """Train the backbones whose weights are not in `folder` yet; resume from the states that are.
 
     Args:
-        room: folder of `backbones/NAME.safetensors` and `states/NAME.pt`.
+        folder: folder of `backbones/NAME.safetensors` and `states/NAME.pt`.
         seed: seed of everything.
         device: where to train.
         report: called with the backbone, the steps done, of how many, and the loss in words.
@@ -38,31 +37,30 @@ def pretrain_all(room: Path, seed: int, device: str, report: ProgressCallback, w
         ChildProcessError: when a process ended before its backbone was done; what it had is kept.
     """
     for name in SPECS:
-        if _weights(room, name).is_file():
+        if _weights(folder, name).is_file():
             report(name, STEPS[name], STEPS[name], "done")
-    missing = [name for name in SPECS if not _weights(room, name).is_file()]
+    missing = [name for name in SPECS if not _weights(folder, name).is_file()]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(workers or (cores if device == "cpu" else 1), len(missing))
     if workers > 1:
-        jobs = {name: (name, room, seed, device) for name in missing}
+        jobs = {name: (name, folder, seed, device) for name in missing}
         in_processes(_pretrain_one, jobs, report, workers, max(1, cores // workers))
         return
     for name in missing:
-        _pretrain_one(name, room, seed, device, report)
+        _pretrain_one(name, folder, seed, device, report)
 
 
-def _weights(room: Path, name: str) -> Path:
-    return room / "backbones" / f"{name}.safetensors"
+def _weights(folder: Path, name: str) -> Path:
+    return folder / "backbones" / f"{name}.safetensors"
 
 
-def _pretrain_one(name: str, room: Path, seed: int, device: str, report: ProgressCallback) -> None:
-    states = room / "states" / f"{name}.pt"
-    pretrain(name, _weights(room, name), seed, device=device, checkpoint=states, report=partial(_losses, report, name))
+def _pretrain_one(name: str, folder: Path, seed: int, device: str, report: ProgressCallback) -> None:
+    def losses(done: int, total: int, loss: float) -> None:
+        report(name, done, total, f"loss {loss:.3f}")
+
+    state = folder / "states" / f"{name}.pt"
+    pretrain(name, _weights(folder, name), seed, device=device, checkpoint=state, report=losses)
     report(name, STEPS[name], STEPS[name], "done")
-
-
-def _losses(report: ProgressCallback, name: str, done: int, total: int, loss: float) -> None:
-    report(name, done, total, f"loss {loss:.3f}")
 
 
 def in_processes(
@@ -76,18 +74,18 @@ def in_processes(
         ChildProcessError: when one of them ended with another status than 0; the others are ended then.
     """
     spawn = multiprocessing.get_context("spawn")
-    told: Any = spawn.Queue()
+    reports: Any = spawn.Queue()
     waiting, running = list(jobs), dict[str, Any]()
     with handle_signals(_exit_by_signal, [signal.SIGTERM]):
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
                     name = waiting.pop(0)
-                    arguments = (job, jobs[name], told, threads)
+                    arguments = (job, jobs[name], reports, threads)
                     begun = spawn.Process(target=_process, args=arguments, daemon=True)
                     begun.start()
                     running[name] = begun
-                _pass_on(told, report)
+                _pass_on(reports, report)
                 for name in [name for name, process in running.items() if not process.is_alive()]:
                     status = running.pop(name).exitcode
                     if status != 0:
@@ -95,7 +93,7 @@ def in_processes(
                             f"the training of backbone {name!r} ended with status {status}; "
                             "the same command resumes from its last state"
                         )
-            _pass_on(told, report)
+            _pass_on(reports, report)
         finally:
             for process in running.values():
                 process.terminate()  # states are written whole or not at all
@@ -106,17 +104,17 @@ def _exit_by_signal(number: int) -> None:
     raise SystemExit(status_of(number))
 
 
-def _pass_on(told: Any, report: ProgressCallback) -> None:
+def _pass_on(reports: Any, report: ProgressCallback) -> None:
     """Hand on what the processes have said; waits at most `POLL` seconds for the first word, and for no other."""
     try:
-        report(*told.get(timeout=POLL))
+        report(*reports.get(timeout=POLL))
         while True:
-            report(*told.get_nowait())
+            report(*reports.get_nowait())
     except queue.Empty:
         return
 
 
-def _process(job: Callable[..., None], arguments: tuple[Any, ...], told: Any, threads: int) -> None:
+def _process(job: Callable[..., None], arguments: tuple[Any, ...], reports: Any, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its children
     torch.set_num_threads(threads)
     parent = multiprocessing.parent_process()
@@ -124,6 +122,6 @@ def _process(job: Callable[..., None], arguments: tuple[Any, ...], told: Any, th
     def report(*words: Any) -> None:
         if parent is not None and not parent.is_alive():  # it would write states beside those of the next one
             raise SystemExit(1)
-        told.put(words)
+        reports.put(words)
 
     job(*arguments, report)

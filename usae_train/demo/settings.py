@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from usae_train.files.validation import Settings
 
 
 class BuildSettings(Settings):
     """What a rebuilt USAE depends on, apart from the code."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(0, ge=0, description="decides every random draw except those of init_seed")

@@ -97,13 +97,13 @@ class Answers:
         return {
             "refused": self.refused,
             "backbones": {
-                name: {"by": by[name], "images": count, **shares(means[name], self.usae.names)}
+                name: {"by": by[name], "images": count, **surviving_answers(means[name], self.usae.names)}
                 for name, count in asked.items()
             },
         }
 
 
-def shares(means: Tensor, sources: Sequence[str]) -> SurvivingAnswers:
+def surviving_answers(means: Tensor, sources: Sequence[str]) -> SurvivingAnswers:
     """What survives, from accuracy and cross-entropy (conditions, 2) of a classifier.
 
     Loss recovered is (L0 - L) / (L0 - L*): L with the reconstruction, L* with the tokens as they are, and L0 with the
@@ -114,19 +114,19 @@ def shares(means: Tensor, sources: Sequence[str]) -> SurvivingAnswers:
     clean = rows[CLEAN]
     reconstructed = {
         source: {
-            **given,
-            "accuracy_share": given["accuracy"] / clean["accuracy"] if clean["accuracy"] else float("nan"),
-            "loss_recovered": _recovered(given, clean, rows[ZERO]),
-            "loss_recovered_from_mean": _recovered(given, clean, rows[MEAN]),
+            **answers,
+            "accuracy_share": answers["accuracy"] / clean["accuracy"] if clean["accuracy"] else float("nan"),
+            "loss_recovered": _recovered(answers, clean, rows[ZERO]),
+            "loss_recovered_from_mean": _recovered(answers, clean, rows[MEAN]),
         }
-        for source, given in zip(sources, rows[MEAN + 1 :], strict=True)
+        for source, answers in zip(sources, rows[MEAN + 1 :], strict=True)
     }
     return {"clean": clean, "zero": rows[ZERO], "mean": rows[MEAN], "from": reconstructed}
 
 
-def _recovered(given: ByName, clean: ByName, without: ByName) -> float:
+def _recovered(answers: ByName, clean: ByName, without: ByName) -> float:
     harm = without["cross_entropy"] - clean["cross_entropy"]
-    return (without["cross_entropy"] - given["cross_entropy"]) / harm if harm > 0 else float("nan")
+    return (without["cross_entropy"] - answers["cross_entropy"]) / harm if harm > 0 else float("nan")
 
 
 def known_classes(classes: ImageClasses, count: int) -> Tensor | None:
@@ -154,11 +154,7 @@ def _letters_of(name: str) -> str:
 
 
 def check_answers(usae: USAE, backbones: Mapping[str, Backbone]) -> None:
-    """Nothing.
-
-    Raises:
-        ValueError: for a USAE of whose backbones none has a classifier.
-    """
+    """Nothing; a ValueError for a USAE of whose backbones none has a classifier."""
     if not any(backbone.spec.classes for backbone in backbones.values()):
         names = ", ".join(backbones)
         raise UsageError(

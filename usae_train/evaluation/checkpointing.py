@@ -23,13 +23,13 @@ class PassCheckpointer:
     """Keeps the state of one process; in the same folder processes meet.
 
     Args:
-        room: the folder; made when it is needed.
+        folder: the folder; made when it is needed.
         rank: of the process.
         minutes: time between two states.
     """
 
-    def __init__(self, room: Path, rank: int = 0, minutes: float = MINUTES) -> None:
-        self.room, self.file, self.seconds = room, room / f"state-{rank}.pt", 60 * minutes
+    def __init__(self, folder: Path, rank: int = 0, minutes: float = MINUTES) -> None:
+        self.folder, self.file, self.seconds = folder, folder / f"state-{rank}.pt", 60 * minutes
         self._last = time.monotonic()
         self._stop = 0  # the signal that asked for it
 
@@ -41,15 +41,15 @@ class PassCheckpointer:
         """
         if not self.file.is_file():
             return None
-        found = self.read_other(self.file)
-        told = found.get("settings")
-        if not isinstance(told, dict):
-            raise UsageError(f"{self.file} is not a state of an evaluation; remove {self.room} to begin again")
-        if differences := sorted(key for key in settings if not same(key, settings[key], told.get(key))):
+        state = self.read_other(self.file)
+        begun_with = state.get("settings")
+        if not isinstance(begun_with, dict):
+            raise UsageError(f"{self.file} is not a state of an evaluation; remove {self.folder} to begin again")
+        if differences := sorted(key for key in settings if not same(key, settings[key], begun_with.get(key))):
             raise UsageError(
-                f"{self.room} was begun with another {', '.join(differences)}; give the same again, or remove it"
+                f"{self.folder} was begun with another {', '.join(differences)}; give the same again, or remove it"
             )
-        return found
+        return state
 
     def read_other(self, file: Path) -> dict[str, Any]:
         """A state by its file: this process's, or what another one lays down where they meet.
@@ -58,12 +58,12 @@ class PassCheckpointer:
             ValueError: when it cannot be read.
         """
         try:
-            found = read_pickled(file)
+            state = read_pickled(file)
         except Exception as error:  # whatever a damaged file makes of torch
-            raise UsageError(f"{file} cannot be read; remove {self.room} to begin again") from error
-        if not isinstance(found, dict):
-            raise UsageError(f"{file} is not a state of an evaluation; remove {self.room} to begin again")
-        return found
+            raise UsageError(f"{file} cannot be read; remove {self.folder} to begin again") from error
+        if not isinstance(state, dict):
+            raise UsageError(f"{file} is not a state of an evaluation; remove {self.folder} to begin again")
+        return state
 
     @contextmanager
     def judging(self) -> Iterator[None]:
@@ -76,8 +76,8 @@ class PassCheckpointer:
             yield
         except Damaged as error:
             raise UsageError(
-                f"a state in {self.room} is damaged, or of another version of usae ({error}); remove {self.room} to "
-                "begin again"
+                f"a state in {self.folder} is damaged, or of another version of usae ({error}); "
+                f"remove {self.folder} to begin again"
             ) from error
 
     def write(self, state: dict[str, Any]) -> None:

@@ -23,20 +23,20 @@ def class_figures(peaks: Tensor, numbers: Tensor, classes: ImageClasses, names: 
         names: the backbones'.
         seed: of the halves.
     """
-    found = class_concepts(peaks, numbers, classes, seed)
+    concepts = class_concepts(peaks, numbers, classes, seed)
     return {
         "classes": {
-            name: {"images": count, "best": _best(found, number, names)}
+            name: {"images": count, "best": _best(concepts, number, names)}
             for number, (name, count) in enumerate(zip(classes.names, classes.counts, strict=True))
         },
-        "stand_for_one": [_record(each, classes) for each in found.named],
-        "shared": [_record(each, classes) for each in found.shared],
-        "by_chance": found.by_chance,
+        "stand_for_one": [_record(each, classes) for each in concepts.named],
+        "shared": [_record(each, classes) for each in concepts.shared],
+        "by_chance": concepts.by_chance,
     }
 
 
-def _best(found: ClassConcepts, number: int, names: list[str]) -> list[dict[str, Any]]:
-    areas = found.areas[:, number].nan_to_num(0.0)  # (backbones, concepts)
+def _best(concepts: ClassConcepts, number: int, names: list[str]) -> list[dict[str, Any]]:
+    areas = concepts.areas[:, number].nan_to_num(0.0)  # (backbones, concepts)
     order = areas.amin(0).argsort(descending=True, stable=True)[:BEST].tolist()
     return [{"concept": k, "auroc": dict(zip(names, areas[:, k].tolist(), strict=True))} for k in order]
 

@@ -55,7 +55,7 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import stream_tokens
 
 DEFAULTS = EvaluateSettings()
-SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
+REPORT_SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
 REFERENCE: dict[str, Any] = {
     "r2_diagonal": {"siglip": 0.61, "dino": 0.77, "vit": 0.59},
     "r2_independent": {"siglip": 0.7, "dino": 0.8, "vit": 0.7},  # "about"
@@ -99,7 +99,7 @@ class Compared:
 
 
 @undisturbed
-def evaluate(
+def evaluate_source(
     usae: USAE,
     source: ImageSource,
     batch: int = DEFAULTS.image_batch,
@@ -157,7 +157,7 @@ def evaluate(
 def _heading(usae: USAE, source: ImageSource, state: PassState) -> Report:
     """What was measured, on what, and how."""
     return {
-        "schema": SCHEMA,
+        "schema": REPORT_SCHEMA,
         "usae": usae.source,
         "usae_sha256": usae.sha256,
         "recipe": usae.recipe,
@@ -214,7 +214,7 @@ def _pass_settings(
         processes=compared.ranks.world_size,
         dtype=str(next(iter(usae.backbones.values())).compute_dtype).removeprefix("torch."),
         seed=compared.seed,
-        independent={name: own.sha256 for name, own in (compared.independent or {}).items()},
+        independent={name: sae.sha256 for name, sae in (compared.independent or {}).items()},
         answers=measures.answers is not None,
         judge=None if compared.judge is None else compared.judge.sha256,
         classes=None if classes is None else sha256(repr(classes).encode()).hexdigest(),
@@ -238,17 +238,17 @@ def _measures(usae: USAE, source: ImageSource, compared: Compared, classes: Imag
 
 def _picture_figures(measures: Measures, classes: ImageClasses | None, compared: Compared) -> PictureFigures:
     """The figures that need the pictures themselves, or their classes; each only where it was asked for or can be."""
-    found: PictureFigures = {}
+    figures: PictureFigures = {}
     if measures.answers is not None:
-        found["answers"] = measures.answers.figures()
+        figures["answers"] = measures.answers.figures()
     if measures.seen is None:
-        return found
+        return figures
     peaks, names = measures.peaks(), measures.usae.names
     if compared.judge is not None:
-        found["monosemanticity"] = judged(compared.judge, measures.seen.embeddings, peaks, names)
+        figures["monosemanticity"] = judged(compared.judge, measures.seen.embeddings, peaks, names)
     if classes is not None:
-        found["classes"] = class_figures(peaks, measures.seen.numbers, classes, names, compared.seed)
-    return found
+        figures["classes"] = class_figures(peaks, measures.seen.numbers, classes, names, compared.seed)
+    return figures
 
 
 def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None) -> tuple[Figures, Statistics]:
@@ -273,16 +273,16 @@ def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None)
         "quantiles_missing": [level for level in LEVELS if int(statistics.counts[0]) < images_needed(level)],
     }
     if measures.posthoc is not None and compared.independent is not None:
-        own = measures.posthoc.own.r2
+        alone = measures.posthoc.own.r2
         figures["independent"] = {
-            "r2": {name: own[name][name] for name in usae.names},
-            "cost": {name: own[name][name] - whole.r2[name][name] for name in usae.names},
+            "r2": {name: alone[name][name] for name in usae.names},
+            "cost": {name: alone[name][name] - whole.r2[name][name] for name in usae.names},
             "consistency": consistency(usae, compared.independent, statistics.co_fires, compared.seed),
         }
         aligned = several and measures.posthoc.measured
         figures["posthoc"] = posthoc_figures(measures.posthoc, measures.reconstruction[1]) if aligned else None
     if usae.private:
-        figures["private"] = {name: (own.start, own.stop) for name, own in usae.private.ranges.items()}
+        figures["private"] = {name: (concepts.start, concepts.stop) for name, concepts in usae.private.ranges.items()}
     if compared.other_seeds:
         figures["stability"] = stability([usae, *compared.other_seeds])
     return figures, statistics

@@ -88,7 +88,7 @@ class PassState:
         self.failures = list(state["failures"])
 
 
-def share(numbers: range, batch: int, ranks: DistributedContext) -> range:
+def rank_share(numbers: range, batch: int, ranks: DistributedContext) -> range:
     """A process's part of some pictures: whole batches, so that every batch is the same however many share."""
     batches = -(-len(numbers) // batch)
     first, last = (batches * rank // ranks.world_size * batch for rank in (ranks.rank, ranks.rank + 1))
@@ -129,7 +129,7 @@ def run_pass(
         assert checkpointer is not None
         with checkpointer.judging():
             state.load_state_dict(kept)
-    shares = [share(numbers, state.settings.batch, ranks) for numbers in state.measures.shares(n_images)]
+    shares = [rank_share(numbers, state.settings.batch, ranks) for numbers in state.measures.shares(n_images)]
     while state.half < len(shares):
         left = shares[state.half][state.done :]
         before = sum(map(len, shares[: state.half]))
@@ -194,14 +194,14 @@ def _added(state: PassState, stream: Stream, left: range, workers: int) -> Itera
 
     with Workers([job(tried) for tried in batches], workers, handles_ctrl_c=False) as looking:
         for number in range(len(batches)):
-            read, failures, found = looking.result(number)
+            read, failures, worked_out = looking.result(number)
             if read:
-                measures.take(found, half)
+                measures.take(worked_out, half)
             yield read, failures
 
 
 def _meet(
-    own: dict[str, Any],
+    sums: dict[str, Any],
     what: str,
     settings: PassSettings,
     checkpointer: PassCheckpointer | None,
@@ -213,8 +213,8 @@ def _meet(
         return
     assert checkpointer is not None
     run = sha256(settings.model_dump_json().encode()).hexdigest()[:8]
-    files = [checkpointer.room / f"{what}-{run}-{rank}.pt" for rank in range(ranks.world_size)]
-    write_state(own, files[ranks.rank])
+    files = [checkpointer.folder / f"{what}-{run}-{rank}.pt" for rank in range(ranks.world_size)]
+    write_state(sums, files[ranks.rank])
     if at_first_only and not ranks.is_main:
         return
     others = [file for rank, file in enumerate(files) if rank != ranks.rank]

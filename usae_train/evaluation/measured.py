@@ -11,8 +11,7 @@ from typing import TypedDict, Unpack
 import torch
 
 from usae_train.backbones.backbone import Backbone, set_compute_dtype
-from usae_train.evaluation.evaluate import Compared
-from usae_train.evaluation.evaluate import evaluate as measure
+from usae_train.evaluation.evaluate import Compared, evaluate_source
 from usae_train.evaluation.measures import ENCODED_AT_ONCE, reconstruction_of
 from usae_train.evaluation.metrics import Matrix
 from usae_train.evaluation.places import check_report_place
@@ -145,7 +144,7 @@ def evaluate(
     source = source_of(images, chosen.limit)
     compared = Compared.opened(chosen, usae, workers=workers)
     with _running_in(usae.backbones, chosen.dtype), watched_here(quiet) as watch:
-        found = measure(
+        found = evaluate_source(
             usae, source, chosen.image_batch, lambda stage, done, total: watch.report(stage, done, total, ""), compared
         )
         assert found is not None  # of one process, the first

@@ -72,10 +72,10 @@ class Reconstruction:
 
     def mean_error(self, kind: str) -> Matrix:
         """Mean `squared` or `absolute` error over tokens and features."""
-        found: Matrix = {source: {} for source in self.sources}
+        matrix: Matrix = {source: {} for source in self.sources}
         for source, target in self._pairs():
-            found[source][target] = (self.totals[f"{source}>{target}.{kind}"] / self._numbers(target)).item()
-        return found
+            matrix[source][target] = (self.totals[f"{source}>{target}.{kind}"] / self._numbers(target)).item()
+        return matrix
 
     def state_dict(self) -> dict[str, Tensor]:
         """The sums so far."""
@@ -87,14 +87,14 @@ class Reconstruction:
             self._add(key, total)
 
     def _r2(self, per_feature: bool) -> Matrix:
-        found: Matrix = {source: {} for source in self.sources}
+        matrix: Matrix = {source: {} for source in self.sources}
         for source, target in self._pairs():
             total, square = self.totals[f"{target}.sum"], self.totals[f"{target}.square"].sum()
             centre = total.square().sum() / self.totals[f"{target}.count"]
             variance = square - (centre if per_feature else total.sum().square() / self._numbers(target))
             share = self.totals[f"{source}>{target}.squared"] / variance
-            found[source][target] = (1 - share).item() if variance > STILL * square else float("nan")
-        return found
+            matrix[source][target] = (1 - share).item() if variance > STILL * square else float("nan")
+        return matrix
 
     def _pairs(self) -> list[tuple[str, str]]:
         """The pairs that something was added for."""
@@ -146,8 +146,8 @@ def duplicates(dictionaries: list[Tensor], chunk: int = 1024) -> list[tuple[int,
     for first in range(0, n_concepts, chunk):
         alike = torch.stack([atoms[first : first + chunk] @ atoms.T for atoms in dictionaries]).amin(0) > TWINS
         later = alike.triu(first + 1)  # of each row, the columns of higher numbers
-        found = torch.where(later.any(0), later.int().argmax(0) + first, -1)
-        like = torch.where(like < 0, found, like)
+        first_like = torch.where(later.any(0), later.int().argmax(0) + first, -1)
+        like = torch.where(like < 0, first_like, like)
     return sorted((one, concept) for concept, one in enumerate(like.tolist()) if one >= 0)
 
 
@@ -179,8 +179,8 @@ def matched_cosines(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
     """
     alike = torch.stack([a @ b.T for a, b in zip(one, other, strict=True)]).mean(0)
     partner = match(alike)
-    found = alike.gather(1, partner.clamp_min(0)[:, None])[:, 0]
-    return torch.where(partner >= 0, found, torch.nan)
+    cosines = alike.gather(1, partner.clamp_min(0)[:, None])[:, 0]
+    return torch.where(partner >= 0, cosines, torch.nan)
 
 
 def matched_cosine(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.evaluation.class_concepts import ClassConcepts, Standing, check_counts, class_concepts
+from usae_train.evaluation.class_concepts import ClassConcepts, check_counts, class_concepts
 from usae_train.evaluation.measures import ENCODED_AT_ONCE
 from usae_train.files.atomic import atomic_path
-from usae_train.images.classes import ImageClasses, need_classes
+from usae_train.images.classes import need_classes
 from usae_train.images.sources import ImageSource
 from usae_train.model.concept_names import WILD, why_no_name
 from usae_train.model.firing import FiringTally
@@ -67,8 +67,8 @@ def name_concepts(
     classes = need_classes(source, column)
     check_counts(classes, classes.counts)  # before an hour of encoding
     numbers, peaks = peak_codes(usae, source, progress, failure, readers)
-    found = torch.tensor(classes.numbers)[numbers]
-    check_counts(classes, torch.bincount(found[found >= 0], minlength=len(classes.names)).tolist())
+    of = torch.tensor(classes.numbers)[numbers]
+    check_counts(classes, torch.bincount(of[of >= 0], minlength=len(classes.names)).tolist())
     return class_concepts(peaks, numbers, classes, seed)
 
 
@@ -91,9 +91,13 @@ def peak_codes(
     return torch.cat(numbers), torch.cat(tally.largest)
 
 
-def names_of(found: ClassConcepts) -> list[Name]:
+def names_of(concepts: ClassConcepts) -> list[Name]:
     """Those that stand for one class, by its name."""
-    return [_name(each, found.classes) for each in found.named]
+    class_names = concepts.classes.names
+    return [
+        Name(each.concept, label_name(class_names[each.classes[0]]), each.auroc, each.strongest)
+        for each in concepts.named
+    ]
 
 
 def write_labels(names: list[Name], usae: USAE, file: Path) -> None:
@@ -104,23 +108,19 @@ def write_labels(names: list[Name], usae: USAE, file: Path) -> None:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def as_json(found: ClassConcepts) -> dict[str, Any]:
+def as_json(concepts: ClassConcepts) -> dict[str, Any]:
     """All that was found, for `--json`."""
     return {
         "named": [
             {"concept": each.concept, "name": each.name, "auroc": each.auroc, "strongest": list(each.strongest)}
-            for each in names_of(found)
+            for each in names_of(concepts)
         ],
         "shared": [
-            {"concept": each.concept, "classes": [found.classes.names[n] for n in each.classes], "auroc": each.auroc}
-            for each in found.shared
+            {"concept": each.concept, "classes": [concepts.classes.names[n] for n in each.classes], "auroc": each.auroc}
+            for each in concepts.shared
         ],
-        "by_chance": found.by_chance,
+        "by_chance": concepts.by_chance,
     }
-
-
-def _name(each: Standing, classes: ImageClasses) -> Name:
-    return Name(each.concept, label_name(classes.names[each.classes[0]]), each.auroc, each.strongest)
 
 
 def label_name(class_name: str) -> str:

@@ -17,7 +17,7 @@ from usae_train.evaluation.metrics import Reconstruction, match
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 
-ROOM = 2_000_000  # pairs of active concepts that are added to a table at a time: 16 MB of places
+PAIRS_AT_ONCE = 2_000_000  # pairs of active concepts that are added to a table at a time: 16 MB of places
 
 
 class PostHoc:
@@ -40,10 +40,10 @@ class PostHoc:
 
     def add(self, tokens: Mapping[str, Tensor], matching: bool) -> None:
         """Take in tokens {backbone: (n, width)}, to match by or to measure on."""
-        codes = {name: own.encode(name, tokens[name]) for name, own in self.independent.items()}
-        for name, own in self.independent.items():
+        codes = {name: sae.encode(name, tokens[name]) for name, sae in self.independent.items()}
+        for name, sae in self.independent.items():
             self.own.add_tokens(name, tokens[name])
-            self.own.add_decoded(name, name, tokens[name], own.decode(name, codes[name]))
+            self.own.add_decoded(name, name, tokens[name], sae.decode(name, codes[name]))
         if matching:
             self._count(codes)
         elif self.partners:
@@ -113,14 +113,14 @@ class PostHoc:
                 kept[key] = kept[key] + total if key in kept else total
 
     def _count(self, codes: Mapping[str, Codes]) -> None:
-        for name, own in self.independent.items():
-            sums = self.squares.setdefault(name, torch.zeros(own.n_concepts))
+        for name, sae in self.independent.items():
+            sums = self.squares.setdefault(name, torch.zeros(sae.n_concepts))
             sums.index_add_(0, codes[name].indices.cpu().flatten(), codes[name].values.cpu().flatten().square())
         for one, other in combinations(self.independent, 2):
             shape = self.independent[one].n_concepts, self.independent[other].n_concepts
             table = self.together.setdefault(f"{one}>{other}", torch.zeros(shape))
             a, b = codes[one], codes[other]
-            step = max(1, ROOM // (a.values.shape[1] * b.values.shape[1]))
+            step = max(1, PAIRS_AT_ONCE // (a.values.shape[1] * b.values.shape[1]))
             for first in range(0, len(a.values), step):
                 (u, i), (v, j) = (
                     (c.values[first : first + step].cpu(), c.indices[first : first + step].cpu()) for c in (a, b)
@@ -129,8 +129,8 @@ class PostHoc:
                 table.view(-1).index_add_(0, places.flatten(), (u[:, :, None] * v[:, None, :]).flatten())
 
     def _measure(self, tokens: Mapping[str, Tensor], codes: Mapping[str, Codes]) -> None:
-        for target, own in self.independent.items():
+        for target, sae in self.independent.items():
             self.cross.add_tokens(target, tokens[target])
             for source in self.independent:
                 carried = codes[source] if source == target else self.carry(source, target, codes[source])
-                self.cross.add_decoded(source, target, tokens[target], own.decode(target, carried))
+                self.cross.add_decoded(source, target, tokens[target], sae.decode(target, carried))

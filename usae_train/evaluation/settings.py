@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from usae_train.backbones.precision import BackbonesDtype
 from usae_train.files.validation import Settings
@@ -18,7 +18,6 @@ Seed = Annotated[int, Field(ge=0, description="decides every random draw")]
 class EvaluateSettings(Settings):
     """What a USAE is compared with, and how it is measured."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {
         "every": "checkpoint_minutes",
         "batch": "image_batch",
@@ -60,8 +59,6 @@ class EvaluateSettings(Settings):
 
 class NameSettings(Settings):
     """Which pictures names are taken from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     label_column: LabelColumn = None
     limit: Limit = None

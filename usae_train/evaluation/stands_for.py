@@ -32,8 +32,8 @@ def answers_table(report: Report) -> Table | None:
     for heading in ("right", "of it left", "loss", "recovered", "from mean"):
         table.add_column(heading, justify="right")
     for name, asked in answers["backbones"].items():
-        given = [(answer, f"codes of {source}") for source, answer in asked["from"].items()]
-        rows = [(asked["clean"], "as they are"), *given, (asked["zero"], "zeros"), (asked["mean"], "the mean token")]
+        by_codes = [(answer, f"codes of {source}") for source, answer in asked["from"].items()]
+        rows = [(asked["clean"], "as they are"), *by_codes, (asked["zero"], "zeros"), (asked["mean"], "the mean token")]
         for number, (answer, what) in enumerate(rows):
             table.add_row(as_text("" if number else name), as_text(what), *_cells(answer))
         table.add_section()

@@ -54,7 +54,9 @@ def _sharing(report: Report) -> Iterator[str]:
 def _concepts(report: Report) -> Iterator[str]:
     n_concepts, peak = report["n_concepts"], report["entropy"]["peak"]
     for name, count in report["dead"].items():
-        has = n_concepts - sum(end - first for own, (first, end) in report.get("private", {}).items() if own != name)
+        has = n_concepts - sum(
+            end - first for owner, (first, end) in report.get("private", {}).items() if owner != name
+        )
         if count > TOO_MANY * has:
             yield (
                 f"{name} uses {1 - count / has:.0%} of the concepts: the other {count} never fire through it on "

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from usae_train.files.placing import permit, place_of, put
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.starting import begun
+from usae_train.runtime.starting import restore_ctrl_c
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         place.parent.mkdir(parents=True, exist_ok=True)
         if temporary.is_dir():  # left by a process that was killed and had our number
             shutil.rmtree(temporary)
-        begun()  # Ctrl-C clears up behind itself from here on
+        restore_ctrl_c()  # Ctrl-C clears up behind itself from here on
         yield temporary
         permit(temporary)
         put(temporary, place)
@@ -49,11 +49,21 @@ def atomic_path(target: Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
+def write_atomically(file: Path, content: bytes | str) -> None:
+    """Write a file, whole or not at all; text as UTF-8.
+
+    Raises:
+        ValueError: as `atomic_path`.
+    """
+    with atomic_path(file) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def leftovers_of(target: Path) -> list[Path]:
     """What `atomic_path(target)` left beside it where processes were killed; none of targets with longer names."""
     place = place_of(target)
-    own = re.compile(rf"\.{re.escape(place.name)}\.\d+\.part")
-    return [left for left in place.parent.glob(".*.part") if own.fullmatch(left.name)]
+    pattern = re.compile(rf"\.{re.escape(place.name)}\.\d+\.part")
+    return [left for left in place.parent.glob(".*.part") if pattern.fullmatch(left.name)]
 
 
 def remove_leftovers(temporaries: Iterable[Path]) -> None:

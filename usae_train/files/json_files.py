@@ -19,7 +19,7 @@ from usae_train.files.regular import another_kind
 from usae_train.files.wording import expectation, short, shows_value
 from usae_train.runtime.errors import UsageError
 
-Kind = TypeVar("Kind")
+Validated = TypeVar("Validated")
 MAX_JSON_BYTES = 256_000_000  # bytes: the record of a run of 100,000 drawings has 30 MB
 MAX_NESTING = 64  # lists and objects within each other; what is written here has 8 at most
 LEAST_NUMBER, MOST_NUMBER = -(2**63), 2**64  # of whole numbers, seeds among them
@@ -51,7 +51,7 @@ def parse_json(content: bytes | str) -> Any:
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        found = json.loads(text, parse_constant=_not_finite, parse_float=_finite_number, parse_int=_whole)
+        values = json.loads(text, parse_constant=_not_finite, parse_float=_finite_number, parse_int=_whole)
     except UnicodeDecodeError as error:
         kind = binary_kind(content) if isinstance(content, bytes) else None
         raise UsageError(f"it is {kind or f'not UTF-8 at byte {error.start}'}") from error
@@ -59,8 +59,8 @@ def parse_json(content: bytes | str) -> Any:
         raise UsageError(str(error)) from error
     except RecursionError as error:
         raise UsageError(f"it is nested deeper than {MAX_NESTING} levels") from error
-    _check_depth(found)
-    return found
+    _check_depth(values)
+    return values
 
 
 def read_object(file: Path) -> dict[str, Any]:
@@ -72,18 +72,26 @@ def read_object(file: Path) -> dict[str, Any]:
     return as_object(read_json(file))
 
 
-def as_object(found: Any) -> dict[str, Any]:
+def read_object_or_empty(file: Path) -> dict[str, Any]:
+    """A file's JSON object; an empty one where there is none that can be read."""
+    try:
+        return read_object(file)
+    except UsageError:
+        return {}
+
+
+def as_object(values: Any) -> dict[str, Any]:
     """The same object.
 
     Raises:
         ValueError: for what is none.
     """
-    if not isinstance(found, dict):
-        raise UsageError(f"it holds {type(found).__name__}, expected an object such as {{...}}")
-    return found
+    if not isinstance(values, dict):
+        raise UsageError(f"it holds {type(values).__name__}, expected an object such as {{...}}")
+    return values
 
 
-def validated(validate: Callable[[Any], Kind], values: Any) -> Kind:
+def validated(validate: Callable[[Any], Validated], values: Any) -> Validated:
     """What was read, as a schema has it.
 
     Args:
@@ -109,8 +117,8 @@ def first_of(error: ValidationError) -> str:
     return f"{where}: {message}" if where else message
 
 
-def _check_depth(found: Any) -> None:
-    level = [found] if isinstance(found, dict | list) else []
+def _check_depth(values: Any) -> None:
+    level = [values] if isinstance(values, dict | list) else []
     for _ in range(MAX_NESTING):
         parts = (part for each in level for part in (each.values() if isinstance(each, dict) else each))
         level = [part for part in parts if isinstance(part, dict | list)]

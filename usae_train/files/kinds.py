@@ -17,11 +17,16 @@ from usae_train.runtime.errors import UsageError
 Kind = TypeVar("Kind", bound=BaseModel)
 
 
-def kinds_in(room: ModuleType, base: type[Kind]) -> dict[str, type[Kind]]:
+def import_all(package: ModuleType) -> None:
+    """Import every module of a package, in the order of their names."""
+    for module in sorted(each.name for each in iter_modules(package.__path__)):
+        import_module(f"{package.__name__}.{module}")
+
+
+def kinds_in(package: ModuleType, base: type[Kind]) -> dict[str, type[Kind]]:
     """{kind: the subclass of `base` that a module of the folder has}, by name."""
-    for module in sorted(found.name for found in iter_modules(room.__path__)):
-        import_module(f"{room.__name__}.{module}")
-    return {str(own.model_fields["kind"].default): own for own in base.__subclasses__()}
+    import_all(package)
+    return {str(kind.model_fields["kind"].default): kind for kind in base.__subclasses__()}
 
 
 def read_kind(settings: Any, kinds: Mapping[str, type[Kind]], what: str) -> Kind:
@@ -56,5 +61,5 @@ def chosen_kind(settings: Any, base: type[Kind], kinds: Mapping[str, type[Kind]]
 
 def plain(variant: BaseModel) -> str | dict[str, Any]:
     """A variant as settings name it: its kind alone, or with all of its settings where one is not the usual."""
-    told = dict(variant)  # those too that a folder does not keep
-    return str(told["kind"]) if variant == type(variant)() else told
+    settings = dict(variant)  # those too that a folder does not keep
+    return str(settings["kind"]) if variant == type(variant)() else settings

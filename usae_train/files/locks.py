@@ -37,13 +37,13 @@ def held(out: Path) -> Iterator[None]:
     Raises:
         ValueError: when another process holds it.
     """
-    given, out = out.absolute(), place_of(out)
+    named, out = out.absolute(), place_of(out)
     missing = [parent for parent in out.parents if not parent.exists()]
     with suppress(OSError):
         out.parent.mkdir(parents=True, exist_ok=True)
     lock = taken(
         out.with_name(f".{out.name}.lock"),
-        f"{given} is being written by another process; wait until it is done, or choose another --out",
+        f"{named} is being written by another process; wait until it is done, or choose another --out",
     )
     try:
         yield

@@ -79,12 +79,12 @@ def _carry(written: Path, place: Path) -> None:
         sync(place)
         return
     place.mkdir(exist_ok=True)
-    before, own = set(place.iterdir()), written.name
+    before, temporary_name = set(place.iterdir()), written.name
     try:
         for file in sorted(_files_of(written), key=lambda file: (file.name == MARK, file)):
             target = place / file.relative_to(written)
             target.parent.mkdir(parents=True, exist_ok=True)
-            beside = target.with_name(f"{own}.{target.name}")
+            beside = target.with_name(f"{temporary_name}.{target.name}")
             shutil.copyfile(file, beside)
             sync(beside)
             os.replace(beside, target)

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
+from usae_train.files.place_names import named_place
 from usae_train.files.regular import check_regular
 from usae_train.runtime.errors import UsageError
 
@@ -82,3 +83,15 @@ def file_hash(file: Path) -> str:
     check_regular(file)
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def hash_of_named(file: str) -> str:
+    """The same of a file as a person names it.
+
+    Raises:
+        ValueError: for one that cannot be read.
+    """
+    try:
+        return file_hash(named_place(file))
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error

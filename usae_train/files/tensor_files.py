@@ -49,8 +49,8 @@ def _by_utf8_name(file: Path) -> Iterator[Path]:
     try:
         str(file).encode()
     except UnicodeEncodeError:
-        with tempfile.TemporaryDirectory() as room:
-            link = Path(room) / "linked.safetensors"
+        with tempfile.TemporaryDirectory() as temporary:
+            link = Path(temporary) / "linked.safetensors"
             link.symlink_to(file.absolute())
             yield link
     else:
@@ -63,7 +63,7 @@ def save_tensors(content: Mapping[str, Tensor], file: Path, about: Mapping[str, 
     safetensors writes such words in another order each time.
     """
     tensors.save_file(
-        {name: own.contiguous() for name, own in content.items()}, file, None if about is None else dict(about)
+        {name: tensor.contiguous() for name, tensor in content.items()}, file, None if about is None else dict(about)
     )
     if about is None or len(about) < 2:
         return

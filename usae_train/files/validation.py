@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from usae_train.files.whole_numbers import is_truth
@@ -39,12 +39,13 @@ class Worded(BaseModel):
 
 
 class Settings(Worded):
-    """A model whose fields may have had other names: given by those they are taken, with a warning.
+    """A model that stays as it is made, whose fields may have had other names: given by those, with a warning, too.
 
     Attributes:
         FORMER: {former name: today's}.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {}
 
     @classmethod
@@ -83,11 +84,11 @@ def check_settings(model: type[Checked], /, **values: Any) -> Checked:
         ValueError: one line, with the nearest right name or what was expected.
     """
     try:
-        found = model(**values)
+        settings = model(**values)
     except ValidationError as error:
         raise _refusal(model, error) from None
-    _refuse_truth_values(found, values)
-    return found
+    _refuse_truth_values(settings, values)
+    return settings
 
 
 def _refusal(model: type[BaseModel], error: ValidationError) -> UsageError:
@@ -108,9 +109,9 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> UsageError:
     return UsageError(f"{given}: {message}{hint}" if name else message)
 
 
-def _refuse_truth_values(found: BaseModel, values: Mapping[str, Any]) -> None:
+def _refuse_truth_values(settings: BaseModel, values: Mapping[str, Any]) -> None:
     """Nothing; a ValueError for True and False where numbers are expected: pydantic takes them for 1 and 0."""
     for name, value in values.items():
-        taken = getattr(found, getattr(found, "FORMER", {}).get(name, name), value)
+        taken = getattr(settings, getattr(settings, "FORMER", {}).get(name, name), value)
         if is_truth(value) and isinstance(taken, int | float) and not isinstance(taken, bool):
             raise UsageError(f"{name} = {value!r}: expected a number")

@@ -52,9 +52,9 @@ def expectation(error: Mapping[str, Any]) -> str:
         >>> expectation({"type": "greater_than_equal", "msg": "Input should be ...", "ctx": {"ge": 16}})
         'expected at least 16'
     """
-    said = WORDS.get(error["type"])
-    if said is not None:
-        return said.format(**error.get("ctx", {}))
+    words = WORDS.get(error["type"])
+    if words is not None:
+        return words.format(**error.get("ctx", {}))
     message = str(error["msg"])
     return PYDANTIC_PREFIX.sub("", message) if PYDANTIC_PREFIX.match(message) else THEIRS.sub("expected ", message)
 

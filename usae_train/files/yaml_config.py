@@ -104,11 +104,11 @@ def _check_size(content: Any, file: Path) -> None:
         if id(part) not in sizes:
             sizes[id(part)] = None
             sizes[id(part)] = 1 + sum(map(size, part.values() if isinstance(part, CommentedMap) else part))
-        found = sizes[id(part)]
-        if found is None or found > MAX_VALUES:
-            much = "itself" if found is None else f"more than {MAX_VALUES} values"
+        count = sizes[id(part)]
+        if count is None or count > MAX_VALUES:
+            much = "itself" if count is None else f"more than {MAX_VALUES} values"
             raise UsageError(f"{file}:{part.lc.line + 1}: an alias that stands for {much}; write out what is meant")
-        return found
+        return count
 
     size(content)
 

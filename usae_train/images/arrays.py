@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from usae_train.runtime.arrays import Array, floats_of, shared
+from usae_train.runtime.arrays import Array, floats_of, tensor_over
 from usae_train.runtime.errors import UsageError
 
 EXPECTED_ARRAY = "expected uint8 (H, W, 3), as PIL and imageio give it, or float 0..1, (3, H, W) or (H, W, 3)"
@@ -52,7 +52,7 @@ def canvases_of(pictures: Array, what: str = "a picture") -> Tensor:
         raise UsageError(f"{what} is {kind_in_words(pictures)}; {EXPECTED_ARRAY}, with the batch first")
     first, last = pictures.shape[1] == 3, pictures.shape[3] == 3
     if pictures.dtype == np.uint8 and last:
-        return shared(pictures).permute(0, 3, 1, 2).to(torch.float32) / 255
+        return tensor_over(pictures).permute(0, 3, 1, 2).to(torch.float32) / 255
     if pictures.dtype.kind != "f" or not (first or last):
         raise UsageError(f"{what} is {kind_in_words(pictures[0])}; {EXPECTED_ARRAY}")
     if first and last:
@@ -73,13 +73,13 @@ def _check_range(canvases: Tensor, what: str) -> None:
         )
 
 
-def kind_in_words(given: Any) -> str:
+def kind_in_words(value: Any) -> str:
     """An array by its numbers and shape, anything else by its type.
 
     Example:
         >>> kind_in_words(np.zeros((2, 5)))
         'float64 of shape (2, 5)'
     """
-    if isinstance(given, np.ndarray):
-        return f"{given.dtype} of shape {given.shape}"
-    return f"of type {type(given).__name__}"
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    return f"of type {type(value).__name__}"

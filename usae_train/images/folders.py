@@ -32,9 +32,9 @@ def _without_annotations(files: list[Path], left_out: Counter[str]) -> Iterator[
     """The files but for those that are a mask or the like of another in their folder: `5_mask.png` beside `5.jpg`."""
     stems = {(file.parent, file.stem) for file in files}
     for file in files:
-        found = annotated(file.stem)
-        if found is not None and (file.parent, found[0]) in stems:
-            left_out[f"{found[1]}{file.suffix.lower()} beside a picture"] += 1
+        annotation = annotated(file.stem)
+        if annotation is not None and (file.parent, annotation[0]) in stems:
+            left_out[f"{annotation[1]}{file.suffix.lower()} beside a picture"] += 1
         else:
             yield file
 

@@ -77,17 +77,17 @@ def square_canvas(picture: Image.Image | Tensor, size: int) -> Tensor:
     return functional.interpolate(square[None], (size, size), mode="bilinear", antialias=True).clamp(0, 1)[0]
 
 
-def checked_canvas(given: Tensor, what: str = "a picture") -> Tensor:
+def checked_canvas(canvas: Tensor, what: str = "a picture") -> Tensor:
     """The same tensor.
 
     Raises:
         ValueError: for one that is no canvas (3, H, W) of floating-point numbers from 0 to 1.
     """
-    if given.ndim != 3 or given.shape[0] != 3 or given.numel() == 0 or not given.is_floating_point():
-        raise UsageError(f"{what} of shape {tuple(given.shape)}; expected (3, H, W), float 0..1")
-    if not (given.min() >= 0 and given.max() <= 1):  # NaN is in no range
-        raise UsageError(f"{what} from {given.min():.3g} to {given.max():.3g}; expected float 0..1")
-    return given
+    if canvas.ndim != 3 or canvas.shape[0] != 3 or canvas.numel() == 0 or not canvas.is_floating_point():
+        raise UsageError(f"{what} of shape {tuple(canvas.shape)}; expected (3, H, W), float 0..1")
+    if not (canvas.min() >= 0 and canvas.max() <= 1):  # NaN is in no range
+        raise UsageError(f"{what} from {canvas.min():.3g} to {canvas.max():.3g}; expected float 0..1")
+    return canvas
 
 
 def _can_be_read(picture: Any) -> TypeGuard[BinaryIO]:

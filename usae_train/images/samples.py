@@ -73,8 +73,8 @@ def annotated(stem: str) -> tuple[str, str] | None:
         >>> annotated("scans/5_mask"), annotated("mask"), annotated("5_left")
         (('scans/5', '_mask'), None, None)
     """
-    found = _ANNOTATION.fullmatch(stem)
-    return None if found is None or found[3].lower() not in _ANNOTATIONS else (found[1], found[2])
+    parts = _ANNOTATION.fullmatch(stem)
+    return None if parts is None or parts[3].lower() not in _ANNOTATIONS else (parts[1], parts[2])
 
 
 def picture_of(sample: str, fields: Iterable[str], wanted: str | None = None) -> str | None:

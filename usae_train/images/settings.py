@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from usae_train.files.validation import Settings
 from usae_train.runtime.shortage import MAX_COUNT
@@ -25,8 +25,6 @@ LabelColumn = Annotated[
 
 class SpectrumSettings(Settings):
     """How the mean Fourier magnitude is measured."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     size: int = Field(96, ge=16, le=2048, description="side of the canvas in pixels that a picture is read as")
     limit: Limit = None

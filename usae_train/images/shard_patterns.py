@@ -48,11 +48,11 @@ def count_of(pattern: str) -> int:
 
 
 def _count_of_group(group: str) -> int:
-    if (found := _NUMBERS.fullmatch(group)) is not None:
-        first, last, step = (whole_number(number or "1") for number in found.groups())
+    if (ends := _NUMBERS.fullmatch(group)) is not None:
+        first, last, step = (whole_number(number or "1") for number in ends.groups())
         return abs(last - first) // max(1, abs(step)) + 1
-    if (found := _LETTERS.fullmatch(group)) is not None:
-        return abs(ord(found[1]) - ord(found[2])) + 1
+    if (ends := _LETTERS.fullmatch(group)) is not None:
+        return abs(ord(ends[1]) - ord(ends[2])) + 1
     alternatives, depth, start = list[str](), 0, 0
     for at, letter in enumerate(group):
         depth += (letter == "{") - (letter == "}")

@@ -80,7 +80,7 @@ class Choosable(IndexedSource, Protocol):
 Drawable = TypeVar("Drawable", bound=Choosable)
 
 
-def drawn(source: Drawable, limit: int | None) -> Drawable:
+def limited(source: Drawable, limit: int | None) -> Drawable:
     """At most so many pictures, drawn from all, in the source's order; the same ones whenever it is asked."""
     if limit is None or limit >= len(source):
         return source
@@ -112,9 +112,9 @@ class FolderImages(Indexed):
 
     def chosen(self, numbers: Sequence[int]) -> FolderImages:
         """Those of its pictures alone."""
-        found = copy(self)
-        found.files = [self.files[number] for number in numbers]
-        return found
+        some = copy(self)
+        some.files = [self.files[number] for number in numbers]
+        return some
 
     def __len__(self) -> int:
         return len(self.files)
@@ -146,9 +146,9 @@ class DemoImages(Indexed):
 
     def chosen(self, numbers: Sequence[int]) -> DemoImages:
         """Those of its scenes alone; each stays the scene that it was."""
-        found = copy(self)
-        found.numbers = [self.numbers[number] for number in numbers]
-        return found
+        some = copy(self)
+        some.numbers = [self.numbers[number] for number in numbers]
+        return some
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -173,8 +173,8 @@ class DemoImages(Indexed):
         """The decisions behind some of the scenes."""
         from usae_train.scenes.world import SceneParameters
 
-        own = [self._parameters(number) for number in numbers]
-        return SceneParameters(**{key: torch.cat([getattr(one, key) for one in own]) for key in vars(own[0])})
+        scenes = [self._parameters(number) for number in numbers]
+        return SceneParameters(**{key: torch.cat([getattr(one, key) for one in scenes]) for key in vars(scenes[0])})
 
     def label(self, index: int) -> str:
         return f"scene {self.numbers[index]}"
@@ -221,12 +221,12 @@ def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
     if text.startswith("hf:"):
         from usae_train.images.hub import HubImages
 
-        return drawn(HubImages(text.removeprefix("hf:")), limit)
+        return limited(HubImages(text.removeprefix("hf:")), limit)
     if is_shards(text):
         from usae_train.images.tar import TarImages
 
-        return drawn(TarImages(text), limit)
-    return drawn(FolderImages(folder), limit)
+        return limited(TarImages(text), limit)
+    return limited(FolderImages(folder), limit)
 
 
 def read_batches(

@@ -63,8 +63,8 @@ def load_spectrum(file: Path) -> Tensor:
         ValueError: for a file that is broken or of another form, a pipe or a device.
     """
     try:
-        found = load_file(file).get("magnitude", torch.zeros(()))
-        magnitude = found.float() if found.is_floating_point() else torch.zeros(())
+        tensor = load_file(file).get("magnitude", torch.zeros(()))
+        magnitude = tensor.float() if tensor.is_floating_point() else torch.zeros(())
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{file} is not a spectrum: {error}; make one with usae-train spectrum") from error
     if not magnitude.any():  # pictures of it are of one colour, and no phase changes them

@@ -108,15 +108,15 @@ class TarImages(Indexed):
         Raises:
             ValueError: for one that is longer than a name, or is no text.
         """
-        found: list[str | None] = []
+        classes: list[str | None] = []
         for number, members in groupby(self.members, key=lambda own: own.shard):  # a shard is opened once
             try:
                 opened = self.shards[number].open("rb")
             except OSError as error:
                 raise UsageError(f"{printable(self.shards[number].name)} cannot be read: {error}") from error
             with opened as shard:
-                found += [self._class(own, shard) for own in members]
-        return found
+                classes += [self._class(own, shard) for own in members]
+        return classes
 
     def _class(self, member: Member, shard: BinaryIO) -> str | None:
         if member.class_at is None:
@@ -126,11 +126,11 @@ class TarImages(Indexed):
             if size > LONGEST_CLASS:
                 raise UsageError(f"it has {size:,} bytes")
             shard.seek(offset)
-            said = " ".join(shard.read(size).decode().split())
+            name = " ".join(shard.read(size).decode().split())
         except (OSError, UnicodeDecodeError, UsageError) as error:
             where = printable(f"{self.shards[member.shard].name}/{member.name}")
             raise UsageError(f"the .cls of {where} cannot be read: {error}; expected a number or a name") from error
-        return None if said in ("", "-1") else said
+        return None if name in ("", "-1") else name
 
     def label(self, index: int) -> str:
         member = self.members[index]

@@ -31,8 +31,8 @@ class Before:
     def left_out(self, output: Tensor) -> Iterator[None]:
         """Within it none of the parts runs, and the module gives `output`; all is as before afterwards."""
         with ExitStack() as stack:
-            for part, given in self.parts.items():
-                stack.enter_context(_replacing_output(part, lambda given=given: _blank(given, output)))  # type: ignore[misc]
+            for part, usual in self.parts.items():
+                stack.enter_context(_replacing_output(part, lambda usual=usual: _blank(usual, output)))  # type: ignore[misc]
             stack.enter_context(_replacing_output(self.module, output.clone))  # what follows may write into it
             yield
 
@@ -45,15 +45,15 @@ def before(model: nn.Module, module: nn.Module, run: Pass) -> Before | None:
         module: one of its modules, which runs once in a pass.
         run: a pass of one picture, always the same.
     """
-    found, output, plain = _recorded_pass(model, module, run)
+    earlier, output, plain = _recorded_pass(model, module, run)
     try:
-        with found.left_out(output):
+        with earlier.left_out(output):
             again = run()
     except RuntimeError as error:  # torch's own: something writes into the zeros, or a part is compiled
         if shortage(error) is not None:
             raise
         return None
-    return found if torch.equal(again, plain) else None
+    return earlier if torch.equal(again, plain) else None
 
 
 def _recorded_pass(model: nn.Module, module: nn.Module, run: Pass) -> tuple[Before, Tensor, Tensor]:
@@ -80,11 +80,11 @@ def _recorded_pass(model: nn.Module, module: nn.Module, run: Pass) -> tuple[Befo
 def _beside(model: nn.Module, module: nn.Module) -> list[nn.Module]:
     """The largest parts of a model that do not hold a module: the other children of all that do."""
     path = next(name for name, part in model.named_modules() if part is module)
-    found, holder = list[nn.Module](), model
+    parts, holder = list[nn.Module](), model
     for step in path.split(".") if path else ():
-        found += [child for name, child in holder.named_children() if name != step]
+        parts += [child for name, child in holder.named_children() if name != step]
         holder = holder.get_submodule(step)
-    return found
+    return parts
 
 
 def _shape(output: Any) -> Any:
@@ -94,22 +94,22 @@ def _shape(output: Any) -> Any:
     return tuple(map(_shape, output)) if isinstance(output, tuple) else output
 
 
-def _blank(given: Any, like: Tensor) -> Any:
+def _blank(shape: Any, like: Tensor) -> Any:
     """Zeros of such a shape, on the device of another tensor; of no memory, for all are one."""
-    if isinstance(given, Tensor):
-        return torch.zeros((), dtype=given.dtype, device=like.device).expand(given.shape)
-    return tuple(_blank(each, like) for each in given) if isinstance(given, tuple) else given
+    if isinstance(shape, Tensor):
+        return torch.zeros((), dtype=shape.dtype, device=like.device).expand(shape.shape)
+    return tuple(_blank(each, like) for each in shape) if isinstance(shape, tuple) else shape
 
 
 @contextmanager
 def _replacing_output(module: nn.Module, make: Callable[[], Any]) -> Iterator[None]:
     """Let a module give what a function makes, whatever it takes."""
-    own = vars(module).get("forward")
+    forward = vars(module).get("forward")
     module.forward = lambda *_, **__: make()
     try:
         yield
     finally:
-        if own is None:
+        if forward is None:
             del module.forward
         else:
-            module.forward = own
+            module.forward = forward

@@ -46,11 +46,7 @@ def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Ed
 
 
 def check_not_others(usae: USAE, backbone: str, concepts: Iterable[int]) -> None:
-    """Nothing.
-
-    Raises:
-        ValueError: for a concept that is private to another backbone: to edit it would change nothing.
-    """
+    """Nothing; a ValueError for a concept that is private to another backbone: to edit it would change nothing."""
     for concept in concepts:
         owner = usae.private.owner(concept)
         if owner not in (None, backbone):
@@ -58,11 +54,7 @@ def check_not_others(usae: USAE, backbone: str, concepts: Iterable[int]) -> None
 
 
 def check_concept(usae: Described, concept: int) -> None:
-    """Nothing.
-
-    Raises:
-        ValueError: for a concept that a USAE does not have.
-    """
+    """Nothing; a ValueError for a concept that a USAE does not have."""
     if not 0 <= concept < usae.n_concepts:
         raise UsageError(f"no concept {concept}; this USAE has {usae.n_concepts}, 0 to {usae.n_concepts - 1}")
 
@@ -115,11 +107,11 @@ def moved_without(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Seq
     """
     from torch import stack
 
-    concepts = sorted({concept for own in removed for concept in own})
+    concepts = sorted({concept for some in removed for concept in some})
     if not concepts:
         return codes.values.new_zeros(len(removed), codes.values.shape[1], usae.widths[backbone])
     values = stack([codes.of(concept)[0] for concept in concepts], -1)  # (token, concepts)
-    taken = values.new_tensor([[concept in own for concept in concepts] for own in map(set, removed)])
+    taken = values.new_tensor([[concept in some for concept in concepts] for some in map(set, removed)])
     return (-taken[:, None, :] * values) @ raw_atoms(usae, backbone, concepts)
 
 

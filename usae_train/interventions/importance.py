@@ -54,9 +54,9 @@ def without_each(
     canvas = canvas.to(network.mean.device)
     logits = [] if seen is None else [seen.logits[None]]
     begun = [] if seen is None else [(seen.output, Codes(seen.codes.values[None], seen.codes.indices[None]))]
-    wanted = [*([()] if seen is None else []), *removed]
-    for first in range(0, len(wanted), IMAGES_A_PASS):
-        sets = wanted[first : first + IMAGES_A_PASS]
+    sets_to_run = [*([()] if seen is None else []), *removed]
+    for first in range(0, len(sets_to_run), IMAGES_A_PASS):
+        sets = sets_to_run[first : first + IMAGES_A_PASS]
 
         def edited(output: Tensor, sets: Sequence[Sequence[int]] = sets) -> Tensor:
             if not begun:

@@ -41,13 +41,13 @@ def taken_in_turn(
     """
     taken, left = list[int](), list(concepts)
     for first, after in zip(JUDGED_ANEW, (*JUDGED_ANEW[1:], len(left)), strict=True):
-        wanted = min(after, count) - first
-        if wanted <= 0 or not left:
+        missing = min(after, count) - first
+        if missing <= 0 or not left:
             break
         estimate = _estimate_without(usae, backbone, canvas, seen, taken)
-        tried = sorted(left, key=lambda k: -estimate[k].item())[: max(TRIED, 2 * wanted)]
+        tried = sorted(left, key=lambda k: -estimate[k].item())[: max(TRIED, 2 * missing)]
         logits = without_each(usae, backbone, canvas, [[*taken, k] for k in tried], seen)[1:, seen.class_]
-        taken += [tried[at] for at in logits.argsort().tolist()[:wanted]]
+        taken += [tried[at] for at in logits.argsort().tolist()[:missing]]
         left = [k for k in left if k not in taken]
     return taken
 

@@ -55,15 +55,15 @@ def intervene(usae: USAE, backbone: str, edits: Mapping[int, EditValue], prefix:
         torch.Size([1, 128])
     """
     check_usae(usae)
-    own = parse_edits(usae, edits)
-    check_not_others(usae, usae.known_name(backbone), own)
+    parsed = parse_edits(usae, edits)
+    check_not_others(usae, usae.known_name(backbone), parsed)
     network, site = editable(usae, backbone)
-    if not own:
+    if not parsed:
         yield network
         return
 
     def change(_: Tensor, codes: Codes) -> Tensor:
-        return moved_by(usae, backbone, codes, own)
+        return moved_by(usae, backbone, codes, parsed)
 
     with _changed(usae, backbone, site, change, prefix):
         yield network
@@ -94,8 +94,8 @@ def transplant(usae: USAE, backbone: str, donor: str, canvases: Array, keep_rest
     with torch_as_it_starts(), torch.no_grad():
         giving = usae.backbones[usae.known_name(donor)]
         shown = canvases_of(canvases, "canvases").to(giving.mean.device)
-        given = usae.encode(donor, giving(shown, network.grid).contiguous())
-        there = usae.decode(backbone, given)
+        codes_given = usae.encode(donor, giving(shown, network.grid).contiguous())
+        there = usae.decode(backbone, codes_given)
 
     def change(tokens: Tensor, codes: Codes) -> Tensor:
         if len(tokens) != len(there):

@@ -40,12 +40,12 @@ def replaced_logits(usae: USAE, backbone: str, canvases: Tensor, seen: Mapping[s
     network, site = answering(usae, backbone)
     canvases = canvases.to(network.mean.device)
     size = max(1, IMAGES_A_PASS // (MEAN + 1 + len(seen)))
-    found = []
+    logits = []
     for first in range(0, len(canvases), size):
         few = slice(first, first + size)
-        there = [_decoded(usae, backbone, name, own[few]) for name, own in seen.items()]
-        found.append(_logits(usae, backbone, site, canvases[few], there))
-    return torch.cat(found, 1)
+        there = [_decoded(usae, backbone, name, tokens[few]) for name, tokens in seen.items()]
+        logits.append(_logits(usae, backbone, site, canvases[few], there))
+    return torch.cat(logits, 1)
 
 
 def mean_token(usae: USAE, backbone: str) -> Tensor:
@@ -72,8 +72,8 @@ def _logits(usae: USAE, backbone: str, site: Site, canvases: Tensor, there: list
         if number == CLEAN:
             return output
         tokens = site.read(output)
-        given = (torch.zeros_like(tokens), mean.expand_as(tokens), *there)
-        return site.moved(output, given[number - 1] - tokens)
+        replacements = (torch.zeros_like(tokens), mean.expand_as(tokens), *there)
+        return site.moved(output, replacements[number - 1] - tokens)
 
     def all_at_once(output: Tensor) -> Tensor:
         return torch.cat([version(output, number) for number in range(count)])

@@ -72,8 +72,8 @@ class Site:
 
     def slope_of_read(self, output: Tensor, slope: Tensor) -> Tensor:
         """Of a slope by the output, laid out as it, the one by its read patch tokens: (batch, token, width)."""
-        own = self.layout.tokens(slope)[:, self.layout.prefix :]
-        return own if self.norm is None else own / self.norm.gain(self.layout.tokens(output)[:, self.layout.prefix :])
+        slopes, stream = (self.layout.tokens(each)[:, self.layout.prefix :] for each in (slope, output))
+        return slopes if self.norm is None else slopes / self.norm.gain(stream)
 
     def begun(self, output: Tensor | None) -> AbstractContextManager[None]:
         """Within it passes begin here with what the module gave, (1, ...); as a whole where it is not known."""
@@ -140,18 +140,18 @@ def _sites_giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Si
     Those that give just these bits go before those that come near: the block of an untrained network changes little.
     Among them the first: all that takes the tokens later takes them edited.
     """
-    found: dict[nn.Module, tuple[bool, Layout]] = {}
+    layouts: dict[nn.Module, tuple[bool, Layout]] = {}
     passes: Counter[nn.Module] = Counter()
 
     def look(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
         passes[module] += 1
         layout = layout_of(output, tokens)
         if layout is not None:
-            found[module] = torch.equal(layout.tokens(output)[:, layout.prefix :], tokens), layout
+            layouts[module] = torch.equal(layout.tokens(output)[:, layout.prefix :], tokens), layout
 
     with _hooked(backbone.model, look):
         backbone.whole_pass(canvas)
-    once = [(exact, Site(module, layout)) for module, (exact, layout) in found.items() if passes[module] == 1]
+    once = [(exact, Site(module, layout)) for module, (exact, layout) in layouts.items() if passes[module] == 1]
     return [site for _, site in sorted(once, key=lambda each: not each[0])]
 
 
@@ -215,10 +215,10 @@ def _tried_out(backbone: Backbone, site: Site, canvas: Tensor, read: Tensor) -> 
             grows = False
         if not grows:
             seen = backbone.whole_pass(canvas.expand(2, -1, -1, -1))
-    found = replace(site, grows=grows, reaches=not nearly_equal(seen[1:], plain))
-    if not (grows and found.reaches and backbone.spec.classes):
-        return found
-    return replace(found, before=before(backbone.model, site.module, lambda: backbone.logits(canvas)))
+    tried = replace(site, grows=grows, reaches=not nearly_equal(seen[1:], plain))
+    if not (grows and tried.reaches and backbone.spec.classes):
+        return tried
+    return replace(tried, before=before(backbone.model, site.module, lambda: backbone.logits(canvas)))
 
 
 def _noise(read: Tensor) -> Tensor:

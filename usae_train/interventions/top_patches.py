@@ -76,8 +76,8 @@ def top_patches(
         for numbers, codes in seen:
             for name, own in codes.items():
                 values, places = own.of(concept).max(1)
-                found = zip(values.tolist(), numbers.tolist(), places.tolist(), strict=True)
-                both = [*strongest[name], *(each for each in found if each[0] > 0)]
+                fired = zip(values.tolist(), numbers.tolist(), places.tolist(), strict=True)
+                both = [*strongest[name], *(each for each in fired if each[0] > 0)]
                 strongest[name] = sorted(both, key=lambda each: (-each[0], each[1]))[:count]
     if failures:
         why = f"{len(failures)} of {plural(len(source), 'picture')} cannot be read; the first: {failures[0]}"
@@ -87,8 +87,8 @@ def top_patches(
     return {name: [_patch(source, each, grid, size) for each in own] for name, own in strongest.items()}
 
 
-def _patch(source: ImageSource, found: tuple[float, int, int], grid: tuple[int, int], size: int) -> TopPatch:
-    code, number, token = found
+def _patch(source: ImageSource, strongest: tuple[float, int, int], grid: tuple[int, int], size: int) -> TopPatch:
+    code, number, token = strongest
     row, col = divmod(token, grid[1])
     down, across = (slice(size * at // of, size * (at + 1) // of) for at, of in ((row, grid[0]), (col, grid[1])))
     return TopPatch(code, number, source.label(number), row, col, source.read(number, size)[:, down, across])

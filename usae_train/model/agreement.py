@@ -34,16 +34,16 @@ def read_agreement(folder: Path, n_concepts: int, usae_sha256: str) -> Tensor | 
         return None
     try:
         with safe_open(file, "pt") as opened:
-            told = (opened.metadata() or {}).get("usae_sha256")
+            sha256 = (opened.metadata() or {}).get("usae_sha256")
             has = {name: (*opened.get_slice(name).get_shape(),) for name in opened.keys()}  # noqa: SIM118
         if has != {SHARE_TENSOR: (n_concepts,)}:  # before memory is taken for it
             raise UsageError(f"{file} has {has}; expected {SHARE_TENSOR!r} of {n_concepts} concepts; remove it")
         share = load_file(file)[SHARE_TENSOR]
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{file} is broken or incomplete ({error}); remove it, or copy the USAE again") from error
-    if told != usae_sha256:
+    if sha256 != usae_sha256:
         raise UsageError(
-            f"{file} is of another USAE (weights {str(told)[:12]}..., here {usae_sha256[:12]}...); remove it"
+            f"{file} is of another USAE (weights {str(sha256)[:12]}..., here {usae_sha256[:12]}...); remove it"
         )
     if not share.is_floating_point() or not bool(((share > 0) & (share <= 1)).all()):
         raise UsageError(f"{file} has numbers that are no shares, above 0 and up to 1; remove it")

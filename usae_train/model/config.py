@@ -17,7 +17,7 @@ from usae_train.model.sparsity.variants import read_sparsity
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.standardization import Outliers
 
-SCHEMA = 1
+CONFIG_SCHEMA = 1
 
 
 class UsaeConfig(BaseModel):
@@ -25,7 +25,7 @@ class UsaeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    schema_: int = Field(SCHEMA, alias="schema")
+    schema_: int = Field(CONFIG_SCHEMA, alias="schema")
     widths: dict[str, Annotated[int, Field(ge=1, lt=2**24)]] = Field(min_length=1)
     n_concepts: int = Field(ge=1)
     k: int = Field(ge=1)
@@ -73,6 +73,7 @@ class UsaeConfig(BaseModel):
         if self.k > self.n_concepts:
             raise UsageError(f"k is {self.k}; expected 1 <= k <= n_concepts = {self.n_concepts}")
         PrivateConcepts(list(self.widths), self.n_concepts, self.private_ranges)
+        self.sparsity.check_sizes(self.k, self.n_concepts)
         for name in self.widths:
             check_name(name)
         if self.backbones and self.backbones.keys() != self.widths.keys():

@@ -124,7 +124,7 @@ class FiringTally:
     def _quantiles(self, chunk: int = 512) -> Tensor:
         """(backbones, concepts, levels), linear between pictures as numpy's default."""
         n_images = int(self.counts[0])
-        found = torch.full((len(self.names), self.n_concepts, len(LEVELS)), torch.nan)
+        quantiles = torch.full((len(self.names), self.n_concepts, len(LEVELS)), torch.nan)
         known = torch.tensor([n_images >= images_needed(level) for level in LEVELS])
         places = torch.tensor(LEVELS, dtype=torch.float64)[known] * (n_images - 1)
         for row in range(len(self.names)):
@@ -132,9 +132,9 @@ class FiringTally:
                 some = torch.cat([block[:, row, first : first + chunk] for block in self.largest]).float()
                 ordered = some.sort(dim=0).values
                 low, high = ordered[places.floor().long()], ordered[places.ceil().long()]
-                found[row, first : first + chunk][:, known] = torch.lerp(low, high, (places % 1).float()[:, None]).T
-        found[..., -1] = self.top_values[..., 0]
-        return found
+                quantiles[row, first : first + chunk][:, known] = torch.lerp(low, high, (places % 1).float()[:, None]).T
+        quantiles[..., -1] = self.top_values[..., 0]
+        return quantiles
 
 
 @undisturbed
@@ -159,7 +159,7 @@ def measure(
     for lot in [paired] if isinstance(paired, PairedTokens) else paired:
         for start in range(0, len(lot.numbers), chunk):
             some = {name: lot.tokens[name][start : start + chunk].to(device, torch.float32) for name in usae.names}
-            codes = {name: usae.encode(name, own) for name, own in some.items()}
+            codes = {name: usae.encode(name, tokens) for name, tokens in some.items()}
             tally.add(lot.numbers[start : start + chunk], codes)
             top.add(lot.numbers[start : start + chunk], codes, tally.top_images)
     found = tally.statistics()

@@ -16,6 +16,7 @@ from usae_train.model.statistics import LEVELS, Statistics
 from usae_train.runtime.errors import UsageError
 
 FLOAT_NAMES = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
+ANEW = "remove it, and measure again with usae-train evaluate"
 Shape = tuple[int, ...]
 
 
@@ -91,7 +92,7 @@ def check_statistics_form(
     shape = (len(names), n_concepts)
     if tuple(statistics.fires.shape) != shape:
         raise UsageError(
-            f"{file} is of {tuple(statistics.fires.shape)} backbones and concepts, the USAE of {shape}; {_anew()}"
+            f"{file} is of {tuple(statistics.fires.shape)} backbones and concepts, the USAE of {shape}; {ANEW}"
         )
     top = statistics.top_images.shape[-1] if statistics.top_images.ndim else 0
     expected: dict[str, Shape] = {
@@ -108,11 +109,11 @@ def check_statistics_form(
     for name, expected_shape in expected.items():
         figure: Tensor = getattr(statistics, name)
         if tuple(figure.shape) != expected_shape:
-            raise UsageError(f"{file}: {name} is {tuple(figure.shape)}, and should be {expected_shape}; {_anew()}")
+            raise UsageError(f"{file}: {name} is {tuple(figure.shape)}, and should be {expected_shape}; {ANEW}")
     for part in fields(statistics):
         figure = getattr(statistics, part.name)
         if figure is not None and (why := _impossible(part.name, figure, grid)):
-            raise UsageError(f"{file}: {part.name} {why}; {_anew()}")
+            raise UsageError(f"{file}: {part.name} {why}; {ANEW}")
 
 
 def _impossible(name: str, figure: Tensor, grid: tuple[int, int] | None) -> str:
@@ -130,7 +131,3 @@ def _impossible(name: str, figure: Tensor, grid: tuple[int, int] | None) -> str:
     if name == "top_tokens" and grid is not None and (figure >= grid[0] * grid[1]).any():
         return f"has numbers beyond the grid's {grid[0]} x {grid[1]}"
     return ""
-
-
-def _anew() -> str:
-    return "remove it, and measure again with usae-train evaluate"

@@ -10,11 +10,7 @@ from usae_train.runtime.errors import UsageError
 
 
 def check_usae(usae: object) -> None:
-    """Nothing.
-
-    Raises:
-        UsageError: for what is no USAE, such as its name.
-    """
+    """Nothing; a UsageError for what is no USAE, such as its name."""
     if not isinstance(usae, USAE):
         raise UsageError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
 
@@ -31,7 +27,7 @@ def source_of(images: str | Path | ImageSource, limit: int | None = None) -> Ima
     """
     if isinstance(images, str | Path):
         return open_images(images, limit)
-    if not all(hasattr(images, own) for own in ("read", "fingerprint", "label", "__len__")):
+    if not all(hasattr(images, name) for name in ("read", "fingerprint", "label", "__len__")):
         kind = type(images).__name__
         raise UsageError(
             f"pictures are of type {kind}; expected a folder, `demo`, or what usae_train.open_images gives"

@@ -33,8 +33,8 @@ class NaturalPictures:
 
     def strongest(self, row: int, concept: int) -> list[tuple[int, int]]:
         """The pictures in which a concept is strongest for the backbone of a row: (number, token), best first."""
-        found = zip(self.images[row, concept].tolist(), self.tokens[row, concept].tolist(), strict=True)
-        return [(number, token) for number, token in found if 0 <= number < len(self.source)]
+        places = zip(self.images[row, concept].tolist(), self.tokens[row, concept].tolist(), strict=True)
+        return [(number, token) for number, token in places if 0 <= number < len(self.source)]
 
 
 def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
@@ -139,6 +139,7 @@ def encoded(
 
 
 def _of_statistics(usae: USAE, source: ImageSource) -> NaturalPictures:
-    own = usae.statistics
-    assert own is not None
-    return NaturalPictures(source, own.top_images, own.top_tokens, own.quantiles[..., -1], usae.maps)
+    statistics = usae.statistics
+    assert statistics is not None
+    largest = statistics.quantiles[..., -1]
+    return NaturalPictures(source, statistics.top_images, statistics.top_tokens, largest, usae.maps)

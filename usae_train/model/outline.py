@@ -79,10 +79,10 @@ def outline_of(folder: Path) -> UsaeOutline:
     Raises:
         ValueError: for one whose config.json says less.
     """
-    found = validated(_Words.model_validate, read_object(config_file(folder)))
-    specs = {name: spec.relative_to(folder) for name, spec in found.backbones.items()}
+    words = validated(_Words.model_validate, read_object(config_file(folder)))
+    specs = {name: spec.relative_to(folder) for name, spec in words.backbones.items()}
     labels = folder / LABELS
-    return UsaeOutline(found.n_concepts, list(found.widths), found.factors, specs, labels if labels.is_file() else None)
+    return UsaeOutline(words.n_concepts, list(words.widths), words.factors, specs, labels if labels.is_file() else None)
 
 
 def outline_here(usae: str) -> UsaeOutline | None:

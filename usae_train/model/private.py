@@ -45,13 +45,13 @@ class PrivateConcepts:
     def __post_init__(self) -> None:
         if unknown := [name for name in self.ranges if name not in self.names]:
             raise UsageError(f"private concepts of {unknown[0]}; expected backbones of {', '.join(self.names)}")
-        own = list(self.ranges.values())
-        starts = [each.start for each in own]
-        ends = [*starts[1:], self.n_concepts] if own else []
-        if [each.stop for each in own] != ends or any(start >= end for start, end in zip(starts, ends, strict=True)):
-            said = ", ".join(f"{name} {each.start} to {each.stop}" for name, each in self.ranges.items())
+        ranges = list(self.ranges.values())
+        starts = [each.start for each in ranges]
+        ends = [*starts[1:], self.n_concepts] if ranges else []
+        if [each.stop for each in ranges] != ends or any(start >= end for start, end in zip(starts, ends, strict=True)):
+            listed = ", ".join(f"{name} {each.start} to {each.stop}" for name, each in self.ranges.items())
             raise UsageError(
-                f"private concepts are {said}; expected ranges that follow one another and end at {self.n_concepts}"
+                f"private concepts are {listed}; expected ranges that follow one another and end at {self.n_concepts}"
             )
         if starts and starts[0] < 1:
             raise UsageError(
@@ -65,7 +65,7 @@ class PrivateConcepts:
     @property
     def n_shared(self) -> int:
         """How many concepts all backbones have: the first ones."""
-        return min((own.start for own in self.ranges.values()), default=self.n_concepts)
+        return min((concepts.start for concepts in self.ranges.values()), default=self.n_concepts)
 
     def of(self, name: str) -> range:
         """The concepts that a backbone alone has.
@@ -86,7 +86,7 @@ class PrivateConcepts:
 
     def owner(self, concept: int) -> str | None:
         """The one backbone that has a concept; None where all have it."""
-        return next((name for name, own in self.ranges.items() if concept in own), None)
+        return next((name for name, concepts in self.ranges.items() if concept in concepts), None)
 
     def counts(self) -> dict[str, int]:
         """{backbone: how many concepts it has, shared ones and its own}."""
@@ -98,25 +98,25 @@ class PrivateConcepts:
         Without the last, what all could share is drained into private concepts.
         """
         share = self.n_shared / self.n_concepts
-        return (*(share * own for own in fractions), share) if self else tuple(fractions)
+        return (*(share * fraction for fraction in fractions), share) if self else tuple(fractions)
 
     def in_words(self) -> str:
         """`160 shared; private: vit 160 to 191, dino 192 to 223`; empty where all are shared."""
-        said = ", ".join(f"{name} {own.start} to {own.stop - 1}" for name, own in self.ranges.items())
-        return f"{self.n_shared} shared; private: {said}" if self else ""
+        listed = ", ".join(f"{name} {concepts.start} to {concepts.stop - 1}" for name, concepts in self.ranges.items())
+        return f"{self.n_shared} shared; private: {listed}" if self else ""
 
     def foreign(self, name: str) -> list[slice]:
         """The concepts that other backbones have for themselves: those before a backbone's own, and those behind."""
         own = self.ranges.get(name, range(self.n_concepts, self.n_concepts))
-        found = slice(self.n_shared, own.start), slice(own.stop, self.n_concepts)
-        return [each for each in found if each.start < each.stop]
+        around = slice(self.n_shared, own.start), slice(own.stop, self.n_concepts)
+        return [each for each in around if each.start < each.stop]
 
     def is_foreign(self, name: str) -> Tensor:
         """The same as (n_concepts,) bool."""
-        found = torch.zeros(self.n_concepts, dtype=torch.bool)
+        mask = torch.zeros(self.n_concepts, dtype=torch.bool)
         for each in self.foreign(name):
-            found[each] = True
-        return found
+            mask[each] = True
+        return mask
 
 
 def private_ranges(names: Sequence[str], n_concepts: int, each: int) -> dict[str, range]:
@@ -135,7 +135,7 @@ def private_ranges(names: Sequence[str], n_concepts: int, each: int) -> dict[str
 
 
 @torch.no_grad()
-def close(usae: USAE, names: Sequence[str] | None = None) -> None:
+def close_foreign(usae: USAE, names: Sequence[str] | None = None) -> None:
     """Have what these backbones (all by default) make of others' own concepts be nothing again, after it was set.
 
     Rows become zero, so that such codes add nothing, and pre-codes `CLOSED` whatever the token.
@@ -157,11 +157,7 @@ def leave_out_gradients(usae: USAE, names: Sequence[str]) -> None:
 
 
 def check_closed(usae: USAE, file: object) -> None:
-    """Nothing.
-
-    Raises:
-        ValueError: for weights of which a backbone makes something of another's own concepts; says which backbone.
-    """
+    """Nothing; a ValueError for weights of which a backbone makes something of another's own concepts; says which."""
     for name in usae.names:
         for foreign in usae.private.foreign(name):
             if any((part[foreign] != value).any() for part, value in _parts(usae, name)):
@@ -174,9 +170,9 @@ def check_closed(usae: USAE, file: object) -> None:
 def _parts(usae: USAE, name: str) -> list[tuple[Tensor, float]]:
     """What a backbone has a number or row of for each concept, and what it is for others' own."""
     encoder = usae.encoder(name)
-    parts: list[tuple[Tensor, float]] = [(own, 0.0) for own in (encoder.linear.weight, *usae.decoder(name).changed)]
+    parts: list[tuple[Tensor, float]] = [(rows, 0.0) for rows in (encoder.linear.weight, *usae.decoder(name).changed)]
     if encoder.norm is None:
         return [*parts, (encoder.linear.bias, CLOSED)]
     assert encoder.norm.running_mean is not None
     zero = (encoder.linear.bias, encoder.norm.running_mean)
-    return [*parts, *((own, 0.0) for own in zero), (encoder.norm.bias, CLOSED)]
+    return [*parts, *((weight, 0.0) for weight in zero), (encoder.norm.bias, CLOSED)]

@@ -152,12 +152,12 @@ def _copy_pair(usae: USAE, name: str, weights: dict[str, Tensor], where: str) ->
 
 
 def _tensor(weights: dict[str, Tensor], key: str, shape: tuple[int, ...], where: str) -> Tensor:
-    found = weights.get(key)
-    if not isinstance(found, Tensor) or tuple(found.shape) != shape:
-        has = "is missing" if not isinstance(found, Tensor) else f"is {tuple(found.shape)}"
+    tensor = weights.get(key)
+    if not isinstance(tensor, Tensor) or tuple(tensor.shape) != shape:
+        has = "is missing" if not isinstance(tensor, Tensor) else f"is {tuple(tensor.shape)}"
         raise UsageError(f"{where}: {key} {has}; by the YAML it should be {shape}")
-    if not found.isfinite().all():
+    if not tensor.isfinite().all():
         raise UsageError(f"{where}: {key} has values that are NaN or infinite; take another checkpoint")
-    if not found.is_floating_point():
-        raise UsageError(f"{where}: {key} holds no floating-point numbers ({found.dtype})")
-    return found
+    if not tensor.is_floating_point():
+        raise UsageError(f"{where}: {key} holds no floating-point numbers ({tensor.dtype})")
+    return tensor

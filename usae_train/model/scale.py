@@ -82,7 +82,7 @@ class Standardization(nn.Module):
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
         """Take the form that is kept, whichever this one has."""
         if prefix + "mean" in state_dict:
-            for own in ("mean", "std", "matrix", "inverse_matrix"):
-                kept = state_dict.get(prefix + own)
-                setattr(self, own, None if kept is None else self.mean.new_empty(kept.shape))
+            for part in ("mean", "std", "matrix", "inverse_matrix"):
+                kept = state_dict.get(prefix + part)
+                setattr(self, part, None if kept is None else self.mean.new_empty(kept.shape))
         super()._load_from_state_dict(state_dict, prefix, *others)

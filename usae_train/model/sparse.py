@@ -30,8 +30,8 @@ class Codes(NamedTuple):
         active = self.values[self.values > 0]
         size = f"{active.min().item():.3g} to {active.max().item():.3g}" if active.numel() else "none active"
         shape, kind = " x ".join(map(str, tokens)) or "1", str(self.values.dtype).removeprefix("torch.")
-        told = f"{shape} tokens, {slots} concepts each at most; active codes {size}; {kind} on {self.values.device}"
-        return f"Codes({told})"
+        words = f"{shape} tokens, {slots} concepts each at most; active codes {size}; {kind} on {self.values.device}"
+        return f"Codes({words})"
 
     def dense(self, n_concepts: int) -> Tensor:
         """The same codes as (..., n_concepts)."""

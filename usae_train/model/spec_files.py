@@ -31,10 +31,10 @@ class _WrittenSpec(BackboneSpec):
 
     def by_name(self, name: str) -> dict[str, BackboneSpec]:
         """The specs that it stands for, by their backbones' names."""
-        said = {key: getattr(self, key) for key in self.model_fields_set if key != "layers"}
+        fields = {key: getattr(self, key) for key in self.model_fields_set if key != "layers"}
         if self.layers is None:
-            return {name: BackboneSpec(**said)}
-        return {f"{name}@{layer}": BackboneSpec(**said, layer=layer) for layer in self.layers}
+            return {name: BackboneSpec(**fields)}
+        return {f"{name}@{layer}": BackboneSpec(**fields, layer=layer) for layer in self.layers}
 
 
 def read_specs(text: str) -> dict[str, BackboneSpec]:
@@ -55,11 +55,11 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
         content = read_mapping(text)
         specs: dict[str, BackboneSpec] = {}
         folder = Path(text).parent.absolute()  # whole: a store or a resume may be resumed from another place
-        for name, own in content.items():
-            if not isinstance(own, CommentedMap):
+        for name, entry in content.items():
+            if not isinstance(entry, CommentedMap):
                 line = key_line(content, name)
                 raise UsageError(f"{text}:{line}: {name}: expected a mapping such as `model: vit_base_patch16_224`")
-            written = checked(_WrittenSpec, own, text, [str(name)]).by_name(str(name))
+            written = checked(_WrittenSpec, entry, text, [str(name)]).by_name(str(name))
             if twice := specs.keys() & written.keys():
                 line = key_line(content, name)
                 raise UsageError(f"{text}:{line}: {name}: there is a backbone {min(twice)} already; rename one of them")

@@ -62,15 +62,15 @@ class Statistics:
             ValueError: for a file that is broken or lacks a figure.
         """
         try:
-            found = load_file(file)
+            figures = load_file(file)
         except (SafetensorError, OSError) as error:
             raise UsageError(f"{file} is not a readable statistics file: {error}") from error
         known = [field.name for field in fields(cls)]
-        if lacking := [name for name in known if name not in found and name != "auroc"]:
+        if lacking := [name for name in known if name not in figures and name != "auroc"]:
             raise UsageError(f"{file} is not a readable statistics file: it lacks {', '.join(lacking)}")
-        if others := [name for name in found if name not in known]:
+        if others := [name for name in figures if name not in known]:
             raise UsageError(f"{file} is not a readable statistics file: it has {', '.join(others)}, which none has")
-        return cls(**found)
+        return cls(**figures)
 
     @property
     def alive_in_words(self) -> str:
@@ -118,7 +118,7 @@ class Statistics:
         all others fire as well, what they would if they fired anywhere is taken off, as in Cohen's kappa.
         """
         share, n_backbones = self.firing_share, len(self.fires)
-        others = [[other for other in range(n_backbones) if other != own] for own in range(n_backbones)]
+        others = [[other for other in range(n_backbones) if other != row] for row in range(n_backbones)]
         chance = torch.stack([share[rows].prod(0) if rows else torch.zeros_like(share[0]) for rows in others])
         beyond = ((self.co_firing - chance) / (1 - chance)).nan_to_num(1.0).clamp(0, 1)  # 0/0: fires everywhere in all
         return torch.where(self.co_fires >= MIN_COFIRES, beyond.amin(0), 0.0)
@@ -129,7 +129,7 @@ class Statistics:
         Between two quantiles it is interpolated; above the largest code that was seen it is 100.
         """
         kept = self.quantiles[backbone, concept].tolist()
-        known = [(level, own) for level, own in zip(LEVELS, kept, strict=True) if not math.isnan(own)]
+        known = [(level, quantile) for level, quantile in zip(LEVELS, kept, strict=True) if not math.isnan(quantile)]
         levels, values = zip((0.0, 0.0), *known, strict=True)
         if value <= 0:
             return 0.0

@@ -42,7 +42,7 @@ class TopMaps:
     tokens: Tensor  # (codes,) which token of the picture
     levels: Tensor  # (codes,) uint8; 255 is the largest code of the concept in that backbone
     input_size: int  # px, at which the pictures were read; 0 where that is not known
-    _places: dict[tuple[int, int], int] = field(default_factory=dict, repr=False, compare=False)
+    _places: dict[tuple[int, int], int] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         pairs = zip(self.concepts.tolist(), self.images.tolist(), strict=True)

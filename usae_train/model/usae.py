@@ -13,11 +13,12 @@ from usae_train.backbones.names import among, check_name
 from usae_train.images.arrays import canvases_of
 from usae_train.images.measured import SourceRecord
 from usae_train.model.described import usae_html, usae_lines
-from usae_train.model.private import PrivateConcepts, close
+from usae_train.model.private import PrivateConcepts, close_foreign
 from usae_train.model.scale import Standardization
 from usae_train.model.sparse import Codes, sparse_decode
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
+from usae_train.model.usae_folder import read_folder, upload_folder, write_folder
 from usae_train.runtime.arrays import Array, floats_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.transfers import to_device
@@ -98,6 +99,7 @@ class USAE(nn.Module):
         self.batch_norm, self.recipe = batch_norm, recipe
         self.specs, self.grid = dict(specs or {}), grid
         self.sparsity, self.unit_norm = sparsity or TopK(), unit_norm
+        self.sparsity.check_sizes(k, n_concepts)
         self.statistics: Statistics | None = None
         self.natural: NaturalPictures | None = (
             None  # to show top-activating patches of, where not those of the statistics
@@ -119,7 +121,7 @@ class USAE(nn.Module):
         self.scales = nn.ModuleDict({n: Standardization() for n in widths})
         threshold = self.sparsity.threshold_shape(n_concepts)
         self.thresholds = nn.ParameterDict({} if threshold is None else {n: torch.zeros(threshold) for n in widths})
-        close(self)
+        close_foreign(self)
 
     def __repr__(self) -> str:
         return "\n".join(usae_lines(self))
@@ -129,22 +131,16 @@ class USAE(nn.Module):
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write a USAE folder; the hub's name for `usae_train.save`."""
-        from usae_train.model.checkpoint import save
-
-        save(self, folder)
+        write_folder(self, folder)
 
     @classmethod
     def from_pretrained(cls, usae: str | Path, device: torch.device | str = "cpu") -> USAE:
         """Load an id of ours, a folder or a hub id; the hub's name for `usae_train.load`."""
-        from usae_train.model.checkpoint import load
-
-        return load(usae, device)
+        return read_folder(cls, usae, device)
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
-        """Upload to the Hugging Face hub as `user/name`; returns the commit's address. See `checkpoint.push_to_hub`."""
-        from usae_train.model.checkpoint import push_to_hub
-
-        return push_to_hub(self, repository, private=private, token=token)
+        """Upload to the Hugging Face hub as `user/name`; returns the commit's address. See `upload_folder`."""
+        return upload_folder(self, repository, private=private, token=token)
 
     @property
     def names(self) -> list[str]:
@@ -184,21 +180,21 @@ class USAE(nn.Module):
 
     def encoder(self, name: str) -> Encoder:
         """A backbone's encoder: standardized tokens -> pre-codes."""
-        found = self.encoders[self.known_name(name)]
-        assert isinstance(found, Encoder)
-        return found
+        encoder = self.encoders[self.known_name(name)]
+        assert isinstance(encoder, Encoder)
+        return encoder
 
     def decoder(self, name: str) -> Dictionary:
         """A backbone's dictionary as a module: codes -> standardized tokens."""
-        found = self.dictionaries[self.known_name(name)]
-        assert isinstance(found, Dictionary)
-        return found
+        dictionary = self.dictionaries[self.known_name(name)]
+        assert isinstance(dictionary, Dictionary)
+        return dictionary
 
     def scale(self, name: str) -> Standardization:
         """A backbone's standardization."""
-        found = self.scales[self.known_name(name)]
-        assert isinstance(found, Standardization)
-        return found
+        scale = self.scales[self.known_name(name)]
+        assert isinstance(scale, Standardization)
+        return scale
 
     @property
     def backbones(self) -> dict[str, Backbone]:
@@ -217,8 +213,8 @@ class USAE(nn.Module):
             with torch_as_it_starts():
                 built = build_backbones({**self.specs, **self.modules_given}, told=False)  # who chose them was told
                 if self.weights:
-                    found = {name: backbone.record() for name, backbone in built.items()}
-                    check_records(found, self.weights, {name: spec.put_right() for name, spec in self.specs.items()})
+                    records = {name: backbone.record() for name, backbone in built.items()}
+                    check_records(records, self.weights, {name: spec.put_right() for name, spec in self.specs.items()})
             self._backbones = built
         device = self.device
         # nothing is to be moved but after a move of the USAE, and to find that out by `to` takes 6 ms a backbone
@@ -359,7 +355,7 @@ class Dictionary(nn.Module):
     @property
     def changed(self) -> list[nn.Parameter]:
         """What a training changes to change rows, an entry of each a row: the weight, or what a variant makes it of."""
-        return [own for key, own in self.named_parameters() if key != "offset"]
+        return [parameter for key, parameter in self.named_parameters() if key != "offset"]
 
     @torch.no_grad()
     def project(self) -> None:

@@ -17,6 +17,7 @@ from usae_train.model.usae import USAE
 from usae_train.photos.card import Judged, card
 from usae_train.runtime.progress import CountCallback, ProgressCallback
 from usae_train.tokens.paired import stream_readable
+from usae_train.training.execution import Execution
 from usae_train.training.fitting import fit_pictures
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.settings import DEFAULT, FitSettings
@@ -90,7 +91,7 @@ def build(
         lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"),
         failure=failure,
     )
-    usae = fit_pictures(source, settings, SPECS, device, watch)
+    usae = fit_pictures(source, settings, SPECS, Execution(device, watch))
     usae.measured_on = replace(usae.measured_on, name=None)  # a path of the machine that it was made on
     judged = judge(usae, len(source), others, lambda done, total: report("held out", done, total, ""), failure)
     save(usae, out, half=True, card=card(usae, settings, judged))

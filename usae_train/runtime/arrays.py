@@ -38,10 +38,10 @@ def floats_of(numbers: Array, what: str, device: torch.device | None = None) -> 
         raise UsageError(f"{what} of {numbers.dtype}; expected floating-point numbers")
     if numbers.dtype.itemsize > 4 or not numbers.dtype.isnative:
         numbers = numbers.astype(np.float32)
-    return shared(numbers).to(device)
+    return tensor_over(numbers).to(device)
 
 
-def shared(numbers: NDArray[Any]) -> Tensor:
+def tensor_over(numbers: NDArray[Any]) -> Tensor:
     """A tensor over an array's own memory; over a copy's where torch cannot: of other strides, or not to be written."""
     numbers = np.ascontiguousarray(numbers)
     return torch.from_numpy(numbers if numbers.flags.writeable else numbers.copy())

@@ -68,9 +68,9 @@ class DistributedContext:
         if self.world_size == 1:
             return mask
         with _lost_others():
-            found = mask.to(torch.uint8)
-            distributed.all_reduce(found, distributed.ReduceOp.MAX)
-        return found.bool()
+            marked = mask.to(torch.uint8)
+            distributed.all_reduce(marked, distributed.ReduceOp.MAX)
+        return marked.bool()
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace gradients by their mean over ranks, so that each is the whole batch's; sparse ones stay sparse."""

@@ -18,12 +18,12 @@ def shows_tracebacks() -> bool:
 
 def kept_traceback(error: BaseException) -> str:
     """Write a fault's traceback into a file of its own; the line that tells of it."""
-    said = "".join(traceback.format_exception(error))
+    text = "".join(traceback.format_exception(error))
     kind = type(error).__name__
     try:
         with tempfile.NamedTemporaryFile("w", prefix="usae-", suffix=".txt", delete=False, encoding="utf-8") as file:
-            file.write(said)
+            file.write(text)
         where = f"its traceback is in {file.name}"
     except OSError:  # no place left: then it comes on screen after all
-        return f"a fault of usae's own, {kind}: {said}"
+        return f"a fault of usae's own, {kind}: {text}"
     return f"a fault of usae's own, {kind}: {error}; {where}, please report it (USAE_TRACEBACK=1 shows it here)"

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 from usae_train.runtime.json_text import json_text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from rich.console import RenderableType
+    from rich.table import Table
     from rich.text import Text
 
 # What a terminal obeys instead of showing it: control characters (a newline too: it would begin a line that nobody
@@ -74,6 +77,23 @@ def say_table(table: RenderableType) -> None:
     from rich.console import Console
 
     Console().print(table)
+
+
+def figure_table(headings: Iterable[str], words: Collection[str]) -> Table:
+    """A table of rich's to be filled with `as_text`: columns of figures, to the right and in one line each, and words.
+
+    Args:
+        headings: of all columns, in their order.
+        words: headings of those that hold words, not figures.
+    """
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for heading in headings:
+        figures = heading not in words
+        table.add_column(as_text(heading), justify="right" if figures else "left", no_wrap=figures)
+    return table
 
 
 def table_as_text(table: RenderableType, width: int) -> str:

@@ -9,3 +9,8 @@ ProgressCallback = Callable[[str, int, int, str], None]  # stage, done, in all, 
 StageCallback = Callable[[str, int, int], None]  # stage, done, in all
 CountCallback = Callable[[int, int], None]  # done, in all
 StepCallback = Callable[[int, dict[str, Any]], None]  # steps done, what is known after them
+
+
+def counting(report: ProgressCallback, stage: str) -> CountCallback:
+    """What counts, told as a stage."""
+    return lambda done, total: report(stage, done, total, "")

@@ -55,21 +55,21 @@ def takes_settings(
     ]
 
     def decorate(command: Command) -> Command:
-        own = [each for each in _parameters(command) if each.kind is not Parameter.VAR_KEYWORD]
-        checked = next((each.name for each in own if each.annotation is model), None)
-        asks = any(each.name == CONTEXT.name for each in own)
+        parameters = [each for each in _parameters(command) if each.kind is not Parameter.VAR_KEYWORD]
+        checked = next((each.name for each in parameters if each.annotation is model), None)
+        asks = any(each.name == CONTEXT.name for each in parameters)
 
         @functools.wraps(command)
         def taken(context: typer.Context, **given: Any) -> None:
             values = {name: given.pop(name) for name in fields}
-            said = {name: value for name, value in values.items() if is_given(context, name)}
+            typed = {name: value for name, value in values.items() if is_given(context, name)}
             if checked is not None:
                 with wrong_usage():
-                    given[checked] = check(**said)
-                said = {}
-            command(**given, **said, **({CONTEXT.name: context} if asks else {}))
+                    given[checked] = check(**typed)
+                typed = {}
+            command(**given, **typed, **({CONTEXT.name: context} if asks else {}))
 
-        kept = [each for each in own if each.name not in (checked, CONTEXT.name)]
+        kept = [each for each in parameters if each.name not in (checked, CONTEXT.name)]
         return knows_former(former)(_signed(taken, [CONTEXT, *kept, *options]))
 
     return decorate
@@ -99,12 +99,14 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
                 raise typer.BadParameter(f"Missing option {missing[0]!r}.")
             command(context=context, **given) if asks else command(**given)
 
-        own = {each.name: each for each in _parameters(command)}
-        asks = own.pop(CONTEXT.name, None) is not None
-        hidden = [_hidden(old, own[name]) for old, name in former.items()]
-        required = {name for name in former.values() if own[name].default is Parameter.empty}
-        own |= {name: _may_be_missing(own[name]) for name in required}  # it may be given by its former name
-        return _signed(taken, [CONTEXT, *own.values(), *hidden])
+        parameters = {each.name: each for each in _parameters(command)}
+        asks = parameters.pop(CONTEXT.name, None) is not None
+        hidden = [_hidden(old, parameters[name]) for old, name in former.items()]
+        required = {name for name in former.values() if parameters[name].default is Parameter.empty}
+        parameters |= {
+            name: _may_be_missing(parameters[name]) for name in required
+        }  # it may be given by its former name
+        return _signed(taken, [CONTEXT, *parameters.values(), *hidden])
 
     return decorate
 
@@ -129,13 +131,14 @@ def _hidden(name: str, today: Parameter) -> Parameter:
     kind = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
     kind = kind if kind is bool else kind | None
     default = False if kind is bool else None
-    option = typer.Option(_dashed(name), hidden=True)
+    words = [word for each in get_args(annotation)[1:] for word in getattr(each, "param_decls", None) or ()]
+    option = typer.Option(_dashed(name), hidden=True, help=next(iter(words), _dashed(today.name)))  # what it is now
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option])
 
 
 def _may_be_missing(option: Parameter) -> Parameter:
-    kind, said = get_args(option.annotation)
-    return option.replace(default=None, annotation=Annotated[kind | None, said])
+    kind, option_info = get_args(option.annotation)
+    return option.replace(default=None, annotation=Annotated[kind | None, option_info])
 
 
 def _option_type(annotation: Any) -> Any:
@@ -149,12 +152,12 @@ def _option_type(annotation: Any) -> Any:
 
 def _help(field: FieldInfo) -> str:
     """A field's description, as a sentence; what is one already stays."""
-    said = field.description or ""
+    sentence = field.description or ""
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-    if not all(choice in said for choice in choices):
+    if not all(choice in sentence for choice in choices):
         *some, last = (f"`{choice}`" for choice in choices)
-        said = f"{said}: {', '.join(some)} or {last}"
-    return said if said.endswith(".") else f"{said[:1].upper()}{said[1:]}."
+        sentence = f"{sentence}: {', '.join(some)} or {last}"
+    return sentence if sentence.endswith(".") else f"{sentence[:1].upper()}{sentence[1:]}."
 
 
 def _dashed(name: str) -> str:

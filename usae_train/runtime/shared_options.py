@@ -9,7 +9,7 @@ import typer
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 JsonForTable = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Workers = Annotated[
+WorkerCount = Annotated[
     int | None,
     typer.Option(
         min=1,

@@ -57,8 +57,8 @@ def handle_signals(told: Callable[[int], None], numbers: Sequence[int] = STOP_SI
 
     in_main = threading.current_thread() is threading.main_thread()
     ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-    own = [number for number in numbers if in_main and not (number == signal.SIGINT and ignored)]
-    before = {number: signal.signal(number, handle) for number in own}
+    handled = [number for number in numbers if in_main and not (number == signal.SIGINT and ignored)]
+    before = {number: signal.signal(number, handle) for number in handled}
     try:
         yield
     finally:

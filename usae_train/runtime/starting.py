@@ -16,11 +16,11 @@ def start(package: str) -> None:
     Args:
         package: `usae_train` or `usae_viz`, whose `cli.app` it is.
     """
-    ready()
+    end_on_ctrl_c()
     import_module(f"{package}.cli").app()
 
 
-def ready() -> None:
+def end_on_ctrl_c() -> None:
     """From now until the work begins, Ctrl-C ends the process at once: an exception can get lost in an import.
 
     `maximize` that was given Ctrl-C while torch was being imported went on to its end as if nothing had been. Where
@@ -30,7 +30,7 @@ def ready() -> None:
         signal.signal(signal.SIGINT, _exit_at_once)
 
 
-def begun() -> None:
+def restore_ctrl_c() -> None:
     """The work begins: Ctrl-C is a KeyboardInterrupt again, which is answered by keeping or clearing what is there."""
     if signal.getsignal(signal.SIGINT) is _exit_at_once:
         signal.signal(signal.SIGINT, signal.default_int_handler)

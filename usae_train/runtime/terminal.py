@@ -16,7 +16,7 @@ from usae_train.runtime.errors import UsageError, kept_traceback, shows_tracebac
 from usae_train.runtime.printing import one_line, say, say_error, written_out
 from usae_train.runtime.shortage import is_fault, shortage
 from usae_train.runtime.signals import Stopped
-from usae_train.runtime.starting import begun
+from usae_train.runtime.starting import restore_ctrl_c
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -96,12 +96,19 @@ def progress_bars(quiet: bool) -> Iterator[Progress]:
 
 
 @contextmanager
+def progress_report(quiet: bool) -> Iterator[ProgressCallback]:
+    """What shows how far a command is, as `watched` does, as long as it works."""
+    with progress_bars(quiet) as progress:
+        yield watched(progress, quiet)
+
+
+@contextmanager
 def bars(kind: type[Bars], quiet: bool) -> Iterator[Bars]:
     """Bars as all commands show them, of rich's own kind or one that shows more."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-    begun()
+    restore_ctrl_c()
     console = Console(stderr=True)
     columns = [
         TextColumn("{task.description}", markup=False),
@@ -133,10 +140,10 @@ def stages(progress: Progress) -> ProgressCallback:
 
 def watched(progress: Progress, quiet: bool) -> ProgressCallback:
     """Bars on a terminal; elsewhere, as in a log, a line about every half minute; nothing when quiet."""
-    return stages(progress) if quiet or not progress.disable else lines()
+    return stages(progress) if quiet or not progress.disable else progress_lines()
 
 
-def lines(seconds: float = 30.0) -> ProgressCallback:
+def progress_lines(seconds: float = 30.0) -> ProgressCallback:
     """A report that prints a line on stderr now and then: what is done, of how many."""
     last = time.monotonic()
 

@@ -106,12 +106,12 @@ class Workers(Generic[Found]):
             if self.stopped and number in self._left:
                 raise NotDone
             self._hear(None)
-        found, error = self._found.pop(number)
+        result, error = self._found.pop(number)
         if isinstance(error, KeyboardInterrupt):
             raise NotDone
         if error is not None:
             raise error
-        return found  # type: ignore[return-value]
+        return result  # type: ignore[return-value]
 
     def _hear(self, seconds: float | None) -> None:
         """Take in all that workers have sent, after so long at most; None waits for something."""
@@ -254,13 +254,13 @@ def _do(job: Job[Any], pipe: Connection, signals: _Interruptible) -> None:
         try:
             signals.busy = True
             signals.check()
-            found = job(tell)
+            result = job(tell)
         finally:
             signals.busy = False
-        said = pickle.dumps(("found", found))
+        message = pickle.dumps(("found", result))
     except BaseException as error:
-        said = pickle.dumps(("failed", _as_sent(error)))
-    pipe.send_bytes(said)
+        message = pickle.dumps(("failed", _as_sent(error)))
+    pipe.send_bytes(message)
 
 
 def _as_sent(error: BaseException) -> BaseException:

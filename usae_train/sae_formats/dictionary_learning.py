@@ -39,7 +39,7 @@ class DictionaryLearning(Format):
         """By the name of its file."""
         return (place / WEIGHTS).is_file() or (place.name == WEIGHTS and place.is_file())
 
-    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
+    def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         file = place / WEIGHTS if place.is_dir() else place
         weights = Weights(loaded(file, file), file)
@@ -71,10 +71,10 @@ def _class_of(trainer: Mapping[str, Any], config: Path) -> str | None:
     return class_name
 
 
-def _class_by_tensors(weights: Weights, said: str | None, file: Path) -> str:
+def _class_by_tensors(weights: Weights, named: str | None, file: Path) -> str:
     """The class of an autoencoder, by its tensors where no config.json says it."""
-    if said is not None:
-        return said
+    if named is not None:
+        return named
     if "r_mag" in weights:
         raise UsageError(f"{file} is a gated autoencoder, which is not read: {GATED}")
     if "group_sizes" in weights:

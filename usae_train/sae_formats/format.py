@@ -31,20 +31,20 @@ class Format(ABC):
         """Whether a folder or file is of this format, by names and first bytes alone."""
 
     @abstractmethod
-    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
+    def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
         """Read one.
 
         Raises:
             ValueError: for what is broken, or cannot be reproduced exactly; names it.
         """
 
-    def check_answers_used(self, told: UserAnswers) -> None:
+    def check_answers_used(self, answers: UserAnswers) -> None:
         """Nothing; a ValueError for what is told though the file says it, or cannot be."""
-        for key, own in vars(told).items():
-            if own is not None and key not in self.asks:
-                raise UsageError(f"{key} is {own}, and a file of {self.name} says it itself; leave it out")
-        if told.threshold is not None and not math.isfinite(told.threshold):
-            raise UsageError(f"threshold is {told.threshold}; expected a number that is finite")
+        for key, answer in vars(answers).items():
+            if answer is not None and key not in self.asks:
+                raise UsageError(f"{key} is {answer}, and a file of {self.name} says it itself; leave it out")
+        if answers.threshold is not None and not math.isfinite(answers.threshold):
+            raise UsageError(f"threshold is {answers.threshold}; expected a number that is finite")
 
     def write(self, sae: SparseAutoencoder, folder: Path) -> None:
         """Write one into an empty folder.

@@ -5,15 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from functools import cache
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 
-import usae_train.sae_formats as room
+import usae_train.sae_formats as package
 from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.names import check_name
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import atomic_path, check_free
+from usae_train.files.kinds import import_all
 from usae_train.files.place_names import named_place
 from usae_train.files.validation import check_settings
 from usae_train.model.given import check_usae
@@ -23,7 +22,7 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder, as_usae, of_usae
 from usae_train.sae_formats.settings import ExportSettings
-from usae_train.sae_formats.torch_files import SUFFIXES, loaded
+from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, loaded
 
 EXPORT = ExportSettings()  # the defaults
 
@@ -31,8 +30,7 @@ EXPORT = ExportSettings()  # the defaults
 @cache
 def formats() -> Mapping[str, Format]:
     """{name: format}, by name."""
-    for module in sorted(found.name for found in iter_modules(room.__path__)):
-        import_module(f"{room.__name__}.{module}")
+    import_all(package)
     return {kind.name: kind() for kind in Format.__subclasses__()}
 
 
@@ -54,9 +52,9 @@ def read_sae(
     if not place.exists():
         raise UsageError(f"no folder or file at {str(place)!r}")
     place, kind = _recognized(place) if format is None else (place, _named(format))
-    told = UserAnswers(k, threshold)
-    kind.check_answers_used(told)
-    return kind.read(place, told)
+    answers = UserAnswers(k, threshold)
+    kind.check_answers_used(answers)
+    return kind.read(place, answers)
 
 
 @undisturbed
@@ -140,14 +138,14 @@ def _named(format: str) -> Format:
 
 def _recognized(place: Path) -> tuple[Path, Format]:
     """What lies at a place, or is the one file of torch's in it, and its format."""
-    found = [kind for kind in formats().values() if kind.recognizes(place)]
-    if not found and place.is_dir():
-        files = [own for own in place.iterdir() if own.suffix in SUFFIXES]
+    kinds = [kind for kind in formats().values() if kind.recognizes(place)]
+    if not kinds and place.is_dir():
+        files = [file for file in place.iterdir() if file.suffix in TORCH_SUFFIXES]
         if len(files) == 1:
             return _recognized(files[0])
-    if not found and place.suffix in SUFFIXES:
+    if not kinds and place.suffix in TORCH_SUFFIXES:
         loaded(place, place)  # says what is wrong with it
-    if len(found) != 1:
-        what = "is of no format that is read" if not found else f"may be {' or '.join(kind.name for kind in found)}"
+    if len(kinds) != 1:
+        what = "is of no format that is read" if not kinds else f"may be {' or '.join(kind.name for kind in kinds)}"
         raise UsageError(f"{place} {what}; say which with --format ({', '.join(sorted(formats()))})")
-    return place, found[0]
+    return place, kinds[0]

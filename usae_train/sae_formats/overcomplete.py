@@ -14,7 +14,7 @@ from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.torch_files import SUFFIXES, loaded
+from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, loaded
 from usae_train.sae_formats.weights import Weights, bounded
 
 LINEAR, NORM = "encoder.final_block.0", "encoder.final_block.1"
@@ -37,40 +37,40 @@ class Overcomplete(Format):
 
     def recognizes(self, place: Path) -> bool:
         """By the names of its tensors."""
-        if not place.is_file() or place.suffix not in SUFFIXES:
+        if not place.is_file() or place.suffix not in TORCH_SUFFIXES:
             return False
         try:
-            found = loaded(place, place)
+            content = loaded(place, place)
         except UsageError:
             return False
-        return isinstance(found, dict) and (ATOMS in found or ARCHETYPES in found)
+        return isinstance(content, dict) and (ATOMS in content or ARCHETYPES in content)
 
-    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
+    def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         weights = Weights(loaded(place, place), place)
         decoder, notes = _archetypes(weights) if ARCHETYPES in weights else _atoms(weights)
         n_concepts, width = decoder.shape
-        kind, sparsity = _sparsity(weights, told, place, n_concepts)
+        kind, sparsity = _sparsity(weights, answers, place, n_concepts)
         encoder, bias = _encoder(weights, decoder)
         notes = (STANDARDIZED, *notes, *weights.done(f"overcomplete's {kind} with a linear encoder"))
         zero = torch.zeros(width)
         return SparseAutoencoder(self.name, kind, encoder, bias, decoder, zero, zero, **sparsity, notes=notes)
 
 
-def _sparsity(weights: Weights, told: UserAnswers, file: Path, n_concepts: int) -> tuple[str, dict[str, Any]]:
+def _sparsity(weights: Weights, answers: UserAnswers, file: Path, n_concepts: int) -> tuple[str, dict[str, Any]]:
     """The class, and which concepts are active. Its thresholds are reached, ours exceeded."""
     if "thresholds" in weights:
         threshold = weights.take("thresholds", n_concepts).exp()
         return "Jump", {"sparsity": JumpReLU(), "threshold": just_below(threshold)}
-    if told.threshold is not None:
-        threshold = just_below(torch.tensor(told.threshold))
-        if told.k is None:  # its top_k is of a batch, and says nothing of a token
+    if answers.threshold is not None:
+        threshold = just_below(torch.tensor(answers.threshold))
+        if answers.k is None:  # its top_k is of a batch, and says nothing of a token
             return "BatchTopK", {"sparsity": JumpReLU(), "threshold": threshold.expand(n_concepts)}
-        k = bounded(told.k, "--k", file, n_concepts)
+        k = bounded(answers.k, "--k", file, n_concepts)
         return "BatchTopK", {"sparsity": BatchTopK(), "k": k, "threshold": threshold}
-    if told.k is None:
+    if answers.k is None:
         raise UsageError(f"{file} {NO_COUNT}")
-    return "TopK", {"sparsity": TopK(), "k": bounded(told.k, "--k", file, n_concepts)}
+    return "TopK", {"sparsity": TopK(), "k": bounded(answers.k, "--k", file, n_concepts)}
 
 
 def just_below(threshold: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED_ARCHITECTURES
-from usae_train.sae_formats.torch_files import SUFFIXES, Inert, loaded
+from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, Inert, loaded
 from usae_train.sae_formats.weights import Weights, bounded, check_config_sizes, read_config
 
 CONFIG = "config.json"
@@ -39,7 +39,7 @@ class Prisma(Format):
         except UsageError:
             return False
 
-    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
+    def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         if (parts := _read_place(place)) is None:
             raise UsageError(f"{place} is not Prisma's: there is no config in the file, and no {CONFIG} beside it")
@@ -56,15 +56,19 @@ class Prisma(Format):
             asked = config.get("activation_fn_kwargs")
             count = asked.get("k") if isinstance(asked, Mapping) else None
             sparsity = {"sparsity": TopK(), "k": bounded(count, "activation_fn_kwargs.k", file, n_concepts)}
-        said = ", ".join(f"{word} {config[key]!r}" for key, word in DESCRIBED_BY.items() if config.get(key) is not None)
-        notes = ((f"the file says that it was trained on {said}",) if said else ()) + weights.done("Prisma's standard")
+        described = ", ".join(
+            f"{word} {config[key]!r}" for key, word in DESCRIBED_BY.items() if config.get(key) is not None
+        )
+        notes = ((f"the file says that it was trained on {described}",) if described else ()) + weights.done(
+            "Prisma's standard"
+        )
         return SparseAutoencoder(self.name, "standard", encoder, bias, decoder, b_dec, b_dec, **sparsity, notes=notes)
 
 
 def _read_place(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
     """The file, what its config says, and its tensors; None for what has no config of Prisma's."""
-    files = sorted(own for own in place.iterdir() if own.suffix in SUFFIXES) if place.is_dir() else [place]
-    if len(files) != 1 or files[0].suffix not in SUFFIXES:
+    files = sorted(own for own in place.iterdir() if own.suffix in TORCH_SUFFIXES) if place.is_dir() else [place]
+    if len(files) != 1 or files[0].suffix not in TORCH_SUFFIXES:
         return None
     (file,) = files
     content = loaded(file, file, OBJECTS)
@@ -87,7 +91,9 @@ def _check(config: Mapping[str, Any], file: Path) -> None:
         raise UsageError(f"{file}: architecture {architecture!r} is not read: {why}")
     if config.get("is_transcoder"):
         raise UsageError(f"{file}: is_transcoder is not read: it decodes to another layer than it encodes")
-    if (own := config["activation_fn_str"]) not in ("relu", "topk"):
-        raise UsageError(f"{file}: activation_fn_str {own!r} is not read; expected relu or topk")
-    if (own := config["normalize_activations"]) not in ("none", None):
-        raise UsageError(f"{file}: normalize_activations {own!r} is not read: {NORMALIZATIONS.get(str(own), '')}")
+    if (setting := config["activation_fn_str"]) not in ("relu", "topk"):
+        raise UsageError(f"{file}: activation_fn_str {setting!r} is not read; expected relu or topk")
+    if (setting := config["normalize_activations"]) not in ("none", None):
+        raise UsageError(
+            f"{file}: normalize_activations {setting!r} is not read: {NORMALIZATIONS.get(str(setting), '')}"
+        )

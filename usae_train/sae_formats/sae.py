@@ -103,8 +103,8 @@ def of_usae(usae: USAE, name: str) -> SparseAutoencoder:
         sparsity=usae.sparsity,
         unit_norm=usae.unit_norm,
     ).double()
-    own = {key: value for key, value in usae.state_dict().items() if key.split(".")[1] == name}
-    double.load_state_dict(own)
+    parts = {key: value for key, value in usae.state_dict().items() if key.split(".")[1] == name}
+    double.load_state_dict(parts)
     double.eval()
     weight, bias = double.readout(name, every)
     decoder, scale = double.decoder(name), double.scale(name)

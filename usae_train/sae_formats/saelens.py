@@ -66,7 +66,7 @@ class SAELens(Format):
         """By the names of its two files."""
         return (place / WEIGHTS).is_file()
 
-    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
+    def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         file = place / CONFIG
         config = _read_cfg(file)
@@ -74,9 +74,9 @@ class SAELens(Format):
         weights = read_tensors(place / WEIGHTS)
         encoder = weights.take("W_enc", None, None)
         width, n_concepts = encoder.shape
-        for key, found in (("d_in", width), ("d_sae", n_concepts)):
-            if config.get(key) != found:
-                raise UsageError(f"{file}: {key} is {config.get(key)!r}, and W_enc in {WEIGHTS} has {found}")
+        for key, size in (("d_in", width), ("d_sae", n_concepts)):
+            if config.get(key) != size:
+                raise UsageError(f"{file}: {key} is {config.get(key)!r}, and W_enc in {WEIGHTS} has {size}")
         bias, decoder = weights.take("b_enc", n_concepts), weights.take("W_dec", n_concepts, width)
         added = weights.take("b_dec", width)
         threshold = weights.take("threshold", n_concepts) if architecture == "jumprelu" else None
@@ -177,8 +177,8 @@ def _written_as(sae: SparseAutoencoder) -> tuple[dict[str, Any], Tensor | None]:
 
 def _described(metadata: Mapping[str, Any]) -> list[str]:
     """What the folder says of the tokens that it was trained on."""
-    told = [f"{word} {metadata[key]!r}" for key, word in DESCRIBED_BY.items() if metadata.get(key)]
-    return [f"the folder says that it was trained on {', '.join(told)}"] if told else []
+    described = [f"{word} {metadata[key]!r}" for key, word in DESCRIBED_BY.items() if metadata.get(key)]
+    return [f"the folder says that it was trained on {', '.join(described)}"] if described else []
 
 
 def _norms(decoder: Tensor, file: Path) -> Tensor:

@@ -42,7 +42,7 @@ class Saev(Format):
             line = opened.readline(LONGEST)
             return line.startswith(b"{") and line.endswith(b"}\n") and opened.read(2) == b"PK"
 
-    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
+    def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         header, content = _parted(place)
         schema = header.get("schema")
@@ -88,11 +88,11 @@ def _activation(header: Mapping[str, Any], place: Path) -> tuple[str, Mapping[st
     config = header.get("cfg")
     if not isinstance(config, Mapping):
         raise UsageError(f"{place}: the line before the tensors has no `cfg`")
-    own = config.get("activation")
+    activation = config.get("activation")
     if header["schema"] == 1 and header.get("cls") in ACTIVATIONS:
         name, settings = header["cls"], config
-    elif isinstance(own, Mapping) and isinstance(own.get("params"), Mapping):
-        name, settings = own.get("cls"), own["params"]
+    elif isinstance(activation, Mapping) and isinstance(activation.get("params"), Mapping):
+        name, settings = activation.get("cls"), activation["params"]
     else:
         raise UsageError(f"{place}: the line before the tensors names no activation")
     if name not in ACTIVATIONS:

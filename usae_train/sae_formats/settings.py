@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from usae_train.files.validation import Settings
 
 
 class ImportSettings(Settings):
     """What an autoencoder's files do not say themselves."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: str | None = Field(
         None,
@@ -36,8 +34,6 @@ class ImportSettings(Settings):
 
 class ExportSettings(Settings):
     """Which autoencoder is written, and for which library."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: str = Field("saelens", description="`saelens` or `sparsify`")
     backbone: str | None = Field(

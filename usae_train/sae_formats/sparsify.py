@@ -26,7 +26,7 @@ class Sparsify(Format):
         """By the name of its tensors' file."""
         return (place / WEIGHTS).is_file()
 
-    def read(self, place: Path, told: UserAnswers) -> SparseAutoencoder:
+    def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         file = place / CONFIG
         config = read_config(file)

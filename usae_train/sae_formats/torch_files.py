@@ -14,7 +14,7 @@ from usae_train.backbones.weight_files import first_line
 from usae_train.files.torch_state import read_pickled
 from usae_train.runtime.errors import UsageError
 
-SUFFIXES = (".pt", ".pth")
+TORCH_SUFFIXES = (".pt", ".pth")
 
 
 class Inert:

@@ -138,8 +138,8 @@ def bounded(number: Any, key: str, file: Path, most: int) -> int:
     return number
 
 
-def check_config_sizes(said: Mapping[str, Any], sizes: Mapping[str, int], file: Path) -> None:
+def check_config_sizes(config: Mapping[str, Any], sizes: Mapping[str, int], file: Path) -> None:
     """Nothing; a ValueError where a config says another size than its tensors have. What it does not say may be any."""
     for key, size in sizes.items():
-        if said.get(key, size) != size:
-            raise UsageError(f"{file}: its config says {key} {said[key]!r}, and its tensors have {size}")
+        if config.get(key, size) != size:
+            raise UsageError(f"{file}: its config says {key} {config[key]!r}, and its tensors have {size}")

@@ -17,7 +17,7 @@ def token_tensors(data: Mapping[str, Array]) -> dict[str, Tensor]:
     Raises:
         ValueError: for what is neither a tensor nor an array of floating-point numbers.
     """
-    return {name: floats_of(own, f"{name}: tokens") for name, own in data.items()}
+    return {name: floats_of(tokens, f"{name}: tokens") for name, tokens in data.items()}
 
 
 def paired_tokens(data: Mapping[str, Array], widths: Mapping[str, int]) -> dict[str, Tensor]:

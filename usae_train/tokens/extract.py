@@ -30,7 +30,7 @@ from usae_train.tokens.pieces import SECONDS, ExtractedTokens, Pieces
 from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
 from usae_train.tokens.store import (
-    SCHEMA,
+    STORE_SCHEMA,
     ActivationStore,
     StoreRecord,
     check_shards,
@@ -63,7 +63,7 @@ def plan(
     backbones = build_backbones(specs)
     grid = common_grid(list(backbones.values()))
     record = StoreRecord(
-        schema=SCHEMA,
+        schema=STORE_SCHEMA,
         backbones=dict(specs),
         widths={name: b.width for name, b in backbones.items()},
         grid=grid,
@@ -181,7 +181,7 @@ def outliers_of(store: ActivationStore) -> dict[str, Outliers]:
     feed = StoreFeed(store, 0)
     images = drawn_numbers(len(store), STANDARDIZATION_IMAGES)
     rows = (images[:, None] * feed.per_image + torch.arange(feed.per_image)).flatten()
-    return {name: own.outliers for name, own in sums_of(feed, rows).items()}
+    return {name: sums.outliers for name, sums in sums_of(feed, rows).items()}
 
 
 def rounds_of(left: range, images_a_shard: int, ranks: int) -> list[list[range]]:
@@ -278,12 +278,12 @@ class _Shard:
         """What is in no piece yet, to be kept as one."""
         (first, broken), known = self._written, self.known
         self._written = len(self.numbers), len(self.failures)
-        tokens = {name: own[first : len(self.numbers)] for name, own in self.tokens.items()}
+        tokens = {name: seen[first : len(self.numbers)] for name, seen in self.tokens.items()}
         return ExtractedTokens(self.tried[first + broken : known], tokens, self.numbers[first:], self.failures[broken:])
 
     def whole(self) -> ExtractedTokens:
         """All of it."""
-        tokens = {name: own[: len(self.numbers)] for name, own in self.tokens.items()}
+        tokens = {name: seen[: len(self.numbers)] for name, seen in self.tokens.items()}
         return ExtractedTokens(self.tried, tokens, self.numbers, self.failures)
 
 
@@ -315,8 +315,8 @@ def _stop_together(
     pieces.stop(asked)
     if filled is not None:
         pieces.write(filled)
-    own = pieces.until - each[ranks.rank].start if ranks.rank < len(each) else 0
-    pieces.check(each[0].start + sum(ranks.gather(own)), n_images)
+    known = pieces.until - each[ranks.rank].start if ranks.rank < len(each) else 0
+    pieces.check(each[0].start + sum(ranks.gather(known)), n_images)
 
 
 def _write(out: Path, number: int, filled: ExtractedTokens) -> Written:

@@ -37,13 +37,13 @@ def begin(record: StoreRecord, out: Path, warn: Warn = lambda why: None) -> Stor
     """The record to resume with: a new one, or that of the same extraction, as far as its shards are whole."""
     check_store_place(out)
     if is_store(out):
-        found = read_record(out)
-        if differences := found.differences(record):
+        begun = read_record(out)
+        if differences := begun.differences(record):
             raise UsageError(
                 f"{out} was begun with another {', '.join(differences)}; give the same again, or choose another --out"
             )
         remove_leftovers(out.glob(".*.part"))  # of kills while a shard was written: each as large as one
-        return _as_far_as_whole(found, out, warn)
+        return _as_far_as_whole(begun, out, warn)
     needed = record.n_images * disk_bytes_an_image(record)
     place = next(parent for parent in (place_of(out), *place_of(out).parents) if parent.exists())
     if (free := shutil.disk_usage(place).free) < needed:
@@ -143,7 +143,9 @@ class Notes:
         self.writing = []
 
     def _note(self, new: list[Shard]) -> None:
-        _write_failures(self.out, self.failures)
+        if self.failures:
+            with atomic_path(self.out / FAILURES) as temporary:
+                temporary.write_text("".join(json.dumps(failure) + "\n" for failure in self.failures))
         if len(self.failures) > self.max_broken * len(self.source):
             raise UsageError(
                 f"{len(self.failures)} of {images_tried(self.record)} pictures cannot be read, more than "
@@ -157,9 +159,3 @@ class Notes:
                     "give an --out that all machines see"
                 )
         write_record(self.out, self.record)
-
-
-def _write_failures(out: Path, failures: list[dict[str, object]]) -> None:
-    if failures:
-        with atomic_path(out / FAILURES) as temporary:
-            temporary.write_text("".join(json.dumps(failure) + "\n" for failure in failures))

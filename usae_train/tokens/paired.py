@@ -35,11 +35,13 @@ class PairedTokens:
         kept = torch.isin(self.numbers, numbers)
         if kept.all():  # and nothing is copied
             return self
-        return PairedTokens({name: own[kept] for name, own in self.tokens.items()}, self.numbers[kept], self.failures)
+        return PairedTokens(
+            {name: tokens[kept] for name, tokens in self.tokens.items()}, self.numbers[kept], self.failures
+        )
 
     def flat(self) -> dict[str, Tensor]:
         """{backbone: (image * token, width)}."""
-        return {name: own.flatten(0, 1) for name, own in self.tokens.items()}
+        return {name: tokens.flatten(0, 1) for name, tokens in self.tokens.items()}
 
 
 def joined_tokens(parts: Sequence[PairedTokens]) -> PairedTokens:

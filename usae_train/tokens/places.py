@@ -10,7 +10,7 @@ from usae_train.files.place_names import named_place
 from usae_train.runtime.errors import UsageError
 
 RECORD = "store.json"  # of an activation store
-SUFFIXES = (".npy", ".safetensors")
+TOKEN_SUFFIXES = (".npy", ".safetensors")
 EXPECTED_TOKENS = "expected NAME=PLACE,NAME=PLACE,...: .npy, .safetensors or saev's shards; or one .safetensors of all"
 
 
@@ -39,7 +39,7 @@ def names_tokens(place: str) -> bool:
     name, sign, _ = place.partition("=")
     if sign and "/" not in name and "{" not in name and ":" not in name:
         return not named_place(place).exists()
-    return place.endswith(SUFFIXES) and named_place(place).is_file()
+    return place.endswith(TOKEN_SUFFIXES) and named_place(place).is_file()
 
 
 def named_tokens(place: str) -> dict[str, str] | None:
@@ -50,12 +50,12 @@ def named_tokens(place: str) -> dict[str, str] | None:
     """
     if "=" not in place or named_place(place).exists():
         return None
-    found: dict[str, str] = {}
+    place_of: dict[str, str] = {}
     for part in place.split(","):
         name, _, where = part.strip().partition("=")
         if not name or not where:
             raise UsageError(f"{part.strip()!r} names no tokens; {EXPECTED_TOKENS}")
-        if name in found:
+        if name in place_of:
             raise UsageError(f"{name} is named twice; {EXPECTED_TOKENS}")
-        found[name] = where
-    return found
+        place_of[name] = where
+    return place_of

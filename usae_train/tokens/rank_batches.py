@@ -108,21 +108,21 @@ class RankBatches(Batches):
         rows = own_rows(self.order[self.position :], self.batch, offset, self.ranks)
         with self.ranks.raise_together():
             if isinstance(self.feed, StoreFeed):
-                own = _load_rows(self.feed, self.windows[self.window], rows)
+                tokens_of = _load_rows(self.feed, self.windows[self.window], rows)
             else:
-                own = {name: tokens[rows] for name, tokens in self._tokens.items()}
-        return own
+                tokens_of = {name: tokens[rows] for name, tokens in self._tokens.items()}
+        return tokens_of
 
 
 def _load_rows(feed: StoreFeed, pieces: list[int], rows: Tensor) -> dict[str, Tensor]:
     """Some rows of a window, one piece in memory at a time, and none that has no row of them."""
-    own = {name: torch.empty(len(rows), width, dtype=feed.dtype) for name, width in feed.widths.items()}
+    loaded = {name: torch.empty(len(rows), width, dtype=feed.dtype) for name, width in feed.widths.items()}
     start = 0
     for piece in pieces:
         length = feed.length(piece)
         inside = (rows >= start) & (rows < start + length)
         if inside.any():
             for name, tokens in feed.load([piece]).items():
-                own[name][inside] = tokens[rows[inside] - start]
+                loaded[name][inside] = tokens[rows[inside] - start]
         start += length
-    return own
+    return loaded

@@ -84,18 +84,18 @@ def read_sizes(file: Path) -> Sizes:
         values = read_object(file)
     except (UsageError, OSError) as error:
         raise UsageError(f"{file} is not a valid JSON object: {error}") from error
-    found = {}
+    numbers = {}
     for name, keys in KEYS.items():
         number = next((values[key] for key in keys if key in values), None)
         if type(number) is not int or not 1 <= number < LARGEST_SIZE:
             raise UsageError(f"{file}: {' or '.join(keys)} is {number!r}; expected a whole number, 1 or more")
-        found[name] = number
+        numbers[name] = number
     layers, class_token = values.get("layers"), values.get("cls_token")
     if not isinstance(layers, list) or not layers or any(type(each) is not int for each in layers):
         raise UsageError(f"{file}: layers is {layers!r}; expected a list of whole numbers")
     if not isinstance(class_token, bool):
         raise UsageError(f"{file}: cls_token is {class_token!r}; expected true or false")
-    sizes = Sizes(**found, layers=layers, class_token=class_token)
+    sizes = Sizes(**numbers, layers=layers, class_token=class_token)
     if sizes.shape[0] < 1:
         raise UsageError(f"{file}: no picture fits into a file of {plural(sizes.per_shard, 'token')}")
     return sizes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from usae_train.backbones.precision import BackbonesDtype
 from usae_train.files.validation import Settings
@@ -18,7 +18,6 @@ StorageDtype = Literal["bfloat16", "float16", "float32"]
 class ExtractSettings(Settings):
     """What an activation store is made of, and how it is written."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {
         "dtype": "storage_dtype",
         "run_in": "compute_dtype",

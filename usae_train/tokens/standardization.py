@@ -152,10 +152,10 @@ def without_outliers(tokens: Mapping[str, Tensor], thresholds: Mapping[str, floa
 
 def outliers_as_text(outliers: Mapping[str, Outliers]) -> str:
     """One line: how many of which backbone's tokens have a high norm."""
-    found = [
+    listed = [
         f"{name} {each.count} of {each.tokens} ({each.share:.2%}; norm above {each.threshold:.4g})"
         for name, each in outliers.items()
         if each.count
     ]
     masked = ", left out of training" if any(each.masked for each in outliers.values()) else ""
-    return f"high-norm tokens: {', '.join(found) or 'none'}{masked if found else ''}"
+    return f"high-norm tokens: {', '.join(listed) or 'none'}{masked if listed else ''}"

@@ -30,7 +30,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.places import RECORD
 
-SCHEMA = 1
+STORE_SCHEMA = 1
 READ_BYTES = 16e6  # of a shard that is in memory beside what it is read into
 FAILURES = "failures.jsonl"
 SAFETENSORS_DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # as safetensors calls them
@@ -76,7 +76,7 @@ class StoreRecord(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
-    schema_: int = Field(SCHEMA, alias="schema")
+    schema_: int = Field(STORE_SCHEMA, alias="schema")
     backbones: dict[str, BackboneSpec]
     widths: dict[str, Annotated[int, Field(ge=1, lt=2**24)]] = Field(min_length=1)
     grid: tuple[Side, Side]
@@ -295,11 +295,11 @@ def read_record(folder: Path) -> StoreRecord:
         raise UsageError(f"{folder} is not an activation store: it has no {RECORD}")
     try:
         values = read_object(file)
-        if (schema := values.get("schema")) == SCHEMA:
+        if (schema := values.get("schema")) == STORE_SCHEMA:
             return validated(StoreRecord.model_validate, values)
     except UsageError as error:
         raise UsageError(f"{file} is not a valid record of a store: {error}") from error
-    raise UsageError(f"{file} has schema {schema!r}; this version reads {SCHEMA}")
+    raise UsageError(f"{file} has schema {schema!r}; this version reads {STORE_SCHEMA}")
 
 
 def read_failures(folder: Path) -> list[dict[str, Any]]:

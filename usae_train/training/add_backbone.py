@@ -28,6 +28,7 @@ from usae_train.runtime.watching import watched_here
 from usae_train.tokens.paired import PairedTokens, collect_tokens
 from usae_train.training.asked import fit_settings, named_recipe
 from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.execution import Execution
 from usae_train.training.fitting import feed_pictures, other_sizes
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.logging.closing import Shown
@@ -151,45 +152,49 @@ def add_backbone(
     if name in usae.widths:
         raise UsageError(f"this USAE has a backbone {name!r} already; give the new one another name")
     source = source_of(images, limit)
-    train, held_out = divided(len(source), chosen.seed)
     with watched_here(quiet) as here:
         bars = Shown(here, chosen.steps)
-        later = bars.beside(joint_watch or watch or FitCallbacks(), "joint training")
-        watch = bars.beside(watch or FitCallbacks())
-        known = {own: known.to(device) for own, known in usae.backbones.items()}
-        backbones = {**known, name: build_backbones({name: spec})[name].to(device)}
-        assert usae.grid is not None
-        grown = enlarged(usae, name, spec, backbones[name].width, chosen)
-        grown.weights = {**usae.weights, name: backbones[name].record()}
-        grown.measured_on = SourceRecord.of(source)
-        if checkpointer is not None:
-            about = {"widths": grown.widths, "space": usae.sha256, "backbone": spec.model_dump(mode="json")}
-            checkpointer.data = {**grown.measured_on.of_a_state, **about}
-        jointly = None if checkpointer is None or not joint else checkpointer.next("joint")
-        feed, sample = feed_pictures(
-            backbones,
-            source,
-            usae.grid,
-            memory,
-            watch,
-            train,
-            max_broken=chosen.max_broken,
-            compute_dtype=chosen.dtype,
-            readers=readers,
-        )
-        paired = _held_out_tokens(backbones, source, usae.grid, held_out, watch, readers)
-        alone = every_token(chosen)
-        fit_tokens(feed, alone, grown, device, watch.steps, checkpointer, watch.log_every, frozen=usae.names)
-        grown.statistics = measure(grown, sample())
-        together: Matrix | None = None
-        if joint:
-            model = new_usae(feed.widths, chosen, grid=usae.grid)
-            fit_tokens(feed, chosen, model, device, later.steps, jointly, later.log_every)
-            together = held_out_r2(model.to("cpu"), paired)
-        set_compute_dtype(known.values(), "float32")  # as they were given; a feed that streams ran them until here
-        made = Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
-        here.close(lambda: [*made.in_words(), "in memory only: ut.save(grown.usae, FOLDER) keeps it"])
-    return made
+        how = Execution(device, bars.beside(watch or FitCallbacks()), checkpointer, memory, readers)
+        beside = bars.beside(joint_watch or watch or FitCallbacks(), "joint training") if joint else None
+        grown = _grown(usae, source, name, spec, chosen, how, beside)
+        here.close(lambda: [*grown.in_words(), "in memory only: ut.save(grown.usae, FOLDER) keeps it"])
+    return grown
+
+
+def _grown(
+    usae: USAE,
+    source: ImageSource,
+    name: str,
+    spec: BackboneSpec,
+    settings: FitSettings,
+    how: Execution,
+    joint_watch: FitCallbacks | None,
+) -> Grown:
+    """See `add_backbone`; without what watches joint training there is none."""
+    train, held_out = divided(len(source), settings.seed)  # before networks are built
+    known = {known_name: backbone.to(how.device) for known_name, backbone in usae.backbones.items()}
+    backbones = {**known, name: build_backbones({name: spec})[name].to(how.device)}
+    grid, checkpointer, jointly = usae.grid, how.checkpointer, None
+    assert grid is not None
+    grown = enlarged(usae, name, spec, backbones[name].width, settings)
+    grown.weights = {**usae.weights, name: backbones[name].record()}
+    grown.measured_on = SourceRecord.of(source)
+    if checkpointer is not None:
+        about = {"widths": grown.widths, "space": usae.sha256, "backbone": spec.model_dump(mode="json")}
+        checkpointer.data = {**grown.measured_on.of_a_state, **about}
+        jointly = checkpointer.next("joint") if joint_watch is not None else None
+    feed, sample = feed_pictures(backbones, source, grid, settings, how, train)
+    paired = _held_out_tokens(backbones, source, grid, held_out, how)
+    alone, steps, log_every = every_token(settings), how.watch.steps, how.watch.log_every
+    fit_tokens(feed, alone, grown, how.device, steps, checkpointer, log_every, frozen=usae.names)
+    grown.statistics = measure(grown, sample())
+    together: Matrix | None = None
+    if joint_watch is not None:
+        model = new_usae(feed.widths, settings, grid=grid)
+        fit_tokens(feed, settings, model, how.device, joint_watch.steps, jointly, joint_watch.log_every)
+        together = held_out_r2(model.to("cpu"), paired)
+    set_compute_dtype(known.values(), "float32")  # as they were given; a feed that streams ran them until here
+    return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
 
 
 def _held_out_tokens(
@@ -197,15 +202,14 @@ def _held_out_tokens(
     source: ImageSource,
     grid: tuple[int, int],
     numbers: Sequence[int],
-    watch: FitCallbacks,
-    readers: int,
+    how: Execution,
 ) -> PairedTokens:
     """What backbones see in pictures to measure on: before hours of training, for none of them may be whole."""
-    paired = collect_tokens(backbones, source, grid, tried=numbers, allow_none=True, readers=readers)
+    paired = collect_tokens(backbones, source, grid, tried=numbers, allow_none=True, readers=how.readers)
     if not len(paired.numbers):
         raise none_can_be_read(len(numbers), source, paired.failures[0], "held-out picture")
     for why in paired.failures:
-        watch.failure(why)
+        how.watch.failure(why)
     return paired
 
 
@@ -247,9 +251,9 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
         raise UsageError(
             f"n_private is {settings['n_private']}; the space stays as it is, and an added backbone has none of its own"
         )
-    told = settings.get("sparsity")
-    if told is not None and trained_sparsity(told).kind != usae.sparsity.kind:
-        raise UsageError(f"sparsity is {told!r}, and the USAE's {usae.sparsity.kind}; its space stays as it is")
+    sparsity = settings.get("sparsity")
+    if sparsity is not None and trained_sparsity(sparsity).kind != usae.sparsity.kind:
+        raise UsageError(f"sparsity is {sparsity!r}, and the USAE's {usae.sparsity.kind}; its space stays as it is")
     as_it_is = {"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm, "sparsity": plain(usae.sparsity)}
     named = named_recipe(recipe).model_copy(update=as_it_is)
     settings["n_concepts"], settings["k"] = usae.n_concepts, usae.k
@@ -272,8 +276,8 @@ def divided(n_images: int, seed: int) -> tuple[list[int], list[int]]:
 def enlarged(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: FitSettings) -> USAE:
     """A copy of a USAE with an untrained pair more, at the end."""
     specs = {**usae.specs, name: spec}
-    own = usae.private.ranges  # what the known ones have for themselves, the new one has not
-    grown = new_usae({**usae.widths, name: width}, settings, specs=specs, grid=usae.grid, private=own)
+    private = usae.private.ranges  # what the known ones have for themselves, the new one has not
+    grown = new_usae({**usae.widths, name: width}, settings, specs=specs, grid=usae.grid, private=private)
     grown.recipe, grown.outliers, grown.agreement = usae.recipe, dict(usae.outliers), usae.agreement
     grown.modules_given = dict(usae.modules_given)
     fresh = {key: value for key, value in grown.state_dict().items() if key.split(".")[1] == name}

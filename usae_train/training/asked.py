@@ -38,9 +38,11 @@ def read_recipe(file: str) -> TrainingRecipe:
     like = content.pop("like", DEFAULT.name)
     if like not in RECIPES:
         raise UsageError(f"{file}: like: no recipe {like!r}; expected {' or '.join(sorted(RECIPES))}")
-    said = checked(TrainingRecipe, content, file)
-    named = {"name": said.name if "name" in said.model_fields_set else Path(file).stem}
-    return TrainingRecipe(**{**dict(RECIPES[like]), **{n: getattr(said, n) for n in said.model_fields_set}, **named})
+    written = checked(TrainingRecipe, content, file)
+    named = {"name": written.name if "name" in written.model_fields_set else Path(file).stem}
+    return TrainingRecipe(
+        **{**dict(RECIPES[like]), **{n: getattr(written, n) for n in written.model_fields_set}, **named}
+    )
 
 
 def fit_settings(recipe: str | TrainingRecipe, **settings: Unpack[FitOptions]) -> FitSettings:

@@ -84,7 +84,7 @@ class TrainingState:
         }
 
 
-def name_of(step: int) -> str:
+def state_file_name(step: int) -> str:
     """A state's file."""
     return f"step-{step:09d}.pt"
 
@@ -139,8 +139,8 @@ class TrainingCheckpointer:
             except (Damaged, RuntimeError) as error:  # a generator's state is torch's own to judge
                 reason = " ".join(str(error).split())[:200]
                 raise UsageError(
-                    f"{self.folder / name_of(step)} is not a state of this training ({reason}): it is damaged, or "
-                    f"another version of usae wrote it; remove it to resume from the one before, or "
+                    f"{self.folder / state_file_name(step)} is not a state of this training ({reason}): it is "
+                    "damaged, or another version of usae wrote it; remove it to resume from the one before, or "
                     f"{self.folder} to begin anew"
                 ) from error
         self.kept = step
@@ -207,9 +207,9 @@ class TrainingCheckpointer:
             )
 
     def _write(self, step: int, state: TrainingState) -> None:
-        if not all(own.isfinite().all() for own in state.usae.parameters()):
+        if not all(parameter.isfinite().all() for parameter in state.usae.parameters()):
             return  # the next step says what is wrong; until then the states before are the good ones
-        write_state({**state.state_dict(), "data": self.data}, self.folder / name_of(step))
+        write_state({**state.state_dict(), "data": self.data}, self.folder / state_file_name(step))
         self.kept = step
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
             old.unlink()

@@ -18,11 +18,9 @@ from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource
 from usae_train.model.firing import measure
 from usae_train.model.given import source_of
-from usae_train.model.private import private_ranges
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
-from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
@@ -35,10 +33,10 @@ from usae_train.tokens.places import is_store, names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.asked import allowed_memory, fit_settings
-from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.execution import HERE, Execution
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.logging.closing import Shown
-from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.loop import fit_tokens, new_usae, sparsity_of
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
 
 
@@ -70,7 +68,7 @@ def fit(
         device: where to train.
         watch: callbacks for progress of your own, beside what is shown.
         quiet: show no bars, and say nothing at the end.
-        settings: fields of `FitSettings`: n_concepts, k, n_private, steps, batch, seed, init_seed, dtype,
+        settings: fields of `FitSettings`: n_concepts, k, n_private, k_private, steps, batch, seed, init_seed, dtype,
             mask_outliers, max_broken, and of the recipe's sparsity, dictionary, matryoshka_fractions, matryoshka.
 
     Returns:
@@ -83,7 +81,8 @@ def fit(
     chosen = fit_settings(recipe, **settings)
     with watched_here(quiet) as here:
         shown = Shown(here, chosen.steps)
-        usae = _fitted(data, backbones, chosen, limit, readers, device, shown.beside(watch or FitCallbacks()))
+        how = Execution(device, shown.beside(watch or FitCallbacks()), readers=readers)
+        usae = _fitted(data, backbones, chosen, limit, how)
         shown.close(usae)
     return usae
 
@@ -93,26 +92,23 @@ def _fitted(
     backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None,
     chosen: FitSettings,
     limit: int | None,
-    readers: int,
-    device: torch.device | str,
-    watch: FitCallbacks,
+    how: Execution,
 ) -> USAE:
     """By what the data is."""
     if isinstance(data, Mapping):
-        check_for_pictures("the data is tokens already", chosen, limit, backbones, readers)
-        return fit_given(GivenTokens(token_tensors(data)), chosen, device, watch)
+        check_for_pictures("the data is tokens already", chosen, limit, backbones, how.readers)
+        return fit_given(GivenTokens(token_tensors(data)), chosen, how)
     if isinstance(data, str) and names_tokens(data):
-        check_for_pictures("the data is tokens already", chosen, limit, backbones, readers)
-        return fit_given(read_tokens(data), chosen, device, watch)
+        check_for_pictures("the data is tokens already", chosen, limit, backbones, how.readers)
+        return fit_given(read_tokens(data), chosen, how)
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
-        check_for_pictures("the store has its own", chosen, limit, backbones, readers)
-        return fit_store(data, chosen, device, watch)
+        check_for_pictures("the store has its own", chosen, limit, backbones, how.readers)
+        return fit_store(data, chosen, how)
     if not backbones:
         raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
-    source = source_of(data, limit)
-    return fit_pictures(source, chosen, _specs(backbones), device, watch, readers=readers)
+    return fit_pictures(source_of(data, limit), chosen, _specs(backbones), how)
 
 
 def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, object]]:
@@ -123,49 +119,42 @@ def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, obj
 
 
 @undisturbed
-def fit_given(
-    given: GivenTokens,
-    settings: FitSettings,
-    device: torch.device | str = "cpu",
-    watch: FitCallbacks | None = None,
-    checkpointer: TrainingCheckpointer | None = None,
-    ranks: DistributedContext = SINGLE_PROCESS,
-) -> USAE:
+def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = HERE) -> USAE:
     """Train a USAE on tokens that somebody else made; it has no backbones to see pictures with.
 
     Args:
         given: the tokens.
         settings: size, length and recipe.
-        device: where to train.
-        watch: callbacks for progress.
-        checkpointer: writes training states, and resumes from the last.
-        ranks: the processes that train as one.
+        how: it is carried out.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same tokens; on ranks other than the first without.
     """
-    watch = watch or FitCallbacks()
-    if checkpointer is not None:
-        checkpointer.data = given.identity()
-    feed = MemoryFeed(given.flat)
-    usae = fit_tokens(feed, settings, None, device, watch.steps, checkpointer, watch.log_every, ranks)
-    if ranks.is_main:
+    if how.checkpointer is not None:
+        how.checkpointer.data = given.identity()
+    usae = _trained(MemoryFeed(given.flat), settings, None, how)
+    if how.ranks.is_main:
         usae.statistics = measure(usae, given.sample())
     return usae.to("cpu")
+
+
+def _trained(feed: Feed, settings: FitSettings, usae: USAE | None, how: Execution) -> USAE:
+    watch = how.watch
+    return fit_tokens(feed, settings, usae, how.device, watch.steps, how.checkpointer, watch.log_every, how.ranks)
 
 
 def _specs(backbones: str | Mapping[str, BackboneSpec | Backbone | str]) -> Mapping[str, BackboneSpec | Backbone]:
     if isinstance(backbones, str):
         return read_specs(backbones)
-    for name, own in backbones.items():
-        if not isinstance(own, str | BackboneSpec | Backbone):
+    for name, backbone in backbones.items():
+        if not isinstance(backbone, str | BackboneSpec | Backbone):
             raise UsageError(
-                f"backbone {name} is a {type(own).__name__}; expected a timm id, a BackboneSpec, or for a network of "
-                "your own usae_train.ModuleBackbone(network, layer, ...)"
+                f"backbone {name} is a {type(backbone).__name__}; expected a timm id, a BackboneSpec, or for a network "
+                "of your own usae_train.ModuleBackbone(network, layer, ...)"
             )
     return {
-        name: check_settings(BackboneSpec, model=own) if isinstance(own, str) else own
-        for name, own in backbones.items()
+        name: check_settings(BackboneSpec, model=backbone) if isinstance(backbone, str) else backbone
+        for name, backbone in backbones.items()
     }
 
 
@@ -174,13 +163,8 @@ def fit_pictures(
     source: ImageSource,
     settings: FitSettings,
     backbones: Mapping[str, BackboneSpec | Backbone],
-    device: torch.device | str = "cpu",
-    watch: FitCallbacks | None = None,
-    checkpointer: TrainingCheckpointer | None = None,
-    memory: float | None = None,
-    ranks: DistributedContext = SINGLE_PROCESS,
+    how: Execution = HERE,
     grid: tuple[int, int] | None = None,
-    readers: int = 0,
 ) -> USAE:
     """Train a USAE on pictures.
 
@@ -188,45 +172,27 @@ def fit_pictures(
         source: the pictures.
         settings: size, length and recipe.
         backbones: {name: spec} to see them with, or a backbone that is built already.
-        device: where to train.
-        watch: callbacks for progress.
-        checkpointer: writes training states, and resumes from the last.
-        memory: GB of tokens that are in memory at a time; a third of the machine's by default. When all of them fit,
-            the pictures go through the backbones once; otherwise they are streamed, once an epoch, in windows of
-            random pictures.
-        ranks: the processes that train as one.
+        how: it is carried out.
         grid: (rows, cols) of the tokens; the one that suits these backbones by default.
-        readers: processes that read pictures; 0 reads in this one.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, 10,000 at most, drawn from all; on
         ranks other than the first without statistics.
     """
-    watch = watch or FitCallbacks()
-    built = {name: backbone.to(device) for name, backbone in build_backbones(backbones).items()}
+    built = {name: backbone.to(how.device) for name, backbone in build_backbones(backbones).items()}
     grid = grid or common_grid(list(built.values()))
-    private_ranges(list(built), settings.n_concepts, settings.n_private)  # before pictures are looked at, not after
-    feed, sample = feed_pictures(
-        built,
-        source,
-        grid,
-        memory,
-        watch,
-        ranks=ranks,
-        max_broken=settings.max_broken,
-        compute_dtype=settings.dtype,
-        readers=readers,
-    )
+    sparsity_of(settings, list(built))  # private concepts that cannot be, before pictures are looked at
+    feed, sample = feed_pictures(built, source, grid, settings, how)
     specs = {name: backbone.spec for name, backbone in built.items()}
     usae = new_usae(feed.widths, settings, specs=specs, grid=grid)
     usae.modules_given = {name: own for name, own in backbones.items() if isinstance(own, Backbone)}
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
     usae.measured_on = SourceRecord.of(source)
-    if checkpointer is not None:
+    if how.checkpointer is not None:
         about = {"widths": usae.widths, "backbones": listed_specs(specs)}
-        checkpointer.data = {**usae.measured_on.of_a_state, **about}
-    fit_tokens(feed, settings, usae, device, watch.steps, checkpointer, watch.log_every, ranks)
-    if ranks.is_main:
+        how.checkpointer.data = {**usae.measured_on.of_a_state, **about}
+    _trained(feed, settings, usae, how)
+    if how.ranks.is_main:
         usae.statistics = measure(usae, sample(), input_size=largest_input(built))
     else:
         for _ in sample():  # they see their part of the pictures
@@ -238,13 +204,9 @@ def feed_pictures(
     backbones: Mapping[str, Backbone],
     source: ImageSource,
     grid: tuple[int, int],
-    memory: float | None = None,
-    watch: FitCallbacks | None = None,
+    settings: FitSettings,
+    how: Execution = HERE,
     numbers: Sequence[int] | None = None,
-    ranks: DistributedContext = SINGLE_PROCESS,
-    max_broken: float = 1.0,
-    compute_dtype: str = "float32",
-    readers: int = 0,
 ) -> tuple[Feed, Callable[[], Iterator[PairedTokens]]]:
     """The tokens of pictures, in memory if they fit and else streamed; and what gives those of its statistics.
 
@@ -254,22 +216,18 @@ def feed_pictures(
         backbones: {name: backbone}.
         source: the pictures.
         grid: (rows, cols) of the tokens.
-        memory: GB of tokens that are in memory at a time; a third of the machine's by default.
-        watch: callbacks for progress.
+        settings: what the backbones compute in from now on, and how many of the pictures may be unreadable.
+        how: it is carried out; each of several processes has the tokens of all in the end.
         numbers: which of the pictures; all by default.
-        ranks: processes that divide the pictures; each then has the tokens of all.
-        max_broken: largest share of the pictures that may be unreadable.
-        compute_dtype: what the backbones compute in from now on: `float32`, `bfloat16` or `auto`.
-        readers: processes that read pictures; 0 reads in this one.
 
     Raises:
-        ValueError: for more of them, at once or when a window has them, or fewer readers than none.
+        ValueError: for more that are unreadable, at once or when a window has them, or fewer readers than none.
     """
-    watch, allowed = watch or FitCallbacks(), allowed_memory(memory)
-    at_least(0, readers, "readers")
-    set_compute_dtype(backbones.values(), compute_dtype)
+    watch, ranks, allowed = how.watch, how.ranks, allowed_memory(how.memory)
+    readers = at_least(0, how.readers, "readers")
+    set_compute_dtype(backbones.values(), settings.dtype)
     n_images = len(source) if numbers is None else len(numbers)
-    broken = BrokenPictures(n_images, max_broken, watch.failure if ranks.is_main else lambda why: None)
+    broken = BrokenPictures(n_images, settings.max_broken, watch.failure if ranks.is_main else lambda why: None)
     if n_images * bytes_an_image(backbones, grid) > allowed:
         stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, broken, ranks, readers)
         return stream, stream.sample
@@ -303,11 +261,7 @@ def store_to_fit(
 def fit_store(
     store: ActivationStore,
     settings: FitSettings,
-    device: torch.device | str = "cpu",
-    watch: FitCallbacks | None = None,
-    checkpointer: TrainingCheckpointer | None = None,
-    memory: float | None = None,
-    ranks: DistributedContext = SINGLE_PROCESS,
+    how: Execution = HERE,
     only: str | None = None,
 ) -> USAE:
     """Train a USAE on an activation store.
@@ -315,29 +269,23 @@ def fit_store(
     Args:
         store: a finished store.
         settings: size, length and recipe.
-        device: where to train.
-        watch: callbacks for progress.
-        checkpointer: writes training states, and resumes from the last.
-        memory: GB of tokens that are in memory at a time; a third of the machine's by default. A store that is larger
-            is gone through in windows of random pieces of its shards. Processes that train as one divide it.
-        ranks: the processes that train as one.
+        how: it is carried out; processes that train as one divide the store.
         only: the backbone that is trained alone; all of the store's together by default.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on its images, 10,000 at most, drawn from all; on ranks
         other than the first without statistics.
     """
-    watch = watch or FitCallbacks()
-    record, every = store.record, StoreFeed(store, allowed_memory(memory))
+    record, every = store.record, StoreFeed(store, allowed_memory(how.memory))
     feed: Feed = every if only is None else OneBackbone(every, only)
     specs = {name: spec for name, spec in store.specs.items() if name in feed.widths}
     usae = new_usae(feed.widths, settings, specs=specs, grid=record.grid)
     usae.weights = {name: weights for name, weights in record.weights.items() if name in feed.widths}
     usae.measured_on = record.images
-    if checkpointer is not None:
+    if how.checkpointer is not None:
         about = {"widths": usae.widths, "shards": [shard.sha256 for shard in record.shards]}
-        checkpointer.data = {**record.images.of_a_state, **about}
-    fit_tokens(feed, settings, usae, device, watch.steps, checkpointer, watch.log_every, ranks)
-    if ranks.is_main:
+        how.checkpointer.data = {**record.images.of_a_state, **about}
+    _trained(feed, settings, usae, how)
+    if how.ranks.is_main:
         usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -30,25 +31,43 @@ from usae_train.tokens.places import names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
 from usae_train.training.checkpointing import DEFAULTS, TrainingCheckpointer
+from usae_train.training.execution import Execution
 from usae_train.training.fitting import fit_pictures, fit_store, store_to_fit
-from usae_train.training.logging.callbacks import FitCallbacks, logging_callbacks
+from usae_train.training.logging.callbacks import logging_callbacks
 from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 from usae_train.training.logging.step_metrics import dead_of
 from usae_train.training.settings import ExecutionSettings, FitSettings
 from usae_train.training.state_forms import differing
 
 BEGUN = "independent.json"  # what all SAEs of a folder have in common
-FitOne = Callable[[str, FitSettings, FitCallbacks, TrainingCheckpointer], USAE]
+FitOne = Callable[[str, FitSettings, Execution], USAE]
 
 
 @dataclass(frozen=True)
 class Work:
-    """How the trainings are run: what changes nothing of what they come to."""
+    """How several trainings are run: what changes nothing of what they come to."""
 
     device: str = "cpu"
     execution: ExecutionSettings = DEFAULTS
     report: ProgressCallback = lambda stage, done, total, note: None
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
+
+    @contextmanager
+    def execution_of(self, name: str, states: Path, steps: int) -> Iterator[Execution]:
+        """How one of them is carried out, with bars of its name; its states and metrics lie in a folder."""
+        chosen = self.execution
+        checkpointer = TrainingCheckpointer(states, chosen.checkpoint_minutes, chosen.keep_checkpoints)
+        with MetricsLogger(states / METRICS) as metrics_logger, checkpointer.stop_on_signals():
+            watch = logging_callbacks(
+                metrics_logger,
+                self.report,
+                steps,
+                f"training {name}",
+                f"pictures {name}",
+                log_every=chosen.log_every,
+                failure=self.failure,
+            )
+            yield Execution(self.device, watch, checkpointer, chosen.memory, chosen.readers)
 
 
 @undisturbed
@@ -97,11 +116,8 @@ def fit_independent(
     grid = common_grid(list(build_backbones(specs, told=False).values()))  # each fit tells of its own
     data = {**SourceRecord.of(source).of_a_state, "backbones": listed_specs(specs)}
 
-    def fit_one(name: str, own: FitSettings, watch: FitCallbacks, states: TrainingCheckpointer) -> USAE:
-        seen_by, how = {name: specs[name]}, work.execution
-        return fit_pictures(
-            source, own, seen_by, work.device, watch, states, how.memory, grid=grid, readers=how.readers
-        )
+    def fit_one(name: str, seeded: FitSettings, how: Execution) -> USAE:
+        return fit_pictures(source, seeded, {name: specs[name]}, how, grid)
 
     with held(out):
         return fit_each(list(specs), settings, fit_one, out, work, data)
@@ -117,8 +133,8 @@ def _fit_on_store(
         "shards": [shard.sha256 for shard in store.record.shards],
     }
 
-    def fit_one(name: str, own: FitSettings, watch: FitCallbacks, states: TrainingCheckpointer) -> USAE:
-        return fit_store(store, own, work.device, watch, states, work.execution.memory, only=name)
+    def fit_one(name: str, seeded: FitSettings, how: Execution) -> USAE:
+        return fit_store(store, seeded, how, only=name)
 
     with held(out):
         if verify_checksums:
@@ -160,7 +176,7 @@ def train_each(
     Args:
         names: of the trainings, and of their folders: the backbones, where each has one of its own.
         settings: of all trainings.
-        fit_one: trains one: name, its settings, what watches it, what keeps its states.
+        fit_one: trains one: its name, its settings, how it is carried out.
         out: the folder of folders.
         work: how it is done.
         data: what the trainings are on, ready for JSON.
@@ -176,26 +192,13 @@ def train_each(
     for position, name in enumerate(names):
         if not (out / name / "config.json").is_file():
             apart = {"seed": settings.seed + 1 + position, "init_seed": settings.init_seed + 1 + position}
-            seeded = settings.model_copy(update=apart)
-            room = out / f".{name}.training"
-            checkpointer = TrainingCheckpointer(
-                room, work.execution.checkpoint_minutes, work.execution.keep_checkpoints
-            )
-            with MetricsLogger(room / METRICS) as metrics_logger, checkpointer.stop_on_signals():
-                watch = logging_callbacks(
-                    metrics_logger,
-                    work.report,
-                    seeded.steps,
-                    f"training {name}",
-                    f"pictures {name}",
-                    log_every=work.execution.log_every,
-                    failure=work.failure,
-                )
-                usae = fit_one(name, seeded, watch, checkpointer)
+            states = out / f".{name}.training"
+            with work.execution_of(name, states, settings.steps) as how:
+                usae = fit_one(name, settings.model_copy(update=apart), how)
             with atomic_path(out / BEGUN) as temporary:
                 temporary.write_text(json.dumps(begun, indent=2) + "\n")
-            save(usae, out / name, beside=[room / METRICS] if (room / METRICS).is_file() else ())
-            shutil.rmtree(room, ignore_errors=True)
+            save(usae, out / name, beside=[states / METRICS] if (states / METRICS).is_file() else ())
+            shutil.rmtree(states, ignore_errors=True)
 
 
 def _check_begun(note: Path, asked: Mapping[str, Any]) -> None:

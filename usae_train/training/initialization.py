@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from usae_train.model.private import close
+from usae_train.model.private import close_foreign
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.feeding import Feed
@@ -162,7 +162,7 @@ def initialize(
             elif recipe.dictionary_init == "tokens":
                 chosen = usae.standardize(name, chosen_tokens[name].to(device).float()) - dictionary.offset
                 dictionary.weight.copy_(functional.normalize(chosen, dim=-1))
-            close(usae, [name])  # what makes rows of others is to find none there
+            close_foreign(usae, [name])  # what makes rows of others is to find none there
             starts[name] = dictionary.atoms
         bind_dictionaries(usae, read_dictionary(recipe.dictionary), starts, sampled)
         for name in starts:
@@ -170,4 +170,4 @@ def initialize(
             if recipe.tied:
                 linear.weight.copy_(dictionary.atoms)
                 linear.bias.copy_(-linear.weight @ dictionary.offset)
-        close(usae, list(starts))
+        close_foreign(usae, list(starts))

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from usae_train.model.private import close, leave_out_gradients, private_ranges
+from usae_train.model.private import close_foreign, leave_out_gradients, private_ranges
+from usae_train.model.sparsity.splittopk import SplitTopK
+from usae_train.model.sparsity.variant import Sparsity
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
@@ -175,12 +177,12 @@ class Trainer:
         norms = self._gradients(loss, stepping)
         unused = self._note_fired(fired, step)
         # all that a step has to know of what it computed, for a GPU is waited for here
-        (whole_loss,), found, self.n_dead = read_numbers(self.ranks.mean(loss.detach()), norms, self.dead.sum(1))
+        (whole_loss,), read_norms, self.n_dead = read_numbers(self.ranks.mean(loss.detach()), norms, self.dead.sum(1))
         if not is_sound(whole_loss):
             self._refuse(whole_loss, batch, step, checkpointer)
         pairs = self._pairs(batch, len(places)) if logged else {}  # by what was before the step
         rate = learning_rate(step, self.settings)
-        if wrong := clip_pairs(usae, stepping, self.recipe, self.state.optimizers, norms, found):
+        if wrong := clip_pairs(usae, stepping, self.recipe, self.state.optimizers, norms, read_norms):
             raise_on_all(self.ranks, checkpointer, f"the gradient of {', '.join(wrong)} is not finite at step {step}")
         self._move(stepping, rate)
         follow_thresholds(usae, batch, stepping, self.ranks)
@@ -241,7 +243,7 @@ class Trainer:
         same.
         """
         spaced = max(1, -(-n_rows // tokens))
-        some = {name: own[::spaced] for name, own in batch.items()}
+        some = {name: tokens_of[::spaced] for name, tokens_of in batch.items()}
         return pair_figures(self.usae, some, ERRORS[self.recipe.loss], self.ranks)
 
     def _refuse(
@@ -263,7 +265,7 @@ class Trainer:
                 group["lr"] = rate * group["times"]
             optimizer.step()
             project(self.usae.decoder(name), self.recipe.renormalize)
-        close(self.usae, stepping)  # weight decay has moved biases
+        close_foreign(self.usae, stepping)  # weight decay has moved biases
 
     def _figures(self, loss: float, unused: Tensor, rate: float) -> dict[str, Any]:
         shares = unused.sum(1) / (~self.foreign).sum(1)
@@ -274,8 +276,8 @@ class Trainer:
 
 def backbones_of_broken_tokens(batch: Mapping[str, Tensor], ranks: DistributedContext) -> list[str]:
     """The backbones that have a token of the batch, on any rank, that is not finite."""
-    own = [name for name, tokens in batch.items() if not tokens.isfinite().all()]
-    return sorted({name for names in ranks.gather(own) for name in names})
+    broken = [name for name, tokens in batch.items() if not tokens.isfinite().all()]
+    return sorted({name for names in ranks.gather(broken) for name in names})
 
 
 def raise_on_all(
@@ -302,9 +304,23 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
             batch_norm=settings.recipe.batch_norm,
             unit_norm=settings.recipe.unit_norm,
             recipe=settings.recipe.title,
-            sparsity=trained_sparsity(settings.recipe.sparsity),
+            sparsity=sparsity_of(settings, list(widths)),
             **{"private": private_ranges(list(widths), settings.n_concepts, settings.n_private), **source},  # type: ignore[arg-type]
         )
+
+
+def sparsity_of(settings: FitSettings, names: Sequence[str]) -> Sparsity:
+    """Which concepts of a token are active; of the k largest so many private ones, where that is asked.
+
+    Raises:
+        UsageError: for private concepts that leave none to share, or more slots for shared ones than there are.
+    """
+    ranges = private_ranges(names, settings.n_concepts, settings.n_private)
+    if not settings.k_private:
+        return trained_sparsity(settings.recipe.sparsity)
+    split = SplitTopK(n_shared=ranges[names[0]].start, k_private=settings.k_private)
+    split.check_sizes(settings.k, settings.n_concepts)
+    return split
 
 
 def fractions_of(recipe: TrainingRecipe, generator: torch.Generator) -> tuple[float, ...]:

@@ -18,7 +18,7 @@ def clip_pairs(
     recipe: TrainingRecipe,
     optimizers: Mapping[str, torch.optim.Optimizer],
     norms: Tensor,
-    found: Sequence[float],
+    read_norms: Sequence[float],
 ) -> list[str]:
     """Have each pair's optimizer scale its gradients down to `recipe.max_grad_norm`; shorter ones are not touched.
 
@@ -28,7 +28,7 @@ def clip_pairs(
         recipe: the bound.
         optimizers: of all pairs.
         norms: (names,) `pair_norms`.
-        found: the same, as they were read.
+        read_norms: the same, as they were read.
 
     Returns:
         The backbones whose gradient is not finite; with one of them a step would ruin the weights.
@@ -36,11 +36,11 @@ def clip_pairs(
     # torch's clip_grad_norm_ multiplies by clip / (norm + 1e-6), in a pass of its own over all gradients; a fused
     # optimizer divides by this while it takes the step, as torch.amp.GradScaler has it do (19.5 for 23 ms, one thread)
     heeds = norms.device.type != "mps"  # until pytorch's #186360, of June 2026
-    for name, scale, norm in zip(names, (norms + 1e-6) / recipe.max_grad_norm, found, strict=True):
+    for name, scale, norm in zip(names, (norms + 1e-6) / recipe.max_grad_norm, read_norms, strict=True):
         optimizers[name].grad_scale = scale if norm > recipe.max_grad_norm and heeds else None  # type: ignore[attr-defined]
         if norm > recipe.max_grad_norm and not heeds:
             torch._foreach_div_(pair_gradients(usae, name, recipe), scale)
-    return [name for name, norm in zip(names, found, strict=True) if not math.isfinite(norm)]
+    return [name for name, norm in zip(names, read_norms, strict=True) if not math.isfinite(norm)]
 
 
 def pair_norms(usae: USAE, names: Sequence[str], recipe: TrainingRecipe) -> Tensor:
@@ -50,7 +50,7 @@ def pair_norms(usae: USAE, names: Sequence[str], recipe: TrainingRecipe) -> Tens
 
 def pair_gradients(usae: USAE, name: str, recipe: TrainingRecipe) -> list[Tensor]:
     """The gradients of what training may change of a pair."""
-    return [own.grad for own in pair_parameters(usae, name, recipe) if own.grad is not None]
+    return [parameter.grad for parameter in pair_parameters(usae, name, recipe) if parameter.grad is not None]
 
 
 def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
@@ -65,7 +65,7 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
 def pair_parameters(usae: USAE, name: str, recipe: TrainingRecipe) -> list[nn.Parameter]:
     """A pair's parameters that training may change; the published recipe has no offset, and one control no atoms."""
     dictionary = usae.decoder(name)
-    atoms = [] if recipe.frozen else [own for key, own in dictionary.named_parameters() if key != "offset"]
+    atoms = [] if recipe.frozen else [parameter for key, parameter in dictionary.named_parameters() if key != "offset"]
     offset = [dictionary.offset] if recipe.offset else []
     return [*usae.encoder(name).parameters(), *atoms, *offset, *learned_thresholds(usae, name)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypedDict
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from usae_train.backbones.precision import BackbonesDtype, ComputeDtype
 from usae_train.files.validation import Settings
@@ -24,7 +24,6 @@ class TrainingRecipe(Settings):
     on tokens of different images, paired as if they were the same).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {
         "nested": "matryoshka_fractions",
         "start": "dictionary_init",
@@ -91,9 +90,9 @@ class TrainingRecipe(Settings):
     def title(self) -> str:
         """Its name, and by which variants its space differs from others of that name: what a USAE keeps."""
         variants = (self.sparsity, self.dictionary, self.matryoshka)
-        kinds = [str(own["kind"]) if isinstance(own, dict) else own for own in variants]
-        said = self.name.split(", ")
-        return ", ".join([*said, *(own for own in kinds if own not in ("topk", "free", "fixed", *said))])
+        kinds = [str(variant["kind"]) if isinstance(variant, dict) else variant for variant in variants]
+        words = self.name.split(", ")
+        return ", ".join([*words, *(variant for variant in kinds if variant not in ("topk", "free", "fixed", *words))])
 
 
 PUBLISHED = TrainingRecipe(
@@ -130,7 +129,6 @@ OF_A_RECIPE = ("sparsity", "dictionary", "matryoshka_fractions", "matryoshka")  
 class FitSettings(Settings):
     """Size and length of a fit, and what it has otherwise than its recipe."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {"start_seed": "init_seed"}
 
     n_concepts: int = Field(6144, ge=1, le=MAX_COUNT, description="size of the concept space (the paper: 6144)")
@@ -143,6 +141,13 @@ class FitSettings(Settings):
         le=MAX_COUNT,
         description="of the concepts, how many each backbone has for itself: no other fires them, and they add nothing "
         "to what others decode. The rest all share",
+    )
+    k_private: int = Field(
+        0,
+        ge=0,
+        le=MAX_COUNT,
+        description="with n_private, of the k of a token, how many are its backbone's own concepts; 0: the k largest, "
+        "whoever has them",
     )
     steps: int = Field(10_000, ge=1, le=MAX_COUNT, description="optimizer steps")
     batch: int = Field(
@@ -179,7 +184,7 @@ class FitSettings(Settings):
     matryoshka_fractions: Fractions | None = Field(
         None,
         description="rising shares of the concepts, with commas, that must explain the tokens alone as well, or "
-        "`none`. The recipe's by default (0.25; published none)",
+        "`none`. The recipe's by default (0.25; published none; a consensus has none)",
     )
     matryoshka: Literal["fixed", "drawn"] | None = Field(
         None,
@@ -204,11 +209,27 @@ class FitSettings(Settings):
         """What is said of a recipe beside it is the recipe's, and stands in it alone."""
         if not isinstance(values, Mapping):
             return values
-        told = {name: values[name] for name in OF_A_RECIPE if values.get(name) is not None}
+        beside = {name: values[name] for name in OF_A_RECIPE if values.get(name) is not None}
         recipe = values.get("recipe", DEFAULT)
-        if not told or not isinstance(recipe, TrainingRecipe | Mapping):
+        if not beside or not isinstance(recipe, TrainingRecipe | Mapping):
             return values
-        return {**values, **dict.fromkeys(told), "recipe": {**dict(recipe), **told}}
+        return {**values, **dict.fromkeys(beside), "recipe": {**dict(recipe), **beside}}
+
+    @model_validator(mode="after")
+    def _slots_of_two_kinds(self) -> FitSettings:
+        """How many of a token's concepts are private is asked of private ones, and of the k largest alone."""
+        if not self.k_private:
+            return self
+        if not self.n_private:
+            raise UsageError(f"k_private is {self.k_private}, and no concepts are private; give n_private as well")
+        if self.recipe.sparsity != DEFAULT.sparsity:
+            raise UsageError(f"k_private is of sparsity 'topk', and this one is {self.recipe.sparsity!r}; leave it out")
+        if self.k_private >= self.k or self.k_private > self.n_private:
+            raise UsageError(
+                f"k_private is {self.k_private}; expected less than k = {self.k}, and at most n_private = "
+                f"{self.n_private}"
+            )
+        return self
 
 
 class FitOptions(TypedDict, total=False):
@@ -217,6 +238,7 @@ class FitOptions(TypedDict, total=False):
     n_concepts: int
     k: int
     n_private: int
+    k_private: int
     steps: int
     batch: int | None
     seed: int
@@ -233,7 +255,6 @@ class FitOptions(TypedDict, total=False):
 class ExecutionSettings(Settings):
     """How a training is carried out: on how many images, in how much memory, and what is kept and said on the way."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {"every": "checkpoint_minutes", "keep": "keep_checkpoints"}
 
     limit: Limit = None

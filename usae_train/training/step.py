@@ -15,7 +15,14 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.transfers import to_device
 from usae_train.training.kernels.matryoshka import matryoshka_loss
 from usae_train.training.kernels.products import product_dtype, products
-from usae_train.training.kernels.sparse_ops import Entries, chosen_products, decode_entries, entries_of, stable_order
+from usae_train.training.kernels.sparse_ops import (
+    Entries,
+    chosen_products,
+    decode_entries,
+    entries_of,
+    stable_order,
+    weighted_alone,
+)
 from usae_train.training.kernels.topk_complement import kept_and_complement
 from usae_train.training.losses import absolute_error, dead_error, squared_error
 from usae_train.training.noise import TokenNoise
@@ -106,13 +113,13 @@ def dead_concepts(
     """{backbone: (dead,) concepts to be revived there}, ascending; see `step_loss`."""
     if n_dead is None:
         n_dead = dead.sum(1).tolist() if revivable else [0] * len(names)
-    found = {}
+    revivable_concepts = {}
     for row, name in enumerate(names):
         count = int(n_dead[row]) if name in revivable else 0
         # what nonzero says, whose length would have to be waited for
         first = (~dead[row]).byte().sort(stable=True).indices if count else torch.arange(0, device=dead.device)
-        found[name] = first[:count]
-    return found
+        revivable_concepts[name] = first[:count]
+    return revivable_concepts
 
 
 def encode_batch(
@@ -152,22 +159,22 @@ def encode_batch(
     if recipe.encoding != "share":
         return [(encode(name, batch[name], places), batch if name in stepping else learning) for name in encoding]
     rows = {name: (places % len(encoding) == number).nonzero().squeeze(1) for number, name in enumerate(encoding)}
-    found: list[tuple[Active, Mapping[str, Tensor]]] = []
+    passes: list[tuple[Active, Mapping[str, Tensor]]] = []
     for together, targets in (
         ([name for name in encoding if name in stepping], batch),
         ([name for name in encoding if name not in stepping], learning),
     ):
         if sum(len(rows[name]) for name in together):
-            own = torch.cat([rows[name] for name in together])
+            rows_of_all = torch.cat([rows[name] for name in together])
             shares = [
                 encode(name, batch[name][to_device(rows[name], device)], places[rows[name]], len(encoding))
                 for name in together
             ]
             if len(together) < len(encoding):
-                kept = to_device(own.sort().values, device)
+                kept = to_device(rows_of_all.sort().values, device)
                 targets = {name: tokens[kept] for name, tokens in targets.items()}
-            found.append((joined_shares(shares, to_device(own.argsort(), device)), targets))
-    return found
+            passes.append((joined_shares(shares, to_device(rows_of_all.argsort(), device)), targets))
+    return passes
 
 
 def joined_shares(shares: Sequence[Active], order: Tensor) -> Active:
@@ -222,10 +229,10 @@ def sparse_active(
     with torch.no_grad():
         dtype = product_dtype(tokens.device)
         pre_codes = torch.addmm(bias.to(dtype), tokens.to(dtype), weight.to(dtype).T)
-        chosen, revived = pick(usae, source, pre_codes, dead, ranks)
+        chosen, revived = choose_entries(usae, source, pre_codes, dead, ranks)
         entries = entries_of(chosen.concepts, chosen.tokens, len(tokens), len(weight))
-    found = chosen_products(tokens, weight, entries) + bias.index_select(0, entries.concepts)
-    return activated(usae, source, found, chosen, revived, len(tokens), ranks)
+    values = chosen_products(tokens, weight, entries, has_zeros(usae)) + bias.index_select(0, entries.concepts)
+    return activated(usae, source, values, chosen, revived, len(tokens), ranks)
 
 
 def dense_active(
@@ -245,13 +252,13 @@ def dense_active(
     if encoder.norm is not None:
         pre_codes = encoder.norm(pre_codes)
     with torch.no_grad():
-        chosen, revived = pick(usae, source, pre_codes.detach(), dead, ranks, GROUPS)
+        chosen, revived = choose_entries(usae, source, pre_codes.detach(), dead, ranks, GROUPS)
         places = chosen.tokens * usae.n_concepts + chosen.concepts
     if recipe.auxiliary != "left_out":
-        found = pre_codes.view(-1).gather(0, places)
-        return activated(usae, source, found, chosen, revived, len(tokens), ranks)
-    found, complement = kept_and_complement(pre_codes, places)
-    active = activated(usae, source, found, chosen, revived, len(tokens), ranks)
+        values = pre_codes.view(-1).gather(0, places)
+        return activated(usae, source, values, chosen, revived, len(tokens), ranks)
+    values, complement = kept_and_complement(pre_codes, places)
+    active = activated(usae, source, values, chosen, revived, len(tokens), ranks)
     return active._replace(topk_complement=complement)
 
 
@@ -273,6 +280,11 @@ def activated(
     return Active(values, chosen.concepts, chosen.tokens, n_tokens, revived, penalty=penalty)
 
 
+def has_zeros(usae: USAE) -> bool:
+    """Whether much of what a step computes is below its threshold, and there for the threshold's gradient alone."""
+    return usae.sparsity.threshold_rate is not None
+
+
 def groups_of(usae: USAE) -> Sequence[int]:
     """The groups that the largest pre-codes are looked for in.
 
@@ -282,7 +294,7 @@ def groups_of(usae: USAE) -> Sequence[int]:
     return GROUPS if usae.unit_norm or usae.n_concepts % GROUPS[0] == 0 else OTHER_GROUPS
 
 
-def pick(
+def choose_entries(
     usae: USAE,
     source: str,
     pre_codes: Tensor,
@@ -324,6 +336,7 @@ def pass_loss(
     """
     entries, n_parts = part_entries(active, usae.n_concepts, fractions)
     values, total, revives = active.values, active.values.new_zeros(()), active.revived is not None
+    firing = weighted_alone(entries, values.detach()) if has_zeros(usae) else None
     # what the step will not change needs no gradient (stepping_pairs)
     weights = {
         name: usae.decoder(name).weight if name in stepping else usae.decoder(name).weight.detach() for name in batch
@@ -331,13 +344,13 @@ def pass_loss(
     divide = usae.unit_norm and not recipe.renormalize
     explained: dict[str, Tensor] = {}
     if active.topk_complement is not None:
-        found = products(active.topk_complement, *weights.values(), exact=exact, exact_gradients=exact)
-        explained = dict(zip(weights, found, strict=True))
+        decoded = products(active.topk_complement, *weights.values(), exact=exact, exact_gradients=exact)
+        explained = dict(zip(weights, decoded, strict=True))
     for name, tokens in batch.items():
         weight = error_weight(usae, name, recipe)
         learned = name in stepping and recipe.offset
         offset = usae.decoder(name).offset if learned else usae.decoder(name).offset.detach()
-        parts = decode_entries(values, weights[name], entries, divide).view(len(tokens), n_parts, -1)
+        parts = decode_entries(values, weights[name], entries, divide, firing).view(len(tokens), n_parts, -1)
         if name in explained:
             left = tokens - parts.sum(1) - offset
             total = total + weight * recipe.auxiliary_weight * absolute_error(left, explained[name])

@@ -31,10 +31,10 @@ def threshold_sample(
     """
     if not usae.thresholds:
         return {}
-    found = feed.pick(rows[drawn_numbers(len(rows), THRESHOLD_TOKENS)])
+    sample = feed.pick(rows[drawn_numbers(len(rows), THRESHOLD_TOKENS)])
     if outliers:
-        found = without_outliers(found, outliers)
-    return {name: tokens for name, tokens in found.items() if name in trained}
+        sample = without_outliers(sample, outliers)
+    return {name: tokens for name, tokens in sample.items() if name in trained}
 
 
 @torch.no_grad()
@@ -53,7 +53,7 @@ def follow_thresholds(
     usae: USAE, batch: Mapping[str, Tensor], stepping: Sequence[str], ranks: DistributedContext
 ) -> None:
     """Let the sparsity move the thresholds of the pairs that stepped, by a few tokens as they are without noise."""
-    for name in stepping if usae.thresholds else ():
+    for name in stepping if usae.sparsity.follows else ():
         spaced = max(1, -(-len(batch[name]) // FOLLOW_TOKENS))
         encoder = usae.encoder(name)
         pre_codes = encoder.eval()(batch[name][::spaced])  # BatchNorm as it will be used

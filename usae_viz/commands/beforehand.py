@@ -22,12 +22,12 @@ from usae_viz.concepts.edit_text import check_edit_texts, check_edits_of
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.naming import known_concept
 from usae_viz.concepts.parsing import check_concepts
-from usae_viz.concepts.selection import Selection, check_selected
+from usae_viz.concepts.selection import check_selected
 from usae_viz.explorer.places import check_run
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.class_names import check_class
-from usae_viz.optimization.checks import check_clashes, check_own_start, check_written
-from usae_viz.own_code.importing import check_own, is_custom
+from usae_viz.optimization.checks import check_clashes, check_written
+from usae_viz.own_code.importing import check_own, names_own_code
 
 if TYPE_CHECKING:
     from usae_viz.explanations.edit_recipe import EditRecipe
@@ -52,21 +52,13 @@ def known_of(usae: str, labels: str | None) -> Known | None:
 
 
 def check_place(out: Path | None) -> None:
-    """Check that a run may be written there.
-
-    Raises:
-        ValueError: when it may not.
-    """
+    """Raise a ValueError where a run may not be written."""
     if out is not None:
         check_file(out / "run.json")
 
 
 def check_typed(known: Known | None, concept: str | None, objectives: Sequence[str]) -> None:
-    """Check what `--concept` and `--objective` say.
-
-    Raises:
-        ValueError: for what the USAE does not have.
-    """
+    """Raise a ValueError for what `--concept` and `--objective` say and the USAE does not have."""
     if known is None:
         return
     outline, labels = known
@@ -77,18 +69,13 @@ def check_typed(known: Known | None, concept: str | None, objectives: Sequence[s
 
 
 def check_drawing(known: Known | None, settings: MaximizeSettings) -> None:
-    """Check the settings of a drawing: those that clash, pictures that are named, edits, what is verified.
-
-    Raises:
-        ValueError: for what cannot be.
-    """
+    """Raise a ValueError for settings that clash, and for pictures, edits or a concept to verify that are not there."""
     check_clashes(settings)
-    check_own_start(settings)
-    for picture in (settings.start, settings.reference):
-        if picture is not None:
-            read_named(picture)
-    if settings.spectrum is not None and settings.spectrum.endswith(".safetensors"):
-        _check_spectrum(settings.spectrum)
+    for picture in settings.given_pictures.values():
+        read_named(picture)
+    spectrum = settings.spectrum or ""
+    if spectrum.endswith(".safetensors") and not named_place(spectrum).exists():
+        raise UsageError(f"there is no {spectrum}; make one with usae-train spectrum")
     if known is None:
         return
     outline, labels = known
@@ -97,28 +84,16 @@ def check_drawing(known: Known | None, settings: MaximizeSettings) -> None:
         known_concept(outline, settings.verify)
 
 
-def _check_spectrum(file: str) -> None:
-    if not named_place(file).exists():
-        raise UsageError(f"there is no {file}; make one with usae-train spectrum")
-
-
 def check_recipe(recipe: RenderRecipe, known: Known | None, folder: Path, allow_code: bool) -> None:
-    """Check all that a recipe says. Code of somebody's own is not imported yet: torch computes by one thread then.
+    """Raise a ValueError for what of a recipe cannot be, as far as `known_of` its USAE tells.
 
-    Args:
-        recipe: as `read_render_recipe` gives it.
-        known: whose concepts, as `known_of` gives them.
-        folder: where it stands: code of somebody's own is looked for there.
-        allow_code: whether that may be imported.
-
-    Raises:
-        ValueError: for what cannot be.
+    Code of somebody's own, looked for in the recipe's folder, is not imported yet: torch computes by one thread then.
     """
     for each in (recipe.settings, *recipe.variants.values()):
         each.check_own(folder, allow_code)
     written = list[str]()
     for text in recipe.objectives:
-        if is_custom(text):
+        if names_own_code(text):
             check_own(text.strip(), folder, allow_code, "objective")
         else:
             parse_objective(text)
@@ -126,20 +101,13 @@ def check_recipe(recipe: RenderRecipe, known: Known | None, folder: Path, allow_
     if known is not None:
         for item in recipe.concepts:
             check_selected(known[0], item, known[1])
-    number = _first_number(recipe.concepts)
+    # the first that is a number there: another may make no objective of a text, as 0 does of `/ {k}`
+    number = next((item for item in recipe.concepts if isinstance(item, int)), None)
     for objective, settings in recipe.ways_to_draw():
         check_drawing(known, settings)
-        if number is not None and not is_custom(objective):
+        if number is not None and not names_own_code(objective):
             written.append(objective.replace("{k}", str(number)))
     check_typed(known, None, written)
-
-
-def _first_number(concepts: Sequence[int | str | Selection]) -> int | None:
-    """The first of a recipe's concepts that is a number there; None where all are told otherwise.
-
-    What is drawn for each is checked with it: another number may make no objective of a text, as 0 does of `/ {k}`.
-    """
-    return next((item for item in concepts if isinstance(item, int)), None)
 
 
 def check_explained(known: Known | None, class_: str | None, run: Path | None, images: str | None) -> None:
@@ -163,11 +131,7 @@ def _check_class(outline: UsaeOutline, number: int) -> None:
 
 
 def check_edited(recipe: EditRecipe) -> None:
-    """Check what `intervene` was asked besides its photographs.
-
-    Raises:
-        ValueError: for a backbone, concept, number, labels or pictures that cannot be.
-    """
+    """Raise a ValueError for what `intervene` was asked besides its photographs and that cannot be."""
     check_own_pictures(recipe.among)
     known = known_of(recipe.usae, recipe.labels)
     if known is None:
@@ -179,10 +143,6 @@ def check_edited(recipe: EditRecipe) -> None:
 
 
 def check_own_pictures(images: str | None) -> None:
-    """Check that pictures of the reader's own are there, where some are named.
-
-    Raises:
-        ValueError: when they are not.
-    """
+    """Raise a ValueError for pictures of the reader's own that are named and not there."""
     if images is not None:
         check_images(images)

@@ -9,9 +9,8 @@ from typing import Any
 
 import typer
 
-from usae_train.files.json_files import read_object
+from usae_train.files.json_files import read_object_or_empty
 from usae_train.model.places import EMBEDDED, LABELS
-from usae_train.runtime.errors import UsageError
 from usae_viz.runs.shipped_recipes import shipped_recipes
 
 OFFERED = re.compile(r"(?!-)[\w./:,+@%=~ -]+")  # letters and signs that neither a terminal nor a shell obeys
@@ -24,9 +23,9 @@ def complete_usae(incomplete: str) -> list[str]:
 
 def complete_recipe(incomplete: str) -> list[str]:
     """The shipped recipes by name, and recipes and pictures of the reader's own."""
-    own = [str(file) for ending in ("yaml", "yml", "png") for file in sorted(_beginning(incomplete, f"*.{ending}"))]
+    files = [str(file) for ending in ("yaml", "yml", "png") for file in sorted(_beginning(incomplete, f"*.{ending}"))]
     folders = [f"{folder}/" for folder in sorted(_beginning(incomplete, "*/"))]
-    return [name for name in shipped_recipes() if name.startswith(incomplete)] + _offered([*own, *folders])
+    return [name for name in shipped_recipes() if name.startswith(incomplete)] + _offered([*files, *folders])
 
 
 def complete_concept(context: typer.Context, incomplete: str) -> list[str]:
@@ -52,10 +51,7 @@ def _names_in(usae: str) -> Iterator[str]:
 
 def _list_in(file: Path, key: str) -> list[Any]:
     """A list in a JSON file; an empty one for what cannot be read: where nothing is known, nothing is offered."""
-    try:
-        content = read_object(file).get(key)
-    except UsageError:
-        return []
+    content = read_object_or_empty(file).get(key)
     return content if isinstance(content, list) else []
 
 
@@ -68,6 +64,6 @@ def _beginning(incomplete: str, pattern: str) -> Iterator[Path]:
     """What lies where an incomplete path leads to, matches a pattern and begins like it; hidden things do not."""
     path = Path(incomplete)
     folder, start = (path, "") if incomplete.endswith("/") else (path.parent, path.name)
-    for found in folder.glob(pattern):
-        if found.name.startswith(start) and (start.startswith(".") or not found.name.startswith(".")):
-            yield found
+    for entry in folder.glob(pattern):
+        if entry.name.startswith(start) and (start.startswith(".") or not entry.name.startswith(".")):
+            yield entry

@@ -9,12 +9,13 @@ import typer
 
 from usae_train.files.json_files import read_json
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import as_text, say, say_json, say_table
+from usae_train.runtime.printing import as_text, figure_table, say, say_json, say_table
+from usae_train.runtime.progress import counting
 from usae_train.runtime.settings_options import is_given, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_left_out, say_skipped, watched
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report, say_left_out, say_skipped
 from usae_viz.commands.completions import complete_usae
-from usae_viz.commands.own_pictures import Images, take_pictures
+from usae_viz.commands.own_pictures import PatchImages, take_pictures
 from usae_viz.commands.render_commands import new_run
 from usae_viz.explanations.settings import ExplainSettings, InterveneSettings
 
@@ -56,7 +57,7 @@ def register(app: typer.Typer) -> None:
 def explain(
     photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photographs, picture files.")],
     settings: ExplainSettings,
-    images: Images = None,
+    images: PatchImages = None,
     run: Annotated[
         Path | None, typer.Option(help="A run folder of the same USAE: its drawings stand beside their concepts.")
     ] = None,
@@ -91,16 +92,9 @@ def explain(
         named = labels_of(model, settings.labels)
         explained = [explain_one(model, photo, settings.class_, named) for photo in opened]
         take_pictures(model, images, quiet)
-        with progress_bars(quiet) as progress:
-            report = watched(progress, quiet)
-            write_explanations(
-                explained,
-                place,
-                settings.columns,
-                settings.top,
-                drawn,
-                lambda done, total: report("top-activating patches", done, total, ""),
-            )
+        with progress_report(quiet) as report:
+            progress = counting(report, "top-activating patches")
+            write_explanations(explained, place, settings.columns, settings.top, drawn, progress)
         if as_json:
             say_json(read_json(place / "explain.json"))
         elif not quiet:
@@ -145,13 +139,13 @@ def intervene(
         opened = {each: open_photograph(each) for _, each, _ in edited}
         check_edited(recipe)
         from usae_train.model.checkpoint import load
-        from usae_viz.concepts.labels import labels_of, names_and_notes
+        from usae_viz.concepts.labels import labels_of, names_by_concept
         from usae_viz.explanations.writing import write_interventions
 
         model = load(recipe.usae, pick_device(device))
         labels = labels_of(model, recipe.labels)
         interventions, source = _intervened(model, recipe, edited, opened, labels, quiet)
-        names = {concept: called["name"] for concept, called in names_and_notes(labels).items()}
+        names = names_by_concept(labels)
         write_interventions(model, interventions, place, names, source)
         if as_json:
             records = [read_json(place / below / "intervene.json") for below in interventions]
@@ -165,12 +159,12 @@ def intervene(
 
 def _edits_asked(context: typer.Context, photo: str, settings: InterveneSettings) -> tuple[EditRecipe, EditedPhotos]:
     """What a YAML file of edits says, or the options; and each edit in each photograph, with its folder."""
-    from usae_viz.explanations.edit_recipe import ENDINGS, EditRecipe, NamedEdit, read_edit_recipe
+    from usae_viz.explanations.edit_recipe import EDIT_ENDINGS, EditRecipe, NamedEdit, read_edit_recipe
 
-    if photo.lower().endswith(ENDINGS):
-        if given := [word for name, word in SAID.items() if is_given(context, name)]:
+    if photo.lower().endswith(EDIT_ENDINGS):
+        if options := [word for name, word in SAID.items() if is_given(context, name)]:
             raise typer.BadParameter(
-                f"a YAML file already says what is edited, where and with what; leave out {', '.join(given)}"
+                f"a YAML file already says what is edited, where and with what; leave out {', '.join(options)}"
             )
         recipe = read_edit_recipe(photo)
         return recipe, list(recipe.places())
@@ -196,8 +190,7 @@ def _intervened(
 
     parsed = {below: parse_edit_texts(usae, edit.edits, labels) for below, _, edit in edited}
     source = None if recipe.among is None else open_images(recipe.among)
-    with progress_bars(quiet) as progress:
-        report = watched(progress, quiet)
+    with progress_report(quiet) as report:
         names = {usae.known_name(edit.backbone) for _, _, edit in edited}
         galleries = {} if source is None else _galleries(usae, source, names, report)
         interventions = {
@@ -218,23 +211,14 @@ def _galleries(
 
     say_left_out(source.left_out)
     broken = BrokenPictures(len(source), say=say_skipped)  # each backbone sees them
-
-    def progress(done: int, total: int) -> None:
-        report("neighbours", done, total, "")
-
+    progress = counting(report, "neighbours")
     return {name: gallery_of(usae, name, source, progress, broken.add_one) for name in backbones}
 
 
 def _print_answers(intervention: Intervention) -> None:
     """A table of the classes before and after, and the neighbours."""
-    from rich import box
-    from rich.table import Table
-
     if intervention.classes:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        table.add_column("class")
-        for heading in ("before", "after", "logit before", "after"):
-            table.add_column(heading, justify="right", no_wrap=True)
+        table = figure_table(("class", "before", "after", "logit before", "after"), {"class"})
         for each in intervention.classes:
             likely = [f"{value:.1%}" for value in each.probability]
             table.add_row(as_text(each.name), *likely, *(f"{value:.2f}" for value in each.logit))
@@ -276,19 +260,13 @@ def _run_of(usae: USAE, folder: Path) -> RunFolder:
 
 def _print(explanation: Explanation) -> None:
     """A table of one photograph: the strongest concepts, each backbone's figures."""
-    from rich import box
-    from rich.table import Table
-
     from usae_viz.explanations.choice import strongest_in_turn
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("concept", justify="right")
-    if explanation.names:
-        table.add_column("name")
+    headings = ["concept", "name"] if explanation.names else ["concept"]
     for name in explanation.maps:
-        answer = explanation.answer(name)
-        said = f": {explanation.asked(name)[1]}" if answer is not None else ""
-        table.add_column(as_text(f"{name}{said}"), justify="right", no_wrap=True)
+        has_answer = explanation.answer(name) is not None
+        headings.append(f"{name}: {explanation.asked(name)[1]}" if has_answer else name)
+    table = figure_table(headings, {"name"})
     shown = strongest_in_turn(explanation, ROWS)
     drops = {name: explanation.drops(name, shown) for name in explanation.maps}
     for concept in shown:

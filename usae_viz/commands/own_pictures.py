@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.runtime.terminal import progress_bars, say_left_out, say_skipped, watched
+from usae_train.runtime.progress import counting
+from usae_train.runtime.terminal import progress_report, say_left_out, say_skipped
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
 
-Images = Annotated[
+PatchImages = Annotated[
     str | None,
     typer.Option(
         help="Patches from these pictures of yours, a folder or what else usae-train takes, each seen once "
@@ -33,8 +34,5 @@ def take_pictures(usae: USAE, images: str | None, quiet: bool) -> None:
 
     source = open_images(images)
     say_left_out(source.left_out)
-    with progress_bars(quiet) as progress:
-        report = watched(progress, quiet)
-        usae.natural = look_through(
-            usae, source, lambda done, total: report("top-activating patches", done, total, ""), say_skipped
-        )
+    with progress_report(quiet) as report:
+        usae.natural = look_through(usae, source, counting(report, "top-activating patches"), say_skipped)

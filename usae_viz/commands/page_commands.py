@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import as_text, plural, say, say_json, say_table
+from usae_train.runtime.printing import as_text, figure_table, plural, say, say_json, say_table
+from usae_train.runtime.progress import counting
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Workers
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, WorkerCount
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report
 from usae_viz.commands.completions import complete_usae
-from usae_viz.commands.own_pictures import Images, take_pictures
+from usae_viz.commands.own_pictures import PatchImages, take_pictures
 from usae_viz.commands.render_commands import new_run
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.rating.settings import RateSettings
@@ -47,10 +48,10 @@ def explore(
             help="Folder for index.html; the run's own, for anything else outputs/explore-TIME by default.",
         ),
     ] = None,
-    images: Images = None,
+    images: PatchImages = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     device: Device = "auto",
-    workers: Workers = None,
+    workers: WorkerCount = None,
     quiet: Quiet = False,
 ) -> None:
     """Write a page to look at concepts: pictures, top-activating patches, figures; sort, filter, compare.
@@ -79,8 +80,8 @@ def explore(
         sources = open_sources(named, settings.usae, settings.pictures_only, pick_device(device))
         if sources.usae is not None and settings.natural:
             take_pictures(sources.usae, images, quiet)
-        with progress_bars(quiet) as progress:
-            missing = write(sources, place, settings.natural, watched(progress, quiet), workers)
+        with progress_report(quiet) as report:
+            missing = write(sources, place, settings.natural, report, workers)
         say(*missing, err=True)
         if not quiet:
             kilobytes = size_of(place) / 1000
@@ -106,7 +107,7 @@ def rate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the study; outputs/rate-TIME by default.")
     ] = None,
-    images: Images = None,
+    images: PatchImages = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -136,18 +137,11 @@ def rate(
         natural, why = natural_pictures(sources.usae)
         if natural is None:
             raise UsageError(f"a study needs top-activating patches. {why}")
-        with progress_bars(quiet) as progress:
-            report = watched(progress, quiet)
-            questions = make_study(
-                sources.usae,
-                natural,
-                sources.runs[0],
-                settings.seed,
-                settings.choices,
-                settings.controls,
-                lambda done, total: report("questions", done, total, ""),
-            )
-        write_study(questions, sources.usae, natural.source, sources.runs[0], settings.seed, place)
+        usae, drawn, seed = sources.usae, sources.runs[0], settings.seed
+        with progress_report(quiet) as report:
+            progress = counting(report, "questions")
+            questions = make_study(usae, natural, drawn, seed, settings.choices, settings.controls, progress)
+        write_study(questions, usae, natural.source, drawn, seed, place)
         if not quiet:
             page, count = place / "study" / "index.html", plural(len(questions), "question")
             say(f"{page}: {count}; keep {place / 'key.json'} to yourself")
@@ -166,13 +160,8 @@ def rate_score(
         if as_json:
             say_json([outcome.as_dict() for outcome in outcomes])
             return
-        from rich import box
-        from rich.table import Table
-
-        table = Table(box=box.SIMPLE_HEAD)
-        table.add_column("questions")
-        for heading in ("answered", "right", "share", "95% interval", "chance", "p"):
-            table.add_column(heading, justify="right", no_wrap=True)
+        headings = ("questions", "answered", "right", "share", "95% interval", "chance", "p")
+        table = figure_table(headings, {"questions"})
         for each in outcomes:
             table.add_row(
                 as_text(each.group),

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import as_text, plural, say, say_error, say_json, say_table
+from usae_train.runtime.printing import as_text, figure_table, plural, say, say_error, say_json, say_table
 from usae_train.runtime.settings_options import refuse_beside, takes_settings
-from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, Workers
-from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_bars, watched
+from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, WorkerCount
+from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_report
 from usae_viz.commands.completions import complete_recipe, complete_usae
-from usae_viz.commands.own_pictures import Images, take_pictures
+from usae_viz.commands.own_pictures import PatchImages, take_pictures
 from usae_viz.runs.settings import RenderSettings
 from usae_viz.runs.shipped_recipes import about_recipe, find_recipe, shipped_recipes
 
@@ -41,7 +41,7 @@ RecipeName = Annotated[
         autocompletion=complete_recipe,
     ),
 ]
-Out = Annotated[
+RecipeOut = Annotated[
     Path | None,
     typer.Option(
         "--out",
@@ -54,7 +54,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Resume the run at --out,
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be drawn, how long and how large, after a short trial.")
 ]
-AllowCode = Annotated[
+AllowRecipeCode = Annotated[
     bool,
     typer.Option(
         "--allow-code",
@@ -77,14 +77,14 @@ def render(
     recipe: RecipeName = None,
     *,
     settings: RenderSettings,
-    images: Images = None,
-    out: Out = None,
+    images: PatchImages = None,
+    out: RecipeOut = None,
     resume: Resume = False,
     dry_run: DryRun = False,
-    allow_code: AllowCode = False,
+    allow_code: AllowRecipeCode = False,
     schema: Schema = False,
     device: Device = "auto",
-    workers: Workers = None,
+    workers: WorkerCount = None,
     quiet: Quiet = False,
     as_json: JsonForTable = False,
 ) -> None:
@@ -184,8 +184,8 @@ def render_and_report(
 
     ranks = ranks or SINGLE_PROCESS
     report_one = (lambda result: None) if quiet or as_json else _say_scores
-    with progress_bars(quiet) as progress:
-        results = render_plan(usae, plan, out, watched(progress, quiet), report_one, again, ranks, workers)
+    with progress_report(quiet) as report:
+        results = render_plan(usae, plan, out, report, report_one, again, ranks, workers)
     if as_json and ranks.is_main:
         scores = [result.scores.as_dict() for result in results if result.scores is not None]
         say_json({"out": str(out), "concepts": scores})
@@ -314,24 +314,17 @@ def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
 
 
 def _say_estimate(usae: USAE, plan: RenderPlan, out: Path, as_json: bool, workers: int | None, ranks: int) -> None:
-    from rich import box
-    from rich.table import Table
-
     from usae_viz.runs.estimate import estimate
 
     left: Estimate = estimate(usae, plan, out, workers, ranks)
     if as_json:
         say_json(left.as_dict())
         return
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("variant", "mode"):
-        table.add_column(heading)
-    for heading in ("pictures", "seconds", "MB"):
-        table.add_column(heading, justify="right")
-    for part in left.parts:
-        figures = (str(part.pictures), f"{part.seconds:.1f}", f"{part.megabytes:.2f}")
-        table.add_row(as_text(part.variant or ""), part.mode, *figures)
-    pictures = sum(part.pictures for part in left.parts)
+    table = figure_table(("variant", "mode", "pictures", "seconds", "MB"), {"variant", "mode"})
+    for group in left.groups:
+        figures = (str(group.pictures), f"{group.seconds:.1f}", f"{group.megabytes:.2f}")
+        table.add_row(as_text(group.variant or ""), group.mode, *figures)
+    pictures = sum(group.pictures for group in left.groups)
     say(f"{plural(pictures, 'picture')} to draw in {plural(left.folders, 'folder')}, {left.finished} there already")
     say_table(table)
     minutes, seconds = divmod(round(left.seconds), 60)

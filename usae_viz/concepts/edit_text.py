@@ -10,7 +10,7 @@ from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import check_concepts, parse_concepts
-from usae_viz.concepts.written_edits import EDIT, OF_BACKBONE, SIGNS, written_edits
+from usae_viz.concepts.written_edits import EDIT, OF_BACKBONE, SIGNS
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
@@ -34,11 +34,7 @@ def parse_edit_texts(usae: USAE, texts: Sequence[str], labels: Sequence[Label]) 
 
 
 def check_edit_texts(usae: Described, texts: Sequence[str], labels: Sequence[Label]) -> None:
-    """Check as much as `parse_edit_texts`, and the numbers, where no statistics are needed.
-
-    Raises:
-        ValueError: as there, and for a number that cannot be.
-    """
+    """Raise a ValueError as `parse_edit_texts`, where no statistics are needed, and for an impossible number."""
     for _, concepts, edit in _read(texts):
         check_concepts(usae, concepts, labels)
         read_edit(concepts, edit)
@@ -57,12 +53,9 @@ def _read(texts: Sequence[str]) -> Iterator[tuple[str, str, EditValue]]:
 def edits_of(
     usae: USAE, texts: Sequence[str], labels: Sequence[Label] | None = None
 ) -> dict[str, dict[int, EditValue]]:
-    """{backbone: {concept: edit}} of texts such as `lite0:12=0`.
+    """{backbone: {concept: edit}} of texts such as `lite0:12=0`, as `written_edits` gives them.
 
-    Args:
-        usae: whose backbones and concepts.
-        texts: as `written_edits` gives them.
-        labels: names that go before all else; the USAE's own by default.
+    `labels` go before all else; the USAE's own by default.
 
     Raises:
         ValueError: for an unknown backbone, concept or name, one that is edited twice, or a number that cannot be.
@@ -76,11 +69,7 @@ def edits_of(
 
 
 def check_edits_of(usae: Described, texts: Sequence[str], labels: Sequence[Label]) -> None:
-    """Check as much as `edits_of` where no statistics are needed.
-
-    Raises:
-        ValueError: as there.
-    """
+    """Raise a ValueError as `edits_of`, where no statistics are needed."""
     for edits in _by_backbone(usae, texts).values():
         check_edit_texts(usae, edits, labels)
 
@@ -93,12 +82,3 @@ def _by_backbone(usae: Described, texts: Sequence[str]) -> dict[str, list[str]]:
         assert parts is not None
         by_backbone.setdefault(usae.known_name(parts["backbone"].strip()), []).append(parts["edit"])
     return by_backbone
-
-
-def edits_by_number(usae: USAE, texts: Sequence[str], labels: Sequence[Label] | None = None) -> tuple[str, ...]:
-    """The same texts with each concept's number in the place of names and patterns.
-
-    Raises:
-        ValueError: as `edits_of`.
-    """
-    return tuple(written_edits(edits_of(usae, texts, labels)))

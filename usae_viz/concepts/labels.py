@@ -76,6 +76,11 @@ def names_and_notes(labels: Sequence[Label]) -> dict[int, dict[str, str]]:
     return {label.concept: {"name": label.name, "note": label.note} for label in labels if label.name}
 
 
+def names_by_concept(labels: Sequence[Label]) -> dict[int, str]:
+    """{concept: its name}, of those that have one; of two the later one."""
+    return {label.concept: label.name for label in labels if label.name}
+
+
 def nearest_names(name: str, known: Iterable[str]) -> list[str]:
     """The known names that are spelt most like one, at most three; the first six where none is like it."""
     spelt = {folded(each): each for each in known}
@@ -95,11 +100,7 @@ def replace_names(text: str, names: Mapping[str, Sequence[int]]) -> str:
 
 
 def read_labels(file: str | Path, usae: Described) -> list[Label]:
-    """A labels file, checked.
-
-    Args:
-        file: what the explorer exported.
-        usae: whose concepts they name.
+    """A labels file, what the explorer exported, checked by the USAE whose concepts it names.
 
     Raises:
         ValueError: for a file that is none, a name that `--concept` cannot take, or labels of another USAE.

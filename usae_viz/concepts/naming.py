@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, get_args
 
 from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
-from usae_viz.concepts.labels import labels_of, names_and_notes
+from usae_viz.concepts.labels import labels_of, names_by_concept
 from usae_viz.concepts.settings import ConceptsSettings, Sort
 
 if TYPE_CHECKING:
@@ -63,13 +62,9 @@ def known_concept(usae: Described, concept: int) -> int:
 def concept_rows(
     usae: USAE, sort: Sort = DEFAULTS.sort, top: int | None = None, private: str | None = None
 ) -> list[ConceptRow]:
-    """Every concept's figures, the largest first (`index`: in their own order).
+    """Every concept's figures, or the first `top`, the largest first (`index`: in their own order).
 
-    Args:
-        usae: with statistics.
-        sort: the order.
-        top: so many rows; all by default.
-        private: only what this backbone has for itself.
+    With `private`, only the concepts that this backbone has for itself.
 
     Raises:
         ValueError: for a USAE without statistics (or, by auroc, without a known truth; by agreement, of one training),
@@ -84,7 +79,7 @@ def concept_rows(
         ConceptRow(
             k,
             universality[k].item(),
-            _or_none(entropy[k].item()),
+            None if entropy[k].isnan() else entropy[k].item(),
             energy[k].item(),
             shares[:, k].tolist(),
             follows(usae, k),
@@ -118,19 +113,15 @@ def follows(usae: USAE, concept: int) -> Follows | None:
 
 
 def check_sort(sort: str) -> None:
-    """Check that there is an order.
-
-    Raises:
-        ValueError: with those that there are.
-    """
+    """Raise a ValueError for an order that there is not; it says which there are."""
     if sort not in get_args(Sort):
         raise UsageError(f"unknown order {sort!r}; expected one of {', '.join(get_args(Sort))}")
 
 
 def factor_followed(usae: USAE, concept: int) -> Follows | None:
     """What a concept is labelled by: the factor value that it follows best, unless that is no better than chance."""
-    found = follows(usae, concept)
-    return None if found is None or found.auroc < CHANCE else found
+    followed = follows(usae, concept)
+    return None if followed is None or followed.auroc < CHANCE else followed
 
 
 def best_concept(usae: USAE, value: int) -> tuple[int, float]:
@@ -142,31 +133,27 @@ def best_concept(usae: USAE, value: int) -> tuple[int, float]:
     return concept, smallest[concept].item()
 
 
-def caption(usae: USAE, concept: int, names: Mapping[int, Mapping[str, str]] | None = None) -> str:
+def caption(usae: USAE, concept: int, names: Mapping[int, str] | None = None) -> str:
     """One line on a concept for a sheet: its number, its name if it has one, what it follows if that is known.
 
     Of a consensus also the share of the trainings in which it came back; of a private one, the backbone that has it.
-
-    Args:
-        usae: the USAE.
-        concept: the concept.
-        names: `names_and_notes` the USAE's labels, where somebody has read them already.
+    `names` are `names_by_concept` of the USAE's labels, where somebody has read them already.
 
     Raises:
         ValueError: when the USAE has no such concept.
     """
-    found, said = factor_followed(usae, known_concept(usae, concept)), list[str]()
-    named = (names_and_notes(labels_of(usae)) if names is None else names).get(concept)
-    if named is not None:
-        said.append(named["name"])
-    if found is not None:
-        word = "follows" if found.auroc >= FOLLOWS else "nearest to"
-        said.append(f"{word} {found.value} (AUROC {found.auroc:.2f})")
+    followed, words = factor_followed(usae, known_concept(usae, concept)), list[str]()
+    names = names_by_concept(labels_of(usae)) if names is None else names
+    if concept in names:
+        words.append(names[concept])
+    if followed is not None:
+        word = "follows" if followed.auroc >= FOLLOWS else "nearest to"
+        words.append(f"{word} {followed.value} (AUROC {followed.auroc:.2f})")
     if usae.agreement is not None:
-        said.append(f"in {usae.agreement[concept].item():.0%} of the trainings")
+        words.append(f"in {usae.agreement[concept].item():.0%} of the trainings")
     if (owner := usae.private.owner(concept)) is not None:
-        said.append(f"private to {owner}")
-    return f"concept {concept}" + (f": {', '.join(said)}" if said else "")
+        words.append(f"private to {owner}")
+    return f"concept {concept}" + (f": {', '.join(words)}" if words else "")
 
 
 def by_universality(statistics: Statistics) -> list[int]:
@@ -174,10 +161,6 @@ def by_universality(statistics: Statistics) -> list[int]:
     universality, together = statistics.universality.tolist(), statistics.co_fires.tolist()
     energy = statistics.energy.mean(0).tolist()
     return sorted(range(len(together)), key=lambda k: (-universality[k], -together[k], -energy[k]))
-
-
-def _or_none(figure: float) -> float | None:
-    return None if math.isnan(figure) else figure
 
 
 def need_statistics(usae: USAE) -> Statistics:

@@ -26,12 +26,7 @@ if TYPE_CHECKING:
 
 
 def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None) -> list[int]:
-    """The concepts that a text means, each once, in its order.
-
-    Args:
-        usae: whose concepts.
-        text: what a person typed.
-        labels: names that go before all else; the USAE's own by default.
+    """The concepts that a text means, each once, in its order; `labels` go before all else, the USAE's own by default.
 
     Raises:
         ValueError: for an index out of range, or a name or label that no concept has; says what there is.
@@ -46,21 +41,12 @@ def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None)
 
 
 def check_concepts(usae: Described, text: str, labels: Sequence[Label] | None = None) -> None:
-    """Check as much as `parse_concepts` where no statistics are needed.
-
-    Raises:
-        ValueError: as there.
-    """
+    """Raise a ValueError as `parse_concepts`, where no statistics are needed."""
     list(_meanings(usae, text, labels))
 
 
 def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label] | None = None) -> int:
-    """The one concept that a number, name or label means.
-
-    Args:
-        usae: whose concepts.
-        concept: a number, or a text as `parse_concepts` reads it.
-        labels: names that go before all else; the USAE's own by default.
+    """The one concept that a number means, or a name or label, as `parse_concepts` reads it.
 
     Raises:
         ValueError: when there is none, the text means several, or for what is no whole number: True, 3.0.

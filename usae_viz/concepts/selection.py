@@ -45,9 +45,9 @@ class Selection(BaseModel):
 
     @model_validator(mode="after")
     def _one_way(self) -> Selection:
-        given = [key for key in ("top", "bottom", "spread") if getattr(self, key) is not None]
-        if len(given) != 1:
-            raise UsageError(f"expected one of top, bottom and spread, found {' and '.join(given) or 'none'}")
+        chosen = [key for key in ("top", "bottom", "spread") if getattr(self, key) is not None]
+        if len(chosen) != 1:
+            raise UsageError(f"expected one of top, bottom and spread, found {' and '.join(chosen) or 'none'}")
         if self.minus is not None and self.backbone is None:
             raise UsageError("minus is subtracted from a backbone's figure: say which with `backbone`")
         if self.backbone is not None and self.by not in ("energy", "fires", "auroc"):
@@ -56,12 +56,7 @@ class Selection(BaseModel):
 
 
 def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | None = None) -> list[int]:
-    """The concepts that one entry of a recipe's list means.
-
-    Args:
-        usae: the USAE.
-        item: an index, a text as `parse_concepts` reads it, or a `Selection`.
-        labels: names that go before all else; the USAE's own by default.
+    """The concepts that one entry of a recipe's list means: an index, a text for `parse_concepts`, a `Selection`.
 
     Raises:
         ValueError: for concepts, labels or figures that the USAE does not have.
@@ -74,11 +69,7 @@ def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | No
 
 
 def check_selected(usae: Described, item: int | str | Selection, labels: Sequence[Label]) -> None:
-    """Check as much as `select` where no statistics are needed.
-
-    Raises:
-        ValueError: as there.
-    """
+    """Raise a ValueError as `select`, where no statistics are needed."""
     if isinstance(item, Selection):
         for backbone in (item.backbone, item.minus):
             if backbone is not None:
@@ -88,13 +79,10 @@ def check_selected(usae: Described, item: int | str | Selection, labels: Sequenc
 
 
 def statistic_values(usae: USAE, by: Statistic, backbone: str | None = None) -> Tensor:
-    """(concepts,): a statistic of each concept, minus infinity where it is not defined.
+    """(concepts,): a statistic of each concept, minus infinity where it is not defined; of one backbone, or of all.
 
-    Args:
-        usae: with statistics.
-        by: energy is the mean over the backbones, fires (share of the tokens) and auroc (of the factor value that is
-            followed best) the smallest, unless one is asked.
-        backbone: its own figure.
+    Of all, energy is the mean over the backbones, fires (share of the tokens) and auroc (of the factor value that is
+    followed best) the smallest.
 
     Raises:
         ValueError: for a USAE without the statistics, or an unknown backbone.

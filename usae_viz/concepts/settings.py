@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from usae_train.files.validation import Settings
 
@@ -23,7 +23,6 @@ OwnLabels = Annotated[
 class ConceptsSettings(Settings):
     """Whose concepts are listed, and in which order."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {"limit": "top"}
 
     usae: UsaeName = "demo"

@@ -7,6 +7,7 @@ whenever anything in it is imported, over whatever had that name.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.tables import Table
 from usae_train.runtime.warned import FormerName
-from usae_viz.concepts.labels import labels_of, names_and_notes
+from usae_viz.concepts.labels import labels_of, names_by_concept
 from usae_viz.concepts.naming import DEFAULTS, ConceptRow, concept_rows
 from usae_viz.concepts.settings import Sort
 
@@ -65,7 +66,7 @@ def concept_table(
         top = limit
     if top is not None:
         at_least(0, top, "top")
-    names = names_and_notes(labels_of(usae, labels))
+    names = names_by_concept(labels_of(usae, labels))
     order = sort or (DEFAULTS.sort if private is None else "energy")
     rows = [_cells(usae, row, names) for row in concept_rows(usae, order, top, private)]
     if find_spec("pandas") is not None:
@@ -79,16 +80,16 @@ def concept_table(
 def _columns(usae: USAE) -> list[str]:
     truth = ["follows", "auroc"] if usae.factors else []
     agreed = [] if usae.agreement is None else ["agreement"]
-    own = ["private"] if usae.private else []
+    private = ["private"] if usae.private else []
     fires = [f"fires {name}" for name in usae.names]
-    return ["concept", "name", "universality", "entropy", "energy", *fires, *truth, *agreed, *own]
+    return ["concept", "name", "universality", "entropy", "energy", *fires, *truth, *agreed, *private]
 
 
-def _cells(usae: USAE, row: ConceptRow, names: dict[int, dict[str, str]]) -> dict[str, Any]:
-    named, followed = names.get(row.concept), row.follows
-    found: dict[str, Any] = {
+def _cells(usae: USAE, row: ConceptRow, names: Mapping[int, str]) -> dict[str, Any]:
+    followed = row.follows
+    cells: dict[str, Any] = {
         "concept": row.concept,
-        "name": None if named is None else named["name"],
+        "name": names.get(row.concept),
         "universality": row.universality,
         "entropy": row.entropy,
         "energy": row.energy,
@@ -98,4 +99,4 @@ def _cells(usae: USAE, row: ConceptRow, names: dict[int, dict[str, str]]) -> dic
         "agreement": row.agreement,
         "private": row.private,
     }
-    return {column: found[column] for column in _columns(usae)}
+    return {column: cells[column] for column in _columns(usae)}

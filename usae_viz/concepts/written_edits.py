@@ -46,7 +46,7 @@ EditTexts = Annotated[tuple[str, ...], BeforeValidator(written_edits)]
 
 def _of_backbone(backbone: str, edits: Any) -> Iterator[str]:
     if isinstance(edits, Mapping):
-        edits = [_one(concept, wanted) for concept, wanted in edits.items()]
+        edits = [_one(concept, edit) for concept, edit in edits.items()]
     for edit in [edits] if isinstance(edits, str) else edits if isinstance(edits, Sequence) else [edits]:
         text = f"{backbone}:{edit}"
         if not isinstance(edit, str) or OF_BACKBONE.fullmatch(text) is None:
@@ -54,14 +54,14 @@ def _of_backbone(backbone: str, edits: Any) -> Iterator[str]:
         yield text
 
 
-def _one(concept: Any, wanted: Any) -> str:
+def _one(concept: Any, edit: Any) -> str:
     """`12=0` of a concept and what is done to its code."""
-    if isinstance(wanted, str):
-        return f"{concept}{wanted.strip()}"
+    if isinstance(edit, str):
+        return f"{concept}{edit.strip()}"
     signs = {kind: sign for sign, kind in SIGNS.items()} | {"set": "="}
-    kind, number = wanted if isinstance(wanted, list | tuple) and len(wanted) == 2 else ("set", wanted)
+    kind, number = edit if isinstance(edit, list | tuple) and len(edit) == 2 else ("set", edit)
     if kind not in signs or isinstance(number, bool) or not isinstance(number, int | float):
-        raise UsageError(f"the edit of {concept} is {wanted!r}; {EXPECTED}")
+        raise UsageError(f"the edit of {concept} is {edit!r}; {EXPECTED}")
     return f"{concept}{signs[kind]}{short_number(number)}"
 
 

@@ -20,13 +20,13 @@ def strongest_in_turn(explanation: PhotographConcepts, count: int) -> list[int]:
 
 def listed_concepts(explanation: PhotographConcepts, top: int) -> list[int]:
     """All that a page lists: so many of each backbone by peak, by area and by importance, and of the agreed ones."""
-    found: dict[int, None] = dict.fromkeys(explanation.agreed()[:top])
+    concepts: dict[int, None] = dict.fromkeys(explanation.agreed()[:top])
     for name in explanation.usae.names:
         orders = [explanation.concepts(name, "peak", top), explanation.concepts(name, "area", top)]
-        found.update(dict.fromkeys(each.concept for order in orders for each in order))
-        found.update(dict.fromkeys(_order(explanation, name)[:top]))
-        found.update(dict.fromkeys(explanation.only(name)[:top]))
-    return list(found)
+        concepts.update(dict.fromkeys(each.concept for order in orders for each in order))
+        concepts.update(dict.fromkeys(_order(explanation, name)[:top]))
+        concepts.update(dict.fromkeys(explanation.only(name)[:top]))
+    return list(concepts)
 
 
 def _order(explanation: PhotographConcepts, backbone: str) -> list[int]:

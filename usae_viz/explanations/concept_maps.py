@@ -32,7 +32,7 @@ class ConceptMaps:
     codes: Tensor  # (n_concepts, rows, cols)
 
     @classmethod
-    def of(cls, codes: Codes, grid: tuple[int, int], n_concepts: int) -> ConceptMaps:
+    def from_codes(cls, codes: Codes, grid: tuple[int, int], n_concepts: int) -> ConceptMaps:
         """From codes (token, k), row by row."""
         return cls(codes.dense(n_concepts).mT.unflatten(1, grid).cpu())
 
@@ -59,6 +59,8 @@ class ConceptMaps:
 
     def seen(self, concept: int, name: str | None) -> ConceptSeen:
         """One concept's figures."""
-        own = self.codes[concept]
-        row, col = divmod(int(own.argmax()), self.grid[1])
-        return ConceptSeen(concept, name, own.max().item(), (own > FIRING_THRESHOLD).float().mean().item(), (row, col))
+        codes = self.codes[concept]
+        row, col = divmod(int(codes.argmax()), self.grid[1])
+        return ConceptSeen(
+            concept, name, codes.max().item(), (codes > FIRING_THRESHOLD).float().mean().item(), (row, col)
+        )

@@ -17,7 +17,7 @@ from usae_viz.explanations.settings import InterveneSettings
 
 EditName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]  # becomes a folder's name
 DEFAULTS = InterveneSettings()
-ENDINGS = (".yaml", ".yml")
+EDIT_ENDINGS = (".yaml", ".yml")
 
 
 class NamedEdit(BaseModel):
@@ -68,8 +68,8 @@ def read_edit_recipe(file: str) -> EditRecipe:
     folder = named_place(file).parent
 
     def if_there(place: str, part: str = "") -> str:
-        found = beside(place, folder)
-        return str(found) if (found / part).exists() else place
+        there = beside(place, folder)
+        return str(there) if (there / part).exists() else place
 
     return recipe.model_copy(
         update={
@@ -88,11 +88,11 @@ def _stems(photographs: Sequence[str]) -> list[str]:
     """
     stems = [Path(each).stem for each in photographs]
     counted = Counter(map(str.casefold, stems))
-    taken, found = {stem for stem, count in counted.items() if count == 1}, list[str]()
+    taken, names = {stem for stem, count in counted.items() if count == 1}, list[str]()
     for first, stem in enumerate(stems, 1):
         name, number = stem, first
         while counted[stem.casefold()] > 1 and (name == stem or name.casefold() in taken):
             name, number = f"{stem}-{number}", number + 1
         taken.add(name.casefold())
-        found.append(name)
-    return found
+        names.append(name)
+    return names

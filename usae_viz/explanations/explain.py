@@ -65,7 +65,7 @@ def explain(
             refused[name] = view
             with torch.no_grad():
                 codes = usae.encode(name, backbone(canvas.to(backbone.mean.device))[0])
-        maps[name] = ConceptMaps.of(codes, backbone.grid, usae.n_concepts)
+        maps[name] = ConceptMaps.from_codes(codes, backbone.grid, usae.n_concepts)
     return Explanation(usae, photograph, canvas, maps, class_views, refused, named)
 
 
@@ -88,7 +88,7 @@ def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> 
     canvas = photograph.canvas(usae.input_size)
     with torch.no_grad():
         codes = usae.encode(backbone, network(canvas.to(network.mean.device))[0])
-    return ConceptMaps.of(codes, network.grid, usae.n_concepts).codes[number]
+    return ConceptMaps.from_codes(codes, network.grid, usae.n_concepts).codes[number]
 
 
 def _named(usae: USAE, labels: Sequence[Label] | str | Path | None) -> Sequence[Label]:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from usae_train.files.whole_numbers import at_least
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
-from usae_viz.explanations.sheet import COLUMNS, explanation_sheet
+from usae_viz.explanations.sheet import SHEET_COLUMNS, explanation_sheet
 from usae_viz.explanations.writing import write_explanations
 
 
@@ -22,15 +22,15 @@ class Explanation(PhotographConcepts):
         Raises:
             ValueError: for fewer columns than 1.
         """
-        return explanation_sheet(self, COLUMNS if columns is None else at_least(1, columns, "columns"))
+        return explanation_sheet(self, SHEET_COLUMNS if columns is None else at_least(1, columns, "columns"))
 
     def save(self, folder: str | Path) -> Path:
         """Write sheet.png, explain.json and a page that opens from disk into a new folder."""
         return write_explanations([self], Path(folder))
 
     def __repr__(self) -> str:
-        said = {name: answer.name for name in self.maps if (answer := self.answer(name)) is not None}
-        answers = "".join(f", {name} says {what}" for name, what in said.items())
+        answered = {name: answer.name for name in self.maps if (answer := self.answer(name)) is not None}
+        answers = "".join(f", {name} says {what}" for name, what in answered.items())
         firing = ", ".join(f"{len(maps.firing)} in {name}" for name, maps in self.maps.items())
         return f"<Explanation of {self.photograph.name}: concepts that fire, {firing}{answers}>"
 

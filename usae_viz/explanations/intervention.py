@@ -26,13 +26,13 @@ from usae_viz.objectives.class_names import class_in_words
 
 if TYPE_CHECKING:
     from usae_viz.explanations.photograph import Photo
+    from usae_viz.explanations.photograph_concepts import ClassAnswer
 
-BATCH = 16
-TOP = InterveneSettings().top
+GALLERY_BATCH = 16
 
 
 @dataclass(frozen=True)
-class ClassBefore:
+class ClassChange:
     """A class's probability and logit before and after."""
 
     class_: int
@@ -68,21 +68,16 @@ def gallery_of(
     progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
 ) -> Gallery:
-    """The final embeddings of photographs through a backbone.
+    """The final embeddings of a source's photographs through a backbone.
 
-    Args:
-        usae: with its backbones.
-        backbone: which one.
-        source: the photographs.
-        progress: called with photographs that were looked at, and how many there are.
-        failure: called with each photograph that cannot be read, and why.
+    Progress is called with photographs looked at, and how many there are; `failure` with why one cannot be read.
 
     Raises:
         ValueError: when none of them can be read.
     """
     network = usae.backbones[usae.known_name(backbone)]
     numbers, seen, failures = list[int](), list[Tensor](), list[str]()
-    for indices, canvases, broken in read_batches(source, network.input_size, BATCH):
+    for indices, canvases, broken in read_batches(source, network.input_size, GALLERY_BATCH):
         for each in broken:
             failures.append(each.why)
             failure(each.why)
@@ -103,7 +98,7 @@ class Intervention:
     photograph: Photograph
     edits: Mapping[int, EditValue]
     maps: ConceptMaps  # before
-    classes: list[ClassBefore]  # the most probable ones before or after; empty without a classifier
+    classes: list[ClassChange]  # the most probable ones before or after; empty without a classifier
     cosine: float  # of the final embeddings before and after
     neighbours: tuple[list[Neighbour], list[Neighbour]] | None  # before, after
     among: int | None = None  # photographs that they were found among: those that can be read
@@ -121,10 +116,7 @@ class Intervention:
             "backbone": self.backbone,
             "photograph": self.photograph.name,
             "edits": {str(concept): edit for concept, edit in self.edits.items()},
-            "classes": [
-                {("class" if key == "class_" else key): value for key, value in vars(each).items()}
-                for each in self.classes
-            ],
+            "classes": [as_json(each) for each in self.classes],
             "embedding_cosine": self.cosine,
             "neighbours": None if near is None else [[vars(each) for each in neighbours] for neighbours in near],
             "among": self.among,
@@ -138,18 +130,13 @@ def intervention_in(
     backbone: str,
     photo: Photo,
     edits: Mapping[int, EditValue],
-    top: int = TOP,
+    top: int = InterveneSettings().top,
     among: Gallery | None = None,
 ) -> Intervention:
-    """Edit concepts in one backbone, and say what changes in its answer to a photograph.
+    """Edit concepts in one backbone, as `usae_train.intervene` does; what changes in its answer to a photograph.
 
-    Args:
-        usae: with its backbones.
-        backbone: the one that is edited.
-        photo: as in `explain`.
-        edits: as `usae_train.intervene` takes them.
-        top: classes before and after, and neighbours.
-        among: photographs to find the nearest of, by the cosine of the final embedding; none by default.
+    `top` counts classes before and after, and neighbours: a gallery's photographs nearest by the cosine of the final
+    embedding.
 
     Raises:
         ValueError: for a photograph that cannot be read, edits that cannot be, or a layer whose edit changes nothing of
@@ -175,12 +162,17 @@ def intervention_in(
         backbone,
         photograph,
         dict(edits),
-        ConceptMaps.of(codes, network.grid, usae.n_concepts),
+        ConceptMaps.from_codes(codes, network.grid, usae.n_concepts),
         _classes(torch.stack(logits), top) if has_classes else [],
         functional.cosine_similarity(plain, edited).item(),
         None if among is None else _nearest(torch.cat([plain, edited]), among, top),
         None if among is None else len(among.numbers),
     )
+
+
+def as_json(answer: ClassChange | ClassAnswer) -> dict[str, Any]:
+    """What a classifier says, for a record: `class_`, whose name is Python's own word, is `class`."""
+    return {key.removesuffix("_"): value for key, value in vars(answer).items()}
 
 
 def _leaves_nothing(edit: EditValue) -> bool:
@@ -189,12 +181,12 @@ def _leaves_nothing(edit: EditValue) -> bool:
     return kind == "scale" or number == 0
 
 
-def _classes(logits: Tensor, top: int) -> list[ClassBefore]:
+def _classes(logits: Tensor, top: int) -> list[ClassChange]:
     """The most probable classes of either, (2, classes), the most probable before first."""
     likely = logits.softmax(-1)
     chosen = dict.fromkeys(likely.topk(min(top, likely.shape[1])).indices.flatten().tolist())
     rows = [
-        ClassBefore(k, class_in_words(logits.shape[1], k), _pair(likely[:, k]), _pair(logits[:, k])) for k in chosen
+        ClassChange(k, class_in_words(logits.shape[1], k), _pair(likely[:, k]), _pair(logits[:, k])) for k in chosen
     ]
     return sorted(rows, key=lambda each: -each.probability[0])
 

@@ -10,14 +10,14 @@ from torch import Tensor
 from usae_train.interventions.edits import EditValue
 from usae_viz.explanations.intervention import Intervention, Neighbour
 from usae_viz.explanations.overlay import fitted_size, scaled, spotlight
-from usae_viz.explanations.sheet import CELL, ink_of
+from usae_viz.explanations.sheet import PHOTO_SIDE, ink_of
 from usae_viz.export.png import to_picture
 from usae_viz.export.sheet import FAINT, INK, MARGIN, PAPER, font_of, shortened
 
-BAR = 220  # pixels of a probability of 1
-LINE = 34
-NAME = 190
-SHOWN = 4  # edited concepts whose maps are shown
+BAR_WIDTH = 220  # pixels of a probability of 1
+CLASS_HEIGHT = 34
+NAME_WIDTH = 190
+MAPS_SHOWN = 4  # edited concepts whose maps are shown
 THUMB = 104
 
 
@@ -26,16 +26,16 @@ def intervention_sheet(
 ) -> Image.Image:
     """The photograph and the maps of edited concepts; bars of the classes before and after; neighbours.
 
-    Args:
-        intervention: what is shown.
-        names: of concepts.
-        pictures: {number of a neighbour: canvas (3, H, W)}.
+    Names are of concepts, pictures {number of a neighbour: canvas (3, H, W)}.
     """
-    width, height = fitted_size(intervention.photograph, CELL)
-    concepts = list(intervention.edits)[:SHOWN]
+    width, height = fitted_size(intervention.photograph, PHOTO_SIDE)
+    concepts = list(intervention.edits)[:MAPS_SHOWN]
     across = MARGIN + (1 + max(len(concepts), 2)) * (width + MARGIN)
     near = 0 if intervention.neighbours is None else 2 * (THUMB + 40)
-    size = (max(across, NAME + BAR + 150), 70 + height + 30 + LINE * len(intervention.classes) + near + 3 * MARGIN)
+    size = (
+        max(across, NAME_WIDTH + BAR_WIDTH + 150),
+        70 + height + 30 + CLASS_HEIGHT * len(intervention.classes) + near + 3 * MARGIN,
+    )
     page = Image.new("RGB", size, PAPER)
     pen = ImageDraw.Draw(page)
     edits = ", ".join(map(edit_in_words, intervention.edits.items()))
@@ -52,9 +52,9 @@ def intervention_sheet(
         (MARGIN, top), f"cosine of the final embedding, before and after: {intervention.cosine:.3f}", FAINT, font_of(12)
     )
     for row, each in enumerate(intervention.classes):
-        _bars(pen, top + 22 + row * LINE, each.name, each.probability)
+        _bars(pen, top + 22 + row * CLASS_HEIGHT, each.name, each.probability)
     if intervention.neighbours is not None:
-        below = top + 30 + LINE * len(intervention.classes)
+        below = top + 30 + CLASS_HEIGHT * len(intervention.classes)
         for row, (word, neighbours) in enumerate(zip(("before", "after"), intervention.neighbours, strict=True)):
             _neighbours(page, pen, below + row * (THUMB + 40), f"nearest {word}", neighbours, pictures or {})
     return page
@@ -71,12 +71,12 @@ def edit_in_words(edit: tuple[int, EditValue]) -> str:
 def _bars(pen: ImageDraw.ImageDraw, top: int, name: str, probability: tuple[float, float]) -> None:
     """A class's probability before (grey) and after (green where it grew, red where it fell, as it is shown)."""
     before, after = probability
-    pen.text((MARGIN, top + 6), shortened(name, 13, NAME - 2 * MARGIN), INK, font_of(13))
+    pen.text((MARGIN, top + 6), shortened(name, 13, NAME_WIDTH - 2 * MARGIN), INK, font_of(13))
     turned = ink_of(round(after, 3) - round(before, 3))
     for row, (share, ink) in enumerate(((before, FAINT), (after, turned))):
         y = top + row * 14
-        pen.rectangle((NAME, y + 3, NAME + max(1, round(BAR * share)), y + 12), ink)
-        pen.text((NAME + BAR + 8, y), f"{('before', 'after')[row]} {share:.1%}", ink, font_of(12))
+        pen.rectangle((NAME_WIDTH, y + 3, NAME_WIDTH + max(1, round(BAR_WIDTH * share)), y + 12), ink)
+        pen.text((NAME_WIDTH + BAR_WIDTH + 8, y), f"{('before', 'after')[row]} {share:.1%}", ink, font_of(12))
 
 
 def _neighbours(

@@ -20,18 +20,13 @@ def light_of(codes: Tensor) -> Tensor:
 
 
 def spotlight(photograph: Photograph, codes: Tensor, size: tuple[int, int]) -> Image.Image:
-    """The whole photograph under a map (rows, cols) of the square that the backbones saw.
+    """The whole photograph, at a size in pixels, under a map (rows, cols) of the square that the backbones saw.
 
-    Each patch of the map is a rectangle: nothing finer is known.
-
-    Args:
-        photograph: at its own aspect.
-        codes: (rows, cols), at the backbone's own grid.
-        size: width and height of the picture in pixels.
+    Each patch of the map, at the backbone's own grid, is a rectangle: nothing finer is known.
     """
     width, height = size
     scale = width / photograph.whole.width
-    left, top, side = (round(edge * scale) for edge in photograph.seen)
+    left, top, side = (round(edge * scale) for edge in photograph.square)
     side = max(1, side)  # of a photograph that is all but a line
     light = torch.full((height, width), UNSEEN_LIGHT)
     patches = Image.fromarray(levels(light_of(codes)).numpy()).resize((side, side), Image.Resampling.NEAREST)

@@ -17,7 +17,7 @@ from usae_train.runtime.progress import CountCallback
 from usae_viz.explanations.overlay import fitted_size, light_of, scaled
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explorer.natural import TILE
-from usae_viz.explorer.parts import WEBP, copy_parts, small_copy
+from usae_viz.explorer.page_files import WEBP, copy_page_files, small_copy
 from usae_viz.explorer.runs import RunFolder
 from usae_viz.export.natural_patches import MAX_PATCHES, natural_patches
 
@@ -37,12 +37,8 @@ def write_page(
 ) -> None:
     """Write index.html, and beside it a folder with all that it shows.
 
-    Args:
-        explanations: of photographs through one USAE.
-        record: what `record_of` says of them.
-        out: the folder.
-        run: drawings of concepts to show beside.
-        progress: called with concepts whose patches were cut out, and how many there are.
+    The record is `record_of` the explanations, all through one USAE; what a run drew of their concepts stands beside.
+    Progress is called with concepts whose patches were cut out, and how many there are.
     """
     folder = out / EXPLAIN_FOLDER
     folder.mkdir()
@@ -62,8 +58,8 @@ def write_page(
     }
     text = json_text(data, separators=(",", ":"))
     (folder / "data.js").write_text(f"explained({text});\n", encoding="utf-8")
-    copy_parts("usae_viz.explorer", SHARED_PARTS, folder)
-    copy_parts("usae_viz.explanations", PARTS, folder)
+    copy_page_files("usae_viz.explorer", SHARED_PARTS, folder)
+    copy_page_files("usae_viz.explanations", PARTS, folder)
     scripts = [name for name in (*SHARED_PARTS, *PARTS) if name.endswith(".js")]
     template = Environment(loader=PackageLoader("usae_viz.explanations", "page"), autoescape=select_autoescape())
     page = template.get_template("index.html").render(title=_title(explanations), own=EXPLAIN_FOLDER, scripts=scripts)
@@ -88,14 +84,10 @@ def _photograph(explanation: PhotographConcepts, record: Mapping[str, Any]) -> d
         rows = [{key: value for key, value in row.items() if key != "map"} for row in backbone["concepts"]]
         for row in rows:
             if row["area"]:
-                row["light"] = _bytes(explanation, name, row["concept"])
+                light = levels(light_of(explanation.maps[name].codes[row["concept"]]))
+                row["light"] = base64.b64encode(light.numpy().tobytes()).decode()
         backbones[name] = {**backbone, "concepts": rows}
     return {**record, "backbones": backbones}
-
-
-def _bytes(explanation: PhotographConcepts, backbone: str, concept: int) -> str:
-    light = levels(light_of(explanation.maps[backbone].codes[concept]))
-    return base64.b64encode(light.numpy().tobytes()).decode()
 
 
 def _patches(

@@ -30,7 +30,7 @@ class Photograph:
         return centre_square(self.whole, size)[None]
 
     @property
-    def seen(self) -> tuple[int, int, int]:
+    def square(self) -> tuple[int, int, int]:
         """Left, top and side in pixels of the square that backbones are shown."""
         width, height = self.whole.size
         side = min(width, height)

@@ -13,7 +13,7 @@ from usae_train.interventions.importance import ClassView, look, without_each
 from usae_train.interventions.in_turn import taken_in_turn
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_viz.concepts.labels import Label, names_and_notes
+from usae_viz.concepts.labels import Label, names_by_concept
 from usae_viz.concepts.naming import FOLLOWS, follows
 from usae_viz.concepts.parsing import one_concept
 from usae_viz.explanations.concept_maps import ConceptMaps, ConceptSeen
@@ -73,8 +73,7 @@ class PhotographConcepts:
     labels: Sequence[Label] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        self.names: dict[int, str] = _followed(self.usae)
-        self.names |= {concept: called["name"] for concept, called in names_and_notes(self.labels).items()}
+        self.names: dict[int, str] = _followed(self.usae) | names_by_concept(self.labels)
         self._exact: dict[tuple[str, int], dict[int, float]] = {}
 
     def concepts(self, backbone: str, by: By = "peak", limit: int | None = None) -> list[ConceptSeen]:

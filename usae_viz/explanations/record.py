@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from usae_train.files.provenance import commit, versions
 from usae_train.model.usae import USAE
 from usae_viz.explanations.choice import listed_concepts
+from usae_viz.explanations.intervention import as_json
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
 
 SCHEMA = 1
 
 
 def record_of(explanations: Sequence[PhotographConcepts], top: int) -> dict[str, Any]:
-    """What explain.json holds of photographs that one USAE explains.
+    """What explain.json holds of photographs that one USAE explains; `top` concepts per backbone and order.
 
-    Args:
-        explanations: at least one.
-        top: concepts per backbone and order; of all that are listed the maps are kept.
+    Of all that are listed the maps are kept.
     """
     return {
         "schema": SCHEMA,
@@ -38,7 +36,7 @@ def usae_record(usae: USAE) -> dict[str, Any]:
 def _photograph(explanation: PhotographConcepts, top: int) -> dict[str, Any]:
     names = explanation.usae.names
     width, height = explanation.photograph.whole.size
-    left, above, side = explanation.photograph.seen
+    left, above, side = explanation.photograph.square
     concepts = listed_concepts(explanation, top)
     return {
         "name": explanation.photograph.name,
@@ -65,19 +63,15 @@ def _backbone(explanation: PhotographConcepts, name: str, concepts: Sequence[int
             entry["place"] = list(seen.place)
             entry["map"] = [[round(code, 3) for code in row] for row in maps.codes[concept].tolist()]
         if concept in important:
-            own = important[concept]
-            entry["exact"] = None if own.exact is None else round(own.exact, 5)
-            entry["estimate"] = round(own.estimate, 5)
+            importance = important[concept]
+            entry["exact"] = None if importance.exact is None else round(importance.exact, 5)
+            entry["estimate"] = round(importance.estimate, 5)
         listed.append(entry)
     return {
         "grid": list(maps.grid),
         "input_size": explanation.usae.backbones[name].input_size,
-        "answer": None if answer is None else {"class": answer.class_, **_without_class(asdict(answer))},
+        "answer": None if answer is None else as_json(answer),
         "asked": None if asked is None else {"class": asked[0], "name": asked[1]},
         "no_importance": explanation.refused.get(name),
         "concepts": listed,
     }
-
-
-def _without_class(answer: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in answer.items() if key != "class_"}

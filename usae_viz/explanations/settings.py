@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from usae_train.files.validation import Settings
 from usae_viz.concepts.settings import OwnLabels, UsaeName
@@ -10,8 +10,6 @@ from usae_viz.concepts.settings import OwnLabels, UsaeName
 
 class ExplainSettings(Settings):
     """Whose concepts are shown, how many, and what their importance is for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     usae: UsaeName = "photos"
     class_: str | None = Field(
@@ -26,8 +24,6 @@ class ExplainSettings(Settings):
 
 class InterveneSettings(Settings):
     """What is edited in which backbone, and how much is shown of what comes of it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     backbone: str | None = Field(
         None, json_schema_extra={"option": "--in"}, description="the backbone whose concepts are edited"

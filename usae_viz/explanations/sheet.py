@@ -11,8 +11,8 @@ from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explanations.settings import ExplainSettings
 from usae_viz.export.sheet import COLOUR, FAINT, INK, MARGIN, PAPER, font_of, shortened
 
-COLUMNS = ExplainSettings().columns
-CELL = 208  # longer side of a photograph, in pixels
+SHEET_COLUMNS = ExplainSettings().columns
+PHOTO_SIDE = 208  # longer side of a photograph, in pixels
 HEAD = 58  # of the title and the line below it
 COLUMN_HEAD = 24
 CAPTION = 38  # two lines below each map
@@ -23,12 +23,10 @@ FOR, AGAINST = COLOUR["strong"], COLOUR["failed"]
 def explanation_sheet(explanation: PhotographConcepts, columns: int) -> Image.Image:
     """All backbones' maps of the concepts that carry their answers, or of the strongest where there is no answer.
 
-    Args:
-        explanation: what is shown.
-        columns: concepts, each backbone's first in turn.
+    The columns are concepts, each backbone's first in turn.
     """
     concepts = strongest_in_turn(explanation, columns)
-    width, height = fitted_size(explanation.photograph, CELL)
+    width, height = fitted_size(explanation.photograph, PHOTO_SIDE)
     row = height + CAPTION + MARGIN
     size = (
         LEFT + (len(concepts) + 1) * (width + MARGIN) + MARGIN,

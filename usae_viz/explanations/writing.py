@@ -20,19 +20,17 @@ from usae_viz.explanations.page import write_page
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explanations.record import SCHEMA, record_of, usae_record
 from usae_viz.explanations.settings import ExplainSettings
-from usae_viz.explanations.sheet import COLUMNS, explanation_sheet
+from usae_viz.explanations.sheet import SHEET_COLUMNS, explanation_sheet
 from usae_viz.explorer.runs import RunFolder
 from usae_viz.export.png import save_png
-
-TOP = ExplainSettings().top
 
 
 @undisturbed
 def write_explanations(
     explanations: Sequence[PhotographConcepts],
     out: Path,
-    columns: int = COLUMNS,
-    top: int = TOP,
+    columns: int = SHEET_COLUMNS,
+    top: int = ExplainSettings().top,
     run: RunFolder | None = None,
     progress: CountCallback = lambda done, total: None,
 ) -> Path:
@@ -72,17 +70,10 @@ def write_interventions(
     names: Mapping[int, str],
     among: ImageSource | None = None,
 ) -> Path:
-    """Write sheet.png and intervene.json of each intervention into a new folder; it appears whole or not at all.
+    """Write sheet.png and intervene.json of each intervention into a new folder, which is returned.
 
-    Args:
-        usae: whose concepts were edited.
-        interventions: {folder below: what came of an edit}; `.` is the folder itself.
-        out: the folder.
-        names: of concepts.
-        among: where neighbours were found.
-
-    Returns:
-        The folder.
+    It appears whole or not at all. Interventions are {folder below: what came of an edit}, `.` being the folder itself;
+    names are of concepts; neighbours were found `among` a source.
 
     Raises:
         ValueError: for a folder that holds something already, or cannot be written.

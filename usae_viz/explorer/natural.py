@@ -22,7 +22,7 @@ from usae_train.runtime.capacity import BLOCK_NUMBERS, workers_for
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.workers import Job, Tell, Workers
-from usae_viz.explorer.parts import WEBP
+from usae_viz.explorer.page_files import WEBP
 from usae_viz.export.natural_patches import cut_patch
 from usae_viz.export.png import to_picture
 

@@ -28,7 +28,7 @@ from usae_viz.explorer.atlas import atlas_data
 from usae_viz.explorer.entries import NaturalRows, card_data, natural_of, write_details
 from usae_viz.explorer.figures import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import patch_places, write_natural
-from usae_viz.explorer.parts import copy_parts, small_copy
+from usae_viz.explorer.page_files import copy_page_files, small_copy
 from usae_viz.explorer.places import EXPLORER_FOLDER, MARK, check_explorer_place
 from usae_viz.explorer.runs import RunFolder
 from usae_viz.explorer.settings import ExploreSettings
@@ -84,7 +84,7 @@ def explore(
         write_details(sources, shown, folder / "details")
         data = page_data(sources, shown, natural, out, missing)
         (folder / "data.js").write_text(f"usaeData({json_text(data, separators=(',', ':'))});\n")
-        copy_parts("usae_viz.explorer", (*SCRIPTS, "explorer.css"), folder)
+        copy_page_files("usae_viz.explorer", (*SCRIPTS, "explorer.css"), folder)
     template = Environment(loader=PackageLoader("usae_viz.explorer", "page"), autoescape=select_autoescape())
     page = template.get_template("index.html").render(
         title=data["title"], mark=MARK, own=EXPLORER_FOLDER, scripts=SCRIPTS

@@ -19,11 +19,7 @@ def is_run(folder: Path) -> bool:
 
 
 def check_run(named: str | Path) -> None:
-    """Nothing.
-
-    Raises:
-        ValueError: for what is not a run folder.
-    """
+    """Raise a ValueError for what is not a run folder."""
     if not is_run(named_place(named)):
         raise UsageError(f"{named} is not a run folder: it has no run.json; draw one with usae-viz maximize or render")
 
@@ -49,11 +45,7 @@ def names_run(named: str) -> bool:
 
 
 def check_explorer_place(out: Path) -> None:
-    """Whether the explorer may be written there.
-
-    Raises:
-        ValueError: when it cannot, or would replace what is not ours.
-    """
+    """Raise a ValueError where the explorer cannot be written, or would replace what is not ours."""
     page, folder = out / "index.html", out / EXPLORER_FOLDER
     if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
         raise UsageError(f"{page} is there already, and is not an explorer that usae-viz made; choose another --out")

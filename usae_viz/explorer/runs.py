@@ -18,7 +18,7 @@ from usae_viz.explorer.places import EXPLORER_FOLDER
 from usae_viz.export.png import check_whole
 from usae_viz.runs.metadata import ImageMetadata, read_about
 from usae_viz.settings import SHARED
-from usae_viz.verification.score import DEFAULT
+from usae_viz.verification.score import DEFAULT_THRESHOLDS
 from usae_viz.verification.scores import SEED_SUFFIX
 from usae_viz.verification.verdict import Verdict, VerdictSettings
 
@@ -37,7 +37,7 @@ class RenderedImage:
     below: str  # its path from the run's folder, without .png
     about: ImageMetadata
     animation: Path | None
-    thresholds: VerdictSettings = DEFAULT  # of its folder's last verdicts
+    thresholds: VerdictSettings = DEFAULT_THRESHOLDS  # of its folder's last verdicts
 
     @property
     def verdict(self) -> Verdict | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from usae_train.files.validation import Settings
 
 
 class ExploreSettings(Settings):
     """What is on the page."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     natural: int = Field(
         6, ge=0, le=8, description="top-activating patches per backbone and concept; 0 leaves them out"

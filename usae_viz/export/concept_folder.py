@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 from torch import Tensor
 
-from usae_train.files.atomic import atomic_path
+from usae_train.files.atomic import write_atomically
 from usae_train.runtime.json_text import json_text
 from usae_viz.export.png import save_png, to_picture, write_png
 from usae_viz.export.sheet import sheet
@@ -28,15 +28,8 @@ def write_concept(
 ) -> None:
     """Write one concept's PNGs, scores.json and sheet.png into a folder.
 
-    Args:
-        folder: where.
-        title: over the sheet.
-        images: {name: (3, H, W)}.
-        scores: their verification, if there is one.
-        patches: top-activating patches, a list per backbone.
-        about: what each picture's PNG keeps inside.
-        alpha: {name: (H, W)} of those that are to be transparent.
-        given: a picture that they started from or were compared with.
+    Images are {name: (3, H, W)}, `about` is what each one's PNG keeps inside, `alpha` (H, W) of those that are to be
+    transparent, `given` a picture that they started from or were compared with.
     """
     by_image = {} if scores is None else scores.as_dict()["images"]
     for name, canvas in images.items():
@@ -50,5 +43,4 @@ def write_concept(
 
 def write_json(file: Path, values: Mapping[str, Any]) -> None:
     """Write JSON, whole or not at all."""
-    with atomic_path(file) as temporary:
-        temporary.write_text(json_text(values, indent=2) + "\n")
+    write_atomically(file, json_text(values, indent=2) + "\n")

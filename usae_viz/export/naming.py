@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from usae_train.interventions.edits import EditValue
 from usae_train.model.usae import USAE
 from usae_viz.concepts.edit_text import edits_of
-from usae_viz.concepts.labels import labels_of, names_and_notes
+from usae_viz.concepts.labels import labels_of, names_by_concept
 from usae_viz.concepts.naming import caption
 from usae_viz.objectives import Concept, Objective
 from usae_viz.objectives.class_names import class_name
@@ -34,26 +34,19 @@ def title_of(usae: USAE, objective: Objective) -> str:
 
 
 def title_with_edits(title: str, usae: USAE, settings: Mapping[str | None, MaximizeSettings]) -> str:
-    """A sheet's title, and what was edited in the backbones that its pictures were drawn through.
-
-    Args:
-        title: as `title_of`, or `caption`.
-        usae: whose concepts.
-        settings: of each variant, or of None where there is one.
-    """
-    said = {variant: edits_in_words(usae, own) for variant, own in settings.items()}
-    if len(set(said.values())) == 1:
-        words = next(iter(said.values()))
+    """A sheet's title, as `title_of`, and what each variant's settings edit in the backbones it was drawn through."""
+    edited = {variant: edits_in_words(usae, each) for variant, each in settings.items()}
+    if len(set(edited.values())) == 1:
+        words = next(iter(edited.values()))
         return f"{title}, through {words}" if words else title
-    return "; ".join([title, *(f"{variant}: through {words}" for variant, words in said.items() if words)])
+    return "; ".join([title, *(f"{variant}: through {words}" for variant, words in edited.items() if words)])
 
 
 def edits_in_words(usae: USAE, settings: MaximizeSettings) -> str:
     """`lite0 without concept 12 (seeds)`; nothing where nothing is edited."""
     if not settings.edits:
         return ""
-    names = names_and_notes(labels_of(usae))
-    called = {concept: f"{concept} ({own['name']})" for concept, own in names.items()}
+    called = {concept: f"{concept} ({name})" for concept, name in names_by_concept(labels_of(usae)).items()}
     return " and ".join(
         f"{backbone} {_edits_in_words({called.get(concept, str(concept)): edit for concept, edit in edits.items()})}"
         for backbone, edits in edits_of(usae, settings.edits).items()

@@ -17,28 +17,23 @@ WINDOW = 0.34  # side of a top-activating patch with its surroundings, as a shar
 
 @undisturbed
 def natural_patches(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
-    """The top-activating patches of a concept, with their surroundings, a list per backbone.
+    """The top-activating patches of a concept, with their surroundings: {backbone: pictures}, see `natural_pictures`.
 
-    Args:
-        usae: the USAE; see `natural_pictures` for whose pictures these are.
-        concept: the concept.
-
-    Returns:
-        {backbone: pictures}; empty when no pictures are at hand.
+    Empty when no pictures are at hand.
     """
     natural, _ = natural_pictures(usae)
     if natural is None:
         return {}
     assert usae.grid is not None
     size = usae.input_size
-    found: dict[str, list[Image.Image]] = {}
+    patches: dict[str, list[Image.Image]] = {}
     try:
         for row, name in enumerate(usae.names):
             strongest = natural.strongest(row, concept)[:MAX_PATCHES]
-            found[name] = [cut_patch(natural.source.read(n, size), place, usae.grid) for n, place in strongest]
+            patches[name] = [cut_patch(natural.source.read(n, size), place, usae.grid) for n, place in strongest]
     except UsageError:  # a picture has gone: a sheet without patches says so
         return {}
-    return found
+    return patches
 
 
 def cut_patch(canvas: Tensor | Image.Image, token: int, grid: tuple[int, int]) -> Image.Image:

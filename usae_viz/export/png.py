@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
-from usae_train.files.atomic import atomic_path
+from usae_train.files.atomic import write_atomically
 from usae_train.files.json_files import as_object, parse_json
 from usae_train.files.regular import check_regular
 from usae_train.runtime.errors import UsageError
@@ -23,13 +23,9 @@ if TYPE_CHECKING:
 
 
 def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tensor | None = None) -> None:
-    """Write a canvas (3, H, W) with its settings and scores inside (text chunk `usae`, JSON).
+    """Write a canvas (3, H, W), 0..1, with its settings and scores inside (text chunk `usae`, JSON).
 
-    Args:
-        file: the .png.
-        canvas: 0..1.
-        about: what it keeps inside.
-        alpha: (H, W), 0..1, what the gradient asked for: becomes the transparency, see `opacity`.
+    `alpha` (H, W), 0..1, what the gradient asked for, becomes the transparency, see `opacity`.
     """
     from usae_train.images.colour import levels  # with torch, which what is in a PNG is read without
 
@@ -41,8 +37,7 @@ def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tenso
 
 def save_png(file: Path, picture: Image.Image, about: Mapping[str, Any]) -> None:
     """Write a picture with what it is about inside (text chunk `usae`, JSON), whole or not at all."""
-    with atomic_path(file) as temporary:
-        temporary.write_bytes(_png_bytes(picture, about))
+    write_atomically(file, _png_bytes(picture, about))
 
 
 def _png_bytes(picture: Image.Image, about: Mapping[str, Any]) -> bytes:
@@ -59,13 +54,8 @@ def open_png(file: Path, fault: str = "cannot be read as a picture", advice: str
     Whatever a file is called, it is decoded as PNG alone: PIL has readers for many kinds, some of which start other
     programs. What PIL raises meanwhile is told as the file's fault; so do in it what the file says, and nothing else.
 
-    Args:
-        file: a .png.
-        fault: what to say of one that PIL does not take.
-        advice: what to say last.
-
     Raises:
-        ValueError: for a file that is missing, no PNG or broken, a pipe or a device.
+        ValueError: for a file that is missing, no PNG or broken (with `fault` and `advice`), a pipe or a device.
     """
     check_regular(file)
     try:
@@ -108,20 +98,14 @@ def read_png(file: Path) -> dict[str, Any]:
 
 
 def check_whole(file: Path) -> None:
-    """Check that every part of a PNG is there as it was written: each has its checksum.
-
-    Raises:
-        ValueError: for one that is cut off or damaged; `read_png` asks for what stands at its beginning alone.
-    """
+    """Raise a ValueError for a PNG that is cut off or damaged; `read_png` reads its beginning alone."""
     with open_png(file, "is cut off or damaged", "; draw it again") as picture:
         picture.verify()
 
 
 def rewrite_png(old: Path, new: Path, names: Mapping[str, Any]) -> None:
     """Write a PNG of ours again under another name; what it says of itself is changed by `names`."""
-    content = png_with(old, names)
-    with atomic_path(new) as temporary:
-        temporary.write_bytes(content)
+    write_atomically(new, png_with(old, names))
 
 
 def png_with(old: Path, names: Mapping[str, Any]) -> bytes:

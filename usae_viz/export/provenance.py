@@ -57,8 +57,7 @@ def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
     What is in no file, or has gone by now, is left out.
     """
     hashes: dict[str, str] = {}
-    for name, file in (("start", settings.start), ("reference", settings.reference)):
-        if file is not None:
-            with suppress(OSError):
-                hashes[name] = file_hash(named_place(file))
+    for name, file in settings.given_pictures.items():
+        with suppress(OSError):
+            hashes[name] = file_hash(named_place(file))
     return hashes

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from usae_train.files.json_files import read_object
+from usae_train.files.json_files import read_object_or_empty
 from usae_train.model.usae import USAE
-from usae_train.runtime.errors import UsageError
 from usae_viz.export.concept_folder import write_json
 from usae_viz.export.provenance import provenance
 from usae_viz.objectives import Objective
@@ -29,24 +28,13 @@ def run_record(usae: USAE, objectives: Sequence[Objective], runs: Sequence[Maxim
     }
 
 
-def read_run_record(out: Path) -> dict[str, Any]:
-    """A folder's run.json; empty where there is none that can be read."""
-    try:
-        return read_object(out / "run.json")
-    except UsageError:
-        return {}
-
-
 def keep_record(out: Path, record: Mapping[str, Any]) -> None:
-    """Write run.json, unless it says the same already.
+    """Write run.json, unless it says the same already: the record of the command at hand, and of those before it.
 
-    Records of other commands whose pictures are still in the folder stay, the latest first, under `earlier`.
-
-    Args:
-        out: the run's folder.
-        record: of the command at hand; `pictures` are those that it draws, see `pictures_by_folder`.
+    Records of other commands whose pictures (see `pictures_by_folder`) are still in the folder stay, the latest first,
+    under `earlier`.
     """
-    before = read_run_record(out)
+    before = read_object_or_empty(out / "run.json")
     now = json.loads(json.dumps(record))
     now["earlier"] = _still_there(out, now, _records(before))
     if before != now:
@@ -56,8 +44,7 @@ def keep_record(out: Path, record: Mapping[str, Any]) -> None:
 def pictures_by_folder(drawn: Iterable[tuple[str, Iterable[str]]]) -> list[dict[str, list[str]]]:
     """What a record says of its pictures: folders with the names in them, those of equal names together.
 
-    Args:
-        drawn: folders of the run, and pictures in them; a folder can come several times.
+    What is drawn is given by folder, which can come several times.
     """
     names: dict[str, list[str]] = {}
     for folder, pictures in drawn:

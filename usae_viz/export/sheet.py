@@ -16,8 +16,8 @@ CELL = 224  # pixels of a picture on a sheet
 MARGIN = 12
 ROW = 20 + CELL + 26  # height of a further row: a name, the pictures, their scores
 PATCHES = MAX_PATCHES // 2  # top-activating patches a row, two rows per backbone
-TILE = (CELL - (PATCHES - 1) * 4) // PATCHES  # pixels of one
-STRIP = 18 + TILE + 6  # height of a backbone's patches where they have a row of their own
+PATCH_SIDE = (CELL - (PATCHES - 1) * 4) // PATCHES  # pixels of one
+STRIP = 18 + PATCH_SIDE + 6  # height of a backbone's patches where they have a row of their own
 WIDEST = 8  # pictures in a row; more than that get a row per seed
 ABREAST = 5  # pictures in a row where every seed, or every variant, has one alone
 TITLE_LINES = 3  # of a title; an objective's words can be as many as a backbone has channels
@@ -48,12 +48,12 @@ def sheet(
     """
     rows = [part for row in rows or [list(images)] for part in _rows_by_seed(row)]
     owners = _owners(rows[0], scores, patches)
-    lower = 2 * TILE + 4 if any(patches.values()) else 14
+    lower = 2 * PATCH_SIDE + 4 if any(patches.values()) else 14
     first = 0 if given is None else 1
     width = MARGIN + (first + max(map(len, rows))) * (CELL + MARGIN)
     width = max(width, 420)
     if owners is None:
-        lower, width = len(patches) * STRIP - 20, max(width, 2 * MARGIN + MAX_PATCHES * (TILE + 4))
+        lower, width = len(patches) * STRIP - 20, max(width, 2 * MARGIN + MAX_PATCHES * (PATCH_SIDE + 4))
     lines = _wrapped(title, 18, width - 2 * MARGIN)
     head = MARGIN + 30 + (len(lines) - 1) * 24
     height = head + 20 + CELL + 26 + 20 + lower + (len(rows) - 1) * ROW + MARGIN
@@ -123,7 +123,7 @@ class _Page:
         self.write(place, text, 11, FAINT)
         for number, patch in enumerate(patches):
             row, column = divmod(number, in_a_row)
-            self.paste((x + column * (TILE + 4), y + 18 + row * (TILE + 4)), patch, TILE)
+            self.paste((x + column * (PATCH_SIDE + 4), y + 18 + row * (PATCH_SIDE + 4)), patch, PATCH_SIDE)
 
 
 def _rows_by_seed(row: Sequence[str]) -> list[Sequence[str]]:

@@ -75,14 +75,14 @@ class Activations:
             return self._pre_codes[..., concept]
         return self.usae.readout(self.backbone, [concept])(self.tokens)[..., 0]
 
-    def select(self, rows: list[int]) -> Activations:
+    def of_rows(self, rows: list[int]) -> Activations:
         """The same of some of the pictures."""
         if rows == list(range(len(self.canvas))):
             return self
         from usae_train.runtime.transfers import index_of
 
         places = index_of(rows, self.canvas.device)
-        reference = self.reference.select(rows) if self.reference is not None else None
+        reference = self.reference.of_rows(rows) if self.reference is not None else None
         logits = self._logits[places] if self._logits is not None else None
         return Activations(
             self.usae,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
-from usae_viz.objectives.own_score import ScoreFunction, checked_score, guarded, is_own
+from usae_viz.objectives.own_score import ScoreFunction, checked_function, checked_score, is_own
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +53,7 @@ class Objective:
         bind: Callable[[Number], Objective] | None = None,
     ) -> None:
         self._bind, self.numbers = bind, dict[str, int]()
-        self._function = guarded(function, name) if is_own(function) else function
+        self._function = checked_function(function, name) if is_own(function) else function
         self.name, self.minimized = name, frozenset(minimized)
         self.concepts = tuple(sorted(dict.fromkeys(concepts), key=self.minimized.__contains__))
         self.classes = tuple(sorted(dict.fromkeys(classes), key=self.minimized.__contains__))
@@ -95,9 +95,9 @@ class Objective:
 
     def through(self, backbones: Sequence[str]) -> Objective:
         """The same, asked of these backbones alone."""
-        found = copy(self)
-        found.backbones = tuple(backbones)
-        return found
+        asked = copy(self)
+        asked.backbones = tuple(backbones)
+        return asked
 
     def __call__(self, acts: Activations) -> Tensor:
         return self._function(acts)
@@ -196,15 +196,11 @@ class Objective:
         )
 
 
-def check_objective(given: object) -> None:
-    """Nothing.
-
-    Raises:
-        ValueError: for what is no objective, such as its number or its text.
-    """
-    if not isinstance(given, Objective):
+def check_objective(value: object) -> None:
+    """Raise a ValueError for what is no objective, such as its number or its text."""
+    if not isinstance(value, Objective):
         raise UsageError(
-            f"objective {given!r}: expected one such as Concept(12); parse_objective reads a text, and "
+            f"objective {value!r}: expected one such as Concept(12); parse_objective reads a text, and "
             "@objective makes one of a function"
         )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
 
+from usae_train.files.whole_numbers import at_least
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.concept import Pool, check_choice, format_call, natural_number, pool_tokens
+from usae_viz.objectives.concept import Pool, check_choice, format_call, pool_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -87,7 +88,7 @@ class Channel(Objective):
     """
 
     def __init__(self, backbone: str, index: int, pool: Pool = "mean") -> None:
-        index = natural_number(index, "channel")
+        index = at_least(0, index, "channel")
         check_choice(pool, get_args(Pool), "pool ")
 
         def channel(acts: Activations) -> Tensor:

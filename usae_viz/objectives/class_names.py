@@ -30,23 +30,16 @@ class ClassName(str):
 
 
 def check_class(usae: Described, backbone: str, index: int, name: str | None = None) -> None:
-    """Check that a backbone's classifier has a class.
+    """Raise a ValueError for a backbone without its classifier, or a class that this does not have.
 
-    Args:
-        usae: with its backbones.
-        backbone: whose classifier.
-        index: of the class.
-        name: how the class was said, if not by its number.
-
-    Raises:
-        ValueError: for a backbone without its classifier, or a class that this does not have.
+    `name` is how the class was said, if not by its number.
     """
     spec = usae.specs.get(backbone)
     if spec is None or spec.classes == 0:
         having = [f"{each} ({other.classes})" for each, other in usae.specs.items() if other.classes]
         which = f", or ask one that has: {', '.join(having)}" if having else ""
-        said = index if name is None else repr(name)
-        raise UsageError(f"no class {said}: {backbone} has no classifier; set `classes` in its spec{which}")
+        called = index if name is None else repr(name)
+        raise UsageError(f"no class {called}: {backbone} has no classifier; set `classes` in its spec{which}")
     if index >= spec.classes:
         raise UsageError(
             f"no class {index}; {backbone}'s classifier has {spec.classes}, numbered 0 to {spec.classes - 1}"
@@ -78,19 +71,19 @@ def parse_class(usae: Described, backbone: str, class_: int | str) -> int:
     names = class_names(usae.specs[backbone].classes)
     if not names:
         raise UsageError(f"no class {text!r}: the classes of {backbone} have no names that are known; give a number")
-    wanted = [number for number, name in enumerate(names) if name.lower() == text.lower()]
-    if not wanted:
+    numbers = [number for number, name in enumerate(names) if name.lower() == text.lower()]
+    if not numbers:
         spelt = {name.lower(): name for name in names}
         near = difflib.get_close_matches(text.lower(), spelt, n=3, cutoff=0.5)
         within = [name for name in spelt if text.lower() in name][:3]
         nearest = [spelt[each] for each in dict.fromkeys([*within, *near])][:4]
-        said = f"the nearest: {', '.join(nearest)}" if nearest else "expected a name of ImageNet's, such as tabby"
-        raise UsageError(f"no class {text!r} of {backbone}; {said}")
-    if len(wanted) > 1:
+        advice = f"the nearest: {', '.join(nearest)}" if nearest else "expected a name of ImageNet's, such as tabby"
+        raise UsageError(f"no class {text!r} of {backbone}; {advice}")
+    if len(numbers) > 1:
         raise UsageError(
-            f"{backbone} has {len(wanted)} classes {text!r}: {' and '.join(map(str, wanted))}; give a number"
+            f"{backbone} has {len(numbers)} classes {text!r}: {' and '.join(map(str, numbers))}; give a number"
         )
-    return wanted[0]
+    return numbers[0]
 
 
 def class_names(count: int) -> list[str]:

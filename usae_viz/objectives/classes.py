@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from usae_train.files.whole_numbers import at_least
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.algebra import Objective
 from usae_viz.objectives.class_names import ClassName
-from usae_viz.objectives.concept import format_call, natural_number, unbound
+from usae_viz.objectives.concept import format_call, unbound
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +30,7 @@ class _OfClass(Objective):
                 bind=lambda number: kind(backbone, number(called)),
             )
             return
-        index = natural_number(index, "class")
+        index = at_least(0, index, "class")
 
         def score(acts: Activations) -> Tensor:
             if acts.backbone != backbone:

@@ -55,9 +55,9 @@ class SameCodes(Objective):
             if named and acts.backbone not in named:
                 return acts.tokens.new_zeros(len(acts.tokens))
             assert acts.reference is not None
-            given = acts.reference.codes.dense(acts.usae.n_concepts).detach()
-            missed = (acts.pre_codes.relu() - given).square().sum((1, 2, 3))
-            return -missed / given.square().sum((1, 2, 3)).clamp_min(1e-12)
+            wanted = acts.reference.codes.dense(acts.usae.n_concepts).detach()
+            missed = (acts.pre_codes.relu() - wanted).square().sum((1, 2, 3))
+            return -missed / wanted.square().sum((1, 2, 3)).clamp_min(1e-12)
 
         name = format_call("SameCodes", *([named] if named else []))
         super().__init__(same, name, backbones=named or None, needs_reference=True)
@@ -65,22 +65,18 @@ class SameCodes(Objective):
 
 def _names(backbones: Any) -> list[str]:
     """Names of backbones, or one, as a list."""
-    given = [backbones] if isinstance(backbones, str) else backbones
-    named: list[Any] = list(given) if isinstance(given, Iterable) else [given]
+    listed = [backbones] if isinstance(backbones, str) else backbones
+    named: list[Any] = list(listed) if isinstance(listed, Iterable) else [listed]
     if not all(isinstance(name, str) for name in named):
         raise UsageError(f"SameCodes of backbones {backbones!r}: expected their names, such as ['dino']")
     return named
 
 
 def with_closeness(objective: Objective, closeness: float | None = None) -> Objective:
-    """What accentuation makes large: an objective, and that the picture stays close to the given one.
-
-    Args:
-        objective: what to raise.
-        closeness: weight of `Closeness`, >= 0; 5 by default.
+    """What accentuation makes large: an objective, and, by the weight of `Closeness`, that the picture stays close.
 
     Raises:
-        ValueError: for another weight, or for what is no objective.
+        ValueError: for a weight below 0 or that is none, or for what is no objective.
     """
     check_objective(objective)
     weight = CLOSENESS if closeness is None else closeness

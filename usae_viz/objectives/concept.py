@@ -68,7 +68,7 @@ class Concept(Objective):
 
     def __init__(self, k: int | str, pool: Pool = "auto", of: Of = "pre_code", backbone: str | None = None) -> None:
         if not isinstance(k, str):
-            k = natural_number(k, "concept")
+            k = at_least(0, k, "concept")
         check_choice(pool, get_args(Pool), "pool ")
         check_choice(of, get_args(Of), "of=")
         name = format_call("Concept", k, pool=(pool, "auto"), of=(of, "pre_code"), backbone=(backbone, None))
@@ -95,21 +95,8 @@ def unbound(what: str, called: str) -> ScoreFunction:
     return scored
 
 
-def natural_number(value: Any, what: str) -> int:
-    """A number >= 0; numpy's and torch's whole numbers too.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    return at_least(0, value, what)
-
-
 def check_choice(value: Any, known: tuple[str, ...], what: str) -> None:
-    """Check that a value is one of those that are known.
-
-    Raises:
-        ValueError: for a value that is not known.
-    """
+    """Raise a ValueError for a value that is none of those that are known."""
     if value not in known:
         raise UsageError(f"{what}{value!r}: expected one of {', '.join(known)}")
 

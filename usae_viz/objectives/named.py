@@ -19,11 +19,7 @@ def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label
     """The objectives with their concepts' and classes' names as numbers of a USAE; those without names are the same.
 
     One of a concept that a backbone has for itself is asked of that backbone alone, unless it says of which itself.
-
-    Args:
-        usae: whose concepts.
-        objectives: some.
-        labels: names that go before all else; the USAE's own by default.
+    `labels` go before all else; the USAE's own by default.
 
     Raises:
         ValueError: for what is not a USAE or not an objective, a name that no concept or several have, or private
@@ -61,9 +57,9 @@ def through_owner(usae: USAE, objective: Objective) -> Objective:
     if asked is not None or not owners:
         return objective
     if len(set(owners.values())) > 1:
-        said = ", ".join(f"{concept} to {owner}" for concept, owner in owners.items())
+        whose = ", ".join(f"{concept} to {owner}" for concept, owner in owners.items())
         raise UsageError(
-            f"objective {objective}: its concepts are private, {said}; no backbone sees all of them: give each its "
+            f"objective {objective}: its concepts are private, {whose}; no backbone sees all of them: give each its "
             "own, as in Concept(12, backbone='dino')"
         )
     return objective.through([next(iter(owners.values()))])

@@ -27,12 +27,10 @@ def is_own(function: ScoreFunction) -> bool:
     return not str(getattr(function, "__module__", "")).startswith(OURS)
 
 
-def guarded(function: ScoreFunction, name: str) -> ScoreFunction:
-    """The same, checked; what its code raises is said in one line, with the code's line. Want of memory stays as it is.
+def checked_function(function: ScoreFunction, name: str) -> ScoreFunction:
+    """A person's own function, checked; what its code raises is said in one line, with the code's line.
 
-    Args:
-        function: a person's own.
-        name: what its objective is called.
+    Want of memory stays as it is.
     """
     file = _file_of(function)
 

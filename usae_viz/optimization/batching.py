@@ -64,8 +64,8 @@ def max_batch_size(
 
 def _what_to_lower(n_views: int, size: int, seeds: int) -> str:
     """What can be lowered, as the beginning of an advice; nothing where all are as low as they go."""
-    given = {"--views": (n_views, 1), "--size": (size, MIN_SIZE), "--seeds": (seeds, 1)}
-    names = [name for name, (value, least) in given.items() if value > least]
+    options = {"--views": (n_views, 1), "--size": (size, MIN_SIZE), "--seeds": (seeds, 1)}
+    names = [name for name, (value, least) in options.items() if value > least]
     return f"lower {' or '.join(names)}, or " if names else ""
 
 

@@ -15,13 +15,11 @@ from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.presets import AUGMENTATION, PRESETS
 
+OWNERS = {"spectrum": "maco", "decay": "fourier", "contrast": "fourier"}  # settings of one parameterization alone
+
 
 def check_objectives(usae: Described, objectives: Sequence[Objective]) -> None:
-    """Check that a USAE has what some objectives name.
-
-    Raises:
-        ValueError: for one of a concept, backbone or class that the USAE does not have.
-    """
+    """Raise a ValueError for an objective of a concept, backbone or class that a USAE does not have."""
     for objective in objectives:
         for concept in objective.concepts:
             known_concept(usae, concept)
@@ -32,15 +30,9 @@ def check_objectives(usae: Described, objectives: Sequence[Objective]) -> None:
 
 
 def check_written(usae: Described, text: str, labels: Sequence[Label]) -> None:
-    """Check as much of an objective's text as needs no statistics.
+    """Raise a ValueError for a text that is no objective, or one of what a USAE, or its outline, does not have.
 
-    Args:
-        usae: or its outline.
-        text: as `parse_objective` reads it.
-        labels: names of concepts.
-
-    Raises:
-        ValueError: for a text that is no objective, or one of what the USAE does not have.
+    As much is checked as needs no statistics.
     """
 
     def known(called: str) -> int:
@@ -54,32 +46,37 @@ def check_written(usae: Described, text: str, labels: Sequence[Label]) -> None:
 
 
 def check_clashes(settings: MaximizeSettings) -> None:
-    """Check that every setting means something beside the others.
-
-    Raises:
-        ValueError: for a setting that another one leaves without meaning.
-    """
+    """Raise a ValueError for a setting that another one leaves without meaning."""
     part = settings.parameterization
     if isinstance(part, OwnPart) and settings.mode == "coupled":
         raise UsageError(
             f"parameterization {part.text!r} cannot be drawn coupled: that asks for a latent of which a part is "
             "common; take the mode per-model or shared"
         )
-    if (misplaced := misplaced_setting(settings)) is not None:
-        raise UsageError(f"{misplaced[1]}; leave it out")
+    if (clash := clash_of(settings)) is not None:
+        _, why, advice = clash
+        raise UsageError(f"{why}; {advice}")
     if not is_augmented(settings):
         _check_without_views(settings)
 
 
-def misplaced_setting(settings: MaximizeSettings) -> tuple[str, str] | None:
-    """The first setting that belongs to another parameterization, and what to say of it; None where there is none."""
+def clash_of(settings: MaximizeSettings) -> tuple[str, str, str] | None:
+    """The first setting that the parameterization, or a picture that is started from, leaves without meaning.
+
+    Returns:
+        Its name, what to say of it, and what to do; None where there is none.
+    """
     part = settings.parameterization
-    for name, owner in (("spectrum", "maco"), ("decay", "fourier"), ("contrast", "fourier")):
-        if getattr(settings, name) is None or part == owner:
-            continue
-        if isinstance(part, OwnPart):
-            return name, f"{name} is of a built-in parameterization, not of {part.text!r}"
-        return name, f"{'a ' if name == 'spectrum' else ''}{name} is for the parameterization {owner}, not for {part}"
+    for name, owner in OWNERS.items():
+        if getattr(settings, name) is not None and part != owner:
+            a_spectrum = "a spectrum" if name == "spectrum" else name
+            why = f"{a_spectrum} is for the parameterization {owner}, not for {part}"
+            if isinstance(part, OwnPart):
+                why = f"{name} is of a built-in parameterization, not of {part.text!r}"
+            return name, why, "leave it out"
+    for name in ("spectrum", "contrast") if settings.start is not None else ():
+        if getattr(settings, name) is not None:
+            return name, f"a picture that is started from keeps its own {name}", f"leave --{name} or --start out"
     return None
 
 
@@ -88,30 +85,12 @@ def is_augmented(settings: MaximizeSettings) -> bool:
     return not settings.transforms or AUGMENTATION in settings.transforms
 
 
-def check_own_start(settings: MaximizeSettings) -> None:
-    """Check that a drawing that starts from a picture is given nothing that the picture has itself.
-
-    Raises:
-        ValueError: for a spectrum or contrast beside a picture that is started from.
-    """
-    if (kept := kept_by_start(settings)) is not None:
-        name, why = kept
-        raise UsageError(f"{why}; leave --{name} or --start out")
-
-
-def kept_by_start(settings: MaximizeSettings) -> tuple[str, str] | None:
-    """The first setting that a picture which is started from has itself, and what to say of it; None for none."""
-    given = (name for name in ("spectrum", "contrast") if getattr(settings, name) is not None)
-    name = None if settings.start is None else next(given, None)
-    return None if name is None else (name, f"a picture that is started from keeps its own {name}")
-
-
 def _check_without_views(settings: MaximizeSettings) -> None:
-    for name, given in (
+    for name, is_set in (
         ("augmentation", settings.augmentation.model_copy(update={"shift": None}) != PRESETS["default"]),
         ("whole_first", settings.whole_first is not None),
     ):
-        if given:
+        if is_set:
             raise UsageError(
                 f"{name} is of the built-in views, which `transforms` replace; add `{AUGMENTATION}` to `transforms`, "
                 f"or leave {name} out"

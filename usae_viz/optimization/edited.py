@@ -8,26 +8,22 @@ from usae_train.interventions.importance import answering
 from usae_train.interventions.intervene import editable
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_viz.concepts.edit_text import edits_by_number, edits_of
+from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import Label
+from usae_viz.concepts.written_edits import written_edits
 from usae_viz.objectives import Objective
 from usae_viz.settings import MaximizeSettings
 
 
 def with_edits_bound(usae: USAE, settings: MaximizeSettings, labels: Sequence[Label] | None = None) -> MaximizeSettings:
-    """The settings with the numbers of the concepts that are edited, for names.
-
-    Args:
-        usae: whose concepts.
-        settings: of a drawing.
-        labels: names that go before all else; the USAE's own by default.
+    """The settings with the numbers of the concepts that are edited, for names; `labels` go before the USAE's own.
 
     Raises:
         ValueError: for an unknown backbone, concept or name, or a number that cannot be.
     """
     if not settings.edits:
         return settings
-    return settings.model_copy(update={"edits": edits_by_number(usae, settings.edits, labels)})
+    return settings.model_copy(update={"edits": written_edits(edits_of(usae, settings.edits, labels))})
 
 
 def check_edits(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> None:
@@ -40,7 +36,7 @@ def check_edits(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Obj
     edits = edits_of(usae, settings.edits)
     for backbone in edits:
         editable(usae, backbone)
-        if any(backbone == own for objective in objectives for own, _ in objective.classes):
+        if any(backbone == owner for objective in objectives for owner, _ in objective.classes):
             answering(usae, backbone)
     drawn = {name for objective in objectives for name in objective.backbones or usae.names}
     if edits and not drawn & set(edits):

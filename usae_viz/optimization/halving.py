@@ -12,8 +12,8 @@ from torch import Tensor
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.warned import OneLine
+from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether
 from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore
-from usae_viz.optimization.parts import DrawTogether, Part
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.viewing import ViewConfig
 
@@ -39,17 +39,17 @@ class HalvingDraw:
         settings: MaximizeSettings,
         start: Tensor | None,
         progress: StepCallback,
-    ) -> list[Part]:
-        """Parts of the first objectives, as many as fit: what is finished is handed on before more is begun.
+    ) -> list[DrawnCanvases]:
+        """Canvases of the first objectives, as many as fit: what is finished is handed on before more is begun.
 
         A picture whose score is not finite is named by its row among all of them.
         """
         while True:
             limit = min(self.at_once or view_config.at_once, view_config.at_once)
             rows = _first_objectives(specs, limit)
-            parts = self._drawn(replace(view_config, at_once=limit), specs, rows, settings, start, progress)
-            if parts:
-                return [_named(part, specs) for part in parts]
+            drawn = self._drawn(replace(view_config, at_once=limit), specs, rows, settings, start, progress)
+            if drawn:
+                return [_named(each, specs) for each in drawn]
             self._halve(limit)  # beyond the error, whose traceback holds what the pack took
 
     def _drawn(
@@ -60,7 +60,7 @@ class HalvingDraw:
         settings: MaximizeSettings,
         start: Tensor | None,
         progress: StepCallback,
-    ) -> list[Part]:
+    ) -> list[DrawnCanvases]:
         """Some rows of the pictures; none where they do not fit and are of more than one objective."""
         try:
             return self.draw(view_config, [specs[row] for row in rows], settings, start, progress)
@@ -87,10 +87,10 @@ def _first_objectives(specs: Sequence[CanvasSpec], most: int) -> list[int]:
     return [row for row, spec in enumerate(specs) if id(spec.objective) in first]
 
 
-def _named(part: Part, specs: Sequence[CanvasSpec]) -> Part:
-    """A part whose picture with a score that is not finite, if any, is named by its row among all of them."""
-    lost = part.result.lost
+def _named(drawn: DrawnCanvases, specs: Sequence[CanvasSpec]) -> DrawnCanvases:
+    """Canvases whose picture with a score that is not finite, if any, is named by its row among all of them."""
+    lost = drawn.result.lost
     if lost is None:
-        return part
-    row = next(row for row, spec in enumerate(specs) if spec is part.specs[lost])
-    return replace(part, result=replace(part.result, lost=row))
+        return drawn
+    row = next(row for row, spec in enumerate(specs) if spec is drawn.specs[lost])
+    return replace(drawn, result=replace(drawn.result, lost=row))

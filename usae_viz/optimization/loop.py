@@ -230,7 +230,7 @@ def image_scores(acts: Activations, objectives: Sequence[Objective]) -> Tensor:
     for objective in dict.fromkeys(objectives):
         places = [place for place, other in enumerate(objectives) if other is objective]
         try:
-            scores[index_of(places, scores.device)] = score(objective, acts.select(places))
+            scores[index_of(places, scores.device)] = score(objective, acts.of_rows(places))
         except InvalidObjective as error:
             raise InvalidImageScore(places[0], str(error)) from error
     return scores

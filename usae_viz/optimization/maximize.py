@@ -24,13 +24,13 @@ from usae_viz.export.animation import Frames
 from usae_viz.objectives import Objective
 from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
-from usae_viz.optimization.checks import check_objectives, check_own_start
+from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.closing import closing_lines
+from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether, canvas_specs, draw_together, starting_image
 from usae_viz.optimization.edited import check_edits, with_edits_bound
-from usae_viz.optimization.given import canvas_at, naming_given, whole_picture
+from usae_viz.optimization.given_pictures import canvas_at, naming_given, whole_picture
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
-from usae_viz.optimization.parts import DrawTogether, Part, canvas_specs, draw_together, starting_image
 from usae_viz.optimization.resolving import resolve_settings, whole_first
 from usae_viz.optimization.result import Result
 from usae_viz.own_code.part import OwnPart
@@ -152,30 +152,22 @@ def _up_to_a_repeat(objectives: Sequence[Objective]) -> list[Objective]:
 
 
 @undisturbed
-def draw_part(
+def draw_group(
     usae: USAE,
     objective: Objective,
     settings: MaximizeSettings,
     rows: range,
     progress: StepCallback = lambda done, scores: None,
-) -> Part:
+) -> DrawnCanvases:
     """Draw some of an objective's pictures, those of a group of `image_groups`, without verification.
 
-    Args:
-        usae: a USAE with backbones.
-        objective: what to make large.
-        settings: as `maximize_each`.
-        rows: which of `canvas_specs`.
-        progress: as for `maximize`.
-
-    Raises:
-        ValueError: as `maximize_each`.
+    `rows` are of `canvas_specs`; all else is as for `maximize_each`.
     """
     (objective,), view_config, settings, start = _prepared(usae, [objective], settings)
     view_config = replace(view_config, whole_first=whole_first(objective, settings))
     specs = canvas_specs(usae, objective, settings)[rows.start : rows.stop]
-    (part,) = draw_together(view_config, specs, settings, start, progress)
-    return part
+    (drawn,) = draw_together(view_config, specs, settings, start, progress)
+    return drawn
 
 
 def _prepared(
@@ -189,7 +181,6 @@ def _prepared(
     objectives = bound_in(usae, objectives)
     check_objectives(usae, objectives)
     settings, given = naming_given(settings, {"start": start, "reference": reference})
-    check_own_start(settings)
     pictures = [whole_picture(given.get(name), getattr(settings, name)) for name in ("start", "reference")]
     settings = resolve_settings(usae, settings)
     check_edits(usae, settings, objectives)
@@ -216,20 +207,20 @@ def _draw(
         InvalidImageScore: for a score that is not finite at the first step, when those before it are there.
     """
     specs = [spec for objective in pack for spec in canvas_specs(view_config.usae, objective, settings)]
-    parts: list[Part] = []
+    drawn: list[DrawnCanvases] = []
     try:
-        parts = draw(view_config, specs, settings, start, progress)
-        row, why = next((part.result.lost for part in parts if part.result.lost is not None), None), ""
+        drawn = draw(view_config, specs, settings, start, progress)
+        row, why = next((each.result.lost for each in drawn if each.result.lost is not None), None), ""
     except InvalidImageScore as lost:
         row, why = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
-    if parts and row is None:
-        drawn = {id(spec.objective) for part in parts for spec in part.specs}
-        yield from _results(view_config, pack, parts, settings)
-        return 0 if any(part.result.cut_short for part in parts) else len(drawn)
+    if drawn and row is None:
+        objectives_drawn = {id(spec.objective) for each in drawn for spec in each.specs}
+        yield from _results(view_config, pack, drawn, settings)
+        return 0 if any(each.result.cut_short for each in drawn) else len(objectives_drawn)
     assert row is not None
     lost_one = specs[row].objective
-    ended = list(_results(view_config, [lost_one], parts, settings)) if parts else []
-    del parts  # the others' canvases
+    ended = list(_results(view_config, [lost_one], drawn, settings)) if drawn else []
+    del drawn  # the others' canvases
     for objective in pack:
         if objective is lost_one:
             if not ended:
@@ -284,49 +275,50 @@ def _canvas_counts(usae: USAE, settings: MaximizeSettings, objectives: Sequence[
 
 
 def _results(
-    view_config: ViewConfig, objectives: Sequence[Objective], parts: Sequence[Part], settings: MaximizeSettings
+    view_config: ViewConfig, objectives: Sequence[Objective], drawn: Sequence[DrawnCanvases], settings: MaximizeSettings
 ) -> Iterator[Result]:
     """Take the pictures of several objectives apart, and verify each."""
     given = None if view_config.reference is None else view_config.reference.cpu()
     for objective in objectives:
         places = {
-            spec.name: (part, row)
-            for part in parts
-            for row, spec in enumerate(part.specs)
+            spec.name: (canvases, row)
+            for canvases in drawn
+            for row, spec in enumerate(canvases.specs)
             if spec.objective is objective
         }
         if not places:  # Ctrl-C came before it was begun
             continue
-        images = {name: part.result.canvas[row] for name, (part, row) in places.items()}
-        drawn_for = {name: _meant_for(objective, part.specs[row].seen_by) for name, (part, row) in places.items()}
+        images = {name: canvases.result.canvas[row] for name, (canvases, row) in places.items()}
+        seen_by = {name: canvases.specs[row].seen_by for name, (canvases, row) in places.items()}
+        drawn_for = {name: _meant_for(objective, names) for name, names in seen_by.items()}
         scores = verify_images(view_config.usae, objective, settings, images, drawn_for)
         ended, shown = _ending(list(places.values()), settings)
         images = {name: image.cpu() for name, image in images.items()}
         frames = {
-            name: Frames(part.snapshots, row, shown, images[name])
-            for name, (part, row) in places.items()
-            if part.snapshots is not None
+            name: Frames(canvases.snapshots, row, shown, images[name])
+            for name, (canvases, row) in places.items()
+            if canvases.snapshots is not None
         }
         yield Result(
             usae=view_config.usae,
             objective=objective,
             images=images,
-            alpha={name: part.result.attention[row].cpu() for name, (part, row) in places.items()},
+            alpha={name: canvases.result.attention[row].cpu() for name, (canvases, row) in places.items()},
             scores=scores,
             settings=settings,
             frames=frames,
             given=given,
             ended=ended,
-            cut_short=any(part.result.cut_short for part in parts),
-            failed=any(part.result.lost is not None for part in parts),
+            cut_short=any(canvases.result.cut_short for canvases in drawn),
+            failed=any(canvases.result.lost is not None for canvases in drawn),
         )
 
 
-def _ending(places: Sequence[tuple[Part, int]], settings: MaximizeSettings) -> tuple[str | None, int]:
-    """Why some pictures, each a row of a part, were done before the last step; and how many frames they have."""
-    after = [part.result.settled[row] for part, row in places]
-    ended = next((part.result.ended for part, _ in places if part.result.ended is not None), None)
-    frames = max((part.snapshots.count for part, _ in places if part.snapshots is not None), default=0)
+def _ending(places: Sequence[tuple[DrawnCanvases, int]], settings: MaximizeSettings) -> tuple[str | None, int]:
+    """Why some pictures, each a row of its loop, were done before the last step; and how many frames they have."""
+    after = [canvases.result.settled[row] for canvases, row in places]
+    ended = next((canvases.result.ended for canvases, _ in places if canvases.result.ended is not None), None)
+    frames = max((canvases.snapshots.count for canvases, _ in places if canvases.snapshots is not None), default=0)
     if ended is None and all(after) and max(after) < settings.steps:  # others may have gone on
         ended = f"settled after {max(after)} of {settings.steps} steps"
         frames = (max(after) - 1) // settings.snapshots + 1 if settings.snapshots else 0
@@ -340,17 +332,9 @@ def verify_images(
     images: dict[str, Tensor],
     drawn_for: dict[str, Sequence[str]],
 ) -> Scores | None:
-    """Score pictures {name: (3, H, W)} for the concept to `verify`, the objective's first concept, or its first class.
+    """Score pictures {name: (3, H, W)}, each drawn for some backbones with resolved settings, for what they are of.
 
-    Args:
-        usae: a USAE with backbones.
-        objective: what was drawn.
-        settings: how, resolved.
-        images: the pictures.
-        drawn_for: {name: the backbones it was drawn for}.
-
-    Returns:
-        None for an objective of neither, and no concept to `verify`.
+    That is the concept to `verify`, the objective's first concept, or its first class; None for one of neither.
     """
     # beside a picture that was started from stands the noise that others of this USAE are judged by
     plain = settings if settings.start is None else resolve_settings(usae, settings.model_copy(update={"start": None}))

@@ -43,7 +43,6 @@ def resolve_settings(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings
     settings, backbones = with_edits_bound(usae, settings), usae.backbones.values()
     size = settings.size or round(CANVAS * usae.input_size)
     augmentation = settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones))
-    _check_own(settings)
     if is_augmented(settings):
         _check_crops(size, augmentation.crop[0])
     _check_canvases(usae, settings, size)

@@ -15,17 +15,14 @@ def hash_of_code(module: str, file: Path) -> str:
     """One sha256 of a module's file and all that it imports from the folder that it is found in, and those in turn.
 
     It is the file's own where there are no others. Imports are read from the text, nothing is run: `importlib` is
-    followed where it names the module in words. Packages that are installed are not looked into.
-
-    Args:
-        module: as it is imported, `mine` or `mine.parts`.
-        file: where it is.
+    followed where it names the module in words. Packages that are installed are not looked into. A module is named as
+    it is imported, `mine` or `mine.parts`.
     """
     root, files = _root(module, file), list(files_of_code(module, file))
     hashes = [hashlib.sha256(each.read_bytes()).hexdigest() for each in files]
     if len(files) == 1:
         return hashes[0]
-    named = sorted(f"{each.relative_to(root).as_posix()} {own}" for each, own in zip(files, hashes, strict=True))
+    named = sorted(f"{each.relative_to(root).as_posix()} {sha256}" for each, sha256 in zip(files, hashes, strict=True))
     return hashlib.sha256("\n".join(named).encode()).hexdigest()
 
 
@@ -43,16 +40,16 @@ def _root(module: str, file: Path) -> Path:
 
 def _closure(module: str, file: Path, root: Path) -> dict[Path, str]:
     """A module's file, and those of the modules below `root` that it imports, each once."""
-    found, left = {file: module}, [[module, *_imported(module, file)]]
+    modules, left = {file: module}, [[module, *_imported(module, file)]]
     while left:
         names = left.pop()
         # a package's own file is run as well, before what is in it
         for outer in (name.rsplit(".", depth)[0] for name in names for depth in range(name.count(".") + 1)):
             place = _place(outer, root)
-            if place is not None and place not in found:
-                found[place] = outer
+            if place is not None and place not in modules:
+                modules[place] = outer
                 left.append([*_imported(outer, place)])
-    return found
+    return modules
 
 
 def _place(module: str, root: Path) -> Path | None:

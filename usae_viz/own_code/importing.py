@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from itertools import accumulate
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -19,22 +20,19 @@ from usae_viz.own_code.hashing import INSTALLED, OURS, files_of_code, hash_of_co
 
 _IMPORTED: dict[str, tuple[Path, str]] = {}  # {module that was imported here: its file, and the hash of its code then}
 PYTHONS = Path(sysconfig.get_path("stdlib")).resolve()
-NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+CODE_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-def is_custom(text: str) -> bool:
+def names_own_code(text: str) -> bool:
     """Whether a text names code of somebody's own."""
-    return NAME.fullmatch(text.strip()) is not None
+    return CODE_NAME.fullmatch(text.strip()) is not None
 
 
 def import_own(text: str, folder: Path, allow_code: bool, what: str) -> tuple[Any, str | None]:
     """What `module:Name` names, and the hash of the file that it stands in with those that it imports.
 
-    Args:
-        text: the name; the module is looked for in `folder` first, then where Python looks.
-        folder: the recipe's.
-        allow_code: without it, nothing is imported.
-        what: what it is to be, for the messages: `objective`.
+    The module is looked for in a folder, the recipe's, first, then where Python looks. `what` it is to be is said in
+    messages: `objective`.
 
     Raises:
         ValueError: without leave, or for a module that is not there, or that Python has of another place.
@@ -50,16 +48,12 @@ def import_own(text: str, folder: Path, allow_code: bool, what: str) -> tuple[An
     except (Exception, SystemExit) as error:  # anybody's code: whatever it raises is said, a script's own exit too
         raise UsageError(f"{what} {text!r}: {module_name} cannot be imported from {folder}: {error!r}") from error
     finally:
-        _IMPORTED.update({each: own for each, own in code.items() if _imported_from(each) == own[0]})
+        _IMPORTED.update({each: known for each, known in code.items() if _imported_from(each) == known[0]})
     return getattr(module, name, None), sha256
 
 
 def check_own(text: str, folder: Path, allow_code: bool, what: str) -> None:
-    """Check as much as `import_own` without importing: leave, and that there is such a module.
-
-    Raises:
-        ValueError: as there.
-    """
+    """Raise a ValueError without leave, or where there is no such module; nothing is imported."""
     _ask_leave(text, allow_code, what)
     module_name = text.partition(":")[0]
     with _looked_for_in(folder):
@@ -79,13 +73,13 @@ def _code_of(module_name: str, folder: Path) -> dict[str, tuple[Path, str]]:
     Without what belongs to Python or is installed: that is not imported anew, and nobody changes it meanwhile.
     """
     file = _file_of(module_name, folder)
-    found = {} if file is None else files_of_code(module_name, file)
+    modules = {} if file is None else files_of_code(module_name, file)
     return {
-        name: (own, hash_of_code(name, own))
-        for own, name in found.items()
+        name: (file, hash_of_code(name, file))
+        for file, name in modules.items()
         if name.partition(".")[0] not in OURS
-        and not own.is_relative_to(PYTHONS)
-        and not any(part in INSTALLED for part in own.parts)
+        and not file.is_relative_to(PYTHONS)
+        and not any(part in INSTALLED for part in file.parts)
     }
 
 
@@ -112,12 +106,12 @@ def _forget_changed(code: Mapping[str, tuple[Path, str]]) -> None:
         del _IMPORTED[name]
 
 
-def _check_place(said: str, module_name: str, code: Mapping[str, tuple[Path, str]]) -> None:
+def _check_place(what: str, module_name: str, code: Mapping[str, tuple[Path, str]]) -> None:
     """Raise a ValueError where Python has imported a module of this name from another file, which would be run."""
     there = _imported_from(module_name)
     if there is not None and module_name in code and there != code[module_name][0]:
         raise UsageError(
-            f"{said}: Python has imported another {module_name}, {there}, and not {code[module_name][0]}; "
+            f"{what}: Python has imported another {module_name}, {there}, and not {code[module_name][0]}; "
             "give the file another name"
         )
 
@@ -131,12 +125,7 @@ def where_it_failed(error: Exception, file: str | None) -> str:
 def hash_before_import(text: str, folder: Path) -> str | None:
     """The sha256 of the code that `module:function` would be imported from (`hash_of_code`); nothing of it is run.
 
-    Args:
-        text: the name.
-        folder: where the module is looked for first.
-
-    Returns:
-        None for a module that is not there, or is in no file.
+    It is looked for in a folder first. None for a module that is not there, or is in no file.
     """
     module_name = text.strip().partition(":")[0]
     file = _file_of(module_name, folder)
@@ -146,46 +135,35 @@ def hash_before_import(text: str, folder: Path) -> str | None:
 def _file_of(module_name: str, folder: Path) -> Path | None:
     """The file that a module would be imported from; of one that Python finds no longer, that it was imported from."""
     with _looked_for_in(folder):
-        place = _place_of(module_name) or getattr(sys.modules.get(module_name), "__file__", None)
+        spec = _spec_of(module_name)
+        place = spec.origin if spec is not None and spec.has_location else None
+        place = place or getattr(sys.modules.get(module_name), "__file__", None)
     return Path(place) if place is not None and Path(place).is_file() else None
-
-
-def _place_of(module_name: str) -> str | None:
-    """A module's file."""
-    spec = _spec_of(module_name)
-    return spec.origin if spec is not None and spec.has_location else None
 
 
 def _spec_of(module_name: str) -> ModuleSpec | None:
     """What Python finds. Its own `find_spec` imports the packages around a module in order to find it."""
-    parts, places, spec = module_name.split("."), None, None
-    for depth in range(1, len(parts) + 1):
-        spec = _found(".".join(parts[:depth]), places)
-        if spec is None:
+    places: Sequence[str] | None = None
+    spec: ModuleSpec | None = None
+    for name in accumulate(module_name.split("."), "{}.{}".format):
+        specs = (finder.find_spec(name, places) for finder in sys.meta_path)
+        if (spec := next((each for each in specs if each is not None), None)) is None:
             return None
         places = spec.submodule_search_locations
     return spec
 
 
-def _found(name: str, places: Sequence[str] | None) -> ModuleSpec | None:
-    for finder in sys.meta_path:
-        spec = finder.find_spec(name, places)
-        if spec is not None:
-            return spec
-    return None
-
-
 @contextmanager
 def _looked_for_in(folder: Path) -> Iterator[None]:
     """Within it Python looks for modules in a folder first, and takes their code from the files that one can read."""
-    place, own = str(folder.resolve()), _FromSource(folder.resolve())
+    place, finder = str(folder.resolve()), _FromSource(folder.resolve())
     sys.path.insert(0, place)
-    sys.meta_path.insert(0, own)
+    sys.meta_path.insert(0, finder)
     try:
         importlib.invalidate_caches()
         yield
     finally:
-        sys.meta_path.remove(own)
+        sys.meta_path.remove(finder)
         sys.path.remove(place)
 
 
@@ -203,7 +181,7 @@ class _FromSource:
         if spec is None or spec.origin is None or not isinstance(spec.loader, SourceFileLoader):
             return None
         first = name.partition(".")[0]
-        if not any(Path(spec.origin).is_relative_to(self.folder / own) for own in (first, f"{first}.py")):
+        if not any(Path(spec.origin).is_relative_to(self.folder / entry) for entry in (first, f"{first}.py")):
             return None
         spec.loader, spec.cached = _SourceAlone(name, spec.origin), None
         return spec

@@ -17,18 +17,13 @@ from pydantic_core import CoreSchema, core_schema
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import shortage
 from usae_viz.own_code.hashing import hash_of_code
-from usae_viz.own_code.importing import NAME, import_own, is_custom, where_it_failed
+from usae_viz.own_code.importing import CODE_NAME, import_own, names_own_code, where_it_failed
 
 _HASHES = WeakKeyDictionary[Any, str]()  # {what was given in Python: the hash of its code when it first was}
 
 
 class ImageError(UsageError):
-    """What is wrong with one of several pictures.
-
-    Args:
-        row: which of them.
-        why: one line.
-    """
+    """What is wrong with one of several pictures, by its row: why, in one line."""
 
     def __init__(self, row: int, why: str) -> None:
         super().__init__(why)
@@ -66,7 +61,7 @@ class OwnPart:
     sha256: str | None = None
 
     @classmethod
-    def of(cls, given: object) -> OwnPart:
+    def from_value(cls, value: object) -> OwnPart:
         """A name as it is, without importing it; a callable with the file that it stands in, as it first was.
 
         Who changes that file meanwhile and imports nothing anew gives, and runs, the code of before.
@@ -74,21 +69,21 @@ class OwnPart:
         Raises:
             ValueError: for anything else.
         """
-        if isinstance(given, OwnPart):
-            return given
-        if isinstance(given, str) and is_custom(given):
-            return cls(given.strip())
-        if not callable(given):
+        if isinstance(value, OwnPart):
+            return value
+        if isinstance(value, str) and names_own_code(value):
+            return cls(value.strip())
+        if not callable(value):
             raise UsageError("expected `module:Name`, or in Python a callable")
-        name = getattr(given, "__qualname__", type(given).__qualname__)
-        module = getattr(given, "__module__", None)
+        name = getattr(value, "__qualname__", type(value).__qualname__)
+        module = getattr(value, "__module__", None)
         imported = sys.modules.get(str(module))
         file = getattr(imported, "__file__", None)
-        if module == "__main__" or file is None or getattr(imported, name, None) is not given:
-            return cls(name, given)
-        if given not in _HASHES:
-            _HASHES[given] = hash_of_code(str(module), Path(file))
-        return cls(f"{module}:{name}", given, _HASHES[given])
+        if module == "__main__" or file is None or getattr(imported, name, None) is not value:
+            return cls(name, value)
+        if value not in _HASHES:
+            _HASHES[value] = hash_of_code(str(module), Path(file))
+        return cls(f"{module}:{name}", value, _HASHES[value])
 
     def imported(self, folder: Path, allow_code: bool, what: str) -> OwnPart:
         """The same with what it names, which is looked for in a folder first; `what` it is to be, for the messages.
@@ -143,8 +138,8 @@ class OwnPart:
     @classmethod
     def __get_pydantic_core_schema__(cls, _: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         as_text = core_schema.plain_serializer_function_ser_schema(str)
-        return core_schema.no_info_plain_validator_function(cls.of, serialization=as_text)
+        return core_schema.no_info_plain_validator_function(cls.from_value, serialization=as_text)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        return {"type": "string", "pattern": f"^{NAME.pattern}$"}
+        return {"type": "string", "pattern": f"^{CODE_NAME.pattern}$"}

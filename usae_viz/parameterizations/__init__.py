@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.parameterizations.coupled import CoupledImage
@@ -43,12 +44,11 @@ def parameterization(
     """
     if name not in PARAMETERIZATIONS:
         raise UsageError(f"unknown parameterization {name!r}; expected one of {', '.join(PARAMETERIZATIONS)}")
-    fourier = {key: value for key, value in (("decay", decay), ("contrast", contrast)) if value is not None}
-    assert spectrum is None or name == "maco", "settings of another one are refused before, by check_clashes"
-    assert not fourier or name == "fourier"
-    if spectrum is not None:
-        return MacoImage(seeds, size, spectrum_named(spectrum, size))
-    return FourierImage(seeds, size, **fourier) if fourier else PARAMETERIZATIONS[name](seeds, size)
+    kind: Any = PARAMETERIZATIONS[name]  # which takes settings of its own; those of others are refused before
+    magnitude = None if spectrum is None else spectrum_named(spectrum, size)
+    settings = {"magnitude": magnitude, "decay": decay, "contrast": contrast}
+    made: Parameterization = kind(seeds, size, **{key: value for key, value in settings.items() if value is not None})
+    return made
 
 
 __all__ = [

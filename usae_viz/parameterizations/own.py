@@ -43,7 +43,7 @@ class OwnImages(nn.Module):
         ...
         ...     def forward(self):
         ...         return self.colour.expand(1, 3, 32, 32)
-        >>> OwnImages(OwnPart.of(Flat), seeds=[0, 1], size=32)().shape
+        >>> OwnImages(OwnPart.from_value(Flat), seeds=[0, 1], size=32)().shape
         torch.Size([2, 3, 32, 32])
     """
 

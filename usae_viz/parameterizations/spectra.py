@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from usae_train.files.place_names import named_place
-from usae_train.files.provenance import file_hash
+from usae_train.files.provenance import file_hash, hash_of_named
 from usae_train.images.spectrum import load_spectrum
-from usae_train.runtime.errors import UsageError
 from usae_viz.parameterizations.fourier import frequencies
 
 ANALYTIC = "1/f"
@@ -53,10 +52,8 @@ def spectrum_hash(spectrum: str | None) -> str:
     """
     if spectrum == ANALYTIC:
         return ANALYTIC
-    try:
-        return file_hash(PACKAGED.get(spectrum or PHOTOGRAPHS) or named_place(str(spectrum)))
-    except OSError as error:
-        raise UsageError(f"{spectrum} cannot be read: {error.strerror or error}") from error
+    packaged = PACKAGED.get(spectrum or PHOTOGRAPHS)
+    return hash_of_named(str(spectrum)) if packaged is None else file_hash(packaged)
 
 
 def packaged_with(sha256: str | None) -> str | None:

@@ -9,11 +9,7 @@ from usae_train.runtime.errors import UsageError
 
 
 def check_study_place(out: Path) -> None:
-    """Whether a study may be written there.
-
-    Raises:
-        ValueError: when something is there already, or it cannot be written.
-    """
+    """Raise a ValueError where something is there already, or no study can be written."""
     if out.is_dir() and any(out.iterdir()):
         raise UsageError(f"{out} exists already; choose another --out: answers belong to one study")
     check_file(out / "key.json")

@@ -17,10 +17,11 @@ from usae_train.files.json_files import read_object, validated
 from usae_train.files.regular import check_regular
 from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
+from usae_viz.rating.settings import CONTROL
 from usae_viz.verification.verdict import VERDICTS, Verdict
 
 MAX_BYTES = 10_000_000  # of an answers file: a thousand questions have 50,000
-COLUMNS = ("study", "rater", "trial", "choice", "seconds")
+ANSWER_COLUMNS = ("study", "rater", "trial", "choice", "seconds")
 
 
 @dataclass(frozen=True)
@@ -71,46 +72,39 @@ class RaterAnswer:
 
 
 def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
-    """Score answers over all, by condition, and by verdict and by rater when there are several.
+    """Score answers, CSV files that the page exported, to the study that `usae-viz rate` wrote into a folder.
 
-    The test takes answers as independent. Those of several raters to the same questions are so only given the
-    questions: with few concepts, look at the raters one by one.
-
-    Args:
-        study: the folder that `usae-viz rate` wrote, with key.json.
-        answers: CSV files that the page exported.
+    Over all, by condition, and by verdict and by rater when there are several. The test takes answers as independent.
+    Those of several raters to the same questions are so only given the questions: with few concepts, look at the raters
+    one by one.
 
     Raises:
         ValueError: for a folder that is not a study, or answers that are not to it; says file and line.
     """
     key = _read_key(study)
-    given = [answer for file in answers for answer in read_answers(file, key)]
+    rated = [answer for file in answers for answer in read_answers(file, key)]
     seen: set[tuple[str, int]] = set()
-    for answer in given:
+    for answer in rated:
         if (answer.rater, answer.trial) in seen:
             raise UsageError(
                 f"{answer.rater!r} answered question {answer.trial + 1} twice; give each rater's file once"
             )
         seen.add((answer.rater, answer.trial))
-    if not given:
+    if not rated:
         raise UsageError(f"no answers in {', '.join(map(str, answers))}")
     trials = key.trials
-    drawn = [answer for answer in given if trials[answer.trial].condition != "natural"]
-    outcomes = [_outcome("all drawn pictures", drawn, key)] if drawn else []
-    for condition in sorted({trials[answer.trial].condition for answer in given}):
-        group = [answer for answer in given if trials[answer.trial].condition == condition]
-        outcomes.append(
-            _outcome("top-activating patches (control)" if condition == "natural" else condition, group, key)
-        )
-    verdicts = [verdict for verdict in VERDICTS if any(trials[each.trial].verdict == verdict for each in drawn)]
-    for verdict in verdicts if len(verdicts) > 1 else []:  # is what the verification says what people find?
-        group = [answer for answer in drawn if trials[answer.trial].verdict == verdict]
-        outcomes.append(_outcome(f"drawn, {verdict}", group, key))
-    raters = sorted({answer.rater for answer in given})
-    for rater in raters if len(raters) > 1 else []:
-        group = [answer for answer in drawn if answer.rater == rater]
-        outcomes += [_outcome(f"drawn, rater {rater}", group, key)] if group else []
-    return outcomes
+    drawn = [answer for answer in rated if trials[answer.trial].condition != CONTROL]
+    groups = {"all drawn pictures": drawn}
+    for condition in sorted({trials[answer.trial].condition for answer in rated}):
+        name = "top-activating patches (control)" if condition == CONTROL else condition
+        groups[name] = [answer for answer in rated if trials[answer.trial].condition == condition]
+    by_verdict = {f"drawn, {v}": [each for each in drawn if trials[each.trial].verdict == v] for v in VERDICTS}
+    by_verdict = {name: group for name, group in by_verdict.items() if group}
+    groups |= by_verdict if len(by_verdict) > 1 else {}  # is what the verification says what people find?
+    raters = sorted({answer.rater for answer in rated})
+    by_rater = {f"drawn, rater {rater}": [each for each in drawn if each.rater == rater] for rater in raters}
+    groups |= by_rater if len(raters) > 1 else {}
+    return [_outcome(name, group, key) for name, group in groups.items() if group]
 
 
 def read_answers(file: Path, key: Key) -> list[RaterAnswer]:
@@ -130,14 +124,14 @@ def read_answers(file: Path, key: Key) -> list[RaterAnswer]:
         rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"{file} cannot be read: {error}") from error
-    if not rows or tuple(rows[0]) != COLUMNS:
-        raise UsageError(f"{file} is not an answers file: its first line is not {','.join(COLUMNS)}")
+    if not rows or tuple(rows[0]) != ANSWER_COLUMNS:
+        raise UsageError(f"{file} is not an answers file: its first line is not {','.join(ANSWER_COLUMNS)}")
     return [_answer(file, line, row, key) for line, row in enumerate(rows[1:], 2) if row]
 
 
 def _answer(file: Path, line: int, row: list[str], key: Key) -> RaterAnswer:
-    if len(row) != len(COLUMNS):
-        raise UsageError(f"{file}:{line}: {len(row)} values; expected {','.join(COLUMNS)}")
+    if len(row) != len(ANSWER_COLUMNS):
+        raise UsageError(f"{file}:{line}: {len(row)} values; expected {','.join(ANSWER_COLUMNS)}")
     study, rater, trial, choice, _ = row
     if study != key.study:
         raise UsageError(f"{file}:{line}: an answer to study {study!r}; this one is {key.study}")

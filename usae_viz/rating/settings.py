@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from usae_train.files.validation import Settings
+
+CONTROL = "natural"  # the condition of questions that show a top-activating patch instead of a picture
 
 
 class RateSettings(Settings):
     """What is asked, and how often."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = Field(0, ge=0, description="decides order, choices and distractors")
     choices: int = Field(4, ge=2, le=9, description="top-activating patches per question")

@@ -16,7 +16,7 @@ import torch
 from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
-from usae_train.files.atomic import atomic_path
+from usae_train.files.atomic import atomic_path, write_atomically
 from usae_train.images.sources import ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.sparse import Codes
@@ -26,12 +26,12 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_viz.explorer.parts import copy_parts
+from usae_viz.explorer.page_files import copy_page_files
 from usae_viz.explorer.runs import RenderedImage, RunFolder
 from usae_viz.export.natural_patches import cut_patch, inside_window
 from usae_viz.export.png import read_pixels
 from usae_viz.rating.places import check_study_place
-from usae_viz.rating.settings import RateSettings
+from usae_viz.rating.settings import CONTROL, RateSettings
 from usae_viz.verification.verdict import Verdict
 
 SCHEMA = 1
@@ -39,7 +39,6 @@ MOST_LOOKED_AT = 40  # top-activating patches that are looked at for a distracto
 REMEMBERED = 2_000  # pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes have 14 MB
 SIDE = 256  # pixels of every picture on the page
 DEFAULTS = RateSettings()
-NATURAL = "natural"  # the condition of control trials
 RATER = "study"  # the folder that is handed to raters
 
 
@@ -144,11 +143,12 @@ class _QuestionMaker:
         patches = self._patches(concept, row)
         if len(patches) < (2 if picture is None else 1):
             return None
-        chosen = self._shuffled(patches)
+        shuffled = torch.randperm(len(patches), generator=self.generator).tolist()
+        chosen = [patches[place] for place in shuffled]
         distractors, strongest = self._distractors(concept)
         answer = self._below(self.choices)
         places = [*distractors[:answer], chosen[0], *distractors[answer:]]
-        condition = NATURAL if picture is None else f"{picture.mode} {picture.backbone}"
+        condition = CONTROL if picture is None else f"{picture.mode} {picture.backbone}"
         return QuestionKey(concept, condition, picture or chosen[1], places, answer, round(strongest, 4))
 
     def _row(self, concept: int, picture: RenderedImage | None) -> int:
@@ -200,9 +200,6 @@ class _QuestionMaker:
     def _below(self, count: int) -> int:
         return int(torch.randint(count, (), generator=self.generator))
 
-    def _shuffled(self, patches: Sequence[Patch]) -> list[Patch]:
-        return [patches[place] for place in torch.randperm(len(patches), generator=self.generator).tolist()]
-
 
 def write_study(
     questions: Sequence[QuestionKey], usae: USAE, source: ImageSource, run: RunFolder, seed: int, out: Path
@@ -229,13 +226,12 @@ def write_study(
             picture.save(folder / "pictures" / f"{name}.webp", "WEBP", quality=92, method=4)
         data = {"study": study, "trials": len(questions), "choices": len(questions[0].choices)}
         (folder / "data.js").write_text(f"usaeStudy({json.dumps(data)});\n")
-        copy_parts("usae_viz.explorer", ["dom.js"], folder)
-        copy_parts("usae_viz.rating", ["rate.js", "rate.css"], folder)
+        copy_page_files("usae_viz.explorer", ["dom.js"], folder)
+        copy_page_files("usae_viz.rating", ["rate.js", "rate.css"], folder)
         page = Environment(loader=PackageLoader("usae_viz.rating", "page"), autoescape=select_autoescape())
         text = page.get_template("index.html").render(trials=len(questions), choices=len(questions[0].choices))
         (folder / "index.html").write_text(text, encoding="utf-8")
-    with atomic_path(out / "key.json") as temporary:
-        temporary.write_text(json_text({**record, "study": study}, indent=1) + "\n")
+    write_atomically(out / "key.json", json_text({**record, "study": study}, indent=1) + "\n")
     return study
 
 

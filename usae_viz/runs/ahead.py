@@ -14,9 +14,9 @@ from usae_train.runtime.progress import ProgressCallback, StepCallback
 from usae_train.runtime.workers import Job, Tell, Workers
 from usae_viz.export.animation import Snapshots
 from usae_viz.objectives import Objective
+from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether, draw_together, image_groups
 from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore, OptimizationResult
-from usae_viz.optimization.maximize import bytes_of, draw_part
-from usae_viz.optimization.parts import DrawTogether, Part, draw_together, image_groups
+from usae_viz.optimization.maximize import bytes_of, draw_group
 from usae_viz.runs.plan import RenderJob
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.viewing import ViewConfig
@@ -55,18 +55,18 @@ class Ahead:
             settings: MaximizeSettings,
             start: Tensor | None,
             progress: StepCallback,
-        ) -> list[Part]:
-            parts = self._parts(specs, self.groups[keys[id(specs[0].objective)]])
-            if len(parts) > 1 and any(part.result.lost is not None for part in parts):
-                parts = []
+        ) -> list[DrawnCanvases]:
+            drawn = self._drawn(specs, self.groups[keys[id(specs[0].objective)]])
+            if len(drawn) > 1 and any(each.result.lost is not None for each in drawn):
+                drawn = []
             # in one loop all pictures of an objective end where a score is lost: so be it, whoever draws
-            return parts or draw_together(view_config, specs, settings, start, progress)
+            return drawn or draw_together(view_config, specs, settings, start, progress)
 
         return draw
 
-    def _parts(self, specs: Sequence[CanvasSpec], groups: Sequence[tuple[int, range]]) -> list[Part]:
-        """A part each group; none when the score of one of several was not finite at its first step."""
-        parts = []
+    def _drawn(self, specs: Sequence[CanvasSpec], groups: Sequence[tuple[int, range]]) -> list[DrawnCanvases]:
+        """The canvases of each group; none when the score of one of several was not finite at its first step."""
+        drawn = []
         for task, rows in groups:
             try:
                 result, snapshots = self.workers.result(task)
@@ -74,8 +74,8 @@ class Ahead:
                 if len(groups) == 1:
                     raise
                 return []
-            parts.append(Part(specs[rows.start : rows.stop], result, snapshots))
-        return parts
+            drawn.append(DrawnCanvases(specs[rows.start : rows.stop], result, snapshots))
+        return drawn
 
     def take_progress(self, task: int, progress: tuple[int, dict[str, float]]) -> None:
         """Report how far a task is, together with the other tasks of its job."""
@@ -90,16 +90,10 @@ class Ahead:
 def drawn_ahead(
     usae: USAE, jobs: Sequence[RenderJob], workers: int | None, report: ProgressCallback
 ) -> Iterator[Ahead | None]:
-    """Let workers draw, in order; None where this process does it alone.
-
-    Args:
-        usae: the USAE.
-        jobs: what is to be drawn.
-        workers: how many; see `workers_for`.
-        report: is told how far each job is.
+    """Let workers draw jobs, in order; None where this process does it alone.
 
     Raises:
-        ValueError: for a number of workers that cannot be.
+        ValueError: for a number of workers that cannot be, see `workers_for`.
     """
     count = workers_of(usae, jobs, workers)
     if count == 1:
@@ -137,8 +131,8 @@ def workers_of(usae: USAE, jobs: Sequence[RenderJob], workers: int | None) -> in
 
 def _task(usae: USAE, job: RenderJob, rows: range) -> Job[DrawnAhead]:
     def task(tell: Tell) -> DrawnAhead:
-        part = draw_part(usae, job.objective, job.settings, rows, lambda done, scores: tell((done, scores)))
-        return part.result, part.snapshots  # the objectives stay where they are: no other process could read them
+        drawn = draw_group(usae, job.objective, job.settings, rows, lambda done, scores: tell((done, scores)))
+        return drawn.result, drawn.snapshots  # the objectives stay where they are: no other process could read them
 
     return task
 

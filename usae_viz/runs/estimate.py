@@ -21,12 +21,12 @@ from usae_viz.runs.manifest import Manifest
 from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.settings import MaximizeSettings
 
-TRIAL = 3  # steps; the first, which warms up, is not counted
-FRAMES = 50  # of an animation that is written to know its size; a longer one is so much larger
+TRIAL_STEPS = 3  # steps; the first, which warms up, is not counted
+TRIAL_FRAMES = 50  # of an animation that is written to know its size; a longer one is so much larger
 
 
 @dataclass(frozen=True)
-class PartEstimate:
+class GroupEstimate:
     """Everything that is drawn with one variant and mode, which takes equally long."""
 
     variant: str | None
@@ -43,42 +43,37 @@ class Estimate:
 
     folders: int
     finished: int  # pictures that are there already
-    parts: tuple[PartEstimate, ...]  # each as one process would draw it
+    groups: tuple[GroupEstimate, ...]  # each as one process would draw it
     processes: int = 1  # that draw at the same time
 
     @property
     def seconds(self) -> float:
         """By so many processes."""
-        return sum(part.seconds for part in self.parts) / self.processes
+        return sum(group.seconds for group in self.groups) / self.processes
 
     @property
     def megabytes(self) -> float:
         """Of pictures and animations, without sheets."""
-        return sum(part.megabytes for part in self.parts)
+        return sum(group.megabytes for group in self.groups)
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`."""
         return {
             "folders": self.folders,
             "finished": self.finished,
-            "pictures": sum(part.pictures for part in self.parts),
+            "pictures": sum(group.pictures for group in self.groups),
             "seconds": self.seconds,
             "processes": self.processes,
             "megabytes": self.megabytes,
-            "parts": [asdict(part) for part in self.parts],
+            "parts": [asdict(group) for group in self.groups],
         }
 
 
 @undisturbed
 def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, ranks: int = 1) -> Estimate:
-    """Try what is left of a plan; nothing stays on disk.
+    """Try what is left of a plan in a run's folder, where pictures may be finished already; nothing stays on disk.
 
-    Args:
-        usae: the USAE.
-        plan: what would be drawn.
-        out: the run's folder, where pictures may be finished already.
-        workers: how many processes would draw, as `render` takes it.
-        ranks: how many torchrun has started.
+    `workers` draw for each of the `ranks` processes that torchrun has started, as for `render`.
 
     Raises:
         ValueError: for more workers than there can be.
@@ -86,22 +81,22 @@ def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, r
     manifest = Manifest(out)
     left = [job for job in plan.jobs if not manifest.finished(job)]
     processes = ranks * workers_of(usae, left, workers) if left else 1
-    groups: dict[tuple[str | None, MaximizeSettings], list[RenderJob]] = {}
+    by_group: dict[tuple[str | None, MaximizeSettings], list[RenderJob]] = {}
     for job in left:
         alike = job.settings.model_copy(update={"seed": 0})
-        groups.setdefault((job.variant, alike), []).append(job)
+        by_group.setdefault((job.variant, alike), []).append(job)
     for job in left[:1]:  # what is done but once, such as building the backbones, is not each job's
         _trial(usae, job, 1)
-    parts = [_part(usae, plan, variant, jobs) for (variant, _), jobs in groups.items()]
+    groups = [_group(usae, plan, variant, jobs) for (variant, _), jobs in by_group.items()]
     finished = plan.pictures - sum(len(job.names) for job in left)
-    return Estimate(len({job.folder for job in left}), finished, tuple(parts), processes)
+    return Estimate(len({job.folder for job in left}), finished, tuple(groups), processes)
 
 
-def _part(usae: USAE, plan: RenderPlan, variant: str | None, jobs: Sequence[RenderJob]) -> PartEstimate:
+def _group(usae: USAE, plan: RenderPlan, variant: str | None, jobs: Sequence[RenderJob]) -> GroupEstimate:
     settings = jobs[0].settings
     view_config_for(usae, settings, [job.objective for job in jobs])  # what does not fit into the memory
     begun = time.perf_counter()
-    result, ticks = _trial(usae, jobs[0], min(TRIAL, settings.steps))
+    result, ticks = _trial(usae, jobs[0], min(TRIAL_STEPS, settings.steps))
     ended = time.perf_counter()
     a_step = (ticks[-1] - ticks[0]) / (len(ticks) - 1) if len(ticks) > 1 else ticks[0] - begun
     around = (ended - begun) - (ticks[-1] - ticks[0])  # the first step, the verification
@@ -114,14 +109,14 @@ def _part(usae: USAE, plan: RenderPlan, variant: str | None, jobs: Sequence[Rend
             )
             for animation in plan.animations:
                 # equal frames would take next to no room
-                frames = islice(cycle(result.frames[name]), min(length, FRAMES))
+                frames = islice(cycle(result.frames[name]), min(length, TRIAL_FRAMES))
                 write_frames(Path(folder) / f"{name}.{animation}", frames)
         bytes_each = sum(
-            file.stat().st_size * (1 if file.suffix == ".png" else max(1, length / FRAMES))
+            file.stat().st_size * (1 if file.suffix == ".png" else max(1, length / TRIAL_FRAMES))
             for file in Path(folder).iterdir()
         )
     pictures = sum(len(job.names) for job in jobs)
-    return PartEstimate(variant, settings.mode, len(jobs), pictures, seconds * len(jobs), bytes_each * len(jobs) / 1e6)
+    return GroupEstimate(variant, settings.mode, len(jobs), pictures, seconds * len(jobs), bytes_each * len(jobs) / 1e6)
 
 
 def _trial(usae: USAE, job: RenderJob, steps: int) -> tuple[Result, list[float]]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from usae_train.files.atomic import atomic_path, check_file
+from usae_train.files.atomic import check_file, write_atomically
 from usae_train.files.json_files import read_object, validated
 from usae_train.files.locks import taken
 from usae_train.files.placing import place_of
@@ -31,7 +31,7 @@ from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings
 from usae_viz.verification.verify import percentile_of
 
-DIGITS = 5  # of the mean codes, which are only compared with each other: a record is to be smaller than its picture
+CODE_DIGITS = 5  # of mean codes, which are only compared with each other: a record is to be smaller than its picture
 MOST_CONCEPTS = 2**24  # the paper's space has 6144
 MeanCodes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
 
@@ -87,11 +87,7 @@ class Record(BaseModel):
 
 
 class Manifest:
-    """The records of a run.
-
-    Args:
-        out: the run's folder.
-    """
+    """The records of a run, in its folder."""
 
     def __init__(self, out: Path) -> None:
         self.out, self.folder = out, out / "manifest"
@@ -122,7 +118,7 @@ class Manifest:
             return None
         return record if all((folder / name).is_file() for name in record.files) else None
 
-    def write(self, job: RenderJob, result: Result, files: Mapping[str, Path]) -> Record:
+    def keep(self, job: RenderJob, result: Result, files: Mapping[str, Path]) -> Record:
         """Keep what a job came to, after its files were written."""
         record = Record(
             key=job.key,
@@ -135,7 +131,7 @@ class Manifest:
             cut_short=result.cut_short,
             failed=result.failed,
         )
-        self._keep(job, record)
+        self._write(job, record)
         return record
 
     def adopt(self, jobs: Sequence[RenderJob]) -> list[int]:
@@ -169,9 +165,7 @@ class Manifest:
             if ending == "png":
                 rewrite_png(folder / old, folder / new, {"picture": renamed[stem], "variant": job.variant})
             else:
-                content = (folder / old).read_bytes()
-                with atomic_path(folder / new) as temporary:
-                    temporary.write_bytes(content)
+                write_atomically(folder / new, (folder / old).read_bytes())
             files[new] = file_hash(folder / new)
         again = record.model_copy(
             update={
@@ -183,21 +177,16 @@ class Manifest:
                 "signatures": {renamed[name]: row for name, row in record.signatures.items()},
             }
         )
-        self._keep(job, again)
+        self._write(job, again)
         for old in set(record.files) - set(files):
             (folder / old).unlink(missing_ok=True)
         return again
 
     def measure_again(self, job: RenderJob, usae: USAE, now: str | None) -> None:
-        """Give a finished job's percentiles by the statistics of today, where these are of another measurement.
+        """Give a finished job's percentiles by the statistics of `now`, a `statistics_hash`, where they are by others.
 
         No pixel changes: what its PNGs say inside is written again, and then its record. Before the first of them the
         record says what is to come, so that the job stays finished wherever it is stopped; then this begins anew.
-
-        Args:
-            job: that is finished.
-            usae: that it is of.
-            now: `statistics_hash` of it.
         """
         record = self.read(job)
         if record is None or record.statistics == now:
@@ -209,21 +198,20 @@ class Manifest:
             written = {f"{name}.png": png_with(folder / f"{name}.png", {"scores": row}) for name, row in rows.items()}
             coming = {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
             files = {name: file_hash(folder / name) for name in record.files}
-            self._keep(job, record.model_copy(update={"files": files, "coming": coming}))
+            self._write(job, record.model_copy(update={"files": files, "coming": coming}))
             for name, content in written.items():
-                with atomic_path(folder / name) as temporary:
-                    temporary.write_bytes(content)
+                write_atomically(folder / name, content)
             again = again.model_copy(update={"files": files | coming})
-        self._keep(job, again.model_copy(update={"coming": {}}))
+        self._write(job, again.model_copy(update={"coming": {}}))
 
     def _whole(self, job: RenderJob) -> Record | None:
         """A job's record, if it was drawn to its end and all files are there as they were written."""
         record = self.read(job)
         return record if record is not None and not record.cut_short and self._holds(job, record) else None
 
-    def _keep(self, job: RenderJob, record: Record) -> None:
-        with atomic_path(self._file(job)) as temporary:
-            temporary.write_text(record.model_dump_json(exclude=None if record.coming else {"coming"}) + "\n")
+    def _write(self, job: RenderJob, record: Record) -> None:
+        text = record.model_dump_json(exclude=None if record.coming else {"coming"})
+        write_atomically(self._file(job), text + "\n")
 
     def _file(self, job: RenderJob) -> Path:
         return self.folder / f"{job.key}.json"
@@ -333,7 +321,7 @@ def _kept(job: RenderJob, result: Result) -> dict[str, Any]:
 
 def _sparse(codes: torch.Tensor) -> dict[str, list[float]]:  # of (n_concepts,)
     (index,) = codes.nonzero(as_tuple=True)
-    return {"index": index.tolist(), "value": [round(value, DIGITS) for value in codes[index].tolist()]}
+    return {"index": index.tolist(), "value": [round(value, CODE_DIGITS) for value in codes[index].tolist()]}
 
 
 def _dense(codes: Mapping[str, list[float]], size: int) -> torch.Tensor:

@@ -77,14 +77,10 @@ class ImageMetadata(BaseModel):
 
 
 def usae_near(usae: str, file: Path) -> str:
-    """Where the USAE is that a picture or a run's record names.
+    """Where the USAE is, an id or a folder, that a picture or a run's record names; `file` is that PNG or run folder.
 
     Earlier versions kept a folder as it was named, relative to where they were called: it is looked for beside the file
     and above. Whether it is the right one is for its hash to say.
-
-    Args:
-        usae: an id or a folder.
-        file: a PNG, or a run folder.
 
     Raises:
         ValueError: for the home of nobody that this machine knows.

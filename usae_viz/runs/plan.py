@@ -10,23 +10,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from usae_train.files.place_names import named_place
-from usae_train.files.provenance import file_hash
+from usae_train.files.provenance import hash_of_named
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_viz.concepts.labels import Label, labels_of, names_and_notes
+from usae_viz.concepts.labels import Label, labels_of, names_by_concept
 from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
 from usae_viz.export.naming import objective_folder, title_of, words_of
 from usae_viz.export.provenance import own_hashes
 from usae_viz.objectives import Objective, parse_objective
-from usae_viz.objectives.custom import load_custom
 from usae_viz.objectives.named import bound_in
+from usae_viz.objectives.own_objective import import_objective
 from usae_viz.optimization.checks import check_objectives
+from usae_viz.optimization.drawing import canvas_specs
 from usae_viz.optimization.edited import check_edits, with_edits_bound
-from usae_viz.optimization.parts import canvas_specs
 from usae_viz.optimization.resolving import resolve_settings
-from usae_viz.own_code.importing import is_custom
+from usae_viz.own_code.importing import names_own_code
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import RenderRecipe, RunVariant
 from usae_viz.runs.settings import DrawSettings
@@ -113,13 +112,7 @@ class RenderPlan:
 
 
 def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool = False) -> RenderPlan:
-    """Work out what a recipe draws.
-
-    Args:
-        usae: the USAE.
-        recipe: the recipe.
-        folder: where it stands: modules of one's own are looked for there.
-        allow_code: whether `module:function` may be imported.
+    """Work out what a recipe draws; `module:function` is looked for in its folder, and imported with leave alone.
 
     Raises:
         ValueError: for concepts and objectives that cannot be, for one that compares with a picture that is not given,
@@ -143,7 +136,7 @@ def _planned_concepts(
     usae: USAE, concepts: Iterable[int], variants: Sequence[RunVariant], labels: Sequence[Label]
 ) -> list[_Planned]:
     """What each variant draws for each concept."""
-    names, planned = names_and_notes(labels_of(usae)), list[_Planned]()
+    names, planned = names_by_concept(labels_of(usae)), list[_Planned]()
     templates = dict.fromkeys(variant.objective for variant in variants)
     for k in concepts:
         title, folder = caption(usae, k, names), f"concept-{k:05d}"
@@ -158,9 +151,9 @@ def _written_objectives(
     """A recipe's `objectives`, each once: {objective: sha256 of its code, where that is somebody's own}."""
     codes: dict[Objective, str | None] = {}
     for text in dict.fromkeys(recipe.objectives):
-        if is_custom(text):
-            custom = load_custom(text, folder, allow_code)
-            codes[bound_in(usae, [custom.objective], labels)[0]] = custom.sha256
+        if names_own_code(text):
+            imported = import_objective(text, folder, allow_code)
+            codes[bound_in(usae, [imported.objective], labels)[0]] = imported.sha256
         else:
             (objective,) = bound_in(usae, [parse_objective(text)], labels)
             if str(objective) not in map(str, codes):
@@ -208,9 +201,7 @@ def plan_objectives(
 def folders_of(objectives: Sequence[Objective], taken: Collection[str] = ()) -> dict[Objective, str]:
     """A folder each; where the words are the same (`a + b` and `a * b`), later ones get a number.
 
-    Args:
-        objectives: what is drawn.
-        taken: folders of concepts, in which something else is drawn for them.
+    None of them is a concept's folder that is `taken`, in which something else is drawn for it.
     """
     folders: dict[Objective, str] = {}
     for objective in objectives:
@@ -223,19 +214,10 @@ def folders_of(objectives: Sequence[Objective], taken: Collection[str] = ()) -> 
     return folders
 
 
-def given_pictures(settings: MaximizeSettings) -> dict[str, str]:
-    """The files that a drawing starts from or compares with."""
-    given = {"start": settings.start, "reference": settings.reference}
-    return {name: file for name, file in given.items() if file is not None}
-
-
 def _check_count(usae: USAE, variants: Iterable[tuple[int, int]], objectives: int) -> None:
     """Raise a ValueError for more pictures than anybody draws, before one of them is thought of.
 
-    Args:
-        usae: the USAE.
-        variants: of each, how many seeds it draws at once, and how many times.
-        objectives: how many there are, at most.
+    Of each variant there is given how many seeds it draws at once, and how many times.
     """
     pictures = sum(seeds * times for seeds, times in variants) * objectives * len(usae.names)
     if pictures > MAX_IMAGES:
@@ -258,7 +240,7 @@ def _jobs(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) ->
 
 def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
     objective = planned.objective
-    if objective.needs_reference and not given_pictures(resolved.settings):  # else said when all before it is drawn
+    if objective.needs_reference and not resolved.settings.given_pictures:  # else said when all before it is drawn
         raise UsageError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
     content = {**resolved.content, "folder": planned.folder, "objective": str(objective), "code": planned.code}
     if planned.code is not None and objective.concepts:  # its text is its name, which may mean another concept today
@@ -276,8 +258,8 @@ def _resolved_variants(
     for variant in variants:
         modes.setdefault(variant.name, set()).add(variant.settings.mode)
         seeds.setdefault(variant.name, set()).add(variant.settings.seed)
-    given = {file for variant in variants for file in given_pictures(variant.settings).values()}
-    hashes, spectrum = {file: _hash(file) for file in given}, cache(spectrum_hash)
+    pictures = {file for variant in variants for file in variant.settings.given_pictures.values()}
+    hashes, spectrum = {file: hash_of_named(file) for file in pictures}, cache(spectrum_hash)
     by_variant: dict[RunVariant, _Resolved] = {}
     for variant in variants:
         settings = resolve_settings(usae, variant.settings)
@@ -296,21 +278,13 @@ def _key_content(
     hashes: Mapping[str, str],
     spectrum: Callable[[str], str],
 ) -> dict[str, Any]:
-    """What of a job's key is of its resolved settings.
-
-    Args:
-        usae: the USAE.
-        settings: of the job.
-        animations: endings that are written.
-        hashes: {file that a drawing starts from or compares with: sha256}.
-        spectrum: a spectrum's hash.
-    """
-    unasked = {"memory", "verdict", *given_pictures(settings), "spectrum"}  # a verdict is given anew on old figures
+    """What of a job's key is of its resolved settings; `hashes` are of the pictures given, `spectrum` hashes one."""
+    unasked = {"memory", "verdict", *settings.given_pictures, "spectrum"}  # a verdict is given anew on old figures
     unasked |= {name for name in LATER if getattr(settings, name) == MaximizeSettings.model_fields[name].default}
     return {
         "settings": settings.model_dump(mode="json", exclude=unasked),
         "animations": list(animations),
-        "given": {name: hashes[file] for name, file in given_pictures(settings).items()},
+        "given": {name: hashes[file] for name, file in settings.given_pictures.items()},
         "spectrum": settings.spectrum and spectrum(settings.spectrum),
         "usae": usae.sha256,
         "version": DRAWN_AS.get(usae.device.type, DRAWN_ON_GPU_AS),
@@ -354,7 +328,7 @@ def _apart_from_templates(variants: Sequence[RunVariant], template: str) -> list
 
 
 def _for_concept(template: str, k: int, usae: USAE, labels: Sequence[Label]) -> Objective:
-    if is_custom(template):
+    if names_own_code(template):
         raise UsageError(f"objective {template!r}: a function of your own stands under `objectives`")
     (objective,) = bound_in(usae, [parse_objective(template.replace("{k}", str(k)))], labels)
     if "{k}" not in template or objective.concepts[:1] != (k,):
@@ -362,10 +336,3 @@ def _for_concept(template: str, k: int, usae: USAE, labels: Sequence[Label]) -> 
             f"objective {template!r}: expected Concept({{k}}) as its first concept; it is what is verified"
         )
     return objective
-
-
-def _hash(file: str) -> str:
-    try:
-        return file_hash(named_place(file))
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error

@@ -13,15 +13,15 @@ from usae_train.files.homes import beside
 from usae_train.files.yaml_config import Clash, checked, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import Selection
-from usae_viz.optimization.checks import kept_by_start, misplaced_setting
+from usae_viz.optimization.checks import clash_of
 from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MAX_SEED, MaximizeSettings, Mode
 
 Output = Literal["png", "alpha", "gif", "mp4", "sheet"]
-Seed = Annotated[int, Field(ge=0, lt=MAX_SEED)]
+RecipeSeed = Annotated[int, Field(ge=0, lt=MAX_SEED)]
 VariantName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]  # becomes a file's name
-PLAIN = "Concept({k})"
-FRAMES = 24  # of an animation, unless `snapshots` says every how many steps
+CONCEPT_ALONE = "Concept({k})"
+ANIMATION_FRAMES = 24  # of an animation, unless `snapshots` says every how many steps
 
 
 class Variant(MaximizeSettings):
@@ -47,12 +47,12 @@ class RenderRecipe(BaseModel):
     labels: str | None = Field(
         None, description="your own names for concepts: the JSON that the explorer exports, relative to the recipe"
     )
-    objective: str = Field(PLAIN, description="what is drawn for each concept, whose number stands for {k}")
+    objective: str = Field(CONCEPT_ALONE, description="what is drawn for each concept, whose number stands for {k}")
     objectives: list[str] = Field(
         [], description="drawn as they stand: `Concept(12) - 0.5 * Concept(7)`, or `module:function` with --allow-code"
     )
     modes: list[Mode] = Field(["per-model"], min_length=1, description="each draws its own pictures")
-    seeds: list[Seed] = Field([0], min_length=1, description="each draws its own pictures")
+    seeds: list[RecipeSeed] = Field([0], min_length=1, description="each draws its own pictures")
     settings: MaximizeSettings = Field(MaximizeSettings(), description="the rest of a maximization's settings")
     variants: dict[VariantName, Variant] = Field(
         {}, description="each draws everything with what it changes; without any, the settings are drawn as they are"
@@ -87,8 +87,8 @@ class RenderRecipe(BaseModel):
         animated = {"gif", "mp4"} & set(self.outputs)
         for variant, settings, changed in self._merged():
             inside = ("settings",) if variant is None else ("variants", variant)
-            given = self.settings.model_fields_set | changed
-            if "seeds" in given and "seeds" in self.model_fields_set:
+            keys = self.settings.model_fields_set | changed
+            if "seeds" in keys and "seeds" in self.model_fields_set:
                 raise Clash(
                     "clashes with the recipe's own `seeds`, a list; keep one of them (this one draws its seeds in "
                     "one batch, which Diversity needs)",
@@ -97,8 +97,8 @@ class RenderRecipe(BaseModel):
                 )
             for key in {"verify", "verdict"} & (changed if variant is not None else set()):
                 raise Clash("belongs in `settings`: pictures on one sheet are judged alike", *inside, key)
-            if (clash := misplaced_setting(settings) or kept_by_start(settings)) is not None:
-                key, why = clash
+            if (clash := clash_of(settings)) is not None:
+                key, why, _ = clash
                 raise Clash(why, *inside, key)
             if settings.snapshots is not None and not animated:
                 raise Clash("snapshots are for animations: add gif or mp4 to `outputs`", *inside, "snapshots")
@@ -117,26 +117,28 @@ class RenderRecipe(BaseModel):
     def run_variants(self) -> Iterator[RunVariant]:
         """Each combination of variant, mode and seed."""
         for variant, settings, changed in self._merged():
-            objective = self.variants[variant].objective if variant is not None else None
             for mode in [settings.mode] if "mode" in changed else self.modes:
                 for seed in [settings.seed] if "seed" in changed else self.seeds:
                     alpha = settings.alpha if "alpha" in changed else "alpha" in self.outputs
                     update = {"mode": mode, "seed": seed, "alpha": alpha}
                     if settings.snapshots is None and {"gif", "mp4"} & set(self.outputs):
-                        update["snapshots"] = max(1, settings.steps // FRAMES)
-                    yield RunVariant(variant, settings.model_copy(update=update), objective or self.objective)
+                        update["snapshots"] = max(1, settings.steps // ANIMATION_FRAMES)
+                    yield RunVariant(variant, settings.model_copy(update=update), self._template(variant))
 
     def ways_to_draw(self) -> Iterator[tuple[str, MaximizeSettings]]:
         """Each variant's objective for a concept and its settings, whatever the modes and seeds."""
         for variant, settings, _ in self._merged():
-            objective = self.variants[variant].objective if variant is not None else None
-            yield objective or self.objective, settings
+            yield self._template(variant), settings
 
     def variant_counts(self) -> Iterator[tuple[int, int]]:
         """Each variant's seeds drawn at once, and how often it is drawn: counted, where `run_variants` has each."""
         for _, settings, changed in self._merged():
             modes, seeds = 1 if "mode" in changed else len(self.modes), 1 if "seed" in changed else len(self.seeds)
             yield settings.seeds, modes * seeds
+
+    def _template(self, variant: str | None) -> str:
+        """What a variant draws for each concept."""
+        return (self.variants[variant].objective if variant is not None else None) or self.objective
 
     def _merged(self) -> Iterator[tuple[str | None, MaximizeSettings, set[str]]]:
         """Each variant's name, settings, and which keys it changes."""
@@ -153,15 +155,11 @@ class RunVariant:
 
     name: str | None
     settings: MaximizeSettings
-    objective: str = PLAIN  # for each concept
+    objective: str = CONCEPT_ALONE  # for each concept
 
 
 def read_render_recipe(file: str | Path, labels: str | Path | None = None) -> RenderRecipe:
-    """Read and check a recipe; files that it names are taken relative to it.
-
-    Args:
-        file: the recipe's.
-        labels: names for concepts in place of its own.
+    """Read and check a recipe; files that it names are taken relative to it. `labels` stand in place of its own.
 
     Raises:
         ValueError: with file, line and key, and the nearest right key.
@@ -184,15 +182,9 @@ def read_render_recipe(file: str | Path, labels: str | Path | None = None) -> Re
 
 
 def _relative(settings: MaximizeSettings, folder: Path) -> MaximizeSettings:
-    files = {key: getattr(settings, key) for key in ("start", "reference", "spectrum")}
-    named = {key: str(beside(file, folder)) for key, file in files.items() if file is not None and _is_file(key, file)}
-    return settings.model_copy(update=named)
+    files = settings.given_pictures
+    if settings.spectrum is not None:
+        from usae_viz.parameterizations.spectra import is_file  # with torch, which a recipe is read without
 
-
-def _is_file(key: str, named: str) -> bool:
-    """Whether a setting names a file: a spectrum may be one that has a name."""
-    if key != "spectrum":
-        return True
-    from usae_viz.parameterizations.spectra import is_file  # with torch, which a recipe is read without
-
-    return is_file(named)
+        files |= {"spectrum": settings.spectrum} if is_file(settings.spectrum) else {}
+    return settings.model_copy(update={key: str(beside(file, folder)) for key, file in files.items()})

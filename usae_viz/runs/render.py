@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
+from usae_train.files.json_files import read_object_or_empty
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.workers import NotDone
-from usae_viz.export.run_record import read_run_record
 from usae_viz.objectives import Objective
 from usae_viz.optimization.maximize import view_config_for
 from usae_viz.runs.ahead import drawn_ahead
@@ -75,7 +75,7 @@ def render_plan(
             done(result)
         if not writer.stopped:  # else the others go on, and torchrun stops them
             writer.lost = {key: why for lost in ranks.gather(writer.lost) for key, why in lost.items()}
-        written = writer.close() if ranks.is_main else completed
+        written = writer.finish() if ranks.is_main else completed
         if writer.ahead is not None and writer.ahead.workers.stopped and not writer.stopped:
             raise KeyboardInterrupt
         return written
@@ -87,7 +87,7 @@ def _draw_packs(
     """Draw packs of jobs; the result of each folder as soon as it is complete, and after Ctrl-C as it is."""
     for pack in packs:
         try:
-            records = writer.draw(pack, report, first)
+            records = writer.draw_jobs(pack, report, first)
         except NotDone:  # of what workers were drawing when Ctrl-C came, the next may have come further
             continue
         writer.stopped = writer.stopped or any(record.stopped for record in records)
@@ -100,7 +100,7 @@ def _draw_packs(
 
 def _check_usae(usae: USAE, plan: RenderPlan, out: Path, again: bool) -> None:
     """Raise a ValueError when the folder's pictures are of other weights, or a folder in it leads elsewhere."""
-    before = read_run_record(out).get("usae_sha256")
+    before = read_object_or_empty(out / "run.json").get("usae_sha256")
     if not again and before is not None and before != usae.sha256:
         raise UsageError(
             f"{out} was drawn with the USAE of sha256 {str(before)[:12]}, and {usae.source} now has "

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from usae_train.files.json_files import read_object
+from usae_train.files.json_files import read_object_or_empty
 from usae_train.files.place_names import named_place
 from usae_train.images.decoding import read_picture
 from usae_train.model.usae import USAE
@@ -24,14 +24,14 @@ from usae_viz.export.png import check_whole, read_pixels, read_png, save_png, wr
 from usae_viz.export.provenance import provenance
 from usae_viz.export.run_record import keep_record, pictures_by_folder, run_record
 from usae_viz.export.sheet import WIDEST, sheet, side_by_side
+from usae_viz.optimization.drawing import draw_together
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.maximize import maximize_each
-from usae_viz.optimization.parts import draw_together
 from usae_viz.optimization.result import Result
 from usae_viz.runs.ahead import Ahead, report_steps
 from usae_viz.runs.manifest import Manifest, Record, scores_of, statistics_hash
-from usae_viz.runs.plan import RenderJob, RenderPlan, given_pictures
+from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.verification.scores import Scores, count_verdicts
 
 SHEET = "sheet.png"
@@ -53,11 +53,6 @@ class ObjectiveResult:
 class RunWriter:
     """A run folder that one process fills.
 
-    Args:
-        usae: the USAE.
-        plan: what is drawn.
-        out: the folder.
-
     Attributes:
         lost: {the key of a job that cannot be drawn: why}.
         stopped: whether Ctrl-C cut a drawing short.
@@ -72,14 +67,8 @@ class RunWriter:
         self._begun = False  # whether run.json is of this plan
         self._together = HalvingDraw(draw_together)  # one for all packs: what does not fit is found once
 
-    def draw(self, jobs: Sequence[RenderJob], report: ProgressCallback, first: bool) -> list[Record]:
-        """Draw a pack of jobs of equal settings, and write their files and records.
-
-        Args:
-            jobs: which.
-            report: called with the stage, steps done of all, and the scores in words.
-            first: whether this process writes run.json.
-        """
+    def draw_jobs(self, jobs: Sequence[RenderJob], report: ProgressCallback, first: bool) -> list[Record]:
+        """Draw jobs of equal settings, and write their files and records; the `first` process writes run.json."""
 
         def progress(done: int, scores: dict[str, float]) -> None:
             report_steps(report, jobs, done, scores)
@@ -92,13 +81,13 @@ class RunWriter:
                 for result in maximize_each(self.usae, objectives, jobs[0].settings, progress, draw=draw):
                     if first and not self._begun:
                         self.write_record()
-                    records.append(self.write(left.pop(0), result))
+                    records.append(self.write_job(left.pop(0), result))
                 break  # those that are left after one that was stopped are not begun
             except InvalidImageScore as lost:  # the first without a result; the others are drawn all the same
                 self.lost[left.pop(0).key] = str(lost)
         return records
 
-    def write(self, job: RenderJob, result: Result) -> Record:
+    def write_job(self, job: RenderJob, result: Result) -> Record:
         """Write a job's pictures and animations, then its record."""
         folder, files = self.out / job.folder, {}
         by_image = {} if result.scores is None else result.scores.as_dict()["images"]
@@ -113,7 +102,7 @@ class RunWriter:
             for animation in self.plan.animations if result.frames else ():
                 files[f"{image}.{animation}"] = folder / f"{image}.{animation}"
                 write_frames(files[f"{image}.{animation}"], result.frames[name])
-        return self.manifest.write(job, result, files)
+        return self.manifest.keep(job, result, files)
 
     def complete(self, folder: str) -> bool:
         """Whether what can be drawn for a folder is there, whoever drew it, and nothing of it is to be drawn again."""
@@ -128,14 +117,14 @@ class RunWriter:
         scores = scores_of([record for _, record in drawn], jobs[0].settings.verdict)
         table = None if scores is None else {**scores.as_dict(), "drawings": _summaries(drawn)}
         file = self.out / folder / "scores.json"
-        anew = anew or (table is not None and json_text(table) != json_text(_read(file)))
+        anew = anew or (table is not None and json_text(table) != json_text(read_object_or_empty(file)))
         if self.plan.sheet and drawn:
             self._write_sheet(folder, drawn, scores, anew)
         if table is not None and anew:  # after the sheet: as long as this says something else, that is made anew
             write_json(file, table)
         return self._result(folder, [record for _, record in drawn], scores)
 
-    def close(self) -> list[ObjectiveResult]:
+    def finish(self) -> list[ObjectiveResult]:
         """The run's record, and every folder that has pictures, or should have."""
         results = [each for each in map(self.assemble, self.folders) if each.images or each.failed]
         if any(each.images for each in results):
@@ -143,11 +132,7 @@ class RunWriter:
         return results
 
     def write_record(self, scores: Sequence[Scores] = ()) -> None:
-        """Write run.json, unless it says the same already.
-
-        Args:
-            scores: of all folders, when they are there.
-        """
+        """Write run.json, unless it says the same already; with the scores of all folders, when they are there."""
         jobs = self.plan.jobs
         runs = dict.fromkeys((job.variant, job.settings) for job in jobs)
         objectives = list({str(job.objective): job.objective for job in jobs}.values())
@@ -201,9 +186,9 @@ class RunWriter:
         first, _ = drawn[0]
         concept = shown_concept(first.objective, first.settings)
         patches = {} if concept is None else natural_patches(self.usae, concept)
-        given, size = given_pictures(first.settings), first.settings.size
+        pictures, size = first.settings.given_pictures, first.settings.size
         assert size is not None
-        beside = read_picture(named_place(next(iter(reversed(given.values())))), size) if given else None
+        beside = read_picture(named_place(next(iter(reversed(pictures.values())))), size) if pictures else None
         return sheet(title, images, scores, patches, beside, table)
 
 
@@ -220,14 +205,6 @@ def _summaries(drawn: Sequence[tuple[RenderJob, Record]]) -> list[dict[str, Any]
         }
         for job, record in drawn
     ]
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """A JSON file of ours; empty where there is none that can be read."""
-    try:
-        return read_object(file)
-    except UsageError:
-        return {}
 
 
 def _sheet_of(file: Path, of_now: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from usae_train.files.validation import Settings
 from usae_viz.concepts.settings import OwnLabels, UsaeName
@@ -15,8 +15,6 @@ Animated = Literal["gif", "mp4"]
 class DrawSettings(Settings):
     """Of what a picture is drawn, and what its snapshots become."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     usae: UsaeName = "demo"
     labels: OwnLabels = None
     animation: Animated = Field("gif", description="what snapshots become: `gif` or `mp4`")
@@ -24,8 +22,6 @@ class DrawSettings(Settings):
 
 class RenderSettings(Settings):
     """What takes the place of a recipe's own words, and how it is drawn."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     usae: str | None = Field(None, description="`demo`, `photos`, a USAE folder or a hub id, in place of the recipe's")
     labels: str | None = Field(

@@ -9,7 +9,7 @@ from usae_train.runtime.errors import UsageError
 PACKAGE = Path(__file__).parents[1]
 # In the wheel they lie inside usae_viz; in a clone at its top, where people read them.
 PLACES = (PACKAGE / "recipes", PACKAGE.parent / "recipes")
-ENDINGS = (".yaml", ".yml", ".png")  # of what `render` takes: a name with one of these is a file's
+RECIPE_ENDINGS = (".yaml", ".yml", ".png")  # of what `render` takes: a name with one of these is a file's
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -24,7 +24,7 @@ def find_recipe(named: str) -> str:
     Raises:
         ValueError: for a bare name that neither is; says which there are.
     """
-    if Path(named).is_file() or Path(named).name != named or named.lower().endswith(ENDINGS):
+    if Path(named).is_file() or Path(named).name != named or named.lower().endswith(RECIPE_ENDINGS):
         return named  # a folder of that name is none: `render atlas --out atlas` made it
     shipped = shipped_recipes()
     if named not in shipped:

@@ -14,10 +14,10 @@ from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import labels_of
 from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import Objective, parse_objective
-from usae_viz.objectives.custom import load_custom
 from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.given import IN_NO_FILE
-from usae_viz.own_code.importing import hash_before_import, is_custom
+from usae_viz.objectives.own_objective import import_objective
+from usae_viz.optimization.given_pictures import IN_NO_FILE
+from usae_viz.own_code.importing import hash_before_import, names_own_code
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.metadata import ImageMetadata
 from usae_viz.runs.plan import RenderPlan, plan_objectives
@@ -52,7 +52,7 @@ def why_not_again(about: ImageMetadata) -> str | None:
 
 def _has_objective(about: ImageMetadata) -> bool:
     """Whether its objective can be had from its text."""
-    if is_custom(about.objective):
+    if names_own_code(about.objective):
         return about.code_sha256 is not None
     try:
         parse_objective(about.objective)
@@ -63,7 +63,7 @@ def _has_objective(about: ImageMetadata) -> bool:
 
 def code_of(about: ImageMetadata) -> dict[str, str] | None:
     """What a custom objective would run, drawn again: module, function, and the hash that its file is to have."""
-    return _code(about.objective, about.code_sha256) if is_custom(about.objective) else None
+    return _code(about.objective, about.code_sha256) if names_own_code(about.objective) else None
 
 
 def parts_of(about: ImageMetadata) -> list[dict[str, str]]:
@@ -78,14 +78,9 @@ def _code(text: str, sha256: str | None) -> dict[str, str] | None:
 
 
 def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool, labels: str | None = None) -> RenderPlan:
-    """The drawing that a picture came from.
+    """The drawing that a picture came from, which says `about` itself how it was drawn.
 
-    Args:
-        usae: that it was drawn with.
-        about: what it says of itself.
-        file: the picture.
-        allow_code: whether its `module:function` may be imported.
-        labels: names for concepts that its code uses, where the picture keeps no numbers for them: one of before 0.7.
+    `labels` name concepts for its code where it keeps no numbers for them: one of before 0.7.
 
     Raises:
         ValueError: when weights, spectrum, code or a given picture are others by now, or were not in a file; for labels
@@ -99,9 +94,9 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool, l
     if allow_code:
         _check_code(about, settings, file)
     settings = settings.imported(Path.cwd(), allow_code)
-    if is_custom(about.objective):
-        custom = load_custom(about.objective, Path.cwd(), allow_code)
-        objective, code = custom.objective, custom.sha256
+    if names_own_code(about.objective):
+        imported = import_objective(about.objective, Path.cwd(), allow_code)
+        objective, code = imported.objective, imported.sha256
     else:
         objective, code = parse_objective(about.objective), None
     return plan_objectives(usae, [_with_numbers(usae, objective, about, file, labels)], [settings], code=code)
@@ -131,8 +126,8 @@ def _settings_again(about: ImageMetadata, file: Path) -> MaximizeSettings:
 
 def _check_same_pictures(about: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
     """Raise a ValueError where `start` or `reference` was in no file, or is another picture by now."""
-    for given in (settings.start, settings.reference):
-        if given is not None and given.startswith(IN_NO_FILE):
+    for picture in settings.given_pictures.values():
+        if picture.startswith(IN_NO_FILE):
             raise UsageError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
     for name, sha256 in given_hashes(settings).items():
         if about.given_sha256.get(name, sha256) != sha256:
@@ -165,7 +160,7 @@ def _with_numbers(usae: USAE, objective: Objective, about: ImageMetadata, file: 
 def _check_code(about: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
     """Raise a ValueError where any code of a picture is not what it was drawn with. Nothing is run before."""
     hashes = {part.text: about.own_sha256.get(part.text) for part in settings.own_parts}
-    if is_custom(about.objective):
+    if names_own_code(about.objective):
         hashes[about.objective] = about.code_sha256
     for text, sha256 in hashes.items():
         if sha256 is None or sha256 != hash_before_import(text, Path.cwd()):

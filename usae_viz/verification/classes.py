@@ -12,7 +12,7 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.objectives.class_names import class_name
 from usae_viz.verification.held_out import CLOSER, CLOSER_VIEWS, closer_views, held_out_probabilities
 from usae_viz.verification.noise import NoiseLevels
-from usae_viz.verification.score import DEFAULT, ClassScore
+from usae_viz.verification.score import DEFAULT_THRESHOLDS, ClassScore
 from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings
 
@@ -26,19 +26,12 @@ def verify_classes(
     drawn_for: Mapping[str, Sequence[str]],
     seed: int,
     noise: NoiseLevels | None = None,
-    thresholds: VerdictSettings = DEFAULT,
+    thresholds: VerdictSettings = DEFAULT_THRESHOLDS,
 ) -> Scores:
-    """Score pictures of a class through every backbone with a classifier of as many classes.
+    """Score pictures of a class through every backbone with a classifier of as many classes; else as `score_images`.
 
-    Args:
-        usae: the model.
-        classes: those that are drawn, each after its backbone; a picture is scored for the first that is of a backbone
-            it was drawn for.
-        canvases: {image: (3, H, W)}.
-        drawn_for: {image: the backbones it was drawn for}.
-        seed: the run's seed; the views are drawn from another one derived from it.
-        noise: pictures that nothing was optimized in: the level of chance.
-        thresholds: of the verdicts.
+    The classes are those that are drawn, each after its backbone; a picture is scored for the first that is of a
+    backbone it was drawn for.
     """
     table: dict[str, dict[str, ClassScore]] = {image: {} for image in canvases}
     for image, canvas in canvases.items():

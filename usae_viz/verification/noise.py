@@ -14,7 +14,7 @@ from usae_viz.verification.held_out import held_out_codes, held_out_probabilitie
 # One view each: two pictures of noise differ, two views of one hardly. Over 48 of the demo (fourier) the codes of the
 # concepts that fire there at all spread by 0.16 to 0.23 of their mean (median a backbone; a tenth of them by more than
 # 0.34 to 0.72), so that the mean of 32 is right to 3 to 4% (6 to 13%); with two pictures, as before, to 16% (50%).
-PICTURES = 32
+NOISE_PICTURES = 32
 FIRST_SEED = 0xC4A2CE
 AT_ONCE = 8  # canvases in memory
 
@@ -23,11 +23,7 @@ _kept: WeakKeyDictionary[USAE, dict[Hashable, NoiseLevels]] = WeakKeyDictionary(
 
 
 class NoiseLevels:
-    """What each backbone makes of pictures of noise, worked out when it is first asked for.
-
-    Args:
-        draw: the pictures, by seed.
-    """
+    """What each backbone makes of pictures of noise, drawn by seed, worked out when it is first asked for."""
 
     def __init__(self, draw: DrawStarts) -> None:
         self._draw = draw
@@ -51,18 +47,16 @@ class NoiseLevels:
     @torch.no_grad()
     def _mean(self, usae: USAE, seen: Callable[[Tensor], Tensor]) -> Tensor:
         device = usae.device
-        seeds = [FIRST_SEED + number for number in range(PICTURES)]
-        packs = [seeds[first : first + AT_ONCE] for first in range(0, PICTURES, AT_ONCE)]
+        seeds = [FIRST_SEED + number for number in range(NOISE_PICTURES)]
+        packs = [seeds[first : first + AT_ONCE] for first in range(0, NOISE_PICTURES, AT_ONCE)]
         return torch.cat([seen(self._draw(pack).to(device)) for pack in packs]).mean(0).cpu()
 
 
 def shared_noise(usae: USAE, how: Hashable, draw: DrawStarts) -> NoiseLevels:
     """The same noise for all that is drawn with one USAE: a run's objectives need not look at it again.
 
-    Args:
-        usae: the USAE; what was seen through it is forgotten with it, and when its weights change.
-        how: what decides the pictures besides their seeds.
-        draw: the pictures, by seed.
+    What was seen through the USAE is forgotten with it, and when its weights change. `how` is what decides the pictures
+    besides their seeds, by which `draw` makes them.
     """
     versions = tuple(weight._version for weight in usae.parameters())
     return _kept.setdefault(usae, {}).setdefault((how, versions), NoiseLevels(draw))

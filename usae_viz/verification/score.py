@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from usae_train.files.json_files import validated
 from usae_viz.verification.verdict import Verdict, VerdictSettings
 
-DEFAULT = VerdictSettings()
+DEFAULT_THRESHOLDS = VerdictSettings()
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Score:
     @property
     def fires(self) -> bool:
         """Whether the concept fires after TopK in at least 5% of the tokens."""
-        return self.share >= DEFAULT.share
+        return self.share >= DEFAULT_THRESHOLDS.share
 
     @property
     def strength(self) -> float:
         """What pictures are compared by."""
         return self.code
 
-    def lacks(self, thresholds: VerdictSettings = DEFAULT) -> tuple[Verdict, list[str]]:
+    def lacks(self, thresholds: VerdictSettings = DEFAULT_THRESHOLDS) -> tuple[Verdict, list[str]]:
         """The verdict, and in words what is in the way of a better one."""
         if self.share < thresholds.share:
             return "failed", [f"fires in {self.share:.1%} of tokens"]
@@ -85,7 +85,7 @@ class ClassScore:
         """What pictures are compared by."""
         return self.probability
 
-    def lacks(self, thresholds: VerdictSettings = DEFAULT) -> tuple[Verdict, list[str]]:
+    def lacks(self, thresholds: VerdictSettings = DEFAULT_THRESHOLDS) -> tuple[Verdict, list[str]]:
         """The verdict, and in words what is in the way of a better one."""
         read = f"read as {self.read_name or f'class {self.read_as}'}"
         if self.rank > thresholds.class_rank:

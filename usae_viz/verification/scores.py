@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from usae_train.runtime.printing import table_as_text
 from usae_train.runtime.tables import Table, as_html
-from usae_viz.verification.score import DEFAULT, ClassScore, Score
+from usae_viz.verification.score import DEFAULT_THRESHOLDS, ClassScore, Score
 from usae_viz.verification.tables import heat_map, rich_table
 from usae_viz.verification.verdict import VERDICTS, Verdict, VerdictSettings, worst
 
@@ -31,7 +31,7 @@ class Scores:
     table: Mapping[str, Mapping[str, Score | ClassScore]]
     drawn_for: Mapping[str, tuple[str, ...]]  # {image: the backbones it was drawn for}
     signatures: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict, repr=False)  # mean codes (n_concepts,)
-    thresholds: VerdictSettings = DEFAULT
+    thresholds: VerdictSettings = DEFAULT_THRESHOLDS
 
     def __getitem__(self, image: str) -> Mapping[str, Score | ClassScore]:
         return self.table[image]
@@ -94,7 +94,10 @@ class Scores:
                 "verdict": self.verdict(image),
                 "fired": self.fired(image),
                 "drawn_for": list(self.drawn_for[image]),
-                "backbones": {name: self._one_as_dict(score) for name, score in row.items()},
+                "backbones": {
+                    name: {**vars(score), "fires": score.fires, "verdict": self.verdict(image, name)}
+                    for name, score in row.items()
+                },
             }
             for image, row in self.table.items()
         }
@@ -121,9 +124,6 @@ class Scores:
         framed = [(number, name) for number, image in enumerate(self.table) for name in self.drawn_for[image]]
         what = "probability" if self.concept is None else "code after TopK"
         return heat_map(f"{self.subject}: {what}", strengths, self._backbones, framed)
-
-    def _one_as_dict(self, score: Score | ClassScore) -> dict[str, Any]:
-        return {**vars(score), "fires": score.fires, "verdict": score.lacks(self.thresholds)[0]}
 
     def _in_order(self, image: str) -> Sequence[str]:
         """The backbones that a picture was drawn for, from the best to the worst."""
@@ -210,5 +210,5 @@ def _mean_cosine(codes: Sequence[Tensor]) -> float:
 
 def count_verdicts(scores: Iterable[Scores]) -> dict[Verdict, int]:
     """How many pictures of several objectives have which verdict."""
-    given = [each.verdict(image) for each in scores for image in each.table]
-    return {verdict: given.count(verdict) for verdict in VERDICTS}
+    verdicts = [each.verdict(image) for each in scores for image in each.table]
+    return {verdict: verdicts.count(verdict) for verdict in VERDICTS}

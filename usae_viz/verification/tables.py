@@ -13,13 +13,7 @@ from usae_train.runtime.tables import Table
 
 
 def rich_table(table: Table, styles: Sequence[str], caption: Sequence[str]) -> RichTable:
-    """A table for the terminal, whose first and last columns are words.
-
-    Args:
-        table: of texts.
-        styles: rich's, of each row's last cell.
-        caption: lines below it.
-    """
+    """A table of texts for the terminal, whose first and last columns are words; `styles` are of the last cells."""
     shown = RichTable(
         title=as_text(table.title, "table.title"),
         caption=Text("\n", "table.caption").join(map(as_text, caption)),
@@ -42,14 +36,7 @@ def heat_map(
     backbones: Sequence[str],
     framed: Sequence[tuple[int, str]],
 ) -> Image.Image:
-    """Rows x backbones, the strength in each cell.
-
-    Args:
-        title: over it.
-        strengths: {row: {backbone: strength}}; 0 where there is none.
-        backbones: in their order.
-        framed: cells that have a frame, each by its row's number and its backbone.
-    """
+    """{row: {backbone: strength}} as a picture, 0 where there is none, with a frame around some (row, backbone)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle

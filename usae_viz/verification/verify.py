@@ -12,7 +12,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.verification.held_out import CLOSER, CLOSER_VIEWS, HELD_OUT_SEED, closer_views, held_out_codes
 from usae_viz.verification.noise import NoiseLevels
-from usae_viz.verification.score import DEFAULT, Score
+from usae_viz.verification.score import DEFAULT_THRESHOLDS, Score
 from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings
 
@@ -28,7 +28,7 @@ def score_images(
     drawn_for: Mapping[str, Sequence[str]],
     seed: int,
     noise: NoiseLevels | None = None,
-    thresholds: VerdictSettings = DEFAULT,
+    thresholds: VerdictSettings = DEFAULT_THRESHOLDS,
 ) -> Scores:
     """Score pictures of one concept through every backbone.
 
@@ -87,12 +87,8 @@ def _other_concepts(usae: USAE, concept: int) -> Tensor:
 
 
 def percentile_of(usae: USAE, backbone: int, concept: int, code: float) -> float | None:
-    """Where a code stands among the largest codes of natural pictures, by the USAE's statistics; None without any.
+    """Where a code, as a `Score` has it, stands among the largest codes of natural pictures, by the USAE's statistics.
 
-    Args:
-        usae: the USAE.
-        backbone: its place among the USAE's.
-        concept: whose code.
-        code: as a `Score` has it.
+    The backbone is its place among the USAE's. None without statistics.
     """
     return None if usae.statistics is None else usae.statistics.percentile(backbone, concept, code)

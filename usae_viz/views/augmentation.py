@@ -156,12 +156,12 @@ def _crops(canvas: Tensor, geometry: Tensor, size: int) -> list[Crops]:
     owners = torch.arange(len(geometry)) // (len(geometry) // len(canvas))
     pixels = geometry[:, 0] * min(canvas.shape[-2:]) / size  # of the canvas, for one of the view
     halvings = pixels.log2().round().clamp_min(0).long()
-    found = []
+    crops = []
     for level in halvings.unique().tolist():
         rows = (halvings == level).nonzero()[:, 0]
         matrices = _matrices(geometry[rows], _coarser(canvas.shape[-2:], level), size)
-        found.append(Crops(level, *(to_device(own, canvas.device) for own in (rows, owners[rows], matrices))))
-    return found
+        crops.append(Crops(level, *(to_device(tensor, canvas.device) for tensor in (rows, owners[rows], matrices))))
+    return crops
 
 
 def _warped(canvas: Tensor, crops: Sequence[Crops], count: int, size: int) -> Tensor:

@@ -12,7 +12,7 @@ from usae_viz.own_code.part import OwnPart
 
 AUGMENTATION: Literal["augmentation"] = "augmentation"  # in a list of transforms: the built-in one
 Transform = OwnPart | Literal["augmentation"]
-WHOLE = 0.6  # of the side: a crop of it still shows what the whole is of
+WHOLE_SHARE = 0.6  # of the side: a crop of it still shows what the whole is of
 
 
 class Augmentation(Worded):
@@ -63,11 +63,11 @@ class Augmentation(Worded):
         return self
 
     def of_the_whole(self) -> Augmentation:
-        """The same with crops of no less than `WHOLE` of the side; what never shows so much stays as it is."""
+        """The same with crops of no less than `WHOLE_SHARE` of the side; what never shows so much stays as it is."""
         low, high = self.crop
-        if self.crop_normal is not None or high <= WHOLE:
+        if self.crop_normal is not None or high <= WHOLE_SHARE:
             return self
-        return self.model_copy(update={"crop": (max(low, WHOLE), high)})
+        return self.model_copy(update={"crop": (max(low, WHOLE_SHARE), high)})
 
     def for_patches(self, share: float) -> Augmentation:
         """The same with the shift filled in: half of a patch that covers a share of a view's side.

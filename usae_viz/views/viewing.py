@@ -67,7 +67,7 @@ def encode_views(
     With `classifies` its logits come from the same pass as its tokens. Where its concepts are edited, so is that pass.
     """
     if edits := view_config.edits.get(backbone.name):
-        others = {name: own for name, own in view_config.edits.items() if name != backbone.name}
+        others = {name: each for name, each in view_config.edits.items() if name != backbone.name}
         with intervene(view_config.usae, backbone.name, edits):
             return encode_views(replace(view_config, edits=others), backbone, canvas, shown, beside, shared, classifies)
 

@@ -10,6 +10,7 @@ from command_line import assert_one_error, run
 from safetensors.torch import save_file
 
 import usae_train as ut
+from usae_train.agreement.consensus import encoder_settings
 from usae_train.demo.activations import KnownWorld, known_world
 from usae_train.evaluation.metrics import matched_cosine
 from usae_train.model.agreement import AGREEMENT
@@ -99,6 +100,15 @@ def test_a_second_fit_that_is_not_fresh_goes_on_from_where_the_first_ended(world
     scaled = {name for name in before if name.startswith("thresholds.")}  # all by what leaves k active
     for name, own in usae.state_dict().items():
         torch.testing.assert_close(own, before[name], rtol=0.05 if name in scaled else 1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("matryoshka", ["fixed", "drawn"])
+def test_no_part_of_a_consensus_explains_the_tokens_alone_unless_it_is_told(trainings, matryoshka):
+    """Which concepts come first is chance where as many trainings have them: two spaces would be bent apart by it."""
+    recipe = DEFAULT.model_copy(update={"matryoshka": matryoshka})
+    assert encoder_settings(trainings, recipe).recipe.matryoshka_fractions == ()
+    told = encoder_settings(trainings, recipe, matryoshka_fractions=(0.5,)).recipe
+    assert (told.matryoshka_fractions, told.matryoshka) == ((0.5,), matryoshka)
 
 
 def test_more_is_asked_and_less_is_kept(world, trainings, made):

@@ -13,7 +13,7 @@ from report_shape import assert_of_its_form
 
 import usae_train as ut
 from usae_train.evaluation.checkpointing import PassCheckpointer
-from usae_train.evaluation.evaluate import Compared, evaluate
+from usae_train.evaluation.evaluate import Compared, evaluate_source
 from usae_train.evaluation.judging import Judge
 from usae_train.images.sources import open_images
 from usae_train.runtime.distributed import DistributedContext
@@ -93,7 +93,7 @@ def test_evaluate_says_it_all_and_is_the_same_with_workers(usae, labelled) -> No
     judge = Judge(ut.Backbone("judge", SPECS["vit"]))
     found = []
     for workers in (1, 2):
-        made = evaluate(model, source, 4, compared=Compared(judge=judge, workers=workers))
+        made = evaluate_source(model, source, 4, compared=Compared(judge=judge, workers=workers))
         assert made is not None
         assert_of_its_form(made[0])
         found.append(made[0])
@@ -118,7 +118,7 @@ def undisturbed(usae, labelled) -> list[str]:
 
 def figures(usae: Path, labelled: Path, compared: Compared) -> list[str]:
     judged = replace(compared, judge=Judge(ut.Backbone("judge", SPECS["vit"])))
-    made = evaluate(ut.load(usae), open_images(labelled), 4, compared=judged)
+    made = evaluate_source(ut.load(usae), open_images(labelled), 4, compared=judged)
     return [] if made is None else [json.dumps(made[0][key]) for key in KEYS]
 
 
@@ -126,7 +126,7 @@ def test_stopped_and_gone_on_with_it_says_the_same(usae, labelled, undisturbed, 
     checkpointer = PassCheckpointer(tmp_path, minutes=1e9)
     judge = Judge(ut.Backbone("judge", SPECS["vit"]))
     with pytest.raises(Stopped):
-        evaluate(
+        evaluate_source(
             ut.load(usae),
             open_images(labelled),
             4,

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import demo_probe as probe
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.timm_models import create_model
-from usae_train.demo import build, pretrain_all, probe
-from usae_train.demo.probe import patch_labels
+from usae_train.demo import build, pretrain_all
 from usae_train.evaluation.ground_truth.truth import factor_truth
 from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import load
@@ -181,7 +181,7 @@ def test_probe_labels_leave_out_mixed_patches_and_background_shapes() -> None:
             mixed = torch.arange(size * size).view(size, size) % 2
             return {"colour": shape, "texture": mixed.to(torch.uint8), "shape": shape}
 
-    labels = patch_labels(OneScene(1), torch.tensor([0]), (1, 2), 8)
+    labels = probe.patch_labels(OneScene(1), torch.tensor([0]), (1, 2), 8)
     assert labels["colour"].tolist() == [SHAPES.index("ring"), 0]
     assert labels["texture"].tolist() == [-1, -1]
     assert labels["shape"].tolist() == [SHAPES.index("ring"), -1]

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from usae_train.evaluation.answers import Answers, check_answers, known_classes, shares
+from usae_train.evaluation.answers import Answers, check_answers, known_classes, surviving_answers
 from usae_train.images.classes import ImageClasses
 
 # clean, zeros, the mean token, codes of `a`: accuracy and cross-entropy
@@ -13,7 +13,7 @@ MEANS = torch.tensor([[0.8, 1.0], [0.0, 5.0], [0.1, 3.0], [0.6, 2.0]], dtype=tor
 
 
 def test_loss_recovered_by_hand() -> None:
-    found = shares(MEANS, ["a"])["from"]["a"]
+    found = surviving_answers(MEANS, ["a"])["from"]["a"]
     assert found["accuracy_share"] == pytest.approx(0.75)
     assert found["loss_recovered"] == pytest.approx((5 - 2) / (5 - 1))
     assert found["loss_recovered_from_mean"] == pytest.approx((3 - 2) / (3 - 1))
@@ -21,7 +21,7 @@ def test_loss_recovered_by_hand() -> None:
 
 def test_where_taking_the_tokens_away_does_no_harm_there_is_nothing_to_recover() -> None:
     harmless = torch.tensor([[0.0, 1.0], [0.0, 1.0], [0.0, 0.5], [0.0, 2.0]], dtype=torch.double)
-    found = shares(harmless, ["a"])["from"]["a"]
+    found = surviving_answers(harmless, ["a"])["from"]["a"]
     assert all(math.isnan(found[key]) for key in ("accuracy_share", "loss_recovered", "loss_recovered_from_mean"))
 
 

@@ -7,7 +7,7 @@ import torch
 from matrices import r2_matrix
 from report_shape import assert_of_its_form
 
-from usae_train.evaluation.evaluate import Compared, evaluate, figures_of, log_correlation, stability
+from usae_train.evaluation.evaluate import Compared, evaluate_source, figures_of, log_correlation, stability
 from usae_train.evaluation.independent import consistency, load_independent
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import match, matched_cosines, random_like
@@ -18,9 +18,8 @@ from usae_train.model.usae import USAE
 from usae_train.tokens.feeding import MemoryFeed, OneBackbone
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.shuffling import ShuffledFeed
-from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.execution import Execution
 from usae_train.training.independent_fit import fit_each
-from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FROZEN, SHUFFLED, FitSettings
 
@@ -142,7 +141,7 @@ def test_the_log_correlation_counts_frequent_concepts_alone():
 
 def test_a_usae_without_backbones_is_refused():
     with pytest.raises(ValueError, match="fitted on bare activations: it has no backbones to see pictures with"):
-        evaluate(open_sae("a"), open_images("demo:test", 2))
+        evaluate_source(open_sae("a"), open_images("demo:test", 2))
 
 
 def test_stability_takes_every_pair():
@@ -196,7 +195,7 @@ def test_one_backbone_of_a_feed(tokens: dict[str, torch.Tensor]):
 def test_independent_saes_have_seeds_of_their_own_and_are_not_trained_twice(tmp_path):
     asked = []
 
-    def fit_one(name: str, settings: FitSettings, watch: FitCallbacks, checkpointer: TrainingCheckpointer) -> USAE:  # noqa: ARG001
+    def fit_one(name: str, settings: FitSettings, how: Execution) -> USAE:  # noqa: ARG001
         asked.append((name, settings.seed, settings.init_seed))
         return open_sae(name)
 

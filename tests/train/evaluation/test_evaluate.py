@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import usae_train as ut
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.cli import app
-from usae_train.evaluation.evaluate import Compared, concept_figures, evaluate
+from usae_train.evaluation.evaluate import Compared, concept_figures, evaluate_source
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import Reconstruction, correlation, duplicates, matched_cosine, r2_summary
 from usae_train.evaluation.report import write_report
@@ -110,7 +110,7 @@ def usae(tmp_path_factory):
 
 
 def test_a_report_has_what_it_should(usae):
-    report, statistics = evaluate(usae, open_images("demo:test", 20))
+    report, statistics = evaluate_source(usae, open_images("demo:test", 20))
     assert_of_its_form(report)
     assert set(report["r2"]) == {"left", "right"}
     assert report["r2"]["left"]["left"] > report["r2"]["left"]["right"]
@@ -205,7 +205,7 @@ def test_the_command_writes_a_page_that_stands_alone(usae, tmp_path):
 def test_one_backbone_says_that_two_are_needed():
     spec = BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=96, options=OPTIONS)
     usae = ut.fit("demo:train", backbones={"only": spec}, n_concepts=12, k=3, steps=10, batch=64, limit=8)
-    report, _ = evaluate(usae, open_images("demo:test", 6))
+    report, _ = evaluate_source(usae, open_images("demo:test", 6))
     assert report["r2_summary"]["ratio"] is None
     assert report["entropy"]["mean"] is None
     assert "One backbone: cross-model figures need two." in report["warnings"]
@@ -234,13 +234,13 @@ class Pictures:
 
 def test_tokens_that_are_not_finite_stop_the_evaluation_at_once(usae):
     with pytest.raises(ValueError, match="left, right: some tokens of the pictures 0 to 2 are NaN or infinite; check"):
-        evaluate(usae, Pictures(3, shade=math.nan))
+        evaluate_source(usae, Pictures(3, shade=math.nan))
 
 
 def test_a_backbone_that_sees_the_same_everywhere_is_named_and_drawn(usae, tmp_path, monkeypatch):
     seen = usae.backbones["left"]
     monkeypatch.setattr(seen, "forward", lambda canvas, grid: torch.full((len(canvas), 16, seen.width), 0.1))
-    report, _ = evaluate(usae, open_images("demo:test", 4))
+    report, _ = evaluate_source(usae, open_images("demo:test", 4))
     assert "left sees the same in every patch of these pictures: there is nothing to explain." in report["warnings"]
     assert not any(line.startswith("right explains") for line in report["warnings"])
     write_report(report, tmp_path)
@@ -278,7 +278,7 @@ def test_the_histogram_counts_entropies_that_rounding_lifts_above_one():
 
 
 def test_values_that_no_patch_has_are_left_out_and_said(usae):
-    report, _ = evaluate(usae, open_images("demo:test", 2))
+    report, _ = evaluate_source(usae, open_images("demo:test", 2))
     truth = report["truth"]
     assert "colour: orange" in truth["unseen"]
     assert "colour: orange" not in truth["values"]
@@ -295,7 +295,7 @@ def test_values_that_no_patch_has_are_left_out_and_said(usae):
 @pytest.mark.parametrize(("count", "broken"), [(1, ()), (6, (0, 2, 4)), (6, (1, 3, 5))])
 def test_without_pictures_to_match_by_or_to_measure_on_nothing_is_aligned(usae, count, broken):
     alone = {name: USAE({name: 16}, n_concepts=8, k=2).eval().requires_grad_(False) for name in usae.names}
-    report, _ = evaluate(usae, Pictures(count, broken=broken), compared=Compared(independent=alone))
+    report, _ = evaluate_source(usae, Pictures(count, broken=broken), compared=Compared(independent=alone))
     assert report["posthoc"] is None
     assert set(report["independent"]["cost"]) == {"left", "right"}
     assert any(line.endswith("measured on the other: one is empty.") for line in report["warnings"])
@@ -322,7 +322,9 @@ def test_nothing_is_written_when_the_pictures_cannot_be_read(usae, tmp_path):
 def test_a_report_is_the_same_to_the_bit_whatever_the_number_of_workers(usae, independent):
     own = {name: usae_of_one(usae, name) for name in usae.names} if independent else None
     found = [
-        evaluate(usae, open_images("demo:test", 20), batch=8, compared=Compared(independent=own, workers=workers))
+        evaluate_source(
+            usae, open_images("demo:test", 20), batch=8, compared=Compared(independent=own, workers=workers)
+        )
         for workers in (1, 2)
     ]
     (alone, statistics), (spread, same) = found

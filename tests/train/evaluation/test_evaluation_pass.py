@@ -8,7 +8,7 @@ from stores import FullDisk
 
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluate import Compared, figures_of
-from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass, share
+from usae_train.evaluation.evaluation_pass import PassSettings, PassState, rank_share, run_pass
 from usae_train.evaluation.measures import Measures
 from usae_train.model.firing import FiringTally
 from usae_train.model.sparse import Codes
@@ -127,7 +127,7 @@ def test_three_processes_come_to_the_same(undisturbed: PassState, tmp_path) -> N
 def test_a_stop_while_waiting_for_the_others_loses_nothing(undisturbed: PassState, tmp_path) -> None:
     """One of two has matched its pictures, and the other has not begun."""
     checkpointer = PassCheckpointer(tmp_path, 0, minutes=1e9)
-    of_matching = len(share(undisturbed.measures.shares(IMAGES)[0], BATCH, DistributedContext(0, 2)))
+    of_matching = len(rank_share(undisturbed.measures.shares(IMAGES)[0], BATCH, DistributedContext(0, 2)))
 
     def stopping(done: int, total: int) -> None:  # noqa: ARG001
         if done == of_matching:  # the last batch of the half: what is kept of it is what is kept when it waits
@@ -150,7 +150,7 @@ def test_a_disk_that_fills_up_leaves_the_last_state_and_one_line(tmp_path) -> No
 
 
 def test_processes_share_whole_batches() -> None:
-    shares = [share(range(1, 26, 2), 4, DistributedContext(rank, 3)) for rank in range(3)]
+    shares = [rank_share(range(1, 26, 2), 4, DistributedContext(rank, 3)) for rank in range(3)]
     assert [list(share) for share in shares] == [[1, 3, 5, 7], [9, 11, 13, 15], [17, 19, 21, 23, 25]]
 
 

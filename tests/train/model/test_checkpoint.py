@@ -150,7 +150,7 @@ def test_a_full_disk_leaves_nothing_behind(
 
     if exists:
         (tmp_path / "universe").mkdir()
-    monkeypatch.setattr("usae_train.model.checkpoint.save_file", full)
+    monkeypatch.setattr("usae_train.model.usae_folder.save_file", full)
     with pytest.raises(
         ValueError, match=r"universe cannot be written: disk full; free some space, or choose another p"
     ):

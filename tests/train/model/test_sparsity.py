@@ -59,7 +59,7 @@ def test_a_folder_keeps_it_with_a_threshold_per_backbone(tmp_path, sparsity):
 
 
 def test_a_folder_of_before_says_nothing_of_it_and_is_saved_again_equal_to_the_byte(tmp_path):
-    demo = ut.model.checkpoint.EMBEDDED["demo"]
+    demo = ut.model.places.EMBEDDED["demo"]
     usae = ut.load("demo")
     assert (usae.sparsity, usae.unit_norm, len(usae.thresholds)) == (TopK(), True, 0)
     for name in ("one", "two"):
@@ -73,7 +73,10 @@ def test_a_folder_of_before_says_nothing_of_it_and_is_saved_again_equal_to_the_b
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"kind": "jumprelus"}, "sparsity of kind 'jumprelus'; expected batchtopk, jumprelu, relu, topk; did you mean"),
+        (
+            {"kind": "jumprelus"},
+            "sparsity of kind 'jumprelus'; expected batchtopk, jumprelu, relu, splittopk, topk; did you mean",
+        ),
         ({"kind": ["relu"]}, "sparsity: sparsity of kind"),
         ("relu", "sparsity: sparsity of kind 'None'; expected batchtopk"),
         ({"kind": "relu", "signed": True}, "signed: there is none of that name"),

@@ -13,7 +13,7 @@ import usae_train
 import usae_viz
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, say, say_error, say_json, say_table, table_as_text, written_out
-from usae_train.runtime.terminal import bars, lines, one_line_errors, stages
+from usae_train.runtime.terminal import bars, one_line_errors, progress_lines, stages
 from usae_train.training.logging.display import TrainingDisplay
 
 CLEAR = "a\x1b[2Jb\r\nerror: c\u202ed\x9be\udcff"  # clears a screen, forges a line, turns the writing round
@@ -88,7 +88,7 @@ def test_bars_and_lines_show_stages_and_notes_as_they_are(capsys, monkeypatch):
             "tokens_per_second": 1,
             "gb_read": 1.0,
         }
-    lines(seconds=0)(CLEAR, 1, 2, "note\n")
+    progress_lines(seconds=0)(CLEAR, 1, 2, "note\n")
     shown = told.getvalue()
     assert all(part in shown for part in (f"[/x]{SHOWN}", r"[red]\x1b[2J", r"dead [/]\x1b[2J 50.0%", "to [/]"))
     assert "\x1b[2J" not in shown.replace("\x1b[2K", "")

@@ -21,7 +21,9 @@ from usae_train.tokens.paired import bytes_an_image
 from usae_train.tokens.store import ActivationStore, read_record
 from usae_train.tokens.store import write_shard as store_write
 from usae_train.training.asked import fit_settings
+from usae_train.training.execution import Execution
 from usae_train.training.fitting import feed_pictures, fit_store
+from usae_train.training.settings import FitSettings
 
 CLASSES = ("ant", "bee", "cat")
 
@@ -175,7 +177,7 @@ def test_statistics_of_pictures_are_of_the_same_ones_whatever_the_memory(picture
     found = []
     for images in (20, 2.5):
         memory = images * bytes_an_image(backbones, (2, 2)) / 1e9
-        _, sample = feed_pictures(backbones, source, (2, 2), memory)
+        _, sample = feed_pictures(backbones, source, (2, 2), FitSettings(max_broken=1), Execution(memory=memory))
         lots = list(sample())
         assert torch.cat([lot.numbers for lot in lots]).tolist() == [number for number in five if number != 4]
         found.append(torch.cat([lot.tokens["left"] for lot in lots]))
@@ -195,7 +197,7 @@ def test_statistics_of_a_store_are_of_the_same_ones_whatever_the_memory(pictures
                 for name, own in everything.tokens.items():
                     assert torch.equal(torch.cat([lot.tokens[name] for lot in lots]), own[places])
             settings = fit_settings("default", n_concepts=6, k=2, steps=1, batch=8)
-            measured = [fit_store(store, settings, memory=memory).statistics for memory in (0, 1)]
+            measured = [fit_store(store, settings, Execution(memory=memory)).statistics for memory in (0, 1)]
             assert [own.counts[0] for own in measured] == [len(places)] * 2
 
 

@@ -20,7 +20,7 @@ from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.options import RECIPE_DEFAULTS
 from usae_train.demo.settings import BuildSettings
 from usae_train.evaluation.checkpointing import PassCheckpointer
-from usae_train.evaluation.evaluate import Compared, evaluate
+from usae_train.evaluation.evaluate import Compared, evaluate_source
 from usae_train.evaluation.measured import EvaluateOptions
 from usae_train.evaluation.settings import EvaluateSettings, NameSettings
 from usae_train.files.validation import Settings, by_todays_names, check_settings
@@ -51,7 +51,7 @@ COMMANDS = [
     (usae_viz.cli.app, "maximize", MaximizeSettings, {"reference"}, {}),
     (usae_viz.cli.app, "invert", MaximizeSettings, {"start", "reference"}, {}),
     (usae_train.cli.app, "fit", FitSettings, set(), RECIPE_DEFAULTS),
-    (usae_train.cli.app, "add-backbone", FitSettings, {"n_concepts", "k", "n_private"}, RECIPE_DEFAULTS),
+    (usae_train.cli.app, "add-backbone", FitSettings, {"n_concepts", "k", "n_private", "k_private"}, RECIPE_DEFAULTS),
     (usae_train.cli.app, "fit", ExecutionSettings, set(), {}),
     (usae_train.cli.app, "add-backbone", ExecutionSettings, set(), {}),
     (usae_train.cli.app, "fit", AgreementSettings, set(), {}),
@@ -61,7 +61,7 @@ COMMANDS = [
         usae_train.cli.app,
         "consensus",
         FitSettings,
-        {"n_concepts", "k", "n_private", "init_seed", "sparsity", "dictionary"},
+        {"n_concepts", "k", "n_private", "k_private", "init_seed", "sparsity", "dictionary"},
         RECIPE_DEFAULTS,
     ),
     (usae_train.cli.app, "extract", ExtractSettings, set(), {}),
@@ -90,7 +90,7 @@ PYTHON = [
     (extract, "batch", ExtractSettings, "image_batch"),
     (extract, "readers", ExtractSettings, "readers"),
     (extract, "max_broken", ExtractSettings, "max_broken"),
-    (evaluate, "batch", EvaluateSettings, "image_batch"),
+    (evaluate_source, "batch", EvaluateSettings, "image_batch"),
     (Compared, "seed", EvaluateSettings, "seed"),
     (PassCheckpointer, "minutes", EvaluateSettings, "checkpoint_minutes"),
     (TrainingCheckpointer, "minutes", ExecutionSettings, "checkpoint_minutes"),

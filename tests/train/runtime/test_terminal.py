@@ -8,7 +8,7 @@ import pytest
 from command_line import SMALL, SPECS, run
 
 import usae_train.runtime.terminal
-from usae_train.runtime.terminal import lines
+from usae_train.runtime.terminal import progress_lines
 
 
 @pytest.fixture
@@ -20,13 +20,13 @@ def pictures(tmp_path):
 @pytest.fixture
 def every_line(monkeypatch):
     """Lines as often as anything is told, for a test that does not wait for half a minute."""
-    monkeypatch.setattr(usae_train.runtime.terminal, "lines", partial(lines, seconds=0))
+    monkeypatch.setattr(usae_train.runtime.terminal, "progress_lines", partial(progress_lines, seconds=0))
 
 
 def test_a_line_comes_when_its_time_has_come(capsys, monkeypatch):
     clock = iter([100.0, 129.0, 131.0, 131.0, 140.0, 161.0, 161.0])
     monkeypatch.setattr(usae_train.runtime.terminal.time, "monotonic", lambda: next(clock))
-    report = lines()
+    report = progress_lines()
     for done in (3, 4, 5, 6):
         report("pictures", done, 11, "slow" if done == 6 else "")
     assert capsys.readouterr().err == "pictures: 4 of 11\npictures: 6 of 11, slow\n"

@@ -127,7 +127,7 @@ def test_the_command_says_what_it_read_and_what_the_folder_says_of_itself(tmp_pa
 
 def test_every_format_and_every_variant_is_found_in_its_folder():
     assert sorted(formats()) == sorted(FILES)
-    assert sorted(variants()) == ["batchtopk", "jumprelu", "relu", "topk"]
+    assert sorted(variants()) == ["batchtopk", "jumprelu", "relu", "splittopk", "topk"]
 
 
 def test_a_threshold_in_halves_of_the_precision_is_kept_whole(tmp_path, room):

@@ -14,8 +14,10 @@ from usae_train.tokens.paired import bytes_an_image, collect_tokens
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.asked import fit_settings
 from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.execution import Execution
 from usae_train.training.fitting import feed_pictures, fit_pictures
 from usae_train.training.logging.callbacks import FitCallbacks
+from usae_train.training.settings import FitSettings
 
 GRID = (2, 2)
 
@@ -88,7 +90,7 @@ def test_too_many_broken_pictures_stop_a_training(
 
     def train(**told: float) -> ut.USAE:
         settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5, **told)
-        return fit_pictures(open_images(picture_folder), settings, tiny_specs, memory=memory)
+        return fit_pictures(open_images(picture_folder), settings, tiny_specs, Execution(memory=memory))
 
     with pytest.raises(ValueError, match=r"of 6 pictures cannot be read, more than 1\.0%; the first: [03]\.png cannot"):
         train()
@@ -138,7 +140,7 @@ def test_pictures_of_which_none_can_be_read_end_a_stream(
     settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5, max_broken=1)
     memory = 1.5 * bytes_an_image(narrow.backbones, GRID) / 1e9
     with pytest.raises(ValueError, match=ended):
-        fit_pictures(open_images(picture_folder), settings, tiny_specs, memory=memory)
+        fit_pictures(open_images(picture_folder), settings, tiny_specs, Execution(memory=memory))
 
 
 def test_a_training_goes_on_bit_for_bit_through_windows_of_broken_pictures(
@@ -151,7 +153,8 @@ def test_a_training_goes_on_bit_for_bit_through_windows_of_broken_pictures(
     def train() -> dict[str, torch.Tensor]:
         checkpointer = TrainingCheckpointer(states, minutes=0, keep=9)
         source = open_images(picture_folder)
-        return fit_pictures(source, settings, tiny_specs, memory=memory, checkpointer=checkpointer).state_dict()
+        how = Execution(memory=memory, checkpointer=checkpointer)
+        return fit_pictures(source, settings, tiny_specs, how).state_dict()
 
     whole = train()
     for last in (6, 3):  # 45 tokens are nearly three epochs of six windows, of which two are passed over
@@ -177,8 +180,9 @@ def test_memory_for_not_one_picture_is_refused(stream: StreamFeed) -> None:
 
 def test_what_fits_is_kept_and_what_does_not_is_streamed(stream: StreamFeed) -> None:
     gigabytes = 6 * bytes_an_image(stream.backbones, GRID) / 1e9
-    assert not isinstance(feed_pictures(stream.backbones, stream.source, GRID, gigabytes)[0], StreamFeed)
-    feed, sample = feed_pictures(stream.backbones, stream.source, GRID, 0.99 * gigabytes)
+    fed = lambda most: feed_pictures(stream.backbones, stream.source, GRID, FitSettings(), Execution(memory=most))  # noqa: E731
+    assert not isinstance(fed(gigabytes)[0], StreamFeed)
+    feed, sample = fed(0.99 * gigabytes)
     assert isinstance(feed, StreamFeed)
     assert feed.at_once == 5
     assert [len(lot.numbers) for lot in sample()] == [5, 1]
@@ -191,9 +195,8 @@ def test_a_stopped_training_on_a_stream_goes_on_bit_for_bit(
     memory = 2.5 * bytes_an_image(build_backbones(tiny_specs), GRID) / 1e9
 
     def train(checkpointer: TrainingCheckpointer | None, watch: FitCallbacks | None = None) -> ut.USAE:
-        return fit_pictures(
-            open_images(picture_folder), settings, tiny_specs, watch=watch, checkpointer=checkpointer, memory=memory
-        )
+        how = Execution(watch=watch or FitCallbacks(), checkpointer=checkpointer, memory=memory)
+        return fit_pictures(open_images(picture_folder), settings, tiny_specs, how)
 
     whole = train(None)
     checkpointer = TrainingCheckpointer(tmp_path / "states", minutes=1000)

@@ -192,7 +192,7 @@ def test_what_goes_wrong_after_the_last_step_costs_no_training(tmp_path, kept):
     words = ["fit", store, *SMALL, "--checkpoint-minutes", "1000"]
     assert run(*words, "-o", tmp_path / "whole")[0] == 0
     with pytest.MonkeyPatch.context() as full:
-        full.setattr("usae_train.model.checkpoint.save_file", FullDisk(100)(save_file))
+        full.setattr("usae_train.model.usae_folder.save_file", FullDisk(100)(save_file))
         if not kept:
             full.setattr("usae_train.training.checkpointing.write_state", FullDisk(100)(write_state))
         refused = run(*words, "-o", out)

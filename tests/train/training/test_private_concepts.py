@@ -15,6 +15,10 @@ from usae_train.evaluation.evaluate import concept_figures
 from usae_train.interventions.edits import check_not_others
 from usae_train.model.firing import measure
 from usae_train.model.private import CLOSED, PrivateConcepts, private_ranges
+from usae_train.model.sparse import top_k
+from usae_train.model.sparsity.splittopk import SplitTopK
+from usae_train.model.sparsity.topk import TopK
+from usae_train.model.sparsity.variant import Sparsity
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training.add_backbone import enlarged, growth_settings
@@ -68,9 +72,13 @@ def test_which_concepts_are_whose() -> None:
     assert none.nested((0.25,)) == (0.25,)
 
 
-@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_what_is_private_is_nothing_to_the_others(tmp_path: Path, recipe: TrainingRecipe) -> None:
-    settings, tokens = toy_settings(recipe, steps=12, n_private=2), toy_tokens()
+@pytest.mark.parametrize(
+    ("recipe", "k_private"), [*((own, 0) for own in RECIPES.values()), (DEFAULT, 1)], ids=[*RECIPES, "split"]
+)
+def test_what_is_private_is_nothing_to_the_others(
+    tmp_path: Path, recipe: TrainingRecipe, k_private: int | None
+) -> None:
+    settings, tokens = toy_settings(recipe, steps=12, n_private=2, k_private=k_private), toy_tokens()
     whole = fit_tokens(tokens, settings)
     with pytest.raises(Stopped):
         fit_tokens(tokens, settings, checkpointer=StopsAfter(tmp_path / "states"))
@@ -92,6 +100,9 @@ def test_what_is_private_is_nothing_to_the_others(tmp_path: Path, recipe: Traini
                     assert torch.equal(usae.decode(other, codes), usae.decode(other, shared))
             kept = codes.values[(codes.indices >= 6) & (codes.values > 0)]
             assert len(kept) > 0
+            assert (codes.values.diff() <= 0).all()
+            if k_private:
+                assert ((codes.indices >= 6).sum(1) == k_private).all()
     for name in WIDTHS:  # they have learned
         own = list(whole.private.of(name))
         assert not torch.equal(whole.decoder(name).weight[own], start.decoder(name).weight[own])
@@ -143,14 +154,19 @@ def test_shared_concepts_explain_the_tokens_alone_as_well(monkeypatch: pytest.Mo
     assert seen == [(0.125, 0.5), (0.25,)]
 
 
-def test_a_backbone_is_added_to_shared_concepts_alone() -> None:
-    usae, tokens = trained(), {**toy_tokens(), "d": torch.randn(64, 4, generator=torch.Generator().manual_seed(1))}
+@pytest.mark.parametrize("k_private", [0, 1])
+def test_a_backbone_is_added_to_shared_concepts_alone(k_private: int) -> None:
+    usae, tokens = (
+        trained(k_private=k_private),
+        {**toy_tokens(), "d": torch.randn(64, 4, generator=torch.Generator().manual_seed(1))},
+    )
     settings = growth_settings(usae, steps=12, batch=32)
     grown = enlarged(usae, "d", None, 4, settings)
     grown.specs = {}
     before = {key: own for key, own in bits(grown).items() if key.split(".")[1] != "d"}
     fit_tokens(tokens, settings, grown, frozen=usae.names)
     assert {key: own for key, own in bits(grown).items() if key.split(".")[1] != "d"} == before
+    assert grown.sparsity == usae.sparsity
     assert grown.private.counts() == {"a": 8, "b": 8, "c": 8, "d": 6}
     assert (grown.pre_codes("d", tokens["d"])[:, 6:] == CLOSED).all()
     assert not grown.rows("d")[6:].any()
@@ -165,6 +181,10 @@ def test_a_folder_that_is_not_what_it_says_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"safetensors is broken: b has weights for concepts that config.json says"):
         ut.load(folder)
     config = json.loads((folder / "config.json").read_text())
+    slots = {"kind": "splittopk", "n_shared": 6, "k_private": 3}
+    (folder / "config.json").write_text(json.dumps({**config, "sparsity": slots}))
+    with pytest.raises(ValueError, match="3 of 3 active concepts are private, and 6 of 12 concepts shared"):
+        ut.load(folder)
     for said, why in (
         ({"a": [6, 8], "b": [8, 10]}, r"private concepts are a 6 to 8, b 8 to 10; expected ranges .* end at 12"),
         ({"z": [6, 12]}, "private concepts of z; expected backbones of a, b, c"),
@@ -177,6 +197,23 @@ def test_a_folder_that_is_not_what_it_says_is_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_of_a_tokens_slots_as_many_are_private_as_is_told() -> None:
+    """Each part's largest, as in the whole of TopK; and training computes what encoding keeps."""
+
+    def split(**changes: int) -> Sparsity:
+        return new_usae(WIDTHS, toy_settings(DEFAULT, **{"n_private": 2, "k": 5, **changes})).sparsity
+
+    assert split() == TopK()
+    assert split(k_private=1) == SplitTopK(n_shared=6, k_private=1)
+    pre_codes = torch.rand(40, 12, generator=torch.Generator().manual_seed(0)) + 0.1  # of those below 0 any fill up
+    slots = split(k_private=1)
+    codes, chosen = slots.codes(pre_codes, 5, None), slots.choose(pre_codes, 5, None)
+    shared, private = top_k(pre_codes[:, :6], 4).dense(6), top_k(pre_codes[:, 6:], 1).dense(6)
+    assert torch.equal(codes.dense(12), torch.cat([shared, private], 1))
+    assert torch.equal(chosen.concepts.view(40, 5), codes.indices.sort(1).values)
+    assert torch.equal(chosen.tokens, torch.arange(40).repeat_interleave(5))
+
+
 def test_what_cannot_be_is_one_line() -> None:
     usae, plain = trained(steps=1), trained(n_private=0, steps=1)
     asks = {
@@ -187,6 +224,13 @@ def test_what_cannot_be_is_one_line() -> None:
         "has private concepts; a consensus is of trainings": lambda: check_members([usae, trained(seed=1, steps=1)]),
         "concept 6 is private to a; to edit it changes nothing in b": lambda: check_not_others(usae, "b", [0, 6]),
         "n_private = -1": lambda: fit_settings("default", n_private=-1),
+        "k_private is 2, and no concepts are private": lambda: fit_settings("default", k_private=2),
+        "k_private is 3; expected less than k = 3": lambda: fit_settings("default", k=3, n_private=4, k_private=3),
+        "k_private is 2; expected .* at most n_private = 1": lambda: fit_settings("default", n_private=1, k_private=2),
+        "k_private is of sparsity 'topk', and this one is 'jumprelu'": lambda: fit_settings(
+            "default", n_private=4, k_private=2, sparsity="jumprelu"
+        ),
+        "2 of 9 active concepts are private, and 6 of 12 concepts shared": lambda: trained(k=9, k_private=2),
     }
     for why, ask in asks.items():
         with pytest.raises(ValueError, match=why) as caught:

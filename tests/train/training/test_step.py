@@ -11,7 +11,7 @@ from usae_train.training.kernels import reference
 from usae_train.training.kernels.matryoshka import matryoshka_loss
 from usae_train.training.kernels.topk_complement import largest, topk_complement
 from usae_train.training.settings import DEFAULT, PUBLISHED, TrainingRecipe
-from usae_train.training.step import groups_of, joined_shares, part_entries, pick, step_loss
+from usae_train.training.step import choose_entries, groups_of, joined_shares, part_entries, step_loss
 
 N_CONCEPTS, K = 16, 3
 NONE = torch.zeros(0, dtype=torch.long)
@@ -154,7 +154,7 @@ def test_bfloat16_chooses_and_float32_computes(monkeypatch: pytest.MonkeyPatch) 
 
 def picked(pre_codes: Tensor, k: int, dead: list[int]) -> tuple[list[int], list[int], list[bool] | None]:
     usae = USAE({"a": 2}, pre_codes.shape[1], k)
-    chosen, revived = pick(usae, "a", pre_codes, torch.tensor(dead, dtype=torch.long))
+    chosen, revived = choose_entries(usae, "a", pre_codes, torch.tensor(dead, dtype=torch.long))
     return chosen.tokens.tolist(), chosen.concepts.tolist(), None if revived is None else revived.tolist()
 
 
@@ -168,7 +168,7 @@ def test_pick_takes_the_largest_in_order_and_then_the_dead() -> None:
 def test_the_largest_of_512_are_the_same_in_groups_of_four() -> None:
     pre_codes = torch.randn(7, 512, generator=torch.Generator().manual_seed(0))
     usae = USAE({"a": 2}, 512, 12, unit_norm=False)
-    found = [pick(usae, "a", pre_codes, NONE, sizes=sizes)[0].concepts for sizes in (groups_of(usae), (6, 4))]
+    found = [choose_entries(usae, "a", pre_codes, NONE, sizes=sizes)[0].concepts for sizes in (groups_of(usae), (6, 4))]
     assert torch.equal(*found)
     assert groups_of(usae) != groups_of(USAE({"a": 2}, 512, 12)) == groups_of(USAE({"a": 2}, 6, 1, unit_norm=False))
 

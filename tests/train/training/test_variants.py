@@ -212,9 +212,9 @@ def test_what_is_said_beside_a_recipe_is_the_recipes() -> None:
     [
         (
             {"sparsity": "jumprelus"},
-            "sparsity of kind 'jumprelus'; expected batchtopk, jumprelu, relu, topk; did you mean",
+            "sparsity of kind 'jumprelus'; expected batchtopk, jumprelu, relu, splittopk, topk; did you mean",
         ),
-        ({"sparsity": "relu"}, "read from other libraries' files, and not trained; expected batchtopk, jumprelu, topk"),
+        ({"sparsity": "relu"}, "is read from files, and not asked of a training; expected batchtopk, jumprelu, topk"),
         ({"sparsity": {"kind": "jumprelu", "bandwith": 1}}, "bandwith: there is none of that name"),
         ({"dictionary": "archetypes"}, "dictionary of kind 'archetypes'; expected archetypal, free; did you mean"),
         ({"matryoshka_fractions": "0.5,0.25"}, "expected fractions that rise, such as 0.1,0.25,0.5"),

@@ -6,13 +6,13 @@ import pytest
 from running_recipes import QUICK, run
 
 import usae_train.runtime.terminal
-from usae_train.runtime.terminal import lines
+from usae_train.runtime.terminal import progress_lines
 
 
 @pytest.fixture(autouse=True)
 def every_line(monkeypatch):
     """Lines as often as anything is told, for a test that does not wait for half a minute."""
-    monkeypatch.setattr(usae_train.runtime.terminal, "lines", partial(lines, seconds=0))
+    monkeypatch.setattr(usae_train.runtime.terminal, "progress_lines", partial(progress_lines, seconds=0))
 
 
 def test_maximize_says_how_far_it_is(folder, tmp_path):

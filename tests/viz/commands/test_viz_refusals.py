@@ -104,6 +104,7 @@ def test_a_wrong_recipe_names_file_line_and_key(tmp_path, text, message):
         (["maximize", "-c", "3", "--out", ""], "an empty word after --out; expected a value"),
         (["maximize", "-c", "3", "--out="], "an empty word after --out; expected a value"),
         (["maximize", "-c", "3", "--stepps", "2"], "no such option: --stepps"),
+        (["maximize", "-c", "3", "--setle", "9"], "--setle (Possible options: --patience, --seed, --steps)"),
         (["maximizee"], "no such command 'maximizee'"),
         (["invert"], "missing argument 'picture'; see `usae-viz invert -h`"),
     ],

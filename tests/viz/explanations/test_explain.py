@@ -44,7 +44,7 @@ def test_peak_area_and_place_by_hand():
     codes = Codes(
         torch.tensor([[2.0], [0.05], [0.5], [0.0], [3.0], [0.0]]), torch.tensor([[1], [1], [1], [0], [1], [2]])
     )
-    maps = ConceptMaps.of(codes, (2, 3), 3)
+    maps = ConceptMaps.from_codes(codes, (2, 3), 3)
     seen = maps.seen(1, "seeds")
     assert (seen.peak, seen.area, seen.place) == (3.0, 0.5, (1, 1))  # 0.05 is below 0.1
     assert maps.firing == [1]
@@ -124,7 +124,7 @@ def test_agreed_and_only_by_hand(explained):
 def test_a_photograph_keeps_its_aspect_and_says_what_was_seen(explained):
     photograph = explained.photograph
     assert photograph.whole.size == (90, 60)
-    assert photograph.seen == (15, 0, 60)
+    assert photograph.square == (15, 0, 60)
     assert fitted_size(photograph, 180) == (180, 120)
     codes = torch.zeros(2, 2)
     codes[0, 1] = 4.0

@@ -9,7 +9,7 @@ from usae_train.images.sources import read_picture
 from usae_viz.export.animation import write_frames
 from usae_viz.export.naming import objective_folder
 from usae_viz.export.png import opacity, to_picture, write_png
-from usae_viz.export.sheet import CELL, COLOUR, MARGIN, ROW, STRIP, TILE, score_line, sheet
+from usae_viz.export.sheet import CELL, COLOUR, MARGIN, PATCH_SIDE, ROW, STRIP, score_line, sheet
 from usae_viz.runs.plan import folders_of, plan_objectives
 from usae_viz.runs.render import render_plan
 from usae_viz.verification.score import Score
@@ -127,7 +127,7 @@ def test_patches_stand_under_a_picture_only_where_it_is_their_backbones_alone(dr
     own = {"one": ("right",), "two": ("left",), "three": tuple(drawn_for.split())}
     scores = Scores(3, dict.fromkeys(pictures, drawn.scores["left"]), own)
     page = sheet("title", pictures, scores, {"left": [red] * 6, "right": [blue] * 6})
-    top = MARGIN + 50 + CELL + 26 + 18 + TILE // 2
+    top = MARGIN + 50 + CELL + 26 + 18 + PATCH_SIDE // 2
     columns = [page.getpixel((MARGIN + number * (CELL + MARGIN) + 9, top)) for number in range(3)]
     below = page.getpixel((MARGIN + 9, top + STRIP))
     if drawn_for == "left":  # which has them already
@@ -136,16 +136,16 @@ def test_patches_stand_under_a_picture_only_where_it_is_their_backbones_alone(dr
     else:
         assert columns[:2] == [(255, 0, 0)] * 2
         assert below == (0, 0, 255)
-        assert page.getpixel((MARGIN + 5 * (TILE + 4) + 9, top)) == (255, 0, 0)  # six beside each other
+        assert page.getpixel((MARGIN + 5 * (PATCH_SIDE + 4) + 9, top)) == (255, 0, 0)  # six beside each other
 
 
 def test_patches_of_a_picture_alone_for_several_backbones_are_all_there(drawn):
     """The page of one picture had the patches of one backbone, and was too narrow for six beside each other."""
     patch = Image.new("RGB", (8, 8), "#ff0000")
     page = sheet("title", {"shared": to_picture(drawn.images["left"])}, None, {"left": [patch] * 6, "right": [patch]})
-    top = MARGIN + 50 + CELL + 26 + 18 + TILE // 2
+    top = MARGIN + 50 + CELL + 26 + 18 + PATCH_SIDE // 2
     assert page.getpixel((page.width - MARGIN - 9, top)) == page.getpixel((MARGIN + 9, top + STRIP)) == (255, 0, 0)
-    assert page.height - (top + STRIP + TILE // 2) < 3 * MARGIN
+    assert page.height - (top + STRIP + PATCH_SIDE // 2) < 3 * MARGIN
 
 
 def test_a_given_picture_stands_first_on_the_sheet(drawn):

@@ -8,8 +8,8 @@ import torch
 
 import usae_viz as uv
 from usae_viz.optimization import maximize as room
+from usae_viz.optimization.drawing import draw_together
 from usae_viz.optimization.maximize import maximize_each
-from usae_viz.optimization.parts import draw_together
 
 SETTINGS = {"steps": 2, "views": 1, "size": 32, "augmentation": "none", "dtype": "float32"}
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import usae_viz as uv
-from usae_viz.optimization.parts import canvas_specs
+from usae_viz.optimization.drawing import canvas_specs
 from usae_viz.parameterizations import CoupledImage, FourierImage, PixelImage
 
 QUICK = {"views": 2, "size": 32}

@@ -11,7 +11,7 @@ import usae_viz as uv
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.model.usae import USAE
 from usae_viz.objectives import SameCodes
-from usae_viz.optimization.parts import canvas_specs, draw_together
+from usae_viz.optimization.drawing import canvas_specs, draw_together
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.presets import PRESETS
 from usae_viz.views.viewing import ViewConfig

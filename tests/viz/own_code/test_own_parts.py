@@ -62,7 +62,7 @@ def room(folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize("make", [Plain, Layered])
 def test_an_image_depends_on_its_own_seed_alone(make):
     before = torch.get_rng_state()
-    part = OwnPart.of(make)
+    part = OwnPart.from_value(make)
     alone, beside = OwnImages(part, [5], 16), OwnImages(part, [2, 5, 5], 16)
     assert torch.equal(torch.get_rng_state(), before)
     own, three = alone(), beside()
@@ -194,10 +194,10 @@ def test_what_python_was_given_has_the_hash_of_the_code_that_runs(room, monkeypa
     """Not of its file that was changed meanwhile: a picture would say that other code had drawn it."""
     monkeypatch.syspath_prepend(room)
     mine = importlib.import_module("mine_parts")
-    first = OwnPart.of(mine.Plain)
+    first = OwnPart.from_value(mine.Plain)
     (room / "mine_parts.py").write_text((room / "mine_parts.py").read_text() + "\n# another\n")
-    assert OwnPart.of(mine.Plain) == first
-    assert OwnPart.of(importlib.reload(mine).Plain).sha256 != first.sha256 is not None
+    assert OwnPart.from_value(mine.Plain) == first
+    assert OwnPart.from_value(importlib.reload(mine).Plain).sha256 != first.sha256 is not None
 
 
 def test_transforms_replace_the_augmentation_or_go_around_it():
@@ -209,7 +209,7 @@ def test_transforms_replace_the_augmentation_or_go_around_it():
 
     def shown(*transforms):
         seen.clear()
-        parts = [each if isinstance(each, str) else OwnPart.of(each) for each in transforms]
+        parts = [each if isinstance(each, str) else OwnPart.from_value(each) for each in transforms]
         generators = [torch.Generator().manual_seed(1)]
         return transformed_views(canvas, parts, PRESETS["default"], generators, 2, 16)
 

@@ -11,7 +11,7 @@ import torch
 import usae_viz.runs.ahead as ahead
 from usae_viz.explorer.page import explore
 from usae_viz.objectives import Concept, objective
-from usae_viz.optimization.maximize import draw_part
+from usae_viz.optimization.maximize import draw_group
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.render import render_plan
 from usae_viz.settings import MaximizeSettings
@@ -100,9 +100,9 @@ def test_a_killed_worker_costs_its_picture_alone(usae, tmp_path, monkeypatch):
             file.write(f"{target} {settings.mode}\n")
         if drawn.read_text().count(f"{target} {settings.mode}\n") == 1 and settings.mode == "shared":
             os.kill(os.getpid(), signal.SIGKILL)
-        return draw_part(usae, target, settings, rows, progress)
+        return draw_group(usae, target, settings, rows, progress)
 
-    monkeypatch.setattr(ahead, "draw_part", fatal)
+    monkeypatch.setattr(ahead, "draw_group", fatal)
     render_plan(usae, plan, tmp_path / "run", workers=2)
     assert files_of(tmp_path / "run") == files_of(tmp_path / "alone")
     assert sorted(drawn.read_text().split("\n")) == [

@@ -6,8 +6,8 @@ from rich.console import Console
 
 import usae_viz as uv
 from usae_viz.verification.held_out import CLOSER_VIEWS, held_out_codes
-from usae_viz.verification.noise import PICTURES, NoiseLevels, shared_noise
-from usae_viz.verification.score import DEFAULT, Score
+from usae_viz.verification.noise import NOISE_PICTURES, NoiseLevels, shared_noise
+from usae_viz.verification.score import DEFAULT_THRESHOLDS, Score
 from usae_viz.verification.scores import Scores
 from usae_viz.verification.verify import score_images
 from usae_viz.views.presets import HELD_OUT
@@ -51,7 +51,7 @@ def score(share):
     return Score(code=1.0, rank=1, share=share, percentile=None)
 
 
-@pytest.mark.parametrize(("own", "other", "fired"), [(0.5, 0.0, True), (DEFAULT.share / 2, 0.9, False)])
+@pytest.mark.parametrize(("own", "other", "fired"), [(0.5, 0.0, True), (DEFAULT_THRESHOLDS.share / 2, 0.9, False)])
 def test_a_picture_has_failed_when_its_own_backbone_does_not_fire(own, other, fired):
     scores = Scores(3, {"left-seed-1": {"left": score(own), "right": score(other)}}, {"left-seed-1": ("left",)})
     assert scores.fired("left-seed-1") is fired
@@ -112,7 +112,7 @@ def test_the_level_of_noise_is_measured_once_and_is_the_mean_over_its_pictures(u
 
     noise = NoiseLevels(draw)
     found = [noise.code(usae, "left", concept) for concept in (0, 3, 3)]
-    assert len(asked) == len(set(asked)) == PICTURES
+    assert len(asked) == len(set(asked)) == NOISE_PICTURES
     seeds = asked.copy()
     largest = [held_out_codes(usae, "left", draw([seed]), seeds[0], views=1).dense(12)[0, 0].amax(0) for seed in seeds]
     by_hand = torch.stack(largest).mean(0)

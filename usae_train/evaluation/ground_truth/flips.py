@@ -82,11 +82,11 @@ def _object_patches(parameters: SceneParameters, front: Tensor, grid: tuple[int,
 def _mean_codes(usae: USAE, name: str, pictures: Tensor, wanted: Tensor, patches: Tensor) -> Tensor:
     """(pairs, concepts): each picture's codes of its wanted (pairs, concepts), the mean over its own patches."""
     means = []
-    for shown, concepts, own in zip(
+    for shown, concepts, covered in zip(
         *(every.split(SCENES_AT_ONCE) for every in (pictures, wanted, patches)), strict=True
     ):
         codes = usae.encode(name, usae.tokens(name, shown))
         is_wanted = codes.indices.cpu()[..., None] == concepts[:, None, None]
         values = (codes.values.cpu()[..., None] * is_wanted).sum(-2)  # (pairs, patches, concepts)
-        means.append((values * own[..., None]).sum(1) / own.sum(1, keepdim=True).clamp_min(1))
+        means.append((values * covered[..., None]).sum(1) / covered.sum(1, keepdim=True).clamp_min(1))
     return torch.cat(means)

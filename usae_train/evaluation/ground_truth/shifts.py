@@ -87,11 +87,11 @@ def _areas(measures: Measures, truth: Tensor, concept_of: Mapping[str, int]) -> 
     if not concept_of:
         return {}
     labels = truth[:, [FACTOR_VALUES.index(value) for value in concept_of]]
-    found = []
+    areas = []
     for codes in measures.codes()[1].values():
-        own = torch.stack([codes.of(concept) for concept in concept_of.values()], 1)
-        found.append(torch.stack([auroc(own[:, [v]], labels[:, [v]])[0, 0] for v in range(len(concept_of))]))
-    smallest = torch.stack(found).amin(0)
+        scores = torch.stack([codes.of(concept) for concept in concept_of.values()], 1)
+        areas.append(torch.stack([auroc(scores[:, [v]], labels[:, [v]])[0, 0] for v in range(len(concept_of))]))
+    smallest = torch.stack(areas).amin(0)
     kinds = [value.partition(":")[0] for value in concept_of]
     return {
         kind: smallest[[row for row, each in enumerate(kinds) if each == kind]].nanmean().item()

@@ -78,7 +78,7 @@ def truth_figures(
 def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int]) -> Tensor:
     """(image * token, factor values) bool: whether a value covers more than half of a patch."""
     labels = (source.labels(number, SIZE) for number in numbers.tolist())
-    return torch.cat([patch_truth({factor: own[None] for factor, own in each.items()}, grid)[0] for each in labels])
+    return torch.cat([patch_truth({factor: value[None] for factor, value in each.items()}, grid)[0] for each in labels])
 
 
 def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor) -> Tensor:

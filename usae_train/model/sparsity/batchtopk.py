@@ -44,6 +44,11 @@ class BatchTopK(Sparsity):
         assert threshold is not None
         return all_above(pre_codes, batch_threshold(pre_codes, k, threshold.item() / 2, ranks))
 
+    @property
+    def follows(self) -> bool:
+        """By the batches' own."""
+        return True
+
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
         """That of the starting weights."""
         threshold.copy_(batch_threshold(pre_codes, k))

@@ -100,10 +100,10 @@ class JumpReLU(Sparsity):
             threshold.mul_(scale)
 
 
-def _near(given: Tensor, pre_codes: Tensor, thresholds: Tensor, bandwidth: float) -> Tensor:
+def _near(gradient: Tensor, pre_codes: Tensor, thresholds: Tensor, bandwidth: float) -> Tensor:
     """What of a gradient (entries,) is within half a bandwidth of its threshold: the paper's kernel, a rectangle."""
     near = (pre_codes - thresholds).abs() < thresholds * (bandwidth / 2)
-    return torch.where(near, given, 0.0) / -bandwidth
+    return torch.where(near, gradient, 0.0) / -bandwidth
 
 
 def _noted_thresholds(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:

@@ -51,6 +51,13 @@ class Sparsity(BaseModel, ABC):
         """The shape of what a pre-code must exceed, which a USAE keeps per backbone; None without one."""
         return None
 
+    def check_sizes(self, k: int, n_concepts: int) -> None:
+        """Nothing.
+
+        Raises:
+            UsageError: for settings that no space of these sizes can have.
+        """
+
     def slots(self, k: int) -> int | None:
         """How many values a token's codes have; None where that depends on the tokens."""
         return None
@@ -115,6 +122,11 @@ class Sparsity(BaseModel, ABC):
         """
         return None
 
+    @property
+    def follows(self) -> bool:
+        """Whether the threshold moves after a step by what `follow` is shown, which has to be encoded for it."""
+        return False
+
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
         """Set the threshold where training starts, from pre-codes (tokens, n_concepts) of the starting weights."""
 
@@ -155,9 +167,9 @@ def batch_threshold(
         floor: what it is most likely above: only those above are looked at, unless these are too few.
         ranks: who has the other parts of the batch.
     """
-    own = pre_codes[pre_codes > floor].float()
-    tokens, found = (int(sum(ranks.gather(count))) for count in (len(pre_codes), len(own)))
-    if found <= k * tokens:
-        return batch_threshold(pre_codes, k, 0.0, ranks) if floor > 0 else own.new_zeros(())
-    every = ranks.all_gather_rows(own)
+    candidates = pre_codes[pre_codes > floor].float()
+    tokens, count_above = (int(sum(ranks.gather(count))) for count in (len(pre_codes), len(candidates)))
+    if count_above <= k * tokens:
+        return batch_threshold(pre_codes, k, 0.0, ranks) if floor > 0 else candidates.new_zeros(())
+    every = ranks.all_gather_rows(candidates)
     return every.kthvalue(len(every) - k * tokens).values

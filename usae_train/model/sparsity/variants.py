@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import usae_train.model.sparsity as room
+import usae_train.model.sparsity as package
 from usae_train.files.kinds import chosen_kind, kinds_in, read_kind
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.runtime.errors import UsageError
@@ -15,7 +15,7 @@ from usae_train.runtime.errors import UsageError
 @cache
 def variants() -> Mapping[str, type[Sparsity]]:
     """{kind: variant}, by name."""
-    return kinds_in(room, Sparsity)  # type: ignore[type-abstract]
+    return kinds_in(package, Sparsity)  # type: ignore[type-abstract]
 
 
 def read_sparsity(settings: Any) -> Sparsity:
@@ -35,6 +35,6 @@ def trained_sparsity(settings: Any) -> Sparsity:
     """
     chosen = chosen_kind(settings, Sparsity, variants(), "sparsity")  # type: ignore[type-abstract]
     if not chosen.can_train:
-        able = ", ".join(kind for kind, own in sorted(variants().items()) if own(kind=kind).can_train)
-        raise UsageError(f"sparsity {chosen} is read from other libraries' files, and not trained; expected {able}")
+        able = ", ".join(kind for kind, variant in sorted(variants().items()) if variant(kind=kind).can_train)
+        raise UsageError(f"sparsity {chosen} is read from files, and not asked of a training; expected {able}")
     return chosen

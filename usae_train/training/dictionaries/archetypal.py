@@ -33,16 +33,16 @@ class Archetypal(DictionaryKind):
         """With the nearest tokens of the pool, and the one that the row starts at."""
         near = nearest(starts, pool, self.tokens - 1)
         some = functional.normalize(pool[name][: POOL * len(near)], dim=-1)
-        own = torch.arange(len(near), device=near.device)[:, None]
-        points, support = torch.cat([starts[name], some]), torch.cat([own, near + len(near)], 1)
+        first = torch.arange(len(near), device=near.device)[:, None]
+        points, support = torch.cat([starts[name], some]), torch.cat([first, near + len(near)], 1)
         empty = (starts[name] == 0).all(1, keepdim=True)  # another backbone's own concepts: they stay zero
-        return Mixtures(points, torch.where(empty, own, support), self.rest, unit_norm)
+        return Mixtures(points, torch.where(empty, first, support), self.rest, unit_norm)
 
 
 def nearest(starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], count: int) -> Tensor:
     """(n_concepts, count): which tokens of the pool are nearest to each row, by the mean cosine over backbones."""
     n_concepts = len(next(iter(starts.values())))
-    rows = torch.cat([functional.normalize(own, dim=-1) for own in starts.values()], 1)
+    rows = torch.cat([functional.normalize(matrix, dim=-1) for matrix in starts.values()], 1)
     some = torch.cat([functional.normalize(pool[name][: POOL * n_concepts], dim=-1) for name in starts], 1)
     parts = [(part @ some.T).topk(min(count, len(some)), dim=-1).indices for part in rows.split(CONCEPTS_AT_ONCE)]
     return torch.cat(parts)

@@ -26,8 +26,8 @@ def bind_dictionaries(
     if kind == Free():
         return
     pool = {}
-    for name, own in starts.items():
-        pool[name] = usae.standardize(name, sampled[name].to(own.device).float()) - usae.decoder(name).offset
+    for name, start in starts.items():
+        pool[name] = usae.standardize(name, sampled[name].to(start.device).float()) - usae.decoder(name).offset
     for name in starts:
         rows = kind.rows(name, starts, pool, usae.unit_norm)
         if rows is not None:

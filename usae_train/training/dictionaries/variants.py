@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import usae_train.training.dictionaries as room
+import usae_train.training.dictionaries as package
 from usae_train.files.kinds import chosen_kind, kinds_in
 from usae_train.training.dictionaries.variant import DictionaryKind
 
@@ -14,7 +14,7 @@ from usae_train.training.dictionaries.variant import DictionaryKind
 @cache
 def dictionary_kinds() -> Mapping[str, type[DictionaryKind]]:
     """{kind: variant}, by name."""
-    return kinds_in(room, DictionaryKind)  # type: ignore[type-abstract]
+    return kinds_in(package, DictionaryKind)  # type: ignore[type-abstract]
 
 
 def read_dictionary(settings: Any) -> DictionaryKind:

@@ -37,15 +37,18 @@ class _Products(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        _, _, wants_left, *wanted = ctx.needs_input_grad
+        _, _, wants_left, *wants_tables = ctx.needs_input_grad
         left, *tables = ctx.saved_tensors
-        given = [gradient.to(left.dtype) for gradient in gradients]
-        to_left = (torch.cat(given, 1) @ torch.cat(tables, 1).T).float() if wants_left else None
+        rounded = [gradient.to(left.dtype) for gradient in gradients]
+        to_left = (torch.cat(rounded, 1) @ torch.cat(tables, 1).T).float() if wants_left else None
         return (
             None,
             None,
             to_left,
-            *((left.T @ own).float() if needed else None for own, needed in zip(given, wanted, strict=True)),
+            *(
+                (left.T @ upstream).float() if needed else None
+                for upstream, needed in zip(rounded, wants_tables, strict=True)
+            ),
         )
 
 
@@ -58,5 +61,5 @@ def products(left: Tensor, *tables: Tensor, exact: bool = False, exact_gradients
         exact: multiply in float32.
         exact_gradients: multiply the gradients in float32.
     """
-    found: tuple[Tensor, ...] = _Products.apply(exact, exact_gradients, left, *tables)
-    return found
+    multiplied: tuple[Tensor, ...] = _Products.apply(exact, exact_gradients, left, *tables)
+    return multiplied

@@ -60,7 +60,9 @@ def step_loss(
     shared = recipe.encoding == "share"  # then what the dead make of it is one error of all shares of the tokens
     for number, source in enumerate(encoding):
         if number == 0 or not shared:
-            revived_in, residual_in = ({name: torch.zeros_like(own) for name, own in batch.items()} for _ in range(2))
+            revived_in, residual_in = (
+                {name: torch.zeros_like(tokens_there) for name, tokens_there in batch.items()} for _ in range(2)
+            )
         rows = torch.arange(n_tokens)[number :: len(encoding)] if shared else torch.arange(n_tokens)
         own_dead = dead[usae.names.index(source)].nonzero().squeeze(1)
         pre_codes = usae.encoder(source)(batch[source][rows])

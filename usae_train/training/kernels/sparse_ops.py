@@ -69,6 +69,28 @@ def entries_of(concepts: Tensor, segments: Tensor, n_segments: int, n_concepts: 
     )
 
 
+class Weighted(NamedTuple):
+    """Entries whose weight is not 0: sums that these weigh need no others.
+
+    Attributes:
+        places: (weighted,) which of all entries they are.
+        entries: they alone.
+    """
+
+    places: Tensor
+    entries: Entries
+
+
+def weighted_alone(entries: Entries, weights: Tensor) -> Weighted:
+    """Those of the entries whose weight (entries,) is not 0.
+
+    Of JumpReLU's entries at the paper's size more than half have a gradient of their threshold alone.
+    """
+    places = weights.nonzero().squeeze(1)
+    concepts, segments = (own.index_select(0, places) for own in (entries.concepts, entries.segments))
+    return Weighted(places, entries_of(concepts, segments, len(entries.segment_starts), len(entries.concept_starts)))
+
+
 def first_of_each(ordered: Tensor, count: int) -> Tensor:
     """(count,): where in ascending numbers (entries,) below `count` each of 0 ... count - 1 begins, or would."""
     if ordered.device.type == "cpu":
@@ -103,63 +125,76 @@ def transpose(entries: Entries, weights: Tensor, table: Tensor) -> Tensor:
 
 def sampled_dot(entries: Entries, by_segment: Tensor, by_concept: Tensor) -> Tensor:
     """(entries,): inner products of segments' rows (n_segments, width) and concepts' rows (n_concepts, width)."""
-    found = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+    ordered = torch.ops.aten._embedding_bag_per_sample_weights_backward(
         by_segment, by_concept, entries.ordered_concepts, entries.segment_starts, entries.ordered_segments, 0
     )
-    return torch.empty_like(found).scatter_(0, entries.order, found)
+    return torch.empty_like(ordered).scatter_(0, entries.order, ordered)
 
 
 class _Match(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, tokens: Tensor, weight: Tensor, entries: Entries) -> Tensor:
-        ctx.tokens, ctx.entries = tokens, entries
+    def forward(ctx: Any, tokens: Tensor, weight: Tensor, entries: Entries, many_zeros: bool) -> Tensor:
+        ctx.tokens, ctx.entries, ctx.many_zeros = tokens, entries, many_zeros
         return sampled_dot(entries, tokens, weight)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
-        return None, transpose(ctx.entries, gradient, ctx.tokens), None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
+        entries = ctx.entries
+        if ctx.many_zeros:
+            places, entries = weighted_alone(entries, gradient)
+            gradient = gradient.index_select(0, places)
+        return None, transpose(entries, gradient, ctx.tokens), None, None
 
 
-def chosen_products(tokens: Tensor, weight: Tensor, entries: Entries) -> Tensor:
+def chosen_products(tokens: Tensor, weight: Tensor, entries: Entries, many_zeros: bool = False) -> Tensor:
     """The entries (entries,) of tokens @ weight.T; the gradient goes to `weight`, not to `tokens`.
 
     Args:
         tokens: (n_segments, width).
         weight: (n_concepts, width).
         entries: which products are wanted.
+        many_zeros: whether many of them have no gradient; the same comes out.
     """
-    products: Tensor = _Match.apply(tokens, weight, entries)
+    products: Tensor = _Match.apply(tokens, weight, entries, many_zeros)
     return products
 
 
 class _Decode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, weight: Tensor, entries: Entries, divide: bool) -> Tensor:
+    def forward(
+        ctx: Any, values: Tensor, weight: Tensor, entries: Entries, divide: bool, firing: Weighted | None
+    ) -> Tensor:
         inverse = None
         if divide:
             inverse = torch.linalg.vector_norm(weight, dim=1).clamp_min(NORM_FLOOR).reciprocal()
             values = values * inverse.index_select(0, entries.concepts)
         ctx.save_for_backward(values, weight, inverse)
-        ctx.entries = entries
+        ctx.entries, ctx.firing = entries, firing
+        if firing is not None:
+            return decode(firing.entries, values.index_select(0, firing.places), weight)
         return decode(entries, values, weight)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         values, weight, inverse = ctx.saved_tensors
-        entries, gradient = ctx.entries, gradient.contiguous()
-        to_values = sampled_dot(entries, gradient, weight)
-        to_weight = transpose(entries, values, gradient) if ctx.needs_input_grad[1] else None
+        entries, firing, gradient = ctx.entries, ctx.firing, gradient.contiguous()
+        to_values, to_weight = sampled_dot(entries, gradient, weight), None
+        if ctx.needs_input_grad[1]:
+            summed = (entries, values) if firing is None else (firing.entries, values.index_select(0, firing.places))
+            to_weight = transpose(*summed, gradient)
         if inverse is None:
-            return to_values, to_weight, None, None
+            return to_values, to_weight, None, None, None
         if to_weight is not None:  # an atom's length is fixed: what would only change it is taken out again
             along = torch.zeros_like(inverse).scatter_add_(0, entries.concepts, values * to_values)
             to_weight.addcmul_(weight, (along * inverse.square())[:, None], value=-1)
-        return to_values * inverse.index_select(0, entries.concepts), to_weight, None, None
+        return to_values * inverse.index_select(0, entries.concepts), to_weight, None, None, None
 
 
-def decode_entries(values: Tensor, weight: Tensor, entries: Entries, divide: bool = True) -> Tensor:
+def decode_entries(
+    values: Tensor, weight: Tensor, entries: Entries, divide: bool = True, firing: Weighted | None = None
+) -> Tensor:
     """(n_segments, width): each segment's sum of its concepts' atoms.
 
     The same as `sparse_decode` on the matrix of atoms, which is never made.
@@ -169,6 +204,7 @@ def decode_entries(values: Tensor, weight: Tensor, entries: Entries, divide: boo
         weight: (n_concepts, width), the rows that the atoms are made of.
         entries: which concept goes into which segment.
         divide: an atom is a row divided by its norm; otherwise the row as it is.
+        firing: those whose code is not 0, where many are 0; the same comes out.
     """
-    tokens: Tensor = _Decode.apply(values, weight, entries, divide)
+    tokens: Tensor = _Decode.apply(values, weight, entries, divide, firing)
     return tokens

@@ -42,7 +42,7 @@ def pair_figures(
     usae.eval()
     raw = {name: usae.scale(name).inverse(own) for name, own in batch.items()}
     spread = {n: ranks.mean((own - ranks.mean(own.mean(0))).square().mean()) for n, own in raw.items()}
-    found: list[Tensor] = []
+    figures: list[Tensor] = []
     for source in batch:
         codes = usae.sparsify(source, usae.encoder(source)(batch[source]))
         decoded = {target: usae.decoder(target)(codes) for target in batch}
@@ -50,10 +50,10 @@ def pair_figures(
         raw_errors = [squared_error(raw[target], usae.scale(target).inverse(own)) for target, own in decoded.items()]
         left = ranks.mean(torch.stack(raw_errors))
         shares = left / torch.stack([spread[target] for target in decoded]).clamp_min(torch.finfo(left.dtype).tiny)
-        found += [lost, 1 - shares]
+        figures += [lost, 1 - shares]
     for module, training in modes:
         module.training = training
-    names, rows = list(batch), read_numbers(*found)
+    names, rows = list(batch), read_numbers(*figures)
     matrices = [[dict(zip(names, row, strict=True)) for row in rows[kind::2]] for kind in (0, 1)]
     return {kind: dict(zip(names, own, strict=True)) for kind, own in zip(("pair_loss", "r2"), matrices, strict=True)}
 
@@ -64,7 +64,7 @@ def dead_of(usae: USAE) -> dict[str, float]:
         return dict.fromkeys(usae.names, math.nan)
     never, counts = (usae.statistics.fires == 0).sum(1), usae.private.counts()
     foreign = {name: usae.n_concepts - count for name, count in counts.items()}  # which it never fires either
-    return {n: (int(own) - foreign[n]) / counts[n] for n, own in zip(usae.names, never, strict=True)}
+    return {n: (int(n_never) - foreign[n]) / counts[n] for n, n_never in zip(usae.names, never, strict=True)}
 
 
 def is_sound(loss: float) -> bool:
@@ -77,12 +77,12 @@ def unsound_pairs(pair_loss: Matrix) -> str:
     return ", ".join(f"{s} -> {t}" for s, row in pair_loss.items() for t, loss in row.items() if not is_sound(loss))
 
 
-def flat(figures: Mapping[str, Any], before: str = "") -> dict[str, float]:
+def flat_figures(figures: Mapping[str, Any], before: str = "") -> dict[str, float]:
     """Nested figures under one name each: {"r2": {"a": {"b": 0.5}}} -> {"r2/a/b": 0.5}."""
     flattened: dict[str, float] = {}
     for name, value in figures.items():
         flattened |= (
-            flat(value, f"{before}{name}/") if isinstance(value, Mapping) else {f"{before}{name}": float(value)}
+            flat_figures(value, f"{before}{name}/") if isinstance(value, Mapping) else {f"{before}{name}": float(value)}
         )
     return flattened
 

@@ -11,7 +11,7 @@ from usae_train.files.atomic import atomic_path
 from usae_train.files.provenance import install_command
 from usae_train.runtime.errors import UsageError
 from usae_train.training.logging.metrics_log import Tracker
-from usae_train.training.logging.step_metrics import flat
+from usae_train.training.logging.step_metrics import flat_figures
 
 
 class TensorBoard:
@@ -41,7 +41,7 @@ class TensorBoard:
     def log(self, step: int, figures: Mapping[str, Any]) -> None:
         if self._writer is None:  # the first step decides from where on an earlier file is out of date
             self._writer = self._kind(str(self.folder), purge_step=step, flush_secs=10)
-        for name, value in flat(figures).items():
+        for name, value in flat_figures(figures).items():
             self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
@@ -68,13 +68,13 @@ class WeightsAndBiases:
         except ImportError as error:
             raise _missing("--wandb", "wandb", error) from error
         self._identity = identity
-        found = identity.read_text() if identity.is_file() else secrets.token_hex(4)
+        run_id = identity.read_text() if identity.is_file() else secrets.token_hex(4)
         try:
             self._run = wandb.init(
                 project=project,
                 name=name,
                 config=dict(settings),
-                id=found,
+                id=run_id,
                 resume="allow",
                 settings=wandb.Settings(silent=True),
             )
@@ -87,7 +87,7 @@ class WeightsAndBiases:
         if not self._identity.is_file():
             with atomic_path(self._identity) as temporary:
                 temporary.write_text(self._run.id)
-        self._run.log(flat(figures), step=step)
+        self._run.log(flat_figures(figures), step=step)
 
     def close(self) -> None:
         self._run.finish()
@@ -98,7 +98,7 @@ def _missing(option: str, package: str, error: ImportError) -> UsageError:
 
 
 def open_trackers(
-    tensorboard: Path | None, wandb: str | None, name: str, settings: Mapping[str, Any], room: Path
+    tensorboard: Path | None, wandb: str | None, name: str, settings: Mapping[str, Any], states: Path
 ) -> list[Tracker]:
     """The trackers that were asked for.
 
@@ -107,7 +107,7 @@ def open_trackers(
         wandb: W&B's project.
         name: what to call the run.
         settings: of the training, for the record.
-        room: the training's folder, which stays while it can be resumed.
+        states: the training's folder, which stays while it can be resumed.
 
     Raises:
         ValueError: when a package is missing, or a tracker refuses.
@@ -116,5 +116,5 @@ def open_trackers(
     if tensorboard is not None:
         trackers.append(TensorBoard(tensorboard))
     if wandb is not None:
-        trackers.append(WeightsAndBiases(wandb, name, settings, room / "wandb-id"))
+        trackers.append(WeightsAndBiases(wandb, name, settings, states / "wandb-id"))
     return trackers

@@ -11,6 +11,7 @@ from usae_train.training.kernels.sparse_ops import (
     sampled_dot,
     stable_order,
     transpose,
+    weighted_alone,
 )
 
 # three segments, the second empty; concept 1 twice, concept 3 never
@@ -54,6 +55,26 @@ def test_decoding_equals_the_dense_product_with_its_gradients(divide: bool) -> N
     found = torch.autograd.grad((decoded * upstream).sum(), [values, weight])
     torch.testing.assert_close(decoded, dense, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("divide", [True, False])
+def test_entries_whose_code_is_zero_are_left_out_of_sums_to_the_same_bits(divide: bool) -> None:
+    """They have a gradient all the same, which a threshold needs."""
+    generator = torch.Generator().manual_seed(0)
+    concepts, segments = torch.randint(11, (40,), generator=generator), torch.arange(8).repeat_interleave(5)
+    entries, tokens = entries_of(concepts, segments, 8, 11), torch.randn(8, 7, generator=generator)
+    values = torch.randn(40, generator=generator).relu().requires_grad_()
+    weight, upstream = torch.randn(2, 11, 7, generator=generator)
+    weight, kept = weight.requires_grad_(), weighted_alone(entries, values.detach())
+    assert kept.places.tolist() == values.nonzero().squeeze(1).tolist()
+    for whole, part in (
+        (decode_entries(values, weight, entries, divide), decode_entries(values, weight, entries, divide, kept)),
+        (chosen_products(tokens, weight, entries), chosen_products(tokens, weight, entries, many_zeros=True)),
+    ):
+        given = values.detach() if whole.dim() == 1 else upstream[:8]
+        assert torch.equal(whole, part)
+        found = (torch.autograd.grad((own * given).sum(), [values, weight], allow_unused=True) for own in (whole, part))
+        assert all(a is b is None or torch.equal(a, b) for a, b in zip(*found, strict=True))
 
 
 def test_chosen_products_are_entries_of_the_dense_product_with_its_gradient() -> None:

@@ -17,7 +17,7 @@ from usae_train.model.usae import USAE
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.logging.display import TrainingDisplay, r2_table, summary
 from usae_train.training.logging.metrics_log import MetricsLogger, read_metrics
-from usae_train.training.logging.step_metrics import flat, pair_figures, unsound_pairs
+from usae_train.training.logging.step_metrics import flat_figures, pair_figures, unsound_pairs
 from usae_train.training.logging.trackers import TensorBoard
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.losses import absolute_error, squared_error
@@ -75,7 +75,7 @@ def test_the_pairs_losses_sum_to_the_steps_loss_where_there_is_no_other_term():
 def test_matrices_and_names():
     assert mean_on_and_off(FIGURES["r2"]) == (pytest.approx(0.7), pytest.approx(0.375))
     assert mean_on_and_off({"a": {"a": 0.5}}) == (0.5, None)
-    assert flat({"loss": 1, "r2": {"a": {"b": 0.5}}}) == {"loss": 1.0, "r2/a/b": 0.5}
+    assert flat_figures({"loss": 1, "r2": {"a": {"b": 0.5}}}) == {"loss": 1.0, "r2/a/b": 0.5}
     assert unsound_pairs({"a": {"a": 1.0, "b": float("nan")}, "b": {"a": float("inf"), "b": 0.0}}) == "a -> b, b -> a"
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from usae_train.runtime.errors import UsageError
 
 
-def training_room(out: Path, resume: bool) -> Path:
+def states_folder(out: Path, resume: bool) -> Path:
     """Where the states of the training of a folder lie until it is finished: beside it.
 
     Raises:
         ValueError: when there are some, and it was not said that they are to be resumed.
     """
-    room = out.with_name(f".{out.name}.training")
-    if room.exists() and not resume:
-        raise UsageError(f"a training that was stopped lies in {room}; give --resume to go on, or remove it")
-    return room
+    states = out.with_name(f".{out.name}.training")
+    if states.exists() and not resume:
+        raise UsageError(f"a training that was stopped lies in {states}; give --resume to go on, or remove it")
+    return states

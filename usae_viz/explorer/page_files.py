@@ -16,7 +16,7 @@ from usae_viz.export.png import read_pixels
 WEBP: dict[str, Any] = {"format": "WEBP", "quality": 82, "method": 2}
 
 
-def copy_parts(package: str, names: Iterable[str], folder: Path) -> None:
+def copy_page_files(package: str, names: Iterable[str], folder: Path) -> None:
     """Copy a package's page/NAME into a folder."""
     own = files(package).joinpath("page")
     for name in names:

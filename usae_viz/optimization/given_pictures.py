@@ -26,24 +26,17 @@ def naming_given(
 ) -> tuple[MaximizeSettings, dict[str, Image.Image | Tensor | str | Path]]:
     """Settings that name the pictures which are given beside them, so that records do; and those, opened once.
 
-    Args:
-        settings: what they name already gives way to what is given.
-        given: {`start` or `reference`: a picture}; None for one that is not given.
-
-    Raises:
-        ValueError: as `open_given`.
-    """
-    opened = {name: open_given(picture) for name, picture in given.items() if picture is not None}
-    return settings.model_copy(update={name: setting_of(picture) for name, picture in opened.items()}), opened
-
-
-def open_given(picture: Picture) -> Image.Image | Tensor | str | Path:
-    """A picture as `opened_picture` gives it; a file's name, which settings keep, as it is.
+    What the settings name as `start` or `reference` already gives way to what is given.
 
     Raises:
         ValueError: for what is no picture, or an array of another shape.
     """
-    return picture if isinstance(picture, str | Path) else opened_picture(picture)
+    opened = {
+        name: picture if isinstance(picture, str | Path) else opened_picture(picture)  # settings keep a file's name
+        for name, picture in given.items()
+        if picture is not None
+    }
+    return settings.model_copy(update={name: setting_of(picture) for name, picture in opened.items()}), opened
 
 
 def setting_of(picture: Image.Image | Tensor | str | Path) -> str:
@@ -56,11 +49,11 @@ def setting_of(picture: Image.Image | Tensor | str | Path) -> str:
     return f"{IN_NO_FILE[1]} {hashlib.sha256(repr(picture.size).encode() + picture.tobytes()).hexdigest()}"
 
 
-def whole_picture(given: Picture | None, file: str | None) -> Image.Image | Tensor | None:
+def whole_picture(picture: Picture | None, file: str | None) -> Image.Image | Tensor | None:
     """What is given, or else a file's picture; None without either. Networks are built after it, which takes longer."""
-    if given is None:
+    if picture is None:
         return None if file is None else read_named(file)
-    return opened_picture(given)
+    return opened_picture(picture)
 
 
 def canvas_at(picture: Image.Image | Tensor | None, size: int, where: device) -> Tensor | None:

@@ -20,7 +20,7 @@ from usae_viz.views.viewing import ViewConfig
 
 
 @dataclass(frozen=True)
-class Part:
+class DrawnCanvases:
     """What one loop came to: its canvases, in the order of the result's rows."""
 
     specs: Sequence[CanvasSpec]
@@ -28,7 +28,9 @@ class Part:
     snapshots: Snapshots | None
 
 
-DrawTogether = Callable[[ViewConfig, Sequence[CanvasSpec], MaximizeSettings, Tensor | None, StepCallback], list[Part]]
+DrawTogether = Callable[
+    [ViewConfig, Sequence[CanvasSpec], MaximizeSettings, Tensor | None, StepCallback], list[DrawnCanvases]
+]
 
 
 def draw_together(
@@ -37,7 +39,7 @@ def draw_together(
     settings: MaximizeSettings,
     start: Tensor | None,
     progress: StepCallback,
-) -> list[Part]:
+) -> list[DrawnCanvases]:
     """Run the loop on some canvases: one part."""
     snapshots = None if settings.snapshots is None else Snapshots()
 
@@ -63,7 +65,7 @@ def draw_together(
         patience=settings.patience,
         watch=watch,
     )
-    return [Part(specs, result, snapshots)]
+    return [DrawnCanvases(specs, result, snapshots)]
 
 
 def starting_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization | OwnImages:

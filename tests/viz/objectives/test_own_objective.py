@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from usae_viz.objectives.custom import load_custom
+from usae_viz.objectives.own_objective import import_objective
 from usae_viz.own_code.hashing import hash_of_code
 from usae_viz.own_code.importing import hash_before_import
 
@@ -36,7 +36,7 @@ def test_a_modules_file_is_found_and_nothing_of_it_run(room):
 
 def test_code_is_compiled_from_its_source_and_no_cache_is_kept(room):
     path, finders = list(sys.path), list(sys.meta_path)
-    own = load_custom("own_room.calm:calm", room, allow_code=True)
+    own = import_objective("own_room.calm:calm", room, allow_code=True)
     assert own.sha256 == hash_before_import("own_room.calm:calm", room) is not None
     assert not list(room.rglob("__pycache__"))
     assert (sys.path, sys.meta_path) == (path, finders)
@@ -44,17 +44,17 @@ def test_code_is_compiled_from_its_source_and_no_cache_is_kept(room):
 
 def test_without_leave_nothing_is_run(room):
     with pytest.raises(ValueError, match="runs code from a file; look at the file, then add --allow-code"):
-        load_custom("own_room.calm:calm", room, allow_code=False)
+        import_objective("own_room.calm:calm", room, allow_code=False)
     assert "own_room" not in sys.modules
 
 
 def test_code_that_was_changed_meanwhile_is_imported_anew(room):
     """In a notebook: the hash was of the changed file, and what was run of the one before."""
-    first = load_custom("own_room.calm:calm", room, allow_code=True)
-    again = load_custom("own_room.calm:calm", room, allow_code=True)
+    first = import_objective("own_room.calm:calm", room, allow_code=True)
+    again = import_objective("own_room.calm:calm", room, allow_code=True)
     assert sys.modules["own_room.beside"].half == 0.5
     (room / "own_room" / "beside.py").write_text("half = 0.25\n")
-    changed = load_custom("own_room.calm:calm", room, allow_code=True)
+    changed = import_objective("own_room.calm:calm", room, allow_code=True)
     assert sys.modules["own_room.beside"].half == 0.25
     assert first.sha256 == again.sha256 != changed.sha256
 
@@ -62,15 +62,15 @@ def test_code_that_was_changed_meanwhile_is_imported_anew(room):
 def test_a_helper_that_was_changed_is_imported_anew_for_whoever_imports_it(room):
     """By another module, or by one that could not be imported before: the helper's old code was run."""
     (room / "own_room" / "late.py").write_text("from own_room import beside\nwanted = lambda acts: beside.half\n")
-    load_custom("own_room.calm:calm", room, allow_code=True)
+    import_objective("own_room.calm:calm", room, allow_code=True)
     (room / "own_room" / "beside.py").write_text("half = 0.25\n")
-    load_custom("own_room.late:wanted", room, allow_code=True)
+    import_objective("own_room.late:wanted", room, allow_code=True)
     assert sys.modules["own_room.late"].beside.half == 0.25
     (room / "own_room" / "beside.py").write_text("half = 0.125\nhalves\n")
     with pytest.raises(ValueError, match="halves"):
-        load_custom("own_room.late:wanted", room, allow_code=True)
+        import_objective("own_room.late:wanted", room, allow_code=True)
     (room / "own_room" / "beside.py").write_text("half = 0.125\n")
-    load_custom("own_room.calm:calm", room, allow_code=True)
+    import_objective("own_room.calm:calm", room, allow_code=True)
     assert sys.modules["own_room.calm"].half == 0.125
 
 
@@ -80,7 +80,7 @@ def test_two_folders_with_a_module_of_one_name_have_each_its_own(room, tmp_path_
     (other / "own_room" / "beside.py").write_text("half = 0.25\n")
     halves = []
     for folder in (room, other, room):
-        load_custom("own_room.calm:calm", folder, allow_code=True)
+        import_objective("own_room.calm:calm", folder, allow_code=True)
         halves.append(sys.modules["own_room.calm"].half)
     assert halves == [0.5, 0.25, 0.5]
 
@@ -88,5 +88,5 @@ def test_two_folders_with_a_module_of_one_name_have_each_its_own(room, tmp_path_
 def test_a_file_that_is_called_as_a_module_of_pythons_is_refused_and_that_one_stays(room):
     (room / "shutil.py").write_text("def calm(acts):\n    return 0\n")
     with pytest.raises(ValueError, match=r"imported another shutil, .*; give the file another name"):
-        load_custom("shutil:calm", room, allow_code=True)
+        import_objective("shutil:calm", room, allow_code=True)
     assert sys.modules["shutil"] is shutil

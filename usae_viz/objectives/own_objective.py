@@ -11,20 +11,15 @@ from usae_viz.own_code.importing import import_own
 
 
 @dataclass(frozen=True)
-class Custom:
+class OwnObjective:
     """An objective of somebody's own, and the hash of the file that it stands in, with those that it imports."""
 
     objective: Objective
     sha256: str | None
 
 
-def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
-    """Import `module:function`: a function of `Activations`, or an `Objective` made of any.
-
-    Args:
-        text: the name; the module is looked for in `folder` first, then where Python looks.
-        folder: the recipe's.
-        allow_code: without it, nothing is imported.
+def import_objective(text: str, folder: Path, allow_code: bool) -> OwnObjective:
+    """Import `module:function`: a function of `Activations`, or an `Objective` made of any; as `import_own`.
 
     Raises:
         ValueError: without leave, or for a module or name that is not there or is not an objective.
@@ -35,4 +30,4 @@ def load_custom(text: str, folder: Path, allow_code: bool) -> Custom:
     if not isinstance(imported, Objective) and not callable(imported):
         raise UsageError(f"objective {text!r}: {module_name} has no function or objective {name!r}")
     objective = imported if isinstance(imported, Objective) else Objective(imported, text)
-    return Custom(objective.renamed(text), sha256)
+    return OwnObjective(objective.renamed(text), sha256)
