@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from usae_train.model.statistics import Statistics
     from usae_train.model.usae import USAE
 
-DEFAULTS = ConceptsSettings()
+LIST_DEFAULTS = ConceptsSettings()
 FOLLOWS = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value
 # The same, below which a factor value says nothing of a concept: 0.5 is a coin's; 188 of the demo's 256 are below.
 CHANCE = 0.6
@@ -60,7 +60,7 @@ def known_concept(usae: Described, concept: int) -> int:
 
 
 def concept_rows(
-    usae: USAE, sort: Sort = DEFAULTS.sort, top: int | None = None, private: str | None = None
+    usae: USAE, sort: Sort = LIST_DEFAULTS.sort, top: int | None = None, private: str | None = None
 ) -> list[ConceptRow]:
     """Every concept's figures, or the first `top`, the largest first (`index`: in their own order).
 

@@ -16,7 +16,7 @@ from usae_train.runtime.errors import UsageError
 from usae_viz.explanations.settings import InterveneSettings
 
 EditName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]  # becomes a folder's name
-DEFAULTS = InterveneSettings()
+EDIT_DEFAULTS = InterveneSettings()
 EDIT_ENDINGS = (".yaml", ".yml")
 
 
@@ -35,13 +35,13 @@ class EditRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     usae: str = Field(
-        DEFAULTS.usae, description="`photos`, `demo`, a USAE folder (taken relative to the file) or a hub id"
+        EDIT_DEFAULTS.usae, description="`photos`, `demo`, a USAE folder (taken relative to the file) or a hub id"
     )
     photographs: list[str] = Field(min_length=1, description="picture files, taken relative to the file")
     edits: dict[EditName, NamedEdit] = Field(min_length=1, description="{name: {in: lite0, set: [12=0]}}")
     among: str | None = Field(None, description="photographs to find the nearest of; a folder is relative to the file")
     labels: str | None = Field(None, description="names of your own for concepts; relative to the file")
-    top: int = Field(DEFAULTS.top, ge=1, le=20, description="how many of each list are shown: classes, neighbours")
+    top: int = Field(EDIT_DEFAULTS.top, ge=1, le=20, description="how many of each list are shown: classes, neighbours")
 
     @field_validator("edits")
     @classmethod

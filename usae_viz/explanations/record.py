@@ -11,7 +11,7 @@ from usae_viz.explanations.choice import listed_concepts
 from usae_viz.explanations.intervention import as_json
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
 
-SCHEMA = 1
+EXPLAIN_SCHEMA = 1
 
 
 def record_of(explanations: Sequence[PhotographConcepts], top: int) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def record_of(explanations: Sequence[PhotographConcepts], top: int) -> dict[str,
     Of all that are listed the maps are kept.
     """
     return {
-        "schema": SCHEMA,
+        "schema": EXPLAIN_SCHEMA,
         "usae": usae_record(explanations[0].usae),
         "photographs": [_photograph(each, top) for each in explanations],
         "versions": versions(),

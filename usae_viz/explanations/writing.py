@@ -18,7 +18,7 @@ from usae_viz.explanations.intervention import Intervention
 from usae_viz.explanations.intervention_sheet import intervention_sheet
 from usae_viz.explanations.page import write_page
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
-from usae_viz.explanations.record import SCHEMA, record_of, usae_record
+from usae_viz.explanations.record import EXPLAIN_SCHEMA, record_of, usae_record
 from usae_viz.explanations.settings import ExplainSettings
 from usae_viz.explanations.sheet import SHEET_COLUMNS, explanation_sheet
 from usae_viz.explorer.runs import RunFolder
@@ -86,7 +86,7 @@ def write_interventions(
             place.mkdir(parents=True, exist_ok=True)
             about = {"sheet": [each.backbone], "title": each.photograph.name}
             save_png(place / "sheet.png", intervention_sheet(each, names, _shown(usae, each, among)), about)
-            record = {"schema": SCHEMA, "usae": usae_record(usae), **each.as_dict(), **made}
+            record = {"schema": EXPLAIN_SCHEMA, "usae": usae_record(usae), **each.as_dict(), **made}
             (place / "intervene.json").write_text(json_text(record, indent=1) + "\n", encoding="utf-8")
     return out
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ScoreFunction = Callable[[Activations], "Tensor"]
-OURS = "usae_viz."
 
 
 class InvalidObjective(UsageError):
@@ -24,7 +23,7 @@ class InvalidObjective(UsageError):
 
 def is_own(function: ScoreFunction) -> bool:
     """Whether a function is none of this package's, whose scores need no check."""
-    return not str(getattr(function, "__module__", "")).startswith(OURS)
+    return not str(getattr(function, "__module__", "")).startswith("usae_viz.")
 
 
 def checked_function(function: ScoreFunction, name: str) -> ScoreFunction:

@@ -15,7 +15,7 @@ from usae_train.runtime.errors import UsageError
 from usae_viz.own_code.part import OwnPart, failing_at
 from usae_viz.own_code.seeding import seeded_by
 
-WHAT = "parameterization"
+PARAMETERIZATION = "parameterization"
 SLACK = 1e-3  # of 0..1: what rounding may leave it by
 LEARNING_RATE = 0.05  # Adam's, where a parameterization says none: lucent's
 
@@ -78,17 +78,17 @@ class OwnImages(nn.Module):
             begin = getattr(image, "begin_at", None)
             if not callable(begin):
                 raise self._wrong("cannot start from a picture: it has no `begin_at(canvas)`; leave --start out")
-            with self.part.guarded(WHAT):
+            with self.part.guarded(PARAMETERIZATION):
                 begin(canvas)
         return self
 
     def _made(self, generator: torch.Generator) -> nn.Module:
-        make, shape = self.part.ready(WHAT), (1, 3, self.size, self.size)
+        make, shape = self.part.ready(PARAMETERIZATION), (1, 3, self.size, self.size)
         if isinstance(make, nn.Module):
             raise self._wrong("is a module that is there already; give its class, or what makes one for each picture")
         if not _takes(make, 2):
             raise self._wrong("is called with the shape (1, 3, H, W) and a generator, and takes something else")
-        with self.part.guarded(WHAT), torch.enable_grad(), seeded_by(generator, torch.device("cpu")):
+        with self.part.guarded(PARAMETERIZATION), torch.enable_grad(), seeded_by(generator, torch.device("cpu")):
             image = make(shape, generator)
         if not isinstance(image, nn.Module):
             raise self._wrong(f"gives {type(image).__name__}; expected an nn.Module")
@@ -100,7 +100,7 @@ class OwnImages(nn.Module):
 
     def _drawn(self, image: nn.Module, generator: torch.Generator) -> Tensor:
         place = next(image.parameters()).device
-        with self.part.guarded(WHAT), seeded_by(generator, place):
+        with self.part.guarded(PARAMETERIZATION), seeded_by(generator, place):
             drawn = image()
         shape = (1, 3, self.size, self.size)
         if not isinstance(drawn, Tensor) or tuple(drawn.shape) != shape or not drawn.is_floating_point():
@@ -126,7 +126,7 @@ class OwnImages(nn.Module):
             )
 
     def _wrong(self, why: str) -> UsageError:
-        return UsageError(f"{WHAT} {self.part.text!r} {why}")
+        return UsageError(f"{PARAMETERIZATION} {self.part.text!r} {why}")
 
 
 def own_learning_rate(part: OwnPart) -> float:
@@ -135,9 +135,9 @@ def own_learning_rate(part: OwnPart) -> float:
     Raises:
         ValueError: for one that is no number above 0.
     """
-    rate = getattr(part.ready(WHAT), "learning_rate", LEARNING_RATE)
+    rate = getattr(part.ready(PARAMETERIZATION), "learning_rate", LEARNING_RATE)
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
-        raise UsageError(f"{WHAT} {part.text!r} has learning_rate = {rate!r}; expected a number above 0")
+        raise UsageError(f"{PARAMETERIZATION} {part.text!r} has learning_rate = {rate!r}; expected a number above 0")
     return float(rate)
 
 

@@ -34,11 +34,11 @@ from usae_viz.rating.places import check_study_place
 from usae_viz.rating.settings import CONTROL, RateSettings
 from usae_viz.verification.verdict import Verdict
 
-SCHEMA = 1
+KEY_SCHEMA = 1
 MOST_LOOKED_AT = 40  # top-activating patches that are looked at for a distractor in which the concept does not fire
 REMEMBERED = 2_000  # pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes have 14 MB
 SIDE = 256  # pixels of every picture on the page
-DEFAULTS = RateSettings()
+STUDY_DEFAULTS = RateSettings()
 RATER = "study"  # the folder that is handed to raters
 
 
@@ -86,8 +86,8 @@ def make_study(
     natural: NaturalPictures,
     run: RunFolder,
     seed: int,
-    choices: int = DEFAULTS.choices,
-    controls: int = DEFAULTS.controls,
+    choices: int = STUDY_DEFAULTS.choices,
+    controls: int = STUDY_DEFAULTS.controls,
     progress: CountCallback = lambda done, total: None,
 ) -> list[QuestionKey]:
     """Draw a study's questions.
@@ -211,7 +211,7 @@ def write_study(
     """
     check_study_place(out)
     record = {
-        "schema": SCHEMA,
+        "schema": KEY_SCHEMA,
         "seed": seed,
         "run": run.name,
         "usae": usae.source,

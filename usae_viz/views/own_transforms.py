@@ -14,7 +14,7 @@ from usae_viz.own_code.seeding import seeded_by
 from usae_viz.views.augmentation import views
 from usae_viz.views.presets import AUGMENTATION, Augmentation, Transform
 
-WHAT = "transform"
+TRANSFORM = "transform"
 
 
 def transformed_views(
@@ -60,10 +60,10 @@ def transformed_views(
 
 def _through(transform: OwnPart, seen: Tensor, generator: torch.Generator) -> Tensor:
     """What a transform makes of views (views, 3, h, w): as many, of any size."""
-    with transform.guarded(WHAT), seeded_by(generator, seen.device):
-        made: Tensor = transform.ready(WHAT)(seen, generator)
+    with transform.guarded(TRANSFORM), seeded_by(generator, seen.device):
+        made: Tensor = transform.ready(TRANSFORM)(seen, generator)
     if (why := _wrong(seen, made)) is not None:
-        raise UsageError(f"{WHAT} {transform.text!r} {why}")
+        raise UsageError(f"{TRANSFORM} {transform.text!r} {why}")
     return made
 
 
