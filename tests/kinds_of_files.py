@@ -87,6 +87,7 @@ def of_usaes(room: Path) -> list[Kind]:
         "config.json": on_file(mutated_json),
         "model.safetensors": mutated_safetensors,
         "statistics.safetensors": mutated_safetensors,
+        "maps.safetensors": mutated_safetensors,
     }
     for name, mutate in mutations.items():
         folder = folder_of(room, f"usae {name.partition('.')[0]}") / "usae"
@@ -110,6 +111,8 @@ def _use(folder: Path) -> None:
     usae = ut.load(folder)
     codes = usae.encode(usae.names[0], torch.zeros(3, usae.widths[usae.names[0]]))
     usae.decode(usae.names[-1], codes)
+    if usae.maps is not None:
+        usae.maps.of(int(usae.maps.concepts[0]), int(usae.maps.images[0]), GRID[0] * GRID[1])
     if usae.statistics is not None:
         concept_rows(usae)
         usae.statistics.percentile(0, 0, 1.0)

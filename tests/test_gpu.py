@@ -3,6 +3,7 @@
 import json
 
 import gpu
+import gpu_measures
 import pytest
 import torch
 
@@ -16,12 +17,16 @@ def test_the_script_for_a_gpu_runs_on_the_cpu(tmp_path, capsys):
     assert report["measures"]["tokens/s, default"] > 0
     assert report["measures"]["ms of a loss, published, compiled"] > 0
     assert report["measures"]["extraction, share of the bare networks"] > 0
-    assert len(report["measures"]["largest entries of training"]) == 5
+    for what in ("default training", "published training", "drawing", "extraction"):
+        assert len(report["measures"][f"largest entries of {what}"]) == 5
+    assert report["measures"]["ms of views and a backbone, compiled"] > 0
+    assert report["measures"]["estimate of it, GB"] > 0
+    assert "(aim 1,000,000)" in said
 
 
 def test_a_check_that_fails_is_said_and_is_the_exit_status(monkeypatch, capsys):
     monkeypatch.setattr(gpu, "checks", lambda device: {"views": (0.5, 1e-4), "tokens": (float("nan"), 1e-3)})
-    monkeypatch.setattr(gpu, "measures", lambda size, device, began: {})
+    monkeypatch.setattr(gpu, "measures", lambda size, device, until: {})
     assert gpu.main(["--tiny", "--device", "cpu"]) == 1
     assert capsys.readouterr().out.count("FAILED") == 2
 
@@ -31,6 +36,6 @@ def test_how_far_apart_is_a_share_of_the_largest():
 
 
 def test_what_there_is_no_time_for_is_left_out_and_said():
-    found = gpu.measures(gpu.TINY, "cpu", began=-1e9)
-    assert len(found) == 8
+    found = gpu_measures.measures(gpu_measures.TINY, "cpu", until=-1.0)
+    assert len(found) == 9
     assert all(figure is None and "left out: no time" in what for what, figure in found.items())

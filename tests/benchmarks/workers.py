@@ -10,6 +10,10 @@ seconds): where other programs run, the wall seconds are theirs too. Run from th
 Measured (6c9b1b9 and this, --only maximize --concepts 4 --steps 12, two cores beside a load of 8: a third to a half of
 one core was had): processor 21.2 and 21.5 s, with one worker 20.0, the same files of any number. Wall seconds (68, 39,
 36 with one worker) told of the neighbours and not of the workers: to be measured where nothing else runs.
+
+Explorer, processor seconds on a machine with 15 other processes, one run each, one worker: `explore demo` 10.8 (6c9b1b9
+had taken 44 and more, on the same machine); a run of eight concepts of the demo 9.5 -> 4.1, `photos` alone 5.0 -> 4.2,
+of which 4 are the imports and the loading; `photos` with 118 photographs 16.2 (one pass of each is 3.7 of it).
 """
 
 import argparse
@@ -41,13 +45,16 @@ def commands(concepts: int, steps: int, pictures: int) -> dict[str, list[str]]:
         "maximize": ["usae_viz", "maximize", "-c", f"top:{concepts}", "--steps", str(steps)],
         "invert": ["usae_viz", "invert", "PICTURE", "--steps", str(steps)],
         "explore": ["usae_viz", "explore", "demo"],
+        "explore-run": ["usae_viz", "explore", "RUN"],
+        "explore-photos": ["usae_viz", "explore", "photos", "--images", "PHOTOGRAPHS"],
+        "explore-photos-alone": ["usae_viz", "explore", "photos"],
         "evaluate": ["usae_train", "evaluate", "demo", "demo:test", "--limit", str(pictures), "--no-fill"],
     }
 
 
-def measured(build: str, words: list[str], more: list[str], picture: Path) -> Taken:
-    """Run a command once, one thread a process."""
-    words = [str(picture) if word == "PICTURE" else word for word in words]
+def measured(build: str, words: list[str], more: list[str], given: dict[str, str]) -> Taken:
+    """Run a command once, one thread a process; what is given takes the place of the words in capitals."""
+    words = [given.get(word, word) for word in words]
     with tempfile.TemporaryDirectory() as room:
         before, began = os.times(), time.perf_counter()
         subprocess.run(
@@ -77,18 +84,21 @@ def main() -> None:
     parser.add_argument("--concepts", type=int, default=8)
     parser.add_argument("--steps", type=int, default=96)
     parser.add_argument("--pictures", type=int, default=512, help="of `evaluate`")
+    parser.add_argument("--photographs", default=f"{os.environ.get('USAE_REAL', '')}/photos/held", help="a folder")
     parser.add_argument("--only", action="append", help="one command; may be given more than once")
     parser.add_argument("--turns", type=int, default=1)
     chosen = parser.parse_args()
     every = commands(chosen.concepts, chosen.steps, chosen.pictures)
     with tempfile.TemporaryDirectory() as room:
-        picture = _picture(Path(room) / "noise.png")
+        given = {"PICTURE": str(_picture(Path(room) / "noise.png")), "PHOTOGRAPHS": chosen.photographs}
         for name in chosen.only or every:
+            if "RUN" in every[name]:
+                given["RUN"] = str(_run(chosen.builds[0], chosen.concepts, Path(room) / "run"))
             ways = [(build, list[str]()) for build in chosen.builds] + [(chosen.builds[-1], ["--workers", "1"])]
             best: dict[int, Taken] = {}
             for _ in range(chosen.turns):
                 for place, (build, more) in enumerate(ways):
-                    found = measured(build, every[name], more, picture)
+                    found = measured(build, every[name], more, given)
                     best[place] = min(best.get(place, found), found, key=lambda each: each.wall)
             first = best[0]
             for place, (build, more) in enumerate(ways):
@@ -100,6 +110,14 @@ def main() -> None:
                     f"cores had{same}",
                     flush=True,
                 )
+
+
+def _run(build: str, concepts: int, out: Path) -> Path:
+    """A run of the oldest build, which all of them read: what is drawn does not matter here."""
+    words = ["usae_viz", "maximize", "-c", f"top:{concepts}", "--steps", "2", "--out", str(out), "--device", "cpu"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(build).resolve()), "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-m", *words, "--quiet"], env=environment, cwd=out.parent, check=True)
+    return out
 
 
 def _picture(file: Path) -> Path:

@@ -163,7 +163,7 @@ class DemoImages(Indexed):
         """
         from usae_train.scenes.world import render_scenes
 
-        return render_scenes(self.parameters(numbers), size).images
+        return render_scenes(self.parameters(numbers), size, labelled=False).images
 
     def labels(self, index: int, size: int) -> dict[str, Tensor]:
         """{factor: (size, size) uint8} of one scene."""

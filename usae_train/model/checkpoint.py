@@ -15,6 +15,7 @@ from usae_train.images.sources import ImageSource
 from usae_train.model.given import check_usae
 from usae_train.model.places import EMBEDDED
 from usae_train.model.statistics import Statistics
+from usae_train.model.top_maps import MAPS
 from usae_train.model.usae import USAE
 from usae_train.model.usae_folder import STATISTICS, origin_of, read_folder, write_folder
 from usae_train.runtime.errors import UsageError
@@ -79,6 +80,10 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
         raise UsageError(f"{usae.source} is not a folder of yours; save the USAE to one, and evaluate that")
     if (sha256 := file_hash(folder / "model.safetensors")) != usae.sha256:
         raise UsageError(f"the weights in {folder} changed while they were measured ({sha256[:12]}...); evaluate again")
-    usae.statistics, usae.measured_on, usae.factors = statistics, SourceRecord.of(source), list(factors)
+    before, usae.measured_on = usae.measured_on, SourceRecord.of(source)
+    usae.statistics, usae.factors = statistics, list(factors)
     statistics.save(folder / STATISTICS, origin_of(usae, sha256))
+    if before.fingerprint != usae.measured_on.fingerprint:  # the maps are of other pictures
+        usae.maps = None
+        (folder / MAPS).unlink(missing_ok=True)
     return folder / STATISTICS

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from usae_train.model.sparse import Codes
 from usae_train.model.statistics import FIRING_THRESHOLD, LEVELS, TOP_IMAGES, Statistics, images_needed
+from usae_train.model.top_maps import TopCodes
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import PairedTokens
@@ -138,24 +139,32 @@ class FiringTally:
 
 @undisturbed
 @torch.no_grad()
-def measure(usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = 8) -> Statistics:
+def measure(
+    usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = 8, input_size: int = 0
+) -> Statistics:
     """Work out a USAE's statistics on paired tokens, a chunk of pictures at a time.
+
+    Where concepts fire in their top pictures is kept in the USAE besides (`usae.maps`), if it has backbones to see
+    pictures with.
 
     Args:
         usae: the model.
         paired: tokens {backbone: (image, token, width)} of its backbones, maybe of others too, and the pictures'
             numbers; or some pictures after others.
         chunk: pictures per step.
+        input_size: px at which the pictures were read; 0 where that is not known.
     """
     device = usae.device
-    tally = FiringTally(usae.names, usae.n_concepts, usae.lengths)
+    tally, top = FiringTally(usae.names, usae.n_concepts, usae.lengths), TopCodes(usae.names)
     for lot in [paired] if isinstance(paired, PairedTokens) else paired:
         for start in range(0, len(lot.numbers), chunk):
             some = {name: lot.tokens[name][start : start + chunk].to(device, torch.float32) for name in usae.names}
-            tally.add(
-                lot.numbers[start : start + chunk], {name: usae.encode(name, tokens) for name, tokens in some.items()}
-            )
-    return tally.statistics()
+            codes = {name: usae.encode(name, tokens) for name, tokens in some.items()}
+            tally.add(lot.numbers[start : start + chunk], codes)
+            top.add(lot.numbers[start : start + chunk], codes, tally.top_images)
+    found = tally.statistics()
+    usae.maps = top.maps(found.top_images, found.quantiles[..., -1], input_size) if usae.specs and usae.grid else None
+    return found
 
 
 def _peak_codes(values: Tensor, indices: Tensor, n_concepts: int) -> tuple[Tensor, Tensor]:

@@ -11,11 +11,14 @@ from torch import Tensor
 from usae_train.images.sources import ImageSource
 from usae_train.model.firing import FiringTally
 from usae_train.model.sparse import Codes
+from usae_train.model.top_maps import TopCodes, TopMaps
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.paired import stream_readable
+from usae_train.tokens.paired import stream_readable, stream_tokens
+
+BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class NaturalPictures:
     images: Tensor  # (backbones, concepts, top) numbers of the pictures with the largest codes; -1 for none
     tokens: Tensor  # (backbones, concepts, top) which token of the picture
     largest: Tensor  # (backbones, concepts) the largest code
+    maps: TopMaps | None = None  # where in them concepts fire, where that is known already
 
     def strongest(self, row: int, concept: int) -> list[tuple[int, int]]:
         """The pictures in which a concept is strongest for the backbone of a row: (number, token), best first."""
@@ -80,11 +84,38 @@ def look_through(
     """
     if usae.statistics is not None and usae.measured_on.is_of(source):
         return _of_statistics(usae, source)
-    tally = FiringTally(usae.names, usae.n_concepts)
+    tally, top = FiringTally(usae.names, usae.n_concepts), TopCodes(usae.names)
     for numbers, codes in encoded(usae, source, progress, failure):
         tally.add(numbers, codes)
-    statistics = tally.statistics()
-    return NaturalPictures(source, statistics.top_images, statistics.top_tokens, statistics.quantiles[..., -1])
+        top.add(numbers, codes, tally.top_images)
+    found = tally.statistics()
+    largest = found.quantiles[..., -1]
+    maps = top.maps(found.top_images, largest, usae.input_size)
+    return NaturalPictures(source, found.top_images, found.top_tokens, largest, maps)
+
+
+@undisturbed
+@torch.no_grad()
+def maps_of_top(usae: USAE, source: ImageSource, progress: CountCallback = lambda done, total: None) -> TopMaps:
+    """Maps of the statistics' top pictures, by encoding those alone: what `look_through` has besides.
+
+    Args:
+        usae: with its backbones and statistics.
+        source: the pictures of the statistics; what cannot be read has no map.
+        progress: called after each batch with pictures done, and in all.
+    """
+    assert usae.statistics is not None
+    assert usae.grid is not None
+    images, top = usae.statistics.top_images, TopCodes(usae.names)
+    numbers = images[(images >= 0) & (images < len(source))].unique().tolist()
+    batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
+    for done, batch in enumerate(batches, 1):
+        for paired in stream_tokens(usae.backbones, source, usae.grid, BATCH, batch):
+            if len(paired.numbers):
+                codes = {name: usae.encode(name, tokens) for name, tokens in paired.tokens.items()}
+                top.add(paired.numbers, codes, images)
+        progress(min(done * BATCH, len(numbers)), len(numbers))
+    return top.maps(images, usae.statistics.quantiles[..., -1], usae.input_size)
 
 
 def encoded(
@@ -110,4 +141,5 @@ def encoded(
 def _of_statistics(usae: USAE, source: ImageSource) -> NaturalPictures:
     statistics = usae.statistics
     assert statistics is not None
-    return NaturalPictures(source, statistics.top_images, statistics.top_tokens, statistics.quantiles[..., -1])
+    largest = statistics.quantiles[..., -1]
+    return NaturalPictures(source, statistics.top_images, statistics.top_tokens, largest, usae.maps)

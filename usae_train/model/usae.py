@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from usae_train.backbones.spec import BackboneSpec
     from usae_train.model.natural import NaturalPictures
     from usae_train.model.statistics import Statistics
+    from usae_train.model.top_maps import TopMaps
     from usae_train.tokens.standardization import Outliers
 
 IMPORTED = "imported from"  # with what the recipe of an autoencoder of another library begins
@@ -103,6 +104,8 @@ class USAE(nn.Module):
         self.natural: NaturalPictures | None = (
             None  # to show top-activating patches of, where not those of the statistics
         )
+        self.maps_file: Path | None = None  # where its concepts fire in those of the statistics, where its folder says
+        self._maps: TopMaps | None = None
         self.source: str | None = None  # the id or folder it was loaded from, and the hash of its weights
         self.sha256: str | None = None
         self.labels_file: Path | None = None  # names of its concepts, where its folder has some
@@ -148,6 +151,25 @@ class USAE(nn.Module):
     def device(self) -> torch.device:
         """Where it computes."""
         return self.encoder(self.names[0]).linear.weight.device
+
+    @property
+    def maps(self) -> TopMaps | None:
+        """Where its concepts fire in the top pictures of its statistics, where that is kept; read when it is asked for.
+
+        Raises:
+            ValueError: for a file that is broken.
+        """
+        if self._maps is None and self.maps_file is not None and self.grid is not None:
+            from usae_train.model.top_maps import read_maps
+
+            rows, cols = self.grid
+            of_these = self.sha256, self.measured_on.fingerprint
+            self._maps = read_maps(self.maps_file, *of_these, len(self.names), self.n_concepts, rows * cols)
+        return self._maps
+
+    @maps.setter
+    def maps(self, maps: TopMaps | None) -> None:
+        self._maps, self.maps_file = maps, None
 
     @property
     def input_size(self) -> int:

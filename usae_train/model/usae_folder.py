@@ -25,6 +25,7 @@ from usae_train.model.forms import check_finite, check_statistics_form, check_we
 from usae_train.model.places import LABELS, config_file, folder_of
 from usae_train.model.private import PrivateConcepts, check_closed
 from usae_train.model.statistics import Statistics, read_origin
+from usae_train.model.top_maps import MAPS
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
@@ -56,6 +57,8 @@ def write_folder(
         if usae.statistics is not None:
             origin = origin_of(usae, file_hash(fresh / "model.safetensors"))
             usae.statistics.save(fresh / STATISTICS, origin)
+            if (maps := usae.maps) is not None:
+                maps.save(fresh / MAPS, origin["usae_sha256"], usae.measured_on.fingerprint or "")
         if usae.agreement is not None:
             save_agreement(usae.agreement, fresh, file_hash(fresh / "model.safetensors"))
         (fresh / "README.md").write_text(card or _model_card(config))
@@ -132,6 +135,7 @@ def read_folder(
     model.labels_file = folder / LABELS if (folder / LABELS).is_file() else None
     if (folder / STATISTICS).is_file():
         _take_statistics(model, folder / STATISTICS)
+        model.maps_file = folder / MAPS if (folder / MAPS).is_file() else None
     model.modules_given = _fitting(modules or {}, model)
     model.agreement = read_agreement(folder, model.n_concepts, model.sha256)
     return model.eval().requires_grad_(False).to(device)

@@ -38,6 +38,11 @@ def is_fault(error: BaseException) -> bool:
     return not isinstance(error, UsageError | OSError) and shortage(error) is None
 
 
+def is_want_of_memory(error: BaseException) -> bool:
+    """Whether a processor's or a GPU's memory was too small: cuBLAS and cuDNN have words of their own for it."""
+    return _kind_of_shortage(error) == "memory"
+
+
 def shortage(error: BaseException | None) -> str | None:
     """What an error wants of the machine, and what to lower; None for an error of another kind.
 

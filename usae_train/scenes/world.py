@@ -145,8 +145,17 @@ def _apart(places: Tensor, radius: Tensor) -> Tensor:
     return centre
 
 
-def render_scenes(parameters: SceneParameters, size: int = SIZE, device: torch.device | str = "cpu") -> Scenes:
-    """Turn decisions into pixels. The light and the noise change no label."""
+def render_scenes(
+    parameters: SceneParameters, size: int = SIZE, device: torch.device | str = "cpu", labelled: bool = True
+) -> Scenes:
+    """Turn decisions into pixels. The light and the noise change no label.
+
+    Args:
+        parameters: of some scenes.
+        size: px.
+        device: where to render.
+        labelled: whether labels, and which surface is seen, are asked for; they are zeros otherwise.
+    """
     n, surfaces = parameters.colour.shape
     on_device = SceneParameters(**{name: value.to(device) for name, value in vars(parameters).items()})
     axis = (torch.arange(size, device=device) + 0.5) / size
@@ -178,6 +187,8 @@ def render_scenes(parameters: SceneParameters, size: int = SIZE, device: torch.d
         second = torch.where(one.tone[:, None, None, None] > 0, 0.12 * base + 0.86, 0.22 * base)
         painted = base + (second - base) * pattern[:, None]
         images[rows] = torch.lerp(images[rows], painted, inside[:, None])
+        if not labelled:
+            continue
         for factor in FACTORS:
             value = getattr(one, factor)[:, None, None].to(torch.uint8)
             labels[factor][rows] = torch.where(inside > 0.5, value, labels[factor][rows])

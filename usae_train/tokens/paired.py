@@ -123,7 +123,7 @@ def stream_tokens(
     source: ImageSource,
     grid: tuple[int, int],
     batch: int = 32,
-    tried: range | None = None,
+    tried: Sequence[int] | None = None,
     canvases: bool = False,
 ) -> Iterator[PairedTokens]:
     """The same a batch at a time, on the backbones' device; nothing is kept.

@@ -9,7 +9,7 @@ from typing import Unpack
 import torch
 
 from usae_train.backbones.backbone import Backbone, build_backbones, listed_specs, set_compute_dtype
-from usae_train.backbones.common_sizes import common_grid
+from usae_train.backbones.common_sizes import common_grid, largest_input
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.validation import check_settings
 from usae_train.files.whole_numbers import at_least
@@ -193,7 +193,7 @@ def fit_pictures(
         how.checkpointer.data = {**usae.measured_on.of_a_state, **about}
     _trained(feed, settings, usae, how)
     if how.ranks.is_main:
-        usae.statistics = measure(usae, sample())
+        usae.statistics = measure(usae, sample(), input_size=largest_input(built))
     else:
         for _ in sample():  # they see their part of the pictures
             pass

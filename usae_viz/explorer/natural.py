@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from torch import Tensor
 from usae_train.images.colour import levels
 from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.natural import NaturalPictures
+from usae_train.model.top_maps import LEAST_PEAK
 from usae_train.model.usae import USAE
 from usae_train.runtime.capacity import BLOCK_NUMBERS, workers_for
 from usae_train.runtime.errors import UsageError
@@ -140,54 +141,76 @@ def _job(
         assert usae.grid is not None
         shown: dict[PatchPlace, tuple[dict[str, Any], Image.Image]] = {}
         unreadable: list[str] = []
-        for number, canvas, codes in _seen(usae, natural.source, list(wanted), unreadable):
-            whole = to_picture(canvas)
+        canvases = _read(natural.source, list(wanted), _side(usae, natural), unreadable)
+        unknown = [number for number in canvases if not all(_is_known(natural, place) for place in wanted[number])]
+        codes = _encoded(usae, {number: canvases[number] for number in unknown})
+        for number, canvas in canvases.items():
+            picture = to_picture(canvas)
+            whole = picture.copy()
             whole.thumbnail((WHOLE, WHOLE), Image.Resampling.BICUBIC)
             whole.save(folder / "natural" / f"{number}.webp", **WEBP)
             for place in wanted[number]:
-                patch = cut_patch(canvas, place.token, usae.grid).resize((TILE, TILE), Image.Resampling.BICUBIC)
-                shown[place] = _entry(natural, place, codes), patch
+                patch = cut_patch(picture, place.token, usae.grid).resize((TILE, TILE), Image.Resampling.BICUBIC)
+                peaks, maps = _looked_up(usae, natural, place, codes.get(number))
+                shown[place] = _entry(natural, place, peaks, maps), patch
         return shown, unreadable
 
     return job
 
 
-def _entry(natural: NaturalPictures, place: PatchPlace, codes: Sequence[Tensor]) -> dict[str, Any]:
-    peaks = natural.largest[:, place.concept].clamp_min(1e-6)
-    maps = [of_backbone[:, place.concept] for of_backbone in codes]
-    heat = [
-        base64.b64encode(levels(one / peak).numpy().tobytes()).decode() for one, peak in zip(maps, peaks, strict=True)
-    ]
+def _looked_up(
+    usae: USAE, natural: NaturalPictures, place: PatchPlace, codes: Sequence[Tensor] | None
+) -> tuple[list[float], Tensor]:
+    """A place's largest code, and its levels (backbones, tokens), by backbone: as they are kept, or of codes."""
+    if codes is None:
+        assert natural.maps is not None
+        assert usae.grid is not None
+        return natural.maps.of(place.concept, place.number, usae.grid[0] * usae.grid[1])
+    maps = torch.stack([of_backbone[:, place.concept] for of_backbone in codes])
+    largest = natural.largest[:, place.concept, None].clamp_min(LEAST_PEAK)
+    return maps.amax(1).tolist(), levels(maps / largest)
+
+
+def _entry(natural: NaturalPictures, place: PatchPlace, peaks: Sequence[float], maps: Tensor) -> dict[str, Any]:
     return {
         "image": place.number,
         "token": place.token,
         "label": natural.source.label(place.number),
-        "codes": [round(one.max().item(), 3) for one in maps],
-        "heat": heat,
+        "codes": [round(peak, 3) for peak in peaks],
+        "heat": [base64.b64encode(one.numpy().tobytes()).decode() for one in maps],
     }
 
 
-@torch.no_grad()
-def _seen(
-    usae: USAE, source: ImageSource, numbers: Sequence[int], unreadable: list[str]
-) -> Iterator[tuple[int, Tensor, list[Tensor]]]:
-    """Each picture of a batch that can be read with its codes (tokens, concepts) through every backbone."""
-    size = usae.input_size
-    device = usae.device
-    batch: dict[int, Tensor] = {}
+def _is_known(natural: NaturalPictures, place: PatchPlace) -> bool:
+    return natural.maps is not None and natural.maps.has(place.concept, place.number)
+
+
+def _side(usae: USAE, natural: NaturalPictures) -> int:
+    """Of the pictures, in pixels: without building backbones, where it is known."""
+    return (0 if natural.maps is None else natural.maps.input_size) or usae.input_size
+
+
+def _read(source: ImageSource, numbers: Sequence[int], size: int, unreadable: list[str]) -> dict[int, Tensor]:
+    """Those of some pictures that can be read."""
     if isinstance(source, DemoImages):
-        batch = dict(zip(numbers, source.read_together(numbers, size), strict=True))
-    for number in numbers if not batch else ():
+        return dict(zip(numbers, source.read_together(numbers, size), strict=True))
+    found = {}
+    for number in numbers:
         try:
-            batch[number] = source.read(number, size)
+            found[number] = source.read(number, size)
         except UsageError as error:
             unreadable.append(str(error))
-    if not batch:
-        return
-    shown = torch.stack(list(batch.values())).to(device)
+    return found
+
+
+@torch.no_grad()
+def _encoded(usae: USAE, canvases: Mapping[int, Tensor]) -> dict[int, list[Tensor]]:
+    """Each picture's codes (tokens, concepts) through every backbone."""
+    if not canvases:
+        return {}
+    shown = torch.stack(list(canvases.values())).to(usae.device)
     dense = [usae.encode(name, usae.tokens(name, shown)).dense(usae.n_concepts).cpu() for name in usae.names]
-    for at, (number, canvas) in enumerate(batch.items()):
-        yield number, canvas, [of_backbone[at].float() for of_backbone in dense]
+    return {number: [of_backbone[at].float() for of_backbone in dense] for at, number in enumerate(canvases)}
 
 
 def _bytes_of_a_batch(usae: USAE) -> float:

@@ -11,7 +11,9 @@ from PIL import Image
 
 from usae_viz.export.png import read_pixels
 
-WEBP: dict[str, Any] = {"format": "WEBP", "quality": 82, "method": 4}
+# Of method 0 to 6 the slower ones save little: the demo's 1557 pictures and 256 strips take 4.2 s with 4, the library's
+# default, 2.3 s with 2 (3% larger, 0.3 dB less) and 1.9 s with 0 (13% larger, 0.5 dB less), of one core.
+WEBP: dict[str, Any] = {"format": "WEBP", "quality": 82, "method": 2}
 
 
 def copy_page_files(package: str, names: Iterable[str], folder: Path) -> None:

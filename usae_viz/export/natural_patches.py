@@ -36,11 +36,14 @@ def natural_patches(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
     return patches
 
 
-def cut_patch(canvas: Tensor, token: int, grid: tuple[int, int]) -> Image.Image:
-    """A patch of a canvas (3, H, W) with its surroundings: the token's place in the grid (rows, cols), inside."""
-    _, height, width = canvas.shape
-    top, left, side = _window(token, grid, height, width)
-    return to_picture(canvas[:, top : top + side, left : left + side])
+def cut_patch(canvas: Tensor | Image.Image, token: int, grid: tuple[int, int]) -> Image.Image:
+    """A patch of a canvas (3, H, W) with its surroundings: the token's place in the grid (rows, cols), inside.
+
+    Of a canvas that is a picture already, the same to the bit.
+    """
+    whole = canvas if isinstance(canvas, Image.Image) else to_picture(canvas)
+    top, left, side = _window(token, grid, whole.height, whole.width)
+    return whole.crop((left, top, left + side, top + side))
 
 
 def inside_window(token: int, grid: tuple[int, int]) -> list[int]:

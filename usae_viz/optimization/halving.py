@@ -11,6 +11,7 @@ from torch import Tensor
 
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import StepCallback
+from usae_train.runtime.shortage import is_want_of_memory
 from usae_train.runtime.warned import OneLine
 from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether
 from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore
@@ -66,8 +67,8 @@ class HalvingDraw:
             return self.draw(view_config, [specs[row] for row in rows], settings, start, progress)
         except InvalidImageScore as lost:
             raise InvalidImageScore(rows[lost.row], str(lost)) from lost
-        except torch.OutOfMemoryError:
-            if view_config.at_once == 1:
+        except RuntimeError as error:  # torch.OutOfMemoryError is one, and so is what cuBLAS and cuDNN lack it by
+            if view_config.at_once == 1 or not is_want_of_memory(error):
                 raise
             return []
 

@@ -314,6 +314,7 @@ def test_metrics_lie_in_the_folder_and_the_room_is_gone(tmp_path):
     assert sorted(file.name for file in out.iterdir()) == [
         "README.md",
         "config.json",
+        "maps.safetensors",
         "metrics.jsonl",
         "model.safetensors",
         "statistics.safetensors",

@@ -4,6 +4,7 @@ import base64
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import usae_train as ut
+from usae_train.model.natural import maps_of_top
 from usae_viz.cli import app
 from usae_viz.explorer.figures import transfer
 from usae_viz.explorer.page import explore
@@ -92,6 +94,25 @@ def test_natural_pictures_are_where_the_statistics_say(explored, usae_folder):
         peak = statistics.quantiles[row, 3, -1].item()
         assert entries[0]["codes"][row] == pytest.approx(peak, rel=0.05)  # the files have 8 bits a channel
     assert (explored / "explorer" / "patches" / "3.webp").is_file()
+
+
+def test_what_a_folder_keeps_is_shown_without_a_pass(usae_folder, tmp_path, monkeypatch):
+    """The same page to the byte as where the pictures are encoded; and no backbone is built."""
+    kept = shutil.copytree(usae_folder, tmp_path / "kept")
+    without = shutil.copytree(usae_folder, tmp_path / "without")
+    (without / "maps.safetensors").unlink()
+    usae = ut.load(kept)
+    maps_of_top(usae, usae.measured_on.opened()).save(
+        kept / "maps.safetensors", usae.sha256, usae.measured_on.fingerprint
+    )
+    assert run(without, "--out", tmp_path / "encoded").exit_code == 0
+    monkeypatch.setattr("usae_train.backbones.backbone.build_backbones", None)
+    assert run(kept, "--out", tmp_path / "shown").exit_code == 0
+    for part in ("details", "natural", "patches"):
+        encoded = sorted((tmp_path / "encoded" / "explorer" / part).iterdir())
+        assert encoded
+        for file in encoded:
+            assert file.read_bytes() == (tmp_path / "shown" / "explorer" / part / file.name).read_bytes(), file
 
 
 def test_moved_pictures_are_said_and_the_rest_is_shown(run_copy, usae_folder, tmp_path):

@@ -58,6 +58,33 @@ def test_one_that_does_not_fit_alone_is_the_error_that_it_was(usae):
         list(maximize_each(usae, [uv.Concept(3)], uv.MaximizeSettings(**SETTINGS), draw=small(0, [])))
 
 
+@pytest.mark.parametrize(
+    ("said", "packs"),
+    [
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", [8, 4, 4]),
+        ("cuDNN error: CUDNN_STATUS_ALLOC_FAILED", [8, 4, 4]),
+        ("CUDA error: device-side assert triggered", [8]),
+    ],
+)
+def test_what_a_gpus_libraries_say_of_its_memory_is_heard_as_well(usae, said, packs):
+    drawn: list[int] = []
+
+    def short_of_memory(view_config, pictures, *others):
+        drawn.append(len(pictures))
+        if len(pictures) > 4:
+            raise RuntimeError(said)
+        return draw_together(view_config, pictures, *others)
+
+    settings, objectives = uv.MaximizeSettings(mode="shared", **SETTINGS), [uv.Concept(k) for k in range(8)]
+    if packs == [8]:
+        with pytest.raises(RuntimeError, match="device-side"):
+            list(maximize_each(usae, objectives, settings, draw=short_of_memory))
+    else:
+        with pytest.warns(UserWarning, match="8 objectives at once do not fit"):
+            assert len(list(maximize_each(usae, objectives, settings, draw=short_of_memory))) == 8
+    assert drawn == packs
+
+
 def test_what_is_finished_is_handed_on_before_more_is_begun_and_kept_when_that_fails(usae):
     packs, found = [], []
 
