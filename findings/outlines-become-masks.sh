@@ -2,7 +2,7 @@
 # pycocotools 2.0.11, Pillow 13.0.0, scikit-image 0.26.0 and OpenCV 5.0.0: one outline becomes masks of 16, 25 or 36
 # pixels.
 # Why it matters here: where a concept is, is compared with the outlines of objects (COCO, Open Images, labelling tools)
-# by the IoU of masks. One would guess that four libraries that fill a polygon differ by its border pixels here or there,
+# by the IoU of masks. One would guess that four libraries that fill a polygon differ by a border pixel here and there,
 # within rounding. COCO's own fills 4 by 4 pixels for a square of side 4, the others a row and a column more, on the
 # right and below; Pillow also rounds outwards. An object masked by the one and the other is not the same object.
 # Seen with squares from corner to corner, as pixels and IoU with COCO's mask:

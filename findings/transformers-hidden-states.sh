@@ -2,7 +2,7 @@
 # transformers 5.24.0: whether hidden_states hold what a hook did to a block depends on whether the network ran before.
 # Why it matters here: a block is ablated or steered by a forward hook, and what that did to the tokens is read from
 # output_hidden_states. One would guess that hidden_states[k + 1] is what block k hands to block k + 1, or at least that
-# it is one of the two at any time. They are kept by hooks that the network puts on itself in its first such call: a hook
+# it is one of the two at any time. They are kept by hooks that the network puts on itself in its first such call: one
 # that was there before is counted, a later one is not, though the rest of the network gets what it returned.
 # Seen with block 1 of 3 ablated (its output times 0), random weights; hidden_states[2] is its output:
 #   hook, then the first call:       all zeros, in each of ViT, DINOv2, CLIP, SigLIP, BEiT

@@ -211,6 +211,7 @@ class Backbone(nn.Module):
 
         Not those that the classifier sees otherwise than the layers that are read.
         """
+        from usae_train.backbones.feature_statistics import keep_statistics
         from usae_train.backbones.folding import Watched, fold
 
         zeros = torch.zeros(1, 3, self.input_size, self.input_size)
@@ -222,6 +223,7 @@ class Backbone(nn.Module):
                 logits = self.model(zeros)
             both = classifying.pairs(logits)
             pairs = [pair for pair in both if pair in pairs or not reading.ran(pair.convolution)]
+        keep_statistics(pairs)
         fold(self.model, pairs)
 
     @torch.no_grad()

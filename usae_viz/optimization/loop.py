@@ -168,7 +168,8 @@ def _batch_gradients(
         acts = encode_views(view_config, backbones[name], canvas, shown, beside, len(seen_by) > 1, classifies)
         values = image_scores(acts, [spec.objective for spec in specs])
         if values.requires_grad:  # an objective of another backbone is a constant here
-            (through,) = torch.autograd.grad(values.sum(), canvas, retain_graph=True)
+            kept = 0 if acts.unnatural is None else view_config.feature_statistics * acts.unnatural
+            (through,) = torch.autograd.grad((values - kept).sum(), canvas, retain_graph=True)
             gradient += through / through.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
             depends = True
         scores[name] = values.detach()

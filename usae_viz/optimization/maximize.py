@@ -31,7 +31,7 @@ from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.given_pictures import canvas_at, naming_given, whole_picture
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
-from usae_viz.optimization.resolving import resolve_settings, whole_first
+from usae_viz.optimization.resolving import by_objective, feature_statistics, resolve_settings
 from usae_viz.optimization.result import Result
 from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
@@ -132,8 +132,8 @@ def maximize_each(
     """
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, HalvingDraw) else HalvingDraw(draw)
-    for share, alike in groupby(objectives, lambda objective: whole_first(objective, settings)):
-        left, shown = list(alike), replace(view_config, whole_first=share)
+    for (whole, held), alike in groupby(objectives, lambda objective: by_objective(usae, objective, settings)):
+        left, shown = list(alike), replace(view_config, whole_first=whole, feature_statistics=held)
         while left:
             pack = _up_to_a_repeat(left[: view_config.at_once])
             if not (drawn := (yield from _draw(shown, pack, settings, start, progress, draw))):
@@ -164,7 +164,8 @@ def draw_group(
     `rows` are of `canvas_specs`; all else is as for `maximize_each`.
     """
     (objective,), view_config, settings, start = _prepared(usae, [objective], settings)
-    view_config = replace(view_config, whole_first=whole_first(objective, settings))
+    whole, held = by_objective(usae, objective, settings)
+    view_config = replace(view_config, whole_first=whole, feature_statistics=held)
     specs = canvas_specs(usae, objective, settings)[rows.start : rows.stop]
     (drawn,) = draw_together(view_config, specs, settings, start, progress)
     return drawn
@@ -240,7 +241,7 @@ def view_config_for(
         ValueError: when not even one objective's fit into the memory.
     """
     assert settings.size is not None
-    view_config = _alone_in_view(usae, settings, reference)
+    view_config = _alone_in_view(usae, settings, objectives, reference)
     canvases, together = _canvas_counts(usae, settings, objectives)
     at_once = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, together)
     return replace(view_config, at_once=at_once)
@@ -249,12 +250,14 @@ def view_config_for(
 def bytes_of(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> int:
     """Bytes that one of these objectives takes while it is drawn, all its pictures together; see `view_config_for`."""
     assert settings.size is not None
-    view_config = _alone_in_view(usae, settings)
+    view_config = _alone_in_view(usae, settings, objectives)
     return bytes_a_picture(view_config, usae.backbones, settings.size, *_canvas_counts(usae, settings, objectives))
 
 
-def _alone_in_view(usae: USAE, settings: MaximizeSettings, reference: Tensor | None = None) -> ViewConfig:
-    """How resolved settings show a picture, one at once."""
+def _alone_in_view(
+    usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective], reference: Tensor | None = None
+) -> ViewConfig:
+    """How resolved settings show a picture, one at once, where most is kept for its gradient."""
     part = settings.parameterization
     return ViewConfig(
         usae,
@@ -262,6 +265,7 @@ def _alone_in_view(usae: USAE, settings: MaximizeSettings, reference: Tensor | N
         settings.views,
         settings.dtype,
         reference=reference,
+        feature_statistics=max((feature_statistics(usae, each, settings) for each in objectives), default=0.0),
         transforms=settings.transforms,
         canvas_bytes=own_bytes(part, settings.size) if isinstance(part, OwnPart) and settings.size else 0,
         edits=edits_of(usae, settings.edits),

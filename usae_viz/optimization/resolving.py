@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from usae_train.backbones.feature_statistics import with_statistics
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
@@ -24,8 +25,10 @@ from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
 
 # Of the steps of a class. With small crops from the start, things that people made do not come about: castle and patio
 # were read with probability 0.00 by a network that took no part, with crops of 0.6 to 1 in half of the steps 0.91 and
-# 0.24, in 0.7 of them 0.99 and 0.83 (tests/benchmarks/real_reader.py).
-WHOLE_FIRST = 0.7
+# 0.24, in 0.7 of them 0.99 and 0.83. Held to a network's feature statistics they do, and are read from nearer by
+# (tests/benchmarks/real_reader.py).
+WHOLE_FIRST, HELD_WHOLE_FIRST = 0.7, 0.3
+FEATURE_STATISTICS = 100.0  # TODO
 # Of the largest input size: 512 px for networks of 224, of which a crop of 0.44 is shown pixel by pixel.
 CANVAS = 16 / 7
 
@@ -43,6 +46,7 @@ def resolve_settings(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings
     settings, backbones = with_edits_bound(usae, settings), usae.backbones.values()
     size = settings.size or round(CANVAS * usae.input_size)
     augmentation = settings.augmentation.for_patches(max(1 / min(backbone.grid) for backbone in backbones))
+    _check_feature_statistics(usae, settings)
     if is_augmented(settings):
         _check_crops(size, augmentation.crop[0])
     _check_canvases(usae, settings, size)
@@ -93,6 +97,14 @@ def _check_crops(size: int, share: float) -> None:
         )
 
 
+def _check_feature_statistics(usae: USAE, settings: MaximizeSettings) -> None:
+    if settings.feature_statistics and not any(with_statistics(own.model) for own in usae.backbones.values()):
+        raise UsageError(
+            f"feature_statistics is {settings.feature_statistics:g}, and {' and '.join(usae.names)} have no batch norm "
+            "after a convolution; leave it out"
+        )
+
+
 def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     """Raise a ValueError where the pictures of one objective, which are drawn together, fit into no memory.
 
@@ -109,8 +121,27 @@ def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
         )
 
 
-def whole_first(objective: Objective, settings: MaximizeSettings) -> float:
+def by_objective(usae: USAE, objective: Objective, settings: MaximizeSettings) -> tuple[float, float]:
+    """What of `ViewConfig` depends on what is drawn: `whole_first` and `feature_statistics`."""
+    return whole_first(usae, objective, settings), feature_statistics(usae, objective, settings)
+
+
+def whole_first(usae: USAE, objective: Objective, settings: MaximizeSettings) -> float:
     """The share of the steps in which an objective is shown nearly the whole canvas."""
     if settings.whole_first is not None:
         return settings.whole_first
-    return WHOLE_FIRST if objective.classes and not objective.concepts and settings.start is None else 0.0
+    if settings.start is not None or not _of_classes(objective):
+        return 0.0
+    return HELD_WHOLE_FIRST if feature_statistics(usae, objective, settings) else WHOLE_FIRST
+
+
+def feature_statistics(usae: USAE, objective: Objective, settings: MaximizeSettings) -> float:
+    """How strongly features are held to those of training pictures while an objective is drawn."""
+    if settings.feature_statistics is not None:
+        return settings.feature_statistics
+    classifiers = [usae.backbones[name].model for name, _ in objective.classes] if _of_classes(objective) else []
+    return FEATURE_STATISTICS if any(with_statistics(model) for model in classifiers) else 0.0
+
+
+def _of_classes(objective: Objective) -> bool:
+    return bool(objective.classes) and not objective.concepts

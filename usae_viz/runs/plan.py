@@ -24,7 +24,7 @@ from usae_viz.objectives.own_objective import import_objective
 from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.drawing import canvas_specs
 from usae_viz.optimization.edited import check_edits, with_edits_bound
-from usae_viz.optimization.resolving import resolve_settings
+from usae_viz.optimization.resolving import feature_statistics, resolve_settings
 from usae_viz.own_code.importing import names_own_code
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import RenderRecipe, RunVariant
@@ -35,7 +35,8 @@ ANIMATION = DrawSettings().animation
 # In a drawing's key: the version since which the same settings give the same bits. It is raised when they change, and
 # then all is drawn anew. On a GPU the noise of views has been drawn there since 0.6.
 DRAWN_AS, DRAWN_ON_GPU_AS = {"cpu": "0.5.0"}, "0.6.0"
-LATER = ("verify", "transforms", "edits")  # settings that are in keys where they are given alone: earlier had none
+# settings that are in keys where they are given alone: earlier drawings had none
+LATER = ("verify", "transforms", "edits", "feature_statistics")
 MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
 
 
@@ -245,6 +246,8 @@ def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
     content = {**resolved.content, "folder": planned.folder, "objective": str(objective), "code": planned.code}
     if planned.code is not None and objective.concepts:  # its text is its name, which may mean another concept today
         content["concepts"] = list(objective.concepts)
+    if held := feature_statistics(usae, objective, resolved.settings):
+        content["feature_statistics"] = held
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
     names, variant = resolved.image_names(usae, objective), planned.run_variant.name
     return RenderJob(objective, resolved.settings, variant, planned.folder, planned.title, names, key, planned.code)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.feature_statistics import distances_from_natural
 from usae_train.backbones.precision import ComputeDtype
 from usae_train.interventions.intervene import intervene
 from usae_train.model.usae import USAE
@@ -31,6 +32,7 @@ class ViewConfig:
         dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
         at_once: pictures that go through a backbone in one batch; see `batch_rows`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
+        feature_statistics: how strongly features are held to the statistics in a backbone's batch norms.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
         canvas_bytes: what a parameterization of somebody's own keeps of each canvas for its gradient.
         edits: {backbone: what is done to concepts in its own pass}, as `usae_train.intervene` takes it.
@@ -43,6 +45,7 @@ class ViewConfig:
     dtype: ComputeDtype = "float32"
     at_once: int = 1
     whole_first: float = 0.0
+    feature_statistics: float = 0.0
     reference: Tensor | None = None
     transforms: tuple[Transform, ...] = ()
     canvas_bytes: int = 0
@@ -84,7 +87,12 @@ def encode_views(
 
     with torch.no_grad():
         reference = None if beside is None else seen(beside)
-    return seen(shown, reference)
+    if not view_config.feature_statistics or not shown.requires_grad:
+        return seen(shown, reference)
+    with distances_from_natural(backbone.model, len(shown), shown[0, 0].numel()) as distances:
+        acts = seen(shown, reference)
+    acts.unnatural = torch.stack(distances).mean(0) if distances else None
+    return acts
 
 
 def views_of(

@@ -81,11 +81,12 @@ def test_a_logit_comes_from_the_pass_that_the_tokens_come_from(classifying):
         handle.remove()
 
 
-def test_a_class_is_shown_nearly_whole_first_and_a_concept_at_every_scale_at_once():
-    settings = MaximizeSettings()
-    assert whole_first(Logit("left", 4), settings) == 0.7
-    assert whole_first(Concept(3), settings) == whole_first(Concept(3) + Logit("left", 4), settings) == 0
-    assert whole_first(Logit("left", 4), MaximizeSettings(whole_first=0.2)) == 0.2
+def test_a_class_is_shown_nearly_whole_first_and_a_concept_at_every_scale_at_once(classifying):
+    (model, _), settings = classifying, MaximizeSettings()
+    assert whole_first(model, Logit("left", 4), settings) == 0.7
+    assert whole_first(model, Concept(3), settings) == 0
+    assert whole_first(model, Concept(3) + Logit("left", 4), settings) == 0
+    assert whole_first(model, Logit("left", 4), MaximizeSettings(whole_first=0.2)) == 0.2
     view_config = ViewConfig(None, PRESETS["default"], 1, whole_first=0.5)
     assert [view_config.at(passed).augmentation.crop for passed in (0, 0.49, 0.5)] == [
         (0.6, 1.0),

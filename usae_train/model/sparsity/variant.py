@@ -168,8 +168,18 @@ def batch_threshold(
         ranks: who has the other parts of the batch.
     """
     candidates = pre_codes[pre_codes > floor].float()
-    tokens, count_above = (int(sum(ranks.gather(count))) for count in (len(pre_codes), len(candidates)))
-    if count_above <= k * tokens:
-        return batch_threshold(pre_codes, k, 0.0, ranks) if floor > 0 else candidates.new_zeros(())
+    found = threshold_among(candidates, len(pre_codes), k, ranks)
+    if found is not None:
+        return found
+    return batch_threshold(pre_codes, k, 0.0, ranks) if floor > 0 else candidates.new_zeros(())
+
+
+def threshold_among(
+    candidates: Tensor, n_tokens: int, k: int, ranks: DistributedContext = SINGLE_PROCESS
+) -> Tensor | None:
+    """What k * tokens of some pre-codes (candidates,) exceed, a scalar; None where there are no more than that."""
+    tokens, count = (int(sum(ranks.gather(own))) for own in (n_tokens, len(candidates)))
+    if count <= k * tokens:
+        return None
     every = ranks.all_gather_rows(candidates)
     return every.kthvalue(len(every) - k * tokens).values
