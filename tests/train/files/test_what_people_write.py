@@ -13,7 +13,7 @@ from usae_train.model.spec_files import read_specs
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import select
 from usae_viz.explanations.edit_recipe import read_edit_recipe
-from usae_viz.rating.scoring import COLUMNS, MAX_BYTES, Key, Question, read_answers
+from usae_viz.rating.scoring import ANSWER_COLUMNS, MAX_BYTES, Key, Question, read_answers
 from usae_viz.runs.recipe import read_render_recipe
 
 ENDLESS = "9" * 5000
@@ -77,7 +77,7 @@ def test_a_number_without_an_end_is_one_line(read):
 def test_so_it_is_among_answers(column, tmp_path):
     row = ["abc", "r", "1", "1", "2.5"]
     row[column] = ENDLESS
-    (tmp_path / "a.csv").write_text(f"{','.join(COLUMNS)}\n{','.join(row)}\n")
+    (tmp_path / "a.csv").write_text(f"{','.join(ANSWER_COLUMNS)}\n{','.join(row)}\n")
     with pytest.raises(UsageError, match=r"a\.csv:2: (trial|choice) '9{20}'; expected 1 to 4"):
         read_answers(tmp_path / "a.csv", Key(study="abc", trials=[Question(condition="", answer=1)] * 4, choices=4))
 

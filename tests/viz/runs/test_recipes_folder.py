@@ -51,7 +51,7 @@ def test_the_recipe_in_the_readme_can_be_planned(demo, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_every_recipe_runs_dry(file, demo, monkeypatch):
-    monkeypatch.setattr("usae_viz.runs.estimate.TRIAL", 1)
+    monkeypatch.setattr("usae_viz.runs.estimate.TRIAL_STEPS", 1)
     done = CliRunner().invoke(app, ["render", str(file), "--dry-run", "--json"])
     assert done.exit_code == 0, done.stderr
     said = json.loads(done.stdout)

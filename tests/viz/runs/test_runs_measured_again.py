@@ -56,14 +56,14 @@ def measured_anew(folder, factor):
 
 def stop_at(monkeypatch, when):
     """Ctrl-C at the n-th file that is written, before it takes its place."""
-    real, count = manifest.atomic_path, iter(range(100))
+    real, count = manifest.write_atomically, iter(range(100))
 
-    def stopped(target):
+    def stopped(file, content):
         if next(count) == when:
             raise KeyboardInterrupt
-        return real(target)
+        real(file, content)
 
-    monkeypatch.setattr(manifest, "atomic_path", stopped)
+    monkeypatch.setattr(manifest, "write_atomically", stopped)
 
 
 @pytest.mark.parametrize("when", range(4))  # the record, a picture each for two backbones, the record
