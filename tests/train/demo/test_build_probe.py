@@ -135,7 +135,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from test_build_probe import endless
 from usae_train.demo.pretrain_all import in_processes
 in_processes(endless, {name: (Path(sys.argv[1]), name) for name in "ab"}, lambda *words: None, 2, 1)
@@ -161,10 +161,11 @@ def test_no_process_goes_on_without_the_one_that_began_it(tmp_path: Path, end: s
         time.sleep(4)
         return lengths() == before
 
-    words = [sys.executable, "-c", ENDLESS, str(tmp_path), str(Path(__file__).parent)]
+    modules = [Path(__file__).parent, Path(probe.__file__).parent]
+    words = [sys.executable, "-c", ENDLESS, str(tmp_path), *map(str, modules)]
     process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     try:
-        until(lambda: min(lengths()) > 3)
+        until(lambda: min(lengths()) > 3 or process.poll() is not None)
         process.send_signal(end)
         assert process.wait(120) == {signal.SIGTERM: 143, signal.SIGKILL: -9}[end]
     finally:

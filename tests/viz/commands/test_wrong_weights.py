@@ -75,8 +75,16 @@ SAID = {
 @pytest.mark.parametrize("how", SAID)
 @pytest.mark.parametrize("words", [["maximize", "-c", "3", "--steps", "2", "--usae"], ["explore"]])
 def test_a_usae_is_shown_with_its_own_weights_alone(room, how, words):
+    (room / "space" / "maps.safetensors").unlink()
     spoil(room / "space" / "backbones" / "right.safetensors", how)
     refused(run(*words, room / "space", "-o", "out"), SAID[how])
+
+
+def test_explore_asks_no_network_for_what_its_own_kept_maps_say(room):
+    spoil(room / "space" / "backbones" / "right.safetensors", "gone")
+    done = run("explore", room / "space", "-o", "out")
+    assert done.exit_code == 0, done.output
+    assert (Path("out") / "index.html").is_file()
 
 
 @pytest.mark.parametrize("how", ["gone", "a picture"])
