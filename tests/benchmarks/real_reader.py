@@ -50,7 +50,7 @@ seeds, probability of the whole: Logit 0.26, 0.35, 0.22; LogProbability 0.22 (on
 five next logits 0.15, 0.47. Of ten hard ones the sum has 0.69, with whole_first=0.45 0.50, with steps=120 (24 s) 0.71.
 
 Held to the statistics in a network's batch norms (`feature_statistics`), things that people made come about with small
-crops too. Five hard classes (castle, forklift, patio, cliff dwelling, stone wall), whole_first=0.3, share and probability:
+crops too. Five hard classes (castle, forklift, patio, cliff dwelling, stone wall), whole_first=0.3, as above:
 
     feature_statistics=100                   1.000 0.98   1.000 0.93   0.950 0.84   0.725 0.53
     200                                      0.800 0.70   0.725 0.64   0.700 0.55   0.325 0.27

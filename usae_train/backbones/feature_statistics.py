@@ -2,8 +2,8 @@
 
 A batch norm keeps the mean and the variance of each channel over the training pictures. What is optimized against a
 network leaves them unless it is held to them; held, it is recognized by networks that took no part (Yin et al. 2020,
-Dreaming to Distill, arXiv 1912.08795, its R_feature). Batch norms that are folded into their convolutions have left there
-what a channel's mean and standard deviation are behind them: their bias and the size of their weight.
+Dreaming to Distill, arXiv 1912.08795, its R_feature). Batch norms that are folded into their convolutions leave there
+what a channel's mean and standard deviation are behind them: their bias, and the size of their weight.
 """
 
 from __future__ import annotations

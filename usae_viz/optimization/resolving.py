@@ -28,9 +28,9 @@ from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
 # 0.24, in 0.7 of them 0.99 and 0.83. Held to a network's feature statistics they do, and are read from nearer by
 # (tests/benchmarks/real_reader.py).
 WHOLE_FIRST, HELD_WHOLE_FIRST = 0.7, 0.3
-# Fifty classes drawn through EfficientNet-Lite0, read by Lite2 as the class in the whole and in crops of 0.7, 0.5, 0.3 of
-# the side: with nothing held 0.960, 0.923, 0.801, 0.293, with 100 0.960, 0.940, 0.905, 0.633. Five hard ones, the whole:
-# 50 (whole_first 0.2 then) none of the first two, 100 all, 200 0.80, 400 0.20 (tests/benchmarks/real_reader.py).
+# Fifty classes drawn through EfficientNet-Lite0, read by Lite2 as the class in the whole and in crops of 0.7, 0.5, 0.3
+# of the side: with nothing held 0.960, 0.923, 0.801, 0.293, with 100 0.960, 0.940, 0.905, 0.633. Of five hard ones, as
+# a whole: with 100 all, with 200 0.80, with 400 0.20 (tests/benchmarks/real_reader.py).
 FEATURE_STATISTICS = 100.0
 # Of the largest input size: 512 px for networks of 224, of which a crop of 0.44 is shown pixel by pixel.
 CANVAS = 16 / 7
