@@ -15,31 +15,41 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from usae_train.backbones.folding import Pair
+# Of a norm's mean: a channel that is all but constant would weigh more than all others together. It weighs at most 400
+# times a mean one so; no other value was tried.
+LEAST_STD = 0.05
 
-LEAST_STD = 0.05  # of a norm's mean: a channel that is all but constant would weigh more than all others together
 
+def keep_statistics(places: Iterable[tuple[nn.Module, nn.BatchNorm2d]]) -> None:
+    """Keep what batch norms say of the channels behind them.
 
-def keep_statistics(pairs: Iterable[Pair]) -> None:
-    """Keep what batch norms say of the channels behind them, with the convolutions that they are folded into."""
-    for convolution, norm in pairs:
-        channels = norm.num_features
-        std = torch.ones(channels) if norm.weight is None else norm.weight.detach().abs()
+    Args:
+        places: modules that give what a norm gives: the convolution that it is folded into, or itself; and the norm.
+    """
+    for module, norm in places:
+        if norm.running_mean is None:
+            continue
+        std = torch.ones_like(norm.running_mean) if norm.weight is None else norm.weight.detach().abs()
         if not std.any():  # before training, at the end of a residual branch: nothing comes from it
             continue
-        mean = torch.zeros(channels) if norm.bias is None else norm.bias.detach().clone()
-        convolution.register_buffer("natural_mean", mean, persistent=False)
-        convolution.register_buffer("natural_std", std.clamp_min(LEAST_STD * std.mean().item()), persistent=False)
+        mean = torch.zeros_like(std) if norm.bias is None else norm.bias.detach().clone()
+        module.register_buffer("natural_mean", mean, persistent=False)
+        module.register_buffer("natural_std", std.clamp_min(LEAST_STD * std.mean().item()), persistent=False)
+
+
+def unfolded(model: nn.Module) -> list[tuple[nn.Module, nn.BatchNorm2d]]:
+    """The batch norms of a model that stand by themselves, for `keep_statistics`; not those with an activation."""
+    return [(norm, norm) for norm in model.modules() if type(norm) is nn.BatchNorm2d]
 
 
 def with_statistics(model: nn.Module) -> list[nn.Module]:
-    """The convolutions of a model that know the statistics of what they give."""
+    """The modules of a model that know the statistics of what they give."""
     return [module for module in model.modules() if hasattr(module, "natural_std")]
 
 
 @contextmanager
 def distances_from_natural(model: nn.Module, n_pictures: int, most: int) -> Iterator[list[Tensor]]:
-    """Within it each pass of views (n_pictures * views, 3, H, W) adds a distance (n_pictures,) a convolution.
+    """Within it each pass of views (n_pictures * views, 3, H, W) adds a distance (n_pictures,) a norm.
 
     A distance is the mean over channels of ((mean - natural mean) / natural std)^2 + (std / natural std - 1)^2, where a
     picture's means are over its views and their positions.
@@ -51,10 +61,10 @@ def distances_from_natural(model: nn.Module, n_pictures: int, most: int) -> Iter
     """
     distances: list[Tensor] = []
 
-    def note(convolution: nn.Module, _: Any, features: Tensor) -> Tensor:
+    def note(module: nn.Module, _: Any, features: Tensor) -> Tensor:
         if features[0].numel() > most:
             return features
-        natural_mean, natural_std = convolution.natural_mean, convolution.natural_std
+        natural_mean, natural_std = module.natural_mean, module.natural_std
         features, mean, variance = _Moments.apply(features, n_pictures)
         of_mean = ((mean - natural_mean) / natural_std).square()
         of_std = ((variance.clamp_min(0) + 1e-8).sqrt() / natural_std - 1).square()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from usae_train.backbones.backbone import Backbone
+from usae_train.backbones.feature_statistics import keep_statistics, unfolded
 from usae_train.backbones.identity import weights_hash
 from usae_train.backbones.spec import MODULE, BackboneSpec
 from usae_train.files.json_files import validated
@@ -66,6 +67,7 @@ class ModuleBackbone(Backbone):
         self._layer, self._prefix, self._channels_last = layer, prefix, layout == "NHWC"
         self._read = (named_layer(module, layer),)  # within a tuple it is not registered again: it is a part of `model`
         self._weights_hash = weights_hash(module)
+        keep_statistics(unfolded(module))
         self._attentions, self._in_one_pass, self._layout = [], False, torch.contiguous_format
         place = weights.device
         self.register_buffer("mean", torch.tensor(mean, device=place).view(3, 1, 1), persistent=False)

@@ -2,12 +2,14 @@
 
 import pytest
 import torch
+import torchvision
 from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
 from usae_train.backbones.feature_statistics import distances_from_natural, keep_statistics, with_statistics
 from usae_train.backbones.folding import Pair, fold
+from usae_train.backbones.module_backbone import ModuleBackbone
 
 SIZE = 64
 CONVOLUTIONAL = ["resnet10t", "tf_efficientnet_lite0", "regnetx_002"]
@@ -58,6 +60,7 @@ def test_distances_and_their_gradient_are_those_of_the_formula(name: str) -> Non
     assert own.grad is not None
     assert plain.grad is not None
     assert torch.cosine_similarity(own.grad.flatten(), plain.grad.flatten(), dim=0) > 0.999
+    torch.testing.assert_close(own.grad.norm(), plain.grad.norm(), rtol=1e-2, atol=0)
 
 
 def test_a_pass_is_the_same_while_distances_are_taken_and_leaves_no_hooks() -> None:
@@ -103,3 +106,17 @@ def test_features_larger_than_the_views_are_left_out() -> None:
 
 def test_a_transformer_has_none() -> None:
     assert with_statistics(Backbone("a", BackboneSpec(model="vit_tiny_patch16_224", weights="random")).model) == []
+
+
+def test_a_module_of_ones_own_has_those_of_its_batch_norms() -> None:
+    torch.manual_seed(0)
+    module = torchvision.models.resnet18(weights=None)  # with activations and sums that work in place
+    own = ModuleBackbone(module, "layer2", input_size=SIZE, classes=1000)
+    picture = shown().requires_grad_()
+    with distances_from_natural(own.model, 2, 10**9) as distances:
+        own.model(picture)
+    assert len(distances) == sum(isinstance(each, torch.nn.BatchNorm2d) for each in module.modules())
+    torch.stack(distances).sum().backward()
+    assert picture.grad is not None
+    assert picture.grad.isfinite().all()
+    assert not any("natural" in name for name in module.state_dict())
