@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -204,6 +205,17 @@ class Backbone(nn.Module):
         if canvas.shape[-2:] != side:
             canvas = functional.interpolate(canvas, side, mode="bilinear", antialias=True, align_corners=False)
         return ((canvas - self.mean) / self.std).contiguous(memory_format=self._layout)
+
+    @cached_property
+    def n_statistics(self) -> int:
+        """By how many batch norms pictures can be held to natural features, see `distances_from_natural`."""
+        from usae_train.backbones.feature_statistics import distances_from_natural
+
+        side = self.input_size
+        with torch.no_grad(), distances_from_natural(self.model, 1, 3 * side**2) as distances:
+            zeros = torch.zeros(1, 3, side, side, device=self.mean.device)
+            self.model(zeros) if self.spec.classes else self(zeros)
+        return len(distances)
 
     @torch.no_grad()
     def _fold(self, specs: Sequence[BackboneSpec]) -> None:

@@ -24,6 +24,7 @@ from usae_viz.runs.plan import RenderPlan, plan_objectives
 from usae_viz.settings import MaximizeSettings
 
 CHANGED = (0, 3)  # the version in which settings got another meaning, and new ones a default
+HELD = (0, 9)  # the version since which pictures of classes are held to feature statistics
 
 
 def command_again(file: Path, about: ImageMetadata) -> str | None:
@@ -170,8 +171,14 @@ def _check_code(about: ImageMetadata, settings: MaximizeSettings, file: Path) ->
 def changed_since(file: Path, about: ImageMetadata) -> str | None:
     """What to say of a picture of an earlier version, of whose settings some have another meaning by now."""
     version = re.match(r"(\d+)\.(\d+)", about.versions.get("usae", ""))
+    of_classes = re.match(r"(Class|Logit|LogProbability)\(", about.objective) is not None
     if version is not None and tuple(map(int, version.groups())) >= CHANGED:
-        return None
+        if not of_classes or tuple(map(int, version.groups())) >= HELD:
+            return None
+        return (
+            f"{file} was drawn by usae {about.versions['usae']}: a class is held to a network's feature statistics "
+            f"since {'.'.join(map(str, HELD))}, so that it comes out as another picture"
+        )
     whose = f"usae {about.versions['usae']}" if version is not None else "a usae that it does not name"
     return (
         f"{file} was drawn by {whose}: views, contrast and learning rate mean something else since "

@@ -89,7 +89,7 @@ def encode_views(
         reference = None if beside is None else seen(beside)
     if not view_config.feature_statistics or not shown.requires_grad:
         return seen(shown, reference)
-    with distances_from_natural(backbone.model, len(shown), shown[0, 0].numel()) as distances:
+    with distances_from_natural(backbone.model, len(shown), 3 * backbone.input_size**2) as distances:
         acts = seen(shown, reference)
     acts.unnatural = torch.stack(distances).mean(0) if distances else None
     return acts

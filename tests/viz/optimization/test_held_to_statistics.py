@@ -56,19 +56,39 @@ def test_what_is_held_comes_nearer_to_natural_features(convolutional, objective)
     assert torch.equal(again.images["left"], held.images["left"])
 
 
-def test_a_class_has_another_key_than_in_versions_that_held_nothing_and_a_concept_the_same(convolutional, monkeypatch):
+def test_a_concepts_key_is_that_of_settings_without_the_field_and_a_classs_is_not(convolutional, monkeypatch):
     def keys() -> list[str]:
         planned = plan_objectives(convolutional, [Concept(3), Class("left", 3)], [MaximizeSettings(mode="per-model")])
         return [job.key for job in planned.jobs]
 
-    today = keys()
+    def without(settings: MaximizeSettings, **how: object) -> dict[str, object]:
+        return {name: value for name, value in really(settings, **how).items() if name != "feature_statistics"}
+
+    today, really = keys(), MaximizeSettings.model_dump
+    monkeypatch.setattr(MaximizeSettings, "model_dump", without)
+    assert keys() == today  # it is not among a key's settings unless it is given
     monkeypatch.setattr(resolving, "FEATURE_STATISTICS", 0.0)
-    before = keys()
-    assert today[0] == before[0]
-    assert today[1] != before[1]
+    assert keys()[0] == today[0]
+    assert keys()[1] != today[1]
+
+
+def test_what_begins_as_a_photograph_or_is_of_too_few_norms_is_free(convolutional, monkeypatch):
+    assert by_objective(convolutional, Class("left", 3), MaximizeSettings(start="a.png")) == (0.0, 0.0)
+    monkeypatch.setattr(resolving, "LEAST_NORMS", 100)
+    assert by_objective(convolutional, Class("left", 3), MaximizeSettings()) == (0.7, 0.0)
+    assert by_objective(convolutional, Class("left", 3), MaximizeSettings(feature_statistics=5)) == (0.7, 5.0)
+
+
+def test_a_list_of_both_draws_each_as_alone(convolutional):
+    drawn = uv.maximize_each(convolutional, [Concept(3), Class("left", 3)], MaximizeSettings(**SMALL))
+    for result, objective in zip(drawn, (Concept(3), Class("left", 3)), strict=True):
+        alone = uv.maximize(convolutional, objective, **SMALL)
+        assert torch.equal(result.images["left"], alone.images["left"])
+    free = uv.maximize(convolutional, Class("left", 3), feature_statistics=0, whole_first=0.3, **SMALL)
+    assert not torch.equal(free.images["left"], result.images["left"])
 
 
 def test_without_batch_norms_it_is_refused(usae):
-    line = "feature_statistics is 5, and left and right have no batch norm after a convolution; leave it out"
+    line = "feature_statistics is 5, and left and right have no batch norm whose statistics can be read; leave it out"
     with pytest.raises(ValueError, match=line):
         uv.maximize(usae, Concept(3), feature_statistics=5, steps=1)
