@@ -121,7 +121,6 @@ def compute_gradients(
 
     Where features are held to natural ones, the score is less by how far they are from them.
 
-
     Each backbone's gradient on a canvas is scaled to norm 1 before they are summed, so that none drowns the others.
     A GPU is waited for at the end, once.
 

@@ -176,8 +176,8 @@ def changed_since(file: Path, about: ImageMetadata) -> str | None:
         if not of_classes or tuple(map(int, version.groups())) >= HELD:
             return None
         return (
-            f"{file} was drawn by usae {about.versions['usae']}: a class is held to a network's feature statistics "
-            f"since {'.'.join(map(str, HELD))}, so that it comes out as another picture"
+            f"{file} was drawn by usae {about.versions['usae']}: since {'.'.join(map(str, HELD))} a class is held to a "
+            "network's batch norms, where it has some, and comes out as another picture"
         )
     whose = f"usae {about.versions['usae']}" if version is not None else "a usae that it does not name"
     return (
