@@ -167,10 +167,10 @@ def encoder_settings(
         raise UsageError(f"these USAEs were {first.recipe}; a consensus is of trainings that were made here")
     for name, given, theirs in other_sizes(first, settings):
         raise UsageError(f"{name} is {given}, and that of the USAEs {theirs}")
-    if settings.get("n_private"):
-        raise UsageError(
-            f"n_private is {settings['n_private']}; the concepts of a consensus are shared by all backbones"
-        )
+    for name in ("n_private", "k_private"):
+        if settings.get(name):
+            asked = settings[name]  # type: ignore[literal-required]  # both are there
+            raise UsageError(f"{name} is {asked}; the concepts of a consensus are shared by all backbones")
     named = named_recipe(recipe)
     check_variants(first, named, settings)
     of_members = {
@@ -180,7 +180,7 @@ def encoder_settings(
         "dictionary": "free",  # means of rows of another kind need not be of that kind
     }
     fixed = {"frozen": True, "dictionary_init": "random", "tied": True}  # random: rows stay as they are given
-    nesting = {} if settings.get("matryoshka_fractions") else NOT_NESTED
+    nesting = {} if settings.get("matryoshka_fractions") or settings.get("matryoshka") else NOT_NESTED
     settings["n_concepts"], settings["k"] = first.n_concepts, first.k
     return fit_settings(named.model_copy(update={**of_members, **fixed, **nesting}), **settings)
 

@@ -19,6 +19,7 @@ from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource, none_can_be_read
 from usae_train.model.firing import measure
 from usae_train.model.given import check_usae, source_of
+from usae_train.model.sparsity.splittopk import SplitTopK
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
@@ -90,6 +91,9 @@ class Grown:
         for other in self.usae.names:
             values = [value for matrix in matrices for value in (matrix[self.name][other], matrix[other][self.name])]
             rows.append(f"  {other:12s}" + "".join(f"{value:16.3f}" for value in values))
+        if isinstance(self.usae.sparsity, SplitTopK):
+            slots = self.usae.k - self.usae.sparsity.k_private
+            rows.append(f"{self.name} has no private concepts: {slots} are active a patch, not {self.usae.k}")
         rows.append(f"from and to the others, mean: {self.shared():.3f}")
         if self.shared_before is not None:
             rows[-1] += f"; among those, which were trained together: {self.shared_before:.3f}"
@@ -190,11 +194,19 @@ def _grown(
     grown.statistics = measure(grown, sample())
     together: Matrix | None = None
     if joint_watch is not None:
-        model = new_usae(feed.widths, settings, grid=grid)
-        fit_tokens(feed, settings, model, how.device, joint_watch.steps, jointly, joint_watch.log_every)
+        whole = _without_slots(settings)
+        model = new_usae(feed.widths, whole, grid=grid)
+        fit_tokens(feed, whole, model, how.device, joint_watch.steps, jointly, joint_watch.log_every)
         together = held_out_r2(model.to("cpu"), paired)
     set_compute_dtype(known.values(), "float32")  # as they were given; a feed that streams ran them until here
     return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
+
+
+def _without_slots(settings: FitSettings) -> FitSettings:
+    """The same for a space without private concepts, where slots for them would be a wall in the middle of it."""
+    if not isinstance(trained_sparsity(settings.recipe.sparsity), SplitTopK):
+        return settings
+    return settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"sparsity": "topk"})})
 
 
 def _held_out_tokens(
@@ -247,10 +259,10 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
         raise UsageError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
     for name, given, own in other_sizes(usae, settings):
         raise UsageError(f"{name} is {given}, and the USAE's {own}; its space stays as it is")
-    if settings.get("n_private"):
-        raise UsageError(
-            f"n_private is {settings['n_private']}; the space stays as it is, and an added backbone has none of its own"
-        )
+    for name in ("n_private", "k_private"):
+        if settings.get(name):
+            asked = settings[name]  # type: ignore[literal-required]  # both are there
+            raise UsageError(f"{name} is {asked}; the space stays as it is, and an added backbone has none of its own")
     sparsity = settings.get("sparsity")
     if sparsity is not None and trained_sparsity(sparsity).kind != usae.sparsity.kind:
         raise UsageError(f"sparsity is {sparsity!r}, and the USAE's {usae.sparsity.kind}; its space stays as it is")

@@ -19,9 +19,10 @@ from usae_train.model.sparse import top_k
 from usae_train.model.sparsity.splittopk import SplitTopK
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
+from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.paired import PairedTokens
-from usae_train.training.add_backbone import enlarged, growth_settings
+from usae_train.training.add_backbone import Grown, _without_slots, enlarged, growth_settings
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.fitting import fit_settings
 from usae_train.training.logging.step_metrics import dead_of
@@ -172,6 +173,19 @@ def test_a_backbone_is_added_to_shared_concepts_alone(k_private: int) -> None:
     assert not grown.rows("d")[6:].any()
     with pytest.raises(ValueError, match=r"d has no concepts of its own; those that have some are a, b, c"):
         grown.private.of("d")
+
+
+def test_a_space_with_slots_is_compared_with_one_that_has_none_and_says_what_an_added_backbone_lacks() -> None:
+    usae = trained(k_private=1)
+    settings = growth_settings(usae)
+    assert isinstance(trained_sparsity(settings.recipe.sparsity), SplitTopK)
+    assert trained_sparsity(_without_slots(settings).recipe.sparsity).kind == "topk"
+    plain = growth_settings(trained())
+    assert _without_slots(plain) is plain
+    grown = Grown(enlarged(usae, "d", None, 4, settings), "d", 2, {a: dict.fromkeys("abcd", 0.5) for a in "abcd"}, None)
+    assert f"d has no private concepts: {usae.k - 1} are active a patch, not {usae.k}" in grown.in_words()
+    with pytest.raises(ValueError, match="k_private is 2; the space stays as it is"):
+        growth_settings(usae, k_private=2)
 
 
 def test_a_folder_that_is_not_what_it_says_is_one_line(tmp_path: Path) -> None:
