@@ -109,7 +109,6 @@ def test_no_part_of_a_consensus_explains_the_tokens_alone_unless_it_is_told(trai
     assert encoder_settings(trainings, recipe).recipe.matryoshka_fractions == ()
     nested = encoder_settings(trainings, DEFAULT, matryoshka=matryoshka).recipe
     assert nested.matryoshka_fractions == DEFAULT.matryoshka_fractions
-    )
     with pytest.raises(ValueError, match="k_private is 2; the concepts of a consensus are shared"):
         encoder_settings(trainings, DEFAULT, k_private=2)
     told = encoder_settings(trainings, recipe, matryoshka_fractions=(0.5,)).recipe
