@@ -27,7 +27,7 @@ from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
 from usae_train.training.dictionaries.variants import read_dictionary
 from usae_train.training.execution import HERE, Execution
-from usae_train.training.fitting import other_sizes
+from usae_train.training.fitting import check_none_private, other_sizes
 from usae_train.training.initialization import standardization_rows, standardize_from
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.logging.closing import Shown
@@ -167,10 +167,7 @@ def encoder_settings(
         raise UsageError(f"these USAEs were {first.recipe}; a consensus is of trainings that were made here")
     for name, given, theirs in other_sizes(first, settings):
         raise UsageError(f"{name} is {given}, and that of the USAEs {theirs}")
-    for name in ("n_private", "k_private"):
-        if settings.get(name):
-            asked = settings[name]  # type: ignore[literal-required]  # both are there
-            raise UsageError(f"{name} is {asked}; the concepts of a consensus are shared by all backbones")
+    check_none_private(settings, "the concepts of a consensus are shared by all backbones")
     named = named_recipe(recipe)
     check_variants(first, named, settings)
     of_members = {

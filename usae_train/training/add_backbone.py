@@ -30,7 +30,7 @@ from usae_train.tokens.paired import PairedTokens, collect_tokens
 from usae_train.training.asked import fit_settings, named_recipe
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.execution import Execution
-from usae_train.training.fitting import feed_pictures, other_sizes
+from usae_train.training.fitting import check_none_private, feed_pictures, other_sizes
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae
@@ -259,10 +259,7 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
         raise UsageError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
     for name, given, own in other_sizes(usae, settings):
         raise UsageError(f"{name} is {given}, and the USAE's {own}; its space stays as it is")
-    for name in ("n_private", "k_private"):
-        if settings.get(name):
-            asked = settings[name]  # type: ignore[literal-required]  # both are there
-            raise UsageError(f"{name} is {asked}; the space stays as it is, and an added backbone has none of its own")
+    check_none_private(settings, "the space stays as it is, and an added backbone has none of its own")
     sparsity = settings.get("sparsity")
     if sparsity is not None and trained_sparsity(sparsity).kind != usae.sparsity.kind:
         raise UsageError(f"sparsity is {sparsity!r}, and the USAE's {usae.sparsity.kind}; its space stays as it is")

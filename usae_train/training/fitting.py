@@ -118,6 +118,17 @@ def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, obj
     return [(name, given[name], own) for name, own in sizes.items() if given[name] not in (None, own)]
 
 
+def check_none_private(settings: FitOptions, why: str) -> None:
+    """Complain of private concepts that are asked of a space which can get none.
+
+    Raises:
+        ValueError: for `n_private` or `k_private`; says why not.
+    """
+    asked = {"n_private": settings.get("n_private"), "k_private": settings.get("k_private")}
+    for name in (name for name, value in asked.items() if value):
+        raise UsageError(f"{name} is {asked[name]}; {why}")
+
+
 @undisturbed
 def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = HERE) -> USAE:
     """Train a USAE on tokens that somebody else made; it has no backbones to see pictures with.

@@ -170,10 +170,10 @@ def _check_code(about: ImageMetadata, settings: MaximizeSettings, file: Path) ->
 
 def changed_since(file: Path, about: ImageMetadata) -> str | None:
     """What to say of a picture of an earlier version, of whose settings some have another meaning by now."""
-    version = re.match(r"(\d+)\.(\d+)", about.versions.get("usae", ""))
-    of_classes = re.match(r"(Class|Logit|LogProbability)\(", about.objective) is not None
-    if version is not None and tuple(map(int, version.groups())) >= CHANGED:
-        if not of_classes or tuple(map(int, version.groups())) >= HELD:
+    named = re.match(r"(\d+)\.(\d+)", about.versions.get("usae", ""))
+    version = tuple(map(int, named.groups())) if named else None
+    if version is not None and version >= CHANGED:
+        if version >= HELD or not re.match(r"(Class|Logit|LogProbability)\(", about.objective):
             return None
         return (
             f"{file} was drawn by usae {about.versions['usae']}: since {'.'.join(map(str, HELD))} a class is held to a "

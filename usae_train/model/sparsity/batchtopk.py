@@ -54,11 +54,6 @@ class BatchTopK(Sparsity):
         kept = (values > least.to(values.dtype)).nonzero().squeeze(1)
         return Chosen(near.tokens[kept], near.concepts[kept])
 
-    @property
-    def follows(self) -> bool:
-        """By the batches' own."""
-        return True
-
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
         """That of the starting weights."""
         threshold.copy_(batch_threshold(pre_codes, k))

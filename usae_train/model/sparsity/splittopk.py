@@ -66,9 +66,7 @@ class SplitTopK(Sparsity):
         """The largest of each part of each token, positive or not."""
         shared, private = self._parts(pre_codes)
         ours, own = top_indices(shared, k - self.k_private, sizes), top_indices(private, self.k_private, sizes)
-        concepts = torch.cat([ours, own + self.n_shared], -1).sort(-1).values
-        tokens = torch.arange(len(pre_codes), device=pre_codes.device).repeat_interleave(k)
-        return Chosen(tokens, concepts.flatten())
+        return Chosen.of_each_token(torch.cat([ours, own + self.n_shared], -1))
 
     def _parts(self, pre_codes: Tensor) -> tuple[Tensor, Tensor]:
         """Pre-codes (..., n_concepts) of the shared concepts, and of the others."""

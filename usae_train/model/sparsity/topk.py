@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from usae_train.model.sparse import GROUPS, Codes, top_indices, top_k
@@ -45,6 +44,4 @@ class TopK(Sparsity):
         sizes: Sequence[int] = GROUPS,
     ) -> Chosen:
         """The k largest of each token, positive or not."""
-        concepts = top_indices(pre_codes, k, sizes).sort(-1).values
-        tokens = torch.arange(len(pre_codes), device=pre_codes.device).repeat_interleave(k)
-        return Chosen(tokens, concepts.flatten())
+        return Chosen.of_each_token(top_indices(pre_codes, k, sizes))

@@ -25,6 +25,14 @@ class Chosen(NamedTuple):
     tokens: Tensor
     concepts: Tensor
 
+    @classmethod
+    def of_each_token(cls, concepts: Tensor) -> Chosen:
+        """As many of every token: concepts (tokens, k), in any order."""
+        n_tokens, k = concepts.shape
+        return cls(
+            torch.arange(n_tokens, device=concepts.device).repeat_interleave(k), concepts.sort(-1).values.flatten()
+        )
+
 
 class Sparsity(BaseModel, ABC):
     """Which concepts of a token are active.
@@ -125,7 +133,7 @@ class Sparsity(BaseModel, ABC):
     @property
     def follows(self) -> bool:
         """Whether the threshold moves after a step by what `follow` is shown, which has to be encoded for it."""
-        return False
+        return type(self).follow is not Sparsity.follow
 
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
         """Set the threshold where training starts, from pre-codes (tokens, n_concepts) of the starting weights."""
