@@ -24,7 +24,7 @@ from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import dense_active, pass_loss, sparse_active
 from usae_viz.optimization.batching import bytes_a_picture
-from usae_viz.optimization.maximize import maximize_each, view_config_for
+from usae_viz.optimization.maximize import draw_group, maximize_each, view_config_for
 from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.views.augmentation import draw_views, show_views
 from usae_viz.views.viewing import encode_views
@@ -158,12 +158,13 @@ def largest_entries(work: Callable[[], Any], device: str) -> list[str]:
 
 
 def profiles(size: Size, device: str) -> dict[str, list[str]]:
-    """The largest entries of a training of both recipes, of a few steps of drawing, and of extraction."""
-    usae, few = space(size, device), uv.MaximizeSettings(steps=2)
+    """The largest entries of a training of both recipes, of two steps of drawing, and of extraction."""
+    usae, few = space(size, device), uv.MaximizeSettings(steps=2, seeds=min(4, size.objectives))
+    pictures = range(len(usae.names) * few.seeds)
     works: dict[str, Callable[[], Any]] = {
         "default training": lambda: training_rate(size, DEFAULT, device),
         "published training": lambda: training_rate(size, PUBLISHED, device),
-        "drawing": lambda: list(maximize_each(usae, [uv.Concept(number) for number in range(4)], few)),
+        "drawing": lambda: draw_group(usae, uv.Concept(0), few, pictures),
         "extraction": lambda: extraction(size, device),
     }
     return {f"largest entries of {what}": largest_entries(work, device) for what, work in works.items()}

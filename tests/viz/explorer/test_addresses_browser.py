@@ -131,7 +131,7 @@ def test_a_card_in_a_tab_of_its_own_has_the_same_view_around_it(folder, visit):
 
 
 def test_the_atlas_shows_the_chosen_run(folder, visit):
-    page = visit(folder, "shows=atlas&look=0.5,0.5,1.5")
+    page = visit(folder, "shows=atlas&look=0.5,0.5,1")
     page.evaluate(
         """() => { const really = CanvasRenderingContext2D.prototype.drawImage;
         globalThis.drawn = new Set();

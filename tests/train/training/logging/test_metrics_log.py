@@ -142,6 +142,9 @@ def test_the_lines_of_a_killed_training_are_those_of_a_whole_one(tmp_path, recip
     lines = [lines_of(tmp_path / room / "metrics.jsonl") for room in ("whole", "room")]
     for line in (*lines[0], *lines[1]):
         line.pop("tokens_per_second")
+    for line in lines[1]:  # on some processors a product's last bit depends on where in memory it lies
+        for own in line["r2"].values():
+            own.update({name: pytest.approx(r2, abs=1e-5) for name, r2 in own.items()})
     assert lines[0] == lines[1]
     assert [line["step"] for line in lines[0]] == [*range(1, 20, 2), 20]
 
