@@ -21,10 +21,11 @@ from usae_viz.export.provenance import own_hashes
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.named import bound_in
 from usae_viz.objectives.own_objective import import_objective
+from usae_viz.optimization.by_objective import feature_statistics
 from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.drawing import canvas_specs
 from usae_viz.optimization.edited import check_edits, with_edits_bound
-from usae_viz.optimization.resolving import feature_statistics, resolve_settings
+from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.own_code.importing import names_own_code
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import RenderRecipe, RunVariant
