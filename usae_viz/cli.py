@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from usae_train.model.usae import USAE
-    from usae_viz.concepts.naming import ConceptRow
+    from usae_viz.concepts.figures import ConceptRow
     from usae_viz.objectives import Objective
 
 app = command_app(
@@ -184,8 +184,9 @@ def concepts(
 
         known_of(settings.usae, settings.labels)
         from usae_train.model.checkpoint import load
+        from usae_viz.concepts.figures import concept_rows
+        from usae_viz.concepts.followed import CHANCE
         from usae_viz.concepts.labels import labels_of, names_and_notes
-        from usae_viz.concepts.naming import CHANCE, concept_rows
 
         model = load(settings.usae)
         named = names_and_notes(labels_of(model, settings.labels))
@@ -206,7 +207,7 @@ def concepts(
 
 
 def _table_of(usae: USAE, rows: Sequence[ConceptRow], named: Mapping[int, Mapping[str, str]]) -> Table:
-    from usae_viz.concepts.naming import factor_followed
+    from usae_viz.concepts.followed import factor_followed
 
     agreed = () if usae.agreement is None else ("agreed",)
     owned = ("private",) if usae.private else ()

@@ -53,8 +53,7 @@ def name(
             raise UsageError(f"{out} is there already; choose another --out")
         check_usaes([usae])
         check_images(images, settings.limit)
-        from usae_train.evaluation.naming import as_json as in_json
-        from usae_train.evaluation.naming import name_concepts, names_of, write_labels
+        from usae_train.evaluation.naming import name_concepts, names_of, naming_as_json, write_labels
         from usae_train.images.classes import need_classes
         from usae_train.model.checkpoint import load
 
@@ -74,7 +73,7 @@ def name(
             )
         write_labels(names_of(concepts), model, out)
         if as_json:
-            say_json(in_json(concepts))
+            say_json(naming_as_json(concepts))
         elif not quiet:
             _print(concepts)
             _summarize(concepts, model.n_concepts, out)

@@ -108,7 +108,7 @@ def write_labels(names: list[Name], usae: USAE, file: Path) -> None:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def as_json(concepts: ClassConcepts) -> dict[str, Any]:
+def naming_as_json(concepts: ClassConcepts) -> dict[str, Any]:
     """All that was found, for `--json`."""
     return {
         "named": [

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from usae_train.files.whole_numbers import as_index, at_least
 from usae_train.images.sources import ImageSource
-from usae_train.interventions.edits import check_concept
 from usae_train.model.given import check_usae, source_of
 from usae_train.model.natural import encoded
+from usae_train.model.outline import known_concept
 from usae_train.model.usae import USAE
 from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
@@ -64,7 +64,7 @@ def top_patches(
     """
     check_usae(usae)
     concept = as_index(concept, "concept", f", 0 to {usae.n_concepts - 1}")
-    check_concept(usae, concept)
+    known_concept(usae, concept)
     at_least(1, count, "count")
     source = source_of(images)
     if source.left_out:

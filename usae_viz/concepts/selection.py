@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
+from usae_viz.concepts.figures import by_universality
 from usae_viz.concepts.labels import Label
-from usae_viz.concepts.naming import by_universality, need_figure, need_statistics
+from usae_viz.concepts.measured import need_figure, need_statistics
 from usae_viz.concepts.parsing import check_concepts, one_concept, parse_concepts
 
 if TYPE_CHECKING:

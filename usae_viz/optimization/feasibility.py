@@ -6,10 +6,10 @@ import math
 
 import torch
 
+from usae_train.model.outline import known_concept
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
-from usae_viz.concepts.naming import known_concept
 from usae_viz.optimization.batching import bytes_a_canvas
 from usae_viz.optimization.checks import check_clashes, is_augmented
 from usae_viz.own_code.part import OwnPart

@@ -13,8 +13,8 @@ from typing import Any
 from usae_train.files.provenance import hash_of_named
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_viz.concepts.caption import caption
 from usae_viz.concepts.labels import Label, labels_of, names_by_concept
-from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
 from usae_viz.export.naming import objective_folder, title_of, words_of
 from usae_viz.export.provenance import own_hashes
