@@ -10,10 +10,11 @@ import typer
 from usae_train.command_app import command_app
 from usae_train.runtime.printing import as_text, figure_table, say, say_json, say_table
 from usae_train.runtime.settings_options import knows_former, takes_settings
-from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, WorkerCount
+from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import one_line_errors, pick_device, wrong_usage
 from usae_viz.commands import explain_commands, page_commands, render_commands
 from usae_viz.commands.completions import complete_concept, complete_usae
+from usae_viz.commands.options import JsonForTable
 from usae_viz.commands.own_pictures import PatchImages, take_pictures
 from usae_viz.commands.render_commands import new_run
 from usae_viz.concepts.settings import ConceptsSettings

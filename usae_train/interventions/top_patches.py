@@ -16,6 +16,7 @@ from usae_train.model.natural import encoded
 from usae_train.model.outline import known_concept
 from usae_train.model.usae import USAE
 from usae_train.runtime.printing import plural
+from usae_train.runtime.progress import counting
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import NotRead
 from usae_train.runtime.watching import watched_here
@@ -72,7 +73,7 @@ def top_patches(
     failures: list[str] = []
     strongest: dict[str, list[tuple[float, int, int]]] = {name: [] for name in usae.names}  # code, number, token
     with watched_here(quiet) as watch:
-        seen = encoded(usae, source, lambda done, total: watch.report("pictures", done, total, ""), failures.append)
+        seen = encoded(usae, source, counting(watch.report, "pictures"), failures.append)
         for numbers, codes in seen:
             for name, own in codes.items():
                 values, places = own.of(concept).max(1)

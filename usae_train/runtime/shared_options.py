@@ -8,7 +8,6 @@ import typer
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...; auto takes a GPU where there is one.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
-JsonForTable = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 WorkerCount = Annotated[
     int | None,
     typer.Option(

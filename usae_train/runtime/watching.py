@@ -52,10 +52,10 @@ def watched_here(quiet: bool = False) -> Iterator[Watch]:
         yield watch
         bars.close(watch.lines())
         return
-    from usae_train.runtime.terminal import progress_bars, watched
+    from usae_train.runtime.terminal import progress_report
 
-    with progress_bars(quiet=False) as progress:
-        watch = Watch(watched(progress, quiet=False))
+    with progress_report(quiet=False) as report:
+        watch = Watch(report)
         yield watch
     say(*watch.lines(), err=True)
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.backbones.spec import BackboneSpec, Side
-from usae_train.files.atomic import atomic_path
+from usae_train.files.atomic import atomic_path, write_atomically
 from usae_train.files.json_files import as_object, parse_json, read_object, validated
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
@@ -318,8 +318,7 @@ def read_failures(folder: Path) -> list[dict[str, Any]]:
 
 def write_record(folder: Path, record: StoreRecord) -> None:
     """Write store.json, whole or not at all."""
-    with atomic_path(folder / RECORD) as temporary:
-        temporary.write_text(record.model_dump_json(indent=1, by_alias=True) + "\n")
+    write_atomically(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
 
 
 def disk_bytes_an_image(record: StoreRecord) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from usae_train.backbones.backbone import build_backbones, listed_specs
 from usae_train.backbones.carried import check_weights
 from usae_train.backbones.common_sizes import common_grid
-from usae_train.files.atomic import atomic_path, check_folder
+from usae_train.files.atomic import check_folder, write_atomically
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held
 from usae_train.images.measured import SourceRecord
@@ -195,8 +195,7 @@ def train_each(
             states = out / f".{name}.training"
             with work.execution_of(name, states, settings.steps) as how:
                 usae = fit_one(name, settings.model_copy(update=apart), how)
-            with atomic_path(out / BEGUN) as temporary:
-                temporary.write_text(json.dumps(begun, indent=2) + "\n")
+            write_atomically(out / BEGUN, json.dumps(begun, indent=2) + "\n")
             save(usae, out / name, beside=[states / METRICS] if (states / METRICS).is_file() else ())
             shutil.rmtree(states, ignore_errors=True)
 

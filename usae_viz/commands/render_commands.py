@@ -13,9 +13,10 @@ import typer
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, figure_table, plural, say, say_error, say_json, say_table
 from usae_train.runtime.settings_options import refuse_beside, takes_settings
-from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, WorkerCount
+from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_report
 from usae_viz.commands.completions import complete_recipe, complete_usae
+from usae_viz.commands.options import JsonForTable
 from usae_viz.commands.own_pictures import PatchImages, take_pictures
 from usae_viz.runs.settings import RenderSettings
 from usae_viz.runs.shipped_recipes import about_recipe, find_recipe, shipped_recipes
