@@ -178,7 +178,9 @@ def demo(
     settings: BuildSettings,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that share the work by backbones; one per core by default, on a GPU one."),
+        typer.Option(
+            min=1, help="Worker processes, which share the work by backbones; one per core by default, on a GPU one."
+        ),
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,

@@ -24,7 +24,7 @@ from usae_train.files.torch_state import write_state
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.workers import Job, Tell, Workers
+from usae_train.runtime.workers import Job, JobReport, Workers
 from usae_train.tokens.paired import PairedTokens
 
 Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> their tokens, a batch at a time
@@ -186,7 +186,7 @@ def _added(state: PassState, stream: Stream, left: range, workers: int) -> Itera
         return
 
     def job(tried: range) -> Job[tuple[int, list[str], Any]]:
-        def look(tell: Tell) -> tuple[int, list[str], Any]:  # noqa: ARG001
+        def look(report: JobReport) -> tuple[int, list[str], Any]:  # noqa: ARG001
             (some,) = stream(tried)
             return len(some.numbers), some.failures, measures.apart(some, half)
 

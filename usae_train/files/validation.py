@@ -19,7 +19,7 @@ Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class Worded(BaseModel):
-    """A model that people make in Python: what is wrong in it is told in one line, as on the command line."""
+    """A model that people make in Python: what is wrong in it is one line of error, as on the command line."""
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -28,7 +28,7 @@ class Worded(BaseModel):
             raise _refusal(type(self), error) from None
         _refuse_truth_values(self, values)
 
-    # Within another model pydantic makes it itself, and tells of what is wrong there by its whole place.
+    # Within another model pydantic makes it itself, and names what is wrong there by its whole place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     def __setattr__(self, name: str, value: Any) -> None:

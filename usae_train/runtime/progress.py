@@ -1,4 +1,4 @@
-"""What long work tells those who watch it; `terminal.stages` makes a bar a stage of it."""
+"""Callbacks by which long work reports its progress; `terminal.stages` makes a bar a stage of it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ WorkerCount = Annotated[
     typer.Option(
         min=1,
         max=1024,
-        help="On the CPU, processes that share the work; by default one per core, as far as the memory "
+        help="On the CPU, worker processes, which share the work; by default one per core, as far as the memory "
         "allows. The result is the same to the bit whatever the number.",
     ),
 ]

@@ -25,13 +25,13 @@ REFRESH = 0.3  # seconds between two states of a notebook's bars: a page that is
 
 @dataclass
 class Watch:
-    """What work reports to while it runs, and the lines that are said when it is done."""
+    """What work reports to while it runs, and the lines that are printed when it is done."""
 
     report: ProgressCallback
     lines: Callable[[], Sequence[str]] = list
 
     def close(self, lines: Callable[[], Sequence[str]]) -> None:
-        """Say these lines at the end; when quiet they are never made."""
+        """Print these lines at the end; when quiet they are never made."""
         self.lines = lines
 
 

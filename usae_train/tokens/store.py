@@ -109,7 +109,7 @@ class StoreRecord(BaseModel):
         return self
 
     def differences(self, other: StoreRecord) -> list[str]:
-        """The names of what another extraction was told otherwise."""
+        """The names of settings in which another extraction differs."""
         compared = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights", "drawn_from"}
         differing = [name for name in compared if not same(name, getattr(self, name), getattr(other, name))]
         hashes = [

@@ -30,7 +30,7 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.places import names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
-from usae_train.training.checkpointing import DEFAULTS, TrainingCheckpointer
+from usae_train.training.checkpointing import EXECUTION_DEFAULTS, TrainingCheckpointer
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import fit_pictures, fit_store, store_to_fit
 from usae_train.training.logging.callbacks import logging_callbacks
@@ -48,7 +48,7 @@ class Work:
     """How several trainings are run: what changes nothing of what they come to."""
 
     device: str = "cpu"
-    execution: ExecutionSettings = DEFAULTS
+    execution: ExecutionSettings = EXECUTION_DEFAULTS
     report: ProgressCallback = lambda stage, done, total, note: None
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
@@ -113,7 +113,7 @@ def fit_independent(
     if source.left_out:
         work.failure(source.left_out)
     opened()
-    grid = common_grid(list(build_backbones(specs, told=False).values()))  # each fit tells of its own
+    grid = common_grid(list(build_backbones(specs, warn=False).values()))  # each fit warns of its own
     data = {**SourceRecord.of(source).of_a_state, "backbones": listed_specs(specs)}
 
     def fit_one(name: str, seeded: FitSettings, how: Execution) -> USAE:

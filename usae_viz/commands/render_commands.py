@@ -259,7 +259,7 @@ def new_run(name: str) -> Path:
 def _check_beforehand(
     file: Path, settings: RenderSettings, images: str | None, out: Path | None, allow_code: bool
 ) -> None:
-    """Raise an error for what of a recipe, or beside it, can be told to be wrong before torch is loaded."""
+    """Raise an error for what of a recipe, or beside it, can be found wrong before torch is loaded."""
     from usae_viz.commands import beforehand
     from usae_viz.runs.metadata import read_about
     from usae_viz.runs.recipe import read_render_recipe
@@ -269,7 +269,7 @@ def _check_beforehand(
     if file.suffix.lower() == ".png":
         read_about(file)
         return
-    with warnings.catch_warnings(action="ignore"):  # which are told when it is read to be drawn
+    with warnings.catch_warnings(action="ignore"):  # which are shown when it is read to be drawn
         recipe = read_render_recipe(file, settings.labels)
     known = beforehand.known_of(settings.usae or recipe.usae, recipe.labels)
     try:

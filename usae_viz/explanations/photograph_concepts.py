@@ -128,7 +128,7 @@ class PhotographConcepts:
 
         Args:
             backbone: one with a classifier.
-            class_: number or name; the explanation's by default, which is the most probable unless it was told.
+            class_: number or name; the explanation's by default, which is the most probable unless one was given.
             exact: how many are taken away.
 
         Raises:

@@ -112,7 +112,7 @@ def picture_columns(run: int, name: str, rendered: Sequence[RenderedObjective | 
 
     Args:
         run: its number on the page.
-        name: its name, said in the labels unless it is alone.
+        name: its name, part of the labels unless it is alone.
         rendered: what was drawn of each card in this run.
         alone: whether the page shows no other run.
     """
@@ -168,7 +168,7 @@ def _kept(value: float) -> float | None:
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
-# {figure: what it is called, what it is, of which kind, and how it is had of an objective}
+# {figure: what it is called, what it is, of which kind, and how it is computed for an objective}
 FIGURES_OF_PICTURES: dict[str, tuple[str, str, ColumnKind, Callable[[RenderedObjective], float | None]]] = {
     "code": (
         "code",

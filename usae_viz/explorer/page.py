@@ -156,7 +156,7 @@ def _about(run: RunFolder) -> str:
         for objective in run.objectives
         for picture in objective.pictures
     ]
-    said = []
+    words = []
     for key, word in (
         ("parameterization", ""),
         ("mode", ""),
@@ -166,8 +166,8 @@ def _about(run: RunFolder) -> str:
     ):
         values = list(dict.fromkeys(str(each[key]) for each in settings if each.get(key) is not None))
         if values:
-            said.append(", ".join(values) + word)
-    return " · ".join(said)
+            words.append(", ".join(values) + word)
+    return " · ".join(words)
 
 
 def _full(run: RunFolder, number: int, out: Path) -> str:

@@ -143,7 +143,7 @@ def maximize_each(
 
 
 def _up_to_a_repeat(objectives: Sequence[Objective]) -> list[Objective]:
-    """The first objectives, none of them twice: pictures that are drawn at once are told apart by theirs."""
+    """The first objectives, none of them twice: pictures that are drawn at once are distinguished by theirs."""
     pack = dict[int, Objective]()
     for objective in objectives:
         if id(objective) in pack:

@@ -242,7 +242,7 @@ def _jobs(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) ->
 
 def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
     objective = planned.objective
-    if objective.needs_reference and not resolved.settings.given_pictures:  # else said when all before it is drawn
+    if objective.needs_reference and not resolved.settings.given_pictures:  # else raised when all before it is drawn
         raise UsageError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
     content = {**resolved.content, "folder": planned.folder, "objective": str(objective), "code": planned.code}
     if planned.code is not None and objective.concepts:  # its text is its name, which may mean another concept today

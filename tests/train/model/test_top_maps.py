@@ -96,7 +96,7 @@ def test_what_is_kept_is_what_encoding_again_gives(usae, looked):
     for concept, number in sorted(asked)[::5]:
         peaks, found = maps.of(concept, number, usae.grid[0] * usae.grid[1])
         wanted, dense = dense_maps(usae, largest, number, concept)
-        assert peaks == pytest.approx(wanted, abs=1e-4)
+        assert peaks == pytest.approx(wanted, abs=1e-4 if looked else 2e-3)  # fit's tokens are rounded
         assert (found.int() - dense.int()).abs().max() <= 1  # a batch of another size rounds otherwise
 
 
