@@ -24,6 +24,7 @@ from usae_train.files.json_files import as_object, parse_json, read_object, vali
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
 from usae_train.files.tensor_files import safe_open, save_tensors
+from usae_train.files.validation import Frozen
 from usae_train.images.fingerprints import same
 from usae_train.images.measured import SourceRecord
 from usae_train.runtime.errors import UsageError
@@ -37,10 +38,8 @@ SAFETENSORS_DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  #
 IMAGES = "images"  # the shards' tensor of numbers; no backbone can be called so
 
 
-class Shard(BaseModel):
+class Shard(Frozen):
     """One file of the store."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = Field(pattern=r"^shard-\d{5,}\.safetensors$", description="its name in the store's folder")
     images: int = Field(ge=0, lt=2**32, description="how many images are in it")
@@ -71,10 +70,10 @@ class Piece(NamedTuple):
     images: range  # their places in it
 
 
-class StoreRecord(BaseModel):
+class StoreRecord(Frozen):
     """What store.json holds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=())
 
     schema_: int = Field(STORE_SCHEMA, alias="schema")
     backbones: dict[str, BackboneSpec]

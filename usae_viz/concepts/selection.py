@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from usae_train.files.validation import Frozen
 from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -24,10 +25,8 @@ if TYPE_CHECKING:
 Statistic = Literal["universality", "energy", "entropy", "fires", "co_fires", "auroc", "agreement"]
 
 
-class Selection(BaseModel):
+class Selection(Frozen):
     """Concepts by a statistic: `top: 64`, or `spread: 12`, `by: energy`, `backbone: dino`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     top: int | None = Field(None, ge=1, description="how many, the largest first")
     bottom: int | None = Field(None, ge=1, description="how many, the smallest first")
