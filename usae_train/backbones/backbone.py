@@ -19,7 +19,7 @@ from usae_train.backbones.names import check_name
 from usae_train.backbones.precision import DTYPES
 from usae_train.backbones.reading import forget_caches, goes_on, norm_left_out, of_another_form
 from usae_train.backbones.sites import check_site, read_sites
-from usae_train.backbones.spec import MODULE, BackboneSpec
+from usae_train.backbones.spec import MODULE, BackboneSpec, without_classifier
 from usae_train.backbones.weight_files import first_line
 from usae_train.images.arrays import canvases_of
 from usae_train.runtime.errors import UsageError
@@ -115,7 +115,7 @@ class Backbone(nn.Module):
     def check_classifier(self) -> None:
         """Nothing; a ValueError for a backbone whose spec keeps no classifier."""
         if self.spec.classes == 0:
-            raise UsageError(f"{self.name} has no classifier; set `classes` in its spec to the number of its classes")
+            raise UsageError(f"{without_classifier(self.name)} to the number of its classes")
 
     def embedding(self, canvas: Tensor) -> Tensor:
         """What the whole model makes of pictures (batch, 3, height, width) before its classifier: (batch, features)."""

@@ -84,7 +84,7 @@ class BackboneSpec(Worded):
         return LOCAL + str(from_home(text.removeprefix(LOCAL))) if text.startswith(LOCAL + "~") else text
 
     @model_validator(mode="after")
-    def _said_of_a_file(self) -> BackboneSpec:
+    def _needs_a_file(self) -> BackboneSpec:
         if not (self.is_packaged or self.has_own_file) and (self.sha256 is not None or self.tensors == "ordered"):
             raise UsageError(f"sha256 and tensors are of a weight file, and weights is {self.weights!r}")
         if self.tensors == "ordered" and self.weights.endswith(".safetensors"):
@@ -163,3 +163,8 @@ PAPER: Mapping[str, BackboneSpec] = {
     "dino": BackboneSpec(model="vit_small_patch14_dinov2.lvd142m", input_size=224),
     "vit": BackboneSpec(model="vit_base_patch16_224.augreg2_in21k_ft_in1k"),
 }
+
+
+def without_classifier(name: str) -> str:
+    """What to say of a backbone whose spec keeps no classifier, where one is needed."""
+    return f"{name} has no classifier; set `classes` in its spec"

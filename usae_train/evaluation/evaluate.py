@@ -306,7 +306,7 @@ def standardized_errors(usae: USAE, whole: Reconstruction) -> dict[str, Matrix]:
 
 def concept_figures(usae: USAE, statistics: Statistics) -> Figures:
     """Firing entropy, co-firing, energy, dead, dense and duplicate concepts."""
-    alive = statistics.fires.amax(0) > 0
+    alive = statistics.alive
     entropy = statistics.firing_entropy
     energy = statistics.energy.mean(0)
     co_fires = statistics.co_fires

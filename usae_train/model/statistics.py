@@ -73,11 +73,15 @@ class Statistics:
         return cls(**figures)
 
     @property
+    def alive(self) -> Tensor:
+        """(concepts,): whether a concept fires in any backbone."""
+        return (self.fires > 0).any(0)
+
+    @property
     def alive_in_words(self) -> str:
         """How many concepts fire in any backbone, and in all."""
-        fires = self.fires > 0
-        everywhere = f", {int(fires.all(0).sum())} in every backbone" if len(fires) > 1 else ""
-        return f"{int(fires.any(0).sum())} of {plural(fires.shape[1], 'concept')} fire{everywhere}"
+        everywhere = f", {int((self.fires > 0).all(0).sum())} in every backbone" if len(self.fires) > 1 else ""
+        return f"{int(self.alive.sum())} of {plural(len(self.alive), 'concept')} fire{everywhere}"
 
     @property
     def in_words(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 
+from usae_train.backbones.spec import without_classifier
 from usae_train.files.whole_numbers import whole_number
 from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
@@ -39,7 +40,7 @@ def check_class(usae: Described, backbone: str, index: int, name: str | None = N
         having = [f"{each} ({other.classes})" for each, other in usae.specs.items() if other.classes]
         which = f", or ask one that has: {', '.join(having)}" if having else ""
         called = index if name is None else repr(name)
-        raise UsageError(f"no class {called}: {backbone} has no classifier; set `classes` in its spec{which}")
+        raise UsageError(f"no class {called}: {without_classifier(backbone)}{which}")
     if index >= spec.classes:
         raise UsageError(
             f"no class {index}; {backbone}'s classifier has {spec.classes}, numbered 0 to {spec.classes - 1}"

@@ -173,9 +173,19 @@ def _planned_objectives(
         for objective in codes
         if not drawn.issuperset((str(objective), variant.settings) for variant in variants)
     ]
+    return _planned_in(usae, folders_of(beside, {each.folder for each in concepts}), variants, codes)
+
+
+def _planned_in(
+    usae: USAE,
+    folders: Mapping[Objective, str],
+    variants: Sequence[RunVariant],
+    codes: Mapping[Objective, str | None],
+) -> list[_Planned]:
+    """What each variant draws of objectives, each in its folder; `codes` as `_written_objectives` gives them."""
     return [
-        _Planned(name, title_of(usae, objective), variant, objective, codes[objective])
-        for objective, name in folders_of(beside, {each.folder for each in concepts}).items()
+        _Planned(folder, title_of(usae, objective), variant, objective, codes[objective])
+        for objective, folder in folders.items()
         for variant in variants
     ]
 
@@ -191,11 +201,7 @@ def plan_objectives(
     objectives = bound_in(usae, objectives)
     _check_count(usae, ((each.seeds, 1) for each in settings), len(objectives))
     variants = [RunVariant(None, each) for each in settings]
-    planned = [
-        _Planned(folder, title_of(usae, objective), variant, objective, code)
-        for objective, folder in folders_of(objectives).items()
-        for variant in variants
-    ]
+    planned = _planned_in(usae, folders_of(objectives), variants, dict.fromkeys(objectives, code))
     animations = (animation,) if any(each.snapshots for each in settings) else ()
     return RenderPlan(_jobs(usae, planned, animations), animations)
 

@@ -12,12 +12,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from kept_maps import maps_of_statistics
 from PIL import Image
 from typer.testing import CliRunner
 
 import usae_train as ut
-from usae_train.model.natural import encoded
-from usae_train.model.top_maps import TopCodes
 from usae_viz.cli import app
 from usae_viz.explorer.figures import transfer
 from usae_viz.explorer.page import explore
@@ -103,11 +102,7 @@ def test_what_a_folder_keeps_is_shown_without_a_pass(usae_folder, tmp_path, monk
     without = shutil.copytree(usae_folder, tmp_path / "without")
     (without / "maps.safetensors").unlink()
     usae = ut.load(kept)
-    top, statistics = TopCodes(usae.names), usae.statistics
-    for numbers, codes in encoded(usae, usae.measured_on.opened()):
-        top.add(numbers, codes, statistics.top_images)
-    maps = top.maps(statistics.top_images, statistics.quantiles[..., -1], usae.input_size)
-    maps.save(kept / "maps.safetensors", usae.sha256, usae.measured_on.fingerprint)
+    maps_of_statistics(usae).save(kept / "maps.safetensors", usae.sha256, usae.measured_on.fingerprint)
     assert run(without, "--out", tmp_path / "encoded").exit_code == 0
     monkeypatch.setattr("usae_train.backbones.backbone.build_backbones", None)
     assert run(kept, "--out", tmp_path / "shown").exit_code == 0

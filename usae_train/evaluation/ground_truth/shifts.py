@@ -73,11 +73,10 @@ def figures_under(
         measures.add(PairedTokens(tokens, torch.arange(first, first + len(shown))), half=0)
         truth.append(patch_truth(render_scenes(some, SIZE).labels, usae.grid))
     statistics = measures.firing.statistics()
-    alive = statistics.fires.amax(0) > 0
     areas = _areas(measures, torch.cat(truth).flatten(0, 1), concept_of)
     return {
         "r2_off_diagonal": r2_summary(measures.whole().r2)["off_diagonal"],
-        "firing_entropy": statistics.firing_entropy[alive].mean().item() if len(usae.names) > 1 else None,
+        "firing_entropy": statistics.firing_entropy[statistics.alive].mean().item() if len(usae.names) > 1 else None,
         **{f"auroc_{factor}": areas[factor] for factor in areas},
     }
 
