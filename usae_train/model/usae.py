@@ -99,7 +99,7 @@ class USAE(nn.Module):
         self.batch_norm, self.recipe = batch_norm, recipe
         self.specs, self.grid = dict(specs or {}), grid
         self.sparsity, self.unit_norm = sparsity or TopK(), unit_norm
-        self.sparsity.check_sizes(k, n_concepts)
+        self.sparsity.check_sizes(k, self.private)
         self.statistics: Statistics | None = None
         self.natural: NaturalPictures | None = (
             None  # to show top-activating patches of, where not those of the statistics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, TypedDict
 
 from pydantic import Field, model_validator
@@ -214,6 +215,26 @@ class FitSettings(Settings):
         if not beside or not isinstance(recipe, TrainingRecipe | Mapping):
             return values
         return {**values, **dict.fromkeys(beside), "recipe": {**dict(recipe), **beside}}
+
+    @model_validator(mode="after")
+    def _of_the_concepts_that_there_are(self) -> FitSettings:
+        """No more are active than there are, and parts that must do alone are some of them, each another.
+
+        The default recipe's own fractions are for a space of any size.
+        """
+        if self.k > self.n_concepts:
+            raise UsageError(f"k is {self.k} and n_concepts {self.n_concepts}; expected k <= n_concepts")
+        fractions = self.recipe.matryoshka_fractions
+        if self.recipe.matryoshka == "drawn" or fractions == DEFAULT.matryoshka_fractions:
+            return self
+        sizes = [0, *(round(fraction * self.n_concepts) for fraction in fractions), self.n_concepts]
+        if any(later == before for before, later in pairwise(sizes)):
+            raise UsageError(
+                f"matryoshka_fractions {', '.join(f'{fraction:g}' for fraction in fractions)} of {self.n_concepts} "
+                f"concepts are parts of {', '.join(map(str, sizes[1:-1]))}; expected numbers that rise, from 1 to less "
+                "than all"
+            )
+        return self
 
     @model_validator(mode="after")
     def _slots_of_two_kinds(self) -> FitSettings:
