@@ -1,4 +1,4 @@
-"""Fingerprints: by which other pictures are told from those that something was measured on, though named alike.
+"""Fingerprints: they distinguish other pictures of the same names from those that something was measured on.
 
 A fingerprint of files is `NAMES+CONTENTS`, two sha256 in hex: of all labels and sizes, as it stood alone in files of
 earlier versions, and of what is in the pictures.

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validat
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.backbones.names import check_name
 from usae_train.backbones.spec import BackboneSpec, Side
+from usae_train.files.validation import Frozen
 from usae_train.images.measured import SourceRecord
 from usae_train.model.private import PrivateConcepts
 from usae_train.model.sparsity.topk import TopK
@@ -20,10 +21,10 @@ from usae_train.tokens.standardization import Outliers
 CONFIG_SCHEMA = 1
 
 
-class UsaeConfig(BaseModel):
+class UsaeConfig(Frozen):
     """What config.json holds."""
 
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=())
 
     schema_: int = Field(CONFIG_SCHEMA, alias="schema")
     widths: dict[str, Annotated[int, Field(ge=1, lt=2**24)]] = Field(min_length=1)

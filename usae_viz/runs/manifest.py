@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import Field, model_validator
 
 from usae_train.files.atomic import check_file, write_atomically
 from usae_train.files.json_files import read_object, validated
 from usae_train.files.locks import taken
 from usae_train.files.placing import place_of
 from usae_train.files.provenance import file_hash
+from usae_train.files.validation import Frozen
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import png_with, rewrite_png
@@ -36,21 +37,22 @@ MOST_CONCEPTS = 2**24  # the paper's space has 6144
 MeanCodes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
 
 
-class Record(BaseModel):
+class Record(Frozen):
     """What is kept of one job, enough to make its folder's sheet and scores without drawing it again."""
-
-    model_config = ConfigDict(extra="forbid")
 
     schema_version: Literal[1] = 1
     key: str
     names: list[str]
     files: dict[str, str]  # {file: sha256}
-    coming: dict[str, str] = {}  # the same of what some of them are being written again as: either is the file
+    coming: dict[str, str] = Field(
+        default_factory=dict
+    )  # the same of what some of them are being written again as: either is the file
     concept: int | None
     scores: dict[str, dict[str, dict[str, Any]]]  # {image: {backbone: Score, or ClassScore without a concept}}
     drawn_for: dict[str, list[str]]
     statistics: str | None = None  # `statistics_hash` of what its percentiles are by; None in a run of before 0.6
-    signatures: MeanCodes = {}  # mean codes where they are not zero, through the backbones that a picture was drawn for
+    # mean codes where they are not zero, through the backbones that a picture was drawn for
+    signatures: MeanCodes = Field(default_factory=dict)
     ended: str | None = None
     cut_short: bool = False
     failed: bool = False

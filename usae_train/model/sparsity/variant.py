@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from torch import Tensor
 
+from usae_train.files.validation import Frozen
 from usae_train.model.private import PrivateConcepts
 from usae_train.model.sparse import GROUPS, Codes
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
@@ -35,14 +36,14 @@ class Chosen(NamedTuple):
         )
 
 
-class Sparsity(BaseModel, ABC):
+class Sparsity(Frozen, ABC):
     """Which concepts of a token are active.
 
     A variant is a file beside this one: a subclass with a `kind` of its own and the settings that a USAE keeps. What
     else asks of a USAE's sparsity asks these methods: the upper ones once it is trained, the lower ones in training.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     kind: str
 
@@ -114,7 +115,7 @@ class Sparsity(BaseModel, ABC):
         raise NotImplementedError
 
     def activate(self, pre_codes: Tensor, concepts: Tensor, threshold: Tensor | None) -> Tensor:
-        """The values of what was chosen (entries,), with gradients: a ReLU where nothing else is said."""
+        """The values of what was chosen (entries,), with gradients: by default a ReLU."""
         return pre_codes.relu()
 
     def penalty(

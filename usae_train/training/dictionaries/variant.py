@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict
 from torch import Tensor, nn
 
+from usae_train.files.validation import Frozen
 
-class DictionaryKind(BaseModel, ABC):
+
+class DictionaryKind(Frozen, ABC):
     """What rows of a dictionary may be while it is trained; a USAE keeps the rows alone.
 
     A variant is a file beside this one: a subclass with a `kind` of its own, its settings, and a module that torch
@@ -17,7 +19,7 @@ class DictionaryKind(BaseModel, ABC):
     so that training states hold and check what it has.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     kind: str
 
