@@ -44,9 +44,8 @@ class Record(Frozen):
     key: str
     names: list[str]
     files: dict[str, str]  # {file: sha256}
-    coming: dict[str, str] = Field(
-        default_factory=dict
-    )  # the same of what some of them are being written again as: either is the file
+    # the same of what some of them are being written again as: either is the file
+    coming: dict[str, str] = Field(default_factory=dict)
     concept: int | None
     scores: dict[str, dict[str, dict[str, Any]]]  # {image: {backbone: Score, or ClassScore without a concept}}
     drawn_for: dict[str, list[str]]
