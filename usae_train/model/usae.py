@@ -211,7 +211,7 @@ class USAE(nn.Module):
             raise UsageError("this USAE was fitted on bare activations: it has no backbones to see pictures with")
         if not self._backbones:
             with torch_as_it_starts():
-                built = build_backbones({**self.specs, **self.modules_given}, told=False)  # who chose them was told
+                built = build_backbones({**self.specs, **self.modules_given}, warn=False)  # who chose them was warned
                 if self.weights:
                     records = {name: backbone.record() for name, backbone in built.items()}
                     check_records(records, self.weights, {name: spec.put_right() for name, spec in self.specs.items()})

@@ -213,7 +213,7 @@ class FitSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _into_the_recipe(cls, values: Any) -> Any:
-        """What is said of a recipe beside it is the recipe's, and stands in it alone."""
+        """Settings of a recipe that are given beside it become the recipe's, and stand in it alone."""
         if not isinstance(values, Mapping):
             return values
         beside = {name: values[name] for name in OF_A_RECIPE if values.get(name) is not None}
@@ -280,7 +280,7 @@ class FitOptions(TypedDict, total=False):
 
 
 class ExecutionSettings(Settings):
-    """How a training is carried out: on how many images, in how much memory, and what is kept and said on the way."""
+    """How a training is carried out: on how many images, in how much memory, and what is kept and logged on the way."""
 
     FORMER: ClassVar[Mapping[str, str]] = {"every": "checkpoint_minutes", "keep": "keep_checkpoints"}
 
