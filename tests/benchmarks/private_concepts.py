@@ -39,10 +39,22 @@ as many active ones; `slots` is k_private. Rows of 64 private ones without slots
          704 12      96     3  0.617  0.358  0.039 0.030 0.031           9.0  3.0
          608 16      96     4  0.656  0.376  0.037 0.033 0.035          12.0  4.0
 
+    the same, 448 concepts, 1000 steps, where a backbone's tokens from its own codes count more than from others' (field
+    `own_weight` of a recipe, and by a script that is not kept); the last row is one of `DEMO`
+        slots  own_weight                    own    off  costs (vit, dino, siglip)
+            4  2                           0.892  0.689  0.014 0.016 0.013
+            4  1.7                         0.889  0.691  0.017 0.019 0.017
+            3  2                           0.890  0.690  0.016 0.018 0.015
+            2  2                           0.889  0.692  0.017 0.019 0.017
+            4  2, of all concepts alone    0.886  0.690  0.020 0.022 0.020  (the nested parts count as they do)
+            4  2, encoding `all`           0.895  0.694  0.010 0.014 0.010
+
 In the demo private concepts with slots of their own no longer take those that all could use: at one k, 4 of 24 leave
 others' tokens better explained than a space without (0.695 for 0.691), and a backbone's own better than one TopK over
-all (0.884 for 0.881), which had 10. But 0.015 at one k was reached in none of these: 4, 6 or 8 slots, all tokens
-through every encoder, more private concepts or three times the steps cost 0.02 to 0.03. With 24 shared and 8 private
+all (0.884 for 0.881), which had 10. 4, 6 or 8 slots, all tokens through every encoder, more private concepts or three
+times the steps alone cost 0.02 to 0.03 at one k; 0.015 is reached where own tokens count twice and every backbone
+encodes all tokens, as an autoencoder alone does: 0.010 to 0.014, and others' tokens as well explained as in a space
+without private concepts. Such a step takes about twice as long. With 24 shared and 8 private
 ones own tokens cost 0.007, 0.010 and 0.009 against autoencoders of 24, and others lose none (0.698); against those of
 32 it is 0.023, 0.027 and 0.021 again. On real networks one TopK gives private ones less than two slots of 12 by
 itself, and to ask for three wins nothing.
@@ -86,20 +98,22 @@ from usae_train.evaluation.measures import Measures
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training.loop import fit_tokens
-from usae_train.training.settings import FitSettings
+from usae_train.training.settings import DEFAULT, FitSettings, TrainingRecipe
 
 KNOWN = {"n_concepts": 256, "k": 8, "batch": 1024}
 
 
 class Row(NamedTuple):
-    """Sizes of a space: how many concepts, how many active, and how many of both are each backbone's own."""
+    """Sizes of a space: how many concepts, how many active, and how many of both are a backbone's own; the recipe."""
 
     n_concepts: int
     k: int
     private: int = 0
     k_private: int = 0
+    recipe: TrainingRecipe = DEFAULT
 
 
+OWN_TWICE = DEFAULT.model_copy(update={"name": "own twice, all encode", "encoding": "all", "own_weight": 2.0})
 # 448 less the others' own ones are 256, as many as an autoencoder alone has
 DEMO = (
     Row(256, 24),
@@ -107,6 +121,7 @@ DEMO = (
     Row(256, 24, 48, 6),
     Row(448, 24, 96),
     Row(448, 24, 96, 4),
+    Row(448, 24, 96, 4, OWN_TWICE),
     Row(448, 24, 96, 6),
     Row(448, 24, 96, 8),
     Row(832, 24, 192, 6),
@@ -147,8 +162,8 @@ def seen_table(title: str, world: World, rows: Sequence[Row], steps: int) -> Non
         told = ", ".join(f"{name} {r2:.3f}" for name, r2 in independent[k].items())
         print(f"{title}, {steps} steps; SAEs alone, {settings.n_concepts} concepts, {k} active: {told}", flush=True)
     print(f"concepts  k private    own    off  {'costs (' + ', '.join(names) + ')':26s} active")
-    for n_concepts, k, count, own_slots in rows:
-        row = {"n_concepts": n_concepts, "k": k, "n_private": count, "k_private": own_slots}
+    for n_concepts, k, count, own_slots, recipe in rows:
+        row = {"n_concepts": n_concepts, "k": k, "n_private": count, "k_private": own_slots, "recipe": recipe}
         usae = fit_tokens(world.train, settings.model_copy(update=row))
         r2, private = judged(usae, world.held)
         own = sum(r2[name][name] for name in names) / len(names)
@@ -156,7 +171,7 @@ def seen_table(title: str, world: World, rows: Sequence[Row], steps: int) -> Non
         costs = " ".join(f"{independent[k][name] - r2[name][name]:.3f}" for name in names)
         active = sum(private.values()) / len(private)
         figures = f"{n_concepts:8d} {k:2d} {count:7d}  {own:.3f}  {sum(off) / len(off):.3f}  {costs:26s}"
-        print(f"{figures} {k - active:.1f} {active:.1f}", flush=True)
+        print(f"{figures} {k - active:.1f} {active:.1f}  {recipe.name}", flush=True)
 
 
 def known_table(name: str, steps: int, k_private: int) -> None:

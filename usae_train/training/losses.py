@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,6 +17,17 @@ def absolute_error(tokens: Tensor, decoded: Tensor) -> Tensor:
 def squared_error(tokens: Tensor, decoded: Tensor) -> Tensor:
     """Mean (a - â)^2 over tokens and features."""
     return functional.mse_loss(decoded, tokens)
+
+
+def own_weights(sources: Tensor | None, backbone: int, weight: float) -> Tensor | None:
+    """(tokens,): what a backbone's error counts of each token; None where all count the same.
+
+    Args:
+        sources: (tokens,), the number of the backbone whose encoder each token went through; None where nobody asked.
+        backbone: the number of the one that is decoded to.
+        weight: of the tokens that it encoded itself.
+    """
+    return None if sources is None else torch.where(sources == backbone, weight, 1.0)
 
 
 def dead_error(residual: Tensor, revived: Tensor, whole: Callable[[Tensor], Tensor] = lambda mean: mean) -> Tensor:

@@ -61,6 +61,12 @@ class TrainingRecipe(Settings):
         "share", description="which backbones encode at a step: one drawn, all a share of the tokens each, or all all"
     )
     loss: Literal["absolute", "squared"] = "squared"
+    own_weight: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="how often the error of a backbone's tokens from its own codes counts, and that from others' once",
+    )
     matryoshka_fractions: Fractions = Field(
         (0.25,), description="shares of the concepts that must explain the tokens alone as well, rising"
     )

@@ -24,7 +24,7 @@ from usae_train.training.kernels.sparse_ops import (
     weighted_alone,
 )
 from usae_train.training.kernels.topk_complement import kept_and_complement
-from usae_train.training.losses import absolute_error, dead_error, squared_error
+from usae_train.training.losses import absolute_error, dead_error, own_weights, squared_error
 from usae_train.training.noise import TokenNoise
 from usae_train.training.settings import TrainingRecipe
 
@@ -32,6 +32,7 @@ ERRORS = {"absolute": absolute_error, "squared": squared_error}
 # Groups of concepts where 6 does not divide their number: of 512 and k = 12 the largest of 683 tokens are found in
 # 1.3 ms and not in 2.8 (one core of a Xeon), three times a step of 49.
 OTHER_GROUPS = (4,)
+BLOCKS = 4  # of tokens, where a step computes many more entries than fire (sparse_ops.py); of 2 to 8 the fastest
 
 
 class Active(NamedTuple):
@@ -45,6 +46,7 @@ class Active(NamedTuple):
         revived: (entries,) bool, which are dead ones for the auxiliary term; None where none is.
         topk_complement: (tokens, n_concepts) codes that were left out, for the published auxiliary term alone.
         penalty: what the sparsity adds to the loss, a scalar; None for nothing.
+        sources: (tokens,), which backbone encoded each; None where a backbone's own tokens count as others' do.
     """
 
     values: Tensor
@@ -54,6 +56,7 @@ class Active(NamedTuple):
     revived: Tensor | None = None
     topk_complement: Tensor | None = None
     penalty: Tensor | None = None
+    sources: Tensor | None = None
 
 
 def step_loss(
@@ -154,7 +157,8 @@ def encode_batch(
         if active.revived is not None:
             values = values.masked_fill(active.revived, 0.0)
         fired[row] = values.new_zeros(usae.n_concepts).scatter_add_(0, active.concepts, values) > 0
-        return active
+        weighed = recipe.own_weight != 1
+        return active._replace(sources=torch.full((len(tokens),), row, device=device) if weighed else None)
 
     if recipe.encoding != "share":
         return [(encode(name, batch[name], places), batch if name in stepping else learning) for name in encoding]
@@ -194,6 +198,7 @@ def joined_shares(shares: Sequence[Active], order: Tensor) -> Active:
         return torch.cat([*parts]).index_select(0, by_token)
 
     complements = [share.topk_complement for share in shares if share.topk_complement is not None]
+    sources = [share.sources for share in shares if share.sources is not None]
     penalties = [share.penalty for share in shares if share.penalty is not None]
     revived = [share.revived for share in shares]
     if any(own is not None for own in revived):
@@ -209,6 +214,7 @@ def joined_shares(shares: Sequence[Active], order: Tensor) -> Active:
         together(revived) if revived[0] is not None else None,  # type: ignore[arg-type]
         torch.cat(complements)[order] if complements else None,
         torch.stack(penalties).sum() if penalties else None,
+        torch.cat(sources)[order] if sources else None,
     )
 
 
@@ -334,7 +340,7 @@ def pass_loss(
     A part of the space that has to do without the rest keeps whole concepts, where a free one splits them (Bussmann et
     al. 2025, Matryoshka sparse autoencoders).
     """
-    entries, n_parts = part_entries(active, usae.n_concepts, fractions)
+    entries, n_parts = part_entries(active, usae.n_concepts, fractions, BLOCKS if has_zeros(usae) else 1)
     values, total, revives = active.values, active.values.new_zeros(()), active.revived is not None
     firing = weighted_alone(entries, values.detach()) if has_zeros(usae) else None
     # what the step will not change needs no gradient (stepping_pairs)
@@ -355,7 +361,8 @@ def pass_loss(
             left = tokens - parts.sum(1) - offset
             total = total + weight * recipe.auxiliary_weight * absolute_error(left, explained[name])
         living = parts[:, : n_parts - 1] if revives else parts
-        total = total + weight * matryoshka_loss(living, offset, tokens, recipe.loss == "squared")
+        own = own_weights(active.sources, usae.names.index(name), recipe.own_weight)
+        total = total + weight * matryoshka_loss(living, offset, tokens, recipe.loss == "squared", own)
         if revives:
             residual = -living[:, -1].detach()  # matryoshka_loss has left it there
             total = total + recipe.auxiliary_weight * dead_error(residual, parts[:, -1], ranks.mean)
@@ -372,13 +379,14 @@ def error_weight(usae: USAE, name: str, recipe: TrainingRecipe) -> float:
     return usae.widths[name] * len(usae.widths) / sum(usae.widths.values())
 
 
-def part_entries(active: Active, n_concepts: int, fractions: Sequence[float]) -> tuple[Entries, int]:
+def part_entries(active: Active, n_concepts: int, fractions: Sequence[float], blocks: int = 1) -> tuple[Entries, int]:
     """A pass's entries and how many segments a token has: one per part of the space, and one for dead ones.
 
     Args:
         active: the concepts.
         n_concepts: size of the space.
         fractions: rising shares of the space that parts end at.
+        blocks: see `entries_of`.
     """
     parts = torch.zeros_like(active.concepts)
     for share in fractions:
@@ -387,4 +395,4 @@ def part_entries(active: Active, n_concepts: int, fractions: Sequence[float]) ->
         parts.masked_fill_(active.revived, len(fractions) + 1)
     n_parts = len(fractions) + 1 + (active.revived is not None)
     segments = active.tokens * n_parts + parts
-    return entries_of(active.concepts, segments, active.n_tokens * n_parts, n_concepts), n_parts
+    return entries_of(active.concepts, segments, active.n_tokens * n_parts, n_concepts, blocks), n_parts

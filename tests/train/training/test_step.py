@@ -50,6 +50,9 @@ THREE_PARTS = ALL.model_copy(update={"matryoshka_fractions": (0.25, 0.5)})
 WITH_NORM = ALL.model_copy(update={"batch_norm": True})
 ONE = DEFAULT.model_copy(update={"encoding": "one"})
 UNIT = DEFAULT.model_copy(update={"unit_norm": True})
+OWN_SHARE = DEFAULT.model_copy(update={"own_weight": 2.0})
+OWN_ALL = THREE_PARTS.model_copy(update={"own_weight": 0.5})
+OWN_ABSOLUTE = ABSOLUTE.model_copy(update={"own_weight": 3.0})
 SCALAR = DEFAULT.model_copy(update={"standardization": "scalar"})
 
 
@@ -66,6 +69,9 @@ SCALAR = DEFAULT.model_copy(update={"standardization": "scalar"})
         (SCALAR, ["a", "b", "c"], NOTHING_DEAD),
         (UNIT, ["a", "b", "c"], dead_in(a=[2, 5, 9, 11, 15], c=[3])),
         (ONE, ["c"], NOTHING_DEAD),
+        (OWN_SHARE, ["a", "b", "c"], dead_in(a=[2, 5, 9, 11, 15], c=[3])),
+        (OWN_ALL, ["a", "b", "c"], dead_in(a=[1, 4])),
+        (OWN_ABSOLUTE, ["a", "b", "c"], NOTHING_DEAD),
         (PUBLISHED, ["b"], NOTHING_DEAD),
     ],
     ids=(
@@ -79,6 +85,9 @@ SCALAR = DEFAULT.model_copy(update={"standardization": "scalar"})
         "scalar",
         "unit",
         "one",
+        "own, shares",
+        "own, all",
+        "own, absolute",
         "published",
     ),
 )

@@ -13,7 +13,7 @@ from toys import WIDTHS, toy_settings, toy_tokens
 import usae_train as ut
 from usae_train.model.sparsity.batchtopk import BatchTopK
 from usae_train.model.sparsity.jumprelu import JumpReLU
-from usae_train.model.sparsity.variant import Chosen, batch_threshold
+from usae_train.model.sparsity.variant import Chosen, all_above, batch_threshold
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import MemoryFeed
 from usae_train.training.asked import fit_settings
@@ -194,6 +194,38 @@ def test_drawn_fractions_rise_from_the_least_named() -> None:
     before = generator.get_state()
     assert fractions_of(DEFAULT, generator) == (0.25,)
     assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("limit", [0.0, 0.3, -0.2, torch.rand(11) * 0.8, torch.linspace(-0.5, 0.5, 11)])
+def test_what_exceeds_a_threshold_is_found_by_bits_as_by_numbers(
+    dtype: torch.dtype, limit: float | torch.Tensor
+) -> None:
+    pre_codes = torch.randn(40, 11, generator=torch.Generator().manual_seed(0)).to(dtype)
+    pre_codes[0], pre_codes[1], pre_codes[2] = 0.0, -0.0, torch.as_tensor(limit).to(dtype)  # equal does not exceed
+    threshold = limit.to(dtype) if isinstance(limit, torch.Tensor) else limit
+    expected = (pre_codes > threshold).nonzero()
+    found = all_above(pre_codes, limit)
+    assert found.tokens.tolist() == expected[:, 0].tolist()
+    assert found.concepts.tolist() == expected[:, 1].tolist()
+    assert 0 < len(expected) < pre_codes.numel()
+
+
+def test_archetypal_rows_and_gradients_are_those_of_autograd_to_the_bit() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points, support = torch.randn(20, 7, generator=generator), torch.randint(20, (9, 4), generator=generator)
+    rest, upstream = torch.randn(2, 9, 7, generator=generator)
+    made = Mixtures(points, support, 0.5, unit_norm=False)
+    assert made.length is not None
+    made.mixing.data.normal_(generator=generator)
+    made.length.data.normal_(generator=generator)
+    changed = [made.mixing, made.length, rest.requires_grad_()]
+    expected = (made.mixed() + rest) * made.length.abs()[:, None]
+    rows = made(rest)
+    assert torch.equal(rows, expected)
+    of_autograd = torch.autograd.grad(expected, changed, upstream.clone())
+    for found, own in zip(torch.autograd.grad(rows, changed, upstream.clone()), of_autograd, strict=True):
+        assert torch.equal(found, own)
 
 
 def test_what_is_said_beside_a_recipe_is_the_recipes() -> None:

@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
 from usae_train.files.validation import Frozen
 from usae_train.model.private import PrivateConcepts
-from usae_train.model.sparse import GROUPS, Codes
+from usae_train.model.sparse import BITS, GROUPS, Codes
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 
 
@@ -170,9 +171,15 @@ def above(pre_codes: Tensor, threshold: Tensor | float) -> Codes:
 
 
 def all_above(pre_codes: Tensor, threshold: Tensor | float) -> Chosen:
-    """The entries of (tokens, n_concepts) that exceed a threshold."""
-    limit = threshold.to(pre_codes.dtype) if isinstance(threshold, Tensor) else threshold  # in float32 it were slower
-    return Chosen(*(pre_codes > limit).nonzero().unbind(1))
+    """The entries of (tokens, n_concepts) that exceed a threshold: a number, or (n_concepts,)."""
+    limit = torch.as_tensor(threshold, dtype=pre_codes.dtype, device=pre_codes.device)  # in float32 it were slower
+    if pre_codes.device.type != "cpu" or torch.compiler.is_compiling() or (limit < 0).any():
+        return Chosen(*(pre_codes > limit).nonzero().unbind(1))
+    # numpy, and the bits of floats as integers (see `top_indices`): 1.3 ms for 523 x 6144 in bfloat16, torch 6.5
+    numbers, least = (own.detach().contiguous().view(BITS[own.dtype]).numpy() for own in (pre_codes, limit))
+    places = torch.from_numpy(np.flatnonzero(numbers > least))
+    tokens = places // pre_codes.shape[1]
+    return Chosen(tokens, places - tokens * pre_codes.shape[1])
 
 
 def batch_threshold(

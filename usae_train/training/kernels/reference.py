@@ -76,8 +76,10 @@ def step_loss(
             share = len(rows) / n_tokens
             if recipe.standardization != "scalar":
                 share *= usae.widths[target] / mean_width
-            total = total + share * (residual.abs() if recipe.loss == "absolute" else residual.square()).mean()
-            total = total + share * matryoshka_errors(codes, atoms, decoder.offset, tokens, recipe.matryoshka_fractions)
+            share_of_own = share * (recipe.own_weight if target == source else 1.0)
+            total = total + share_of_own * (residual.abs() if recipe.loss == "absolute" else residual.square()).mean()
+            nested = matryoshka_errors(codes, atoms, decoder.offset, tokens, recipe.matryoshka_fractions)
+            total = total + share_of_own * nested
             if recipe.auxiliary == "left_out":
                 left = residual - topk_complement(pre_codes, usae.k) @ atoms
                 total = total + share * recipe.auxiliary_weight * left.abs().mean()

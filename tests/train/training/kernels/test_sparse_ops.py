@@ -57,6 +57,19 @@ def test_decoding_equals_the_dense_product_with_its_gradients(divide: bool) -> N
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("blocks", [2, 3, 8])
+def test_inner_products_by_blocks_are_the_same_to_the_bit(blocks: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    concepts, segments = torch.randint(11, (40,), generator=generator), torch.arange(8).repeat_interleave(5)
+    by_segment, by_concept = torch.randn(8, 7, generator=generator), torch.randn(11, 7, generator=generator)
+    expected = sampled_dot(entries_of(concepts, segments, 8, 11), by_segment, by_concept)
+    entries = entries_of(concepts, segments, 8, 11, blocks)
+    assert torch.equal(sampled_dot(entries, by_segment, by_concept), expected)
+    first = entries.ordered_segments < -(-8 // blocks)  # the first block's entries come first, by their concepts
+    assert first.tolist() == sorted(first.tolist(), reverse=True)
+    assert entries.ordered_concepts[first].tolist() == entries.ordered_concepts[first].sort().values.tolist()
+
+
 @pytest.mark.parametrize("divide", [True, False])
 def test_entries_whose_code_is_zero_are_left_out_of_sums_to_the_same_bits(divide: bool) -> None:
     """They have a gradient all the same, which a threshold needs."""
