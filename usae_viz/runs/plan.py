@@ -19,6 +19,7 @@ from usae_viz.concepts.selection import select
 from usae_viz.export.naming import objective_folder, title_of, words_of
 from usae_viz.export.provenance import own_hashes
 from usae_viz.objectives import Objective, parse_objective
+from usae_viz.objectives.classes import TEMPERATURE
 from usae_viz.objectives.named import bound_in
 from usae_viz.objectives.own_objective import import_objective
 from usae_viz.optimization.by_objective import feature_statistics
@@ -249,6 +250,8 @@ def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
         content["concepts"] = list(objective.concepts)
     if held := feature_statistics(usae, objective, resolved.settings):
         content["feature_statistics"] = held
+    if "Class(" in content["objective"]:
+        content["temperature"] = TEMPERATURE
     key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
     names, variant = resolved.image_names(usae, objective), planned.run_variant.name
     return RenderJob(objective, resolved.settings, variant, planned.folder, planned.title, names, key, planned.code)

@@ -20,6 +20,10 @@ from usae_viz.views.own_transforms import transformed_views
 from usae_viz.views.precision import dtype_for
 from usae_viz.views.presets import Augmentation, Transform
 
+# A line over the steps. In the first ones a picture's parts come about, of whatever the noise hints at; later ones are
+# the objective's (tests/benchmarks/real_reader.py).
+HELD_FROM_TO = 2.0, 0.5
+
 
 @dataclass(frozen=True)
 class ViewConfig:
@@ -32,7 +36,8 @@ class ViewConfig:
         dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
         at_once: pictures that go through a backbone in one batch; see `batch_rows`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
-        feature_statistics: how strongly features are held to the statistics in a backbone's batch norms.
+        feature_statistics: how strongly features are held to the statistics in a backbone's batch norms, in the middle
+            of the steps (`HELD_FROM_TO`).
         reference: (3, H, W), a picture that is shown beside each under the same draws.
         canvas_bytes: what a parameterization of somebody's own keeps of each canvas for its gradient.
         edits: {backbone: what is done to concepts in its own pass}, as `usae_train.intervene` takes it.
@@ -52,8 +57,11 @@ class ViewConfig:
     edits: BackboneEdits = field(default_factory=dict)
 
     def at(self, passed: float) -> ViewConfig:
-        """How pictures are shown when a share of the steps has passed."""
-        return replace(self, augmentation=self.augmentation.of_the_whole()) if passed < self.whole_first else self
+        """How pictures are shown, and held, when a share of the steps has passed."""
+        augmentation = self.augmentation.of_the_whole() if passed < self.whole_first else self.augmentation
+        first, last = HELD_FROM_TO
+        held = self.feature_statistics * (first + (last - first) * passed)
+        return replace(self, augmentation=augmentation, feature_statistics=held)
 
 
 def encode_views(
