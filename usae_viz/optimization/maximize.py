@@ -31,7 +31,7 @@ from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.given_pictures import canvas_at, naming_given, whole_picture
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
-from usae_viz.optimization.resolving import by_objective, feature_statistics, resolve_settings
+from usae_viz.optimization.resolving import resolve_settings, settings_for
 from usae_viz.optimization.result import Result
 from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
@@ -132,11 +132,11 @@ def maximize_each(
     """
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, HalvingDraw) else HalvingDraw(draw)
-    for (whole, held), alike in groupby(objectives, lambda objective: by_objective(usae, objective, settings)):
-        left, shown = list(alike), replace(view_config, whole_first=whole, feature_statistics=held)
+    for own, alike in groupby(objectives, lambda objective: settings_for(usae, objective, settings)):
+        left, shown = list(alike), _by_objective(view_config, own)
         while left:
             pack = _up_to_a_repeat(left[: view_config.at_once])
-            if not (drawn := (yield from _draw(shown, pack, settings, start, progress, draw))):
+            if not (drawn := (yield from _draw(shown, pack, own, start, progress, draw))):
                 return
             del left[:drawn]
 
@@ -164,11 +164,16 @@ def draw_group(
     `rows` are of `canvas_specs`; all else is as for `maximize_each`.
     """
     (objective,), view_config, settings, start = _prepared(usae, [objective], settings)
-    whole, held = by_objective(usae, objective, settings)
-    view_config = replace(view_config, whole_first=whole, feature_statistics=held)
+    settings = settings_for(usae, objective, settings)
     specs = canvas_specs(usae, objective, settings)[rows.start : rows.stop]
-    (drawn,) = draw_together(view_config, specs, settings, start, progress)
+    (drawn,) = draw_together(_by_objective(view_config, settings), specs, settings, start, progress)
     return drawn
+
+
+def _by_objective(view_config: ViewConfig, settings: MaximizeSettings) -> ViewConfig:
+    """The same with what `settings_for` an objective has filled in."""
+    weight = settings.feature_statistics or 0.0
+    return replace(view_config, whole_first=settings.whole_first or 0.0, statistics_weight=weight)
 
 
 def _prepared(
@@ -259,13 +264,14 @@ def _alone_in_view(
 ) -> ViewConfig:
     """How resolved settings show a picture, one at once, where most is kept for its gradient."""
     part = settings.parameterization
+    weights = (settings_for(usae, each, settings).feature_statistics or 0.0 for each in objectives)
     return ViewConfig(
         usae,
         settings.augmentation,
         settings.views,
         settings.dtype,
         reference=reference,
-        feature_statistics=max((feature_statistics(usae, each, settings) for each in objectives), default=0.0),
+        statistics_weight=max(weights, default=0.0),
         transforms=settings.transforms,
         canvas_bytes=own_bytes(part, settings.size) if isinstance(part, OwnPart) and settings.size else 0,
         edits=edits_of(usae, settings.edits),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.backbones.feature_statistics import distances_from_natural
+from usae_train.backbones.feature_statistics import statistics_distances
 from usae_train.backbones.precision import ComputeDtype
 from usae_train.interventions.intervene import intervene
 from usae_train.model.usae import USAE
@@ -32,7 +32,8 @@ class ViewConfig:
         dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
         at_once: pictures that go through a backbone in one batch; see `batch_rows`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
-        feature_statistics: how strongly features are held to the statistics in a backbone's batch norms.
+        statistics_weight: how much a score is lowered by a distance from the statistics in a backbone's batch norms;
+            the setting `feature_statistics`.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
         canvas_bytes: what a parameterization of somebody's own keeps of each canvas for its gradient.
         edits: {backbone: what is done to concepts in its own pass}, as `usae_train.intervene` takes it.
@@ -45,7 +46,7 @@ class ViewConfig:
     dtype: ComputeDtype = "float32"
     at_once: int = 1
     whole_first: float = 0.0
-    feature_statistics: float = 0.0
+    statistics_weight: float = 0.0
     reference: Tensor | None = None
     transforms: tuple[Transform, ...] = ()
     canvas_bytes: int = 0
@@ -87,11 +88,11 @@ def encode_views(
 
     with torch.no_grad():
         reference = None if beside is None else seen(beside)
-    if not view_config.feature_statistics or not shown.requires_grad:
+    if not view_config.statistics_weight or not shown.requires_grad:
         return seen(shown, reference)
-    with distances_from_natural(backbone.model, len(shown), 3 * backbone.input_size**2) as distances:
+    with statistics_distances(backbone.model, len(shown), 3 * backbone.input_size**2) as distances:
         acts = seen(shown, reference)
-    acts.unnatural = torch.stack(distances).mean(0) if distances else None
+    acts.statistics_distance = torch.stack(list(distances.values())).mean(0) if distances else None
     return acts
 
 
