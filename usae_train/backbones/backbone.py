@@ -221,7 +221,8 @@ class Backbone(nn.Module):
     def _fold(self, specs: Sequence[BackboneSpec]) -> None:
         """Batch norms put into the convolutions, wherever a pass shows that it changes nothing of what specs read.
 
-        Not those that the classifier sees otherwise than the layers that are read.
+        Not those that the classifier sees otherwise than the layers that are read. What a folded norm knows of natural
+        features is kept; one that stands by itself knows it still (`norms_with_statistics`).
         """
         from usae_train.backbones.feature_statistics import keep_statistics
         from usae_train.backbones.folding import Watched, fold

@@ -1,7 +1,7 @@
 """How far a backbone's features are from those of the pictures that it was trained on, by its batch norms.
 
 A batch norm keeps the mean and the variance of each channel over the training pictures. What is optimized against a
-network leaves them unless it is held to them; held, it is recognized by networks that took no part (Yin et al. 2020,
+network leaves them unless it is kept near them; so it is recognized by networks that took no part (Yin et al. 2020,
 Dreaming to Distill, arXiv 1912.08795, its R_feature). Batch norms that are folded into their convolutions leave there
 what a channel's mean and standard deviation are behind them: their bias, and the size of their weight.
 """
