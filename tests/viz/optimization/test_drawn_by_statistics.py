@@ -13,8 +13,7 @@ from usae_train.backbones.spec import BackboneSpec
 from usae_train.model.usae import USAE
 from usae_viz.export.png import read_png
 from usae_viz.objectives import Class, Concept
-from usae_viz.optimization import resolving
-from usae_viz.optimization.resolving import settings_for
+from usae_viz.optimization.by_objective import settings_for
 from usae_viz.runs.metadata import ImageMetadata
 from usae_viz.runs.plan import plan_objectives, plan_recipe
 from usae_viz.runs.recipe import RenderRecipe
@@ -140,7 +139,7 @@ def test_a_class_from_a_photograph_has_them_where_it_is_asked(convolutional):
 
 def test_what_begins_as_a_photograph_or_is_of_too_few_norms_is_free(convolutional, monkeypatch):
     assert by_objective(convolutional, Class("left", 3), start="a.png") == (0.0, 0.0)
-    monkeypatch.setattr(resolving, "LEAST_NORMS", 100)
+    monkeypatch.setattr("usae_viz.optimization.by_objective.LEAST_NORMS", 100)
     assert by_objective(convolutional, Class("left", 3)) == (0.7, 0.0)
     assert by_objective(convolutional, Class("left", 3), feature_statistics=5) == (0.7, 5.0)
 
@@ -198,7 +197,7 @@ def test_keys_are_those_of_before_the_setting_but_for_what_it_changes(convolutio
     assert (today[0] == free[0], today[1] == free[1]) == (True, False)
     really = MaximizeSettings.model_dump
     monkeypatch.setattr(MaximizeSettings, "model_dump", as_before)
-    monkeypatch.setattr(resolving, "STATISTICS_WEIGHT", 0.0)
+    monkeypatch.setattr("usae_viz.optimization.by_objective.STATISTICS_WEIGHT", 0.0)
     assert keys(convolutional, *objectives) == free
 
 
