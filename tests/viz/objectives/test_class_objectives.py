@@ -13,7 +13,7 @@ from usae_viz.objectives import (
     Logit,
     LogProbability,
 )
-from usae_viz.optimization.by_objective import whole_first
+from usae_viz.optimization.by_objective import settings_for
 from usae_viz.optimization.loop import CanvasSpec, optimize
 from usae_viz.parameterizations import FourierImage
 from usae_viz.settings import MaximizeSettings
@@ -84,10 +84,9 @@ def test_a_logit_comes_from_the_pass_that_the_tokens_come_from(classifying):
 
 def test_a_class_is_shown_nearly_whole_first_and_a_concept_at_every_scale_at_once(classifying):
     (model, _), settings = classifying, MaximizeSettings()
-    assert whole_first(model, Logit("left", 4), settings) == 0.7
-    assert whole_first(model, Concept(3), settings) == 0
-    assert whole_first(model, Concept(3) + Logit("left", 4), settings) == 0
-    assert whole_first(model, Logit("left", 4), MaximizeSettings(whole_first=0.2)) == 0.2
+    for objective, expected in ((Logit("left", 4), 0.7), (Concept(3), 0), (Concept(3) + Logit("left", 4), 0)):
+        assert settings_for(model, objective, settings).whole_first == expected
+    assert settings_for(model, Logit("left", 4), MaximizeSettings(whole_first=0.2)).whole_first == 0.2
     view_config = ViewConfig(None, PRESETS["default"], 1, whole_first=0.5)
     assert [view_config.at(passed).augmentation.crop for passed in (0, 0.49, 0.5)] == [
         (0.6, 1.0),
