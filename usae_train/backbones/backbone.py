@@ -207,12 +207,12 @@ class Backbone(nn.Module):
         return ((canvas - self.mean) / self.std).contiguous(memory_format=self._layout)
 
     @cached_property
-    def n_statistics(self) -> int:
-        """By how many batch norms pictures can be held to natural features, see `distances_from_natural`."""
-        from usae_train.backbones.feature_statistics import distances_from_natural
+    def n_norms(self) -> int:
+        """How many batch norms say what natural features are, see `statistics_distances`."""
+        from usae_train.backbones.feature_statistics import statistics_distances
 
         side = self.input_size
-        with torch.no_grad(), distances_from_natural(self.model, 1, 3 * side**2) as distances:
+        with torch.no_grad(), statistics_distances(self.model, 1, 3 * side**2) as distances:
             zeros = torch.zeros(1, 3, side, side, device=self.mean.device)
             self.model(zeros) if self.spec.classes else self(zeros)
         return len(distances)
@@ -221,7 +221,8 @@ class Backbone(nn.Module):
     def _fold(self, specs: Sequence[BackboneSpec]) -> None:
         """Batch norms put into the convolutions, wherever a pass shows that it changes nothing of what specs read.
 
-        Not those that the classifier sees otherwise than the layers that are read.
+        Not those that the classifier sees otherwise than the layers that are read. What a folded norm knows of natural
+        features is kept; one that stands by itself knows it still (`norms_with_statistics`).
         """
         from usae_train.backbones.feature_statistics import keep_statistics
         from usae_train.backbones.folding import Watched, fold

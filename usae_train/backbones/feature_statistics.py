@@ -1,7 +1,7 @@
 """How far a backbone's features are from those of the pictures that it was trained on, by its batch norms.
 
 A batch norm keeps the mean and the variance of each channel over the training pictures. What is optimized against a
-network leaves them unless it is held to them; held, it is recognized by networks that took no part (Yin et al. 2020,
+network leaves them unless it is kept near them; so it is recognized by networks that took no part (Yin et al. 2020,
 Dreaming to Distill, arXiv 1912.08795, its R_feature). Batch norms that are folded into their convolutions leave there
 what a channel's mean and standard deviation are behind them: their bias, and the size of their weight.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,63 +20,91 @@ from torch import Tensor, nn
 LEAST_STD = 0.05
 
 
-def keep_statistics(places: Iterable[tuple[nn.Module, nn.BatchNorm2d]]) -> None:
-    """Keep what batch norms say of the channels behind them.
+def keep_statistics(pairs: Iterable[tuple[nn.Module, nn.BatchNorm2d]]) -> None:
+    """Keep what batch norms say of the channels behind them, where they are about to be folded into convolutions.
 
     Args:
-        places: modules that give what a norm gives: the convolution that it is folded into, or itself; and the norm.
+        pairs: a convolution, and the norm that is folded into it.
     """
-    for module, norm in places:
-        if norm.running_mean is None:
-            continue
-        std = torch.ones_like(norm.running_mean) if norm.weight is None else norm.weight.detach().abs()
-        if not std.any():  # before training, at the end of a residual branch: nothing comes from it
-            continue
-        mean = torch.zeros_like(std) if norm.bias is None else norm.bias.detach().clone()
-        module.register_buffer("natural_mean", mean, persistent=False)
-        module.register_buffer("natural_std", std.clamp_min(LEAST_STD * std.mean().item()), persistent=False)
+    for convolution, norm in pairs:
+        natural = _of_norm(norm)
+        if natural is not None and natural.known:
+            convolution.register_buffer("natural_mean", natural.mean.clone(), persistent=False)
+            convolution.register_buffer("natural_std", natural.std.clone(), persistent=False)
 
 
-def unfolded(model: nn.Module) -> list[tuple[nn.Module, nn.BatchNorm2d]]:
-    """The batch norms of a model that stand by themselves, for `keep_statistics`; not those with an activation."""
-    return [(norm, norm) for norm in model.modules() if type(norm) is nn.BatchNorm2d]
+def norms_with_statistics(model: nn.Module) -> list[nn.Module]:
+    """The modules of a model that know the statistics of what they give.
 
-
-def with_statistics(model: nn.Module) -> list[nn.Module]:
-    """The modules of a model that know the statistics of what they give."""
-    return [module for module in model.modules() if hasattr(module, "natural_std")]
+    These are convolutions that a norm was folded into (`keep_statistics`), and `nn.BatchNorm2d` that stand by
+    themselves, which are asked at each pass. A norm that has its activation inside, as timm's `BatchNormAct2d`, and
+    could not be folded is not among them: what it gives is not what it knows.
+    """
+    return [
+        module
+        for module in model.modules()
+        if hasattr(module, "natural_std") or (type(module) is nn.BatchNorm2d and module.running_mean is not None)
+    ]
 
 
 @contextmanager
-def distances_from_natural(model: nn.Module, n_pictures: int, most: int) -> Iterator[list[Tensor]]:
-    """Within it each pass of views (n_pictures * views, 3, H, W) adds a distance (n_pictures,) a norm.
+def statistics_distances(model: nn.Module, n_pictures: int, most: int) -> Iterator[dict[nn.Module, Tensor]]:
+    """Within it passes of views (n_pictures * views, 3, H, W) leave a distance (n_pictures,) a norm.
 
     A distance is the mean over channels of ((mean - natural mean) / natural std)^2 + (std / natural std - 1)^2, where a
-    picture's means are over its views and their positions.
+    picture's means are over its views and their positions. A norm counts once: of several passes, its last one.
 
     Args:
-        model: the network, with `keep_statistics`.
+        model: the network.
         n_pictures: how many pictures the views are of.
         most: features of more numbers a view are left out: a network has few of them, and they take most of the time.
     """
-    distances: list[Tensor] = []
+    distances: dict[nn.Module, Tensor] = {}
 
     def note(module: nn.Module, _: Any, features: Tensor) -> Tensor:
         if features[0].numel() > most:
             return features
-        natural_mean, natural_std = module.natural_mean, module.natural_std
+        natural = _natural(module)
         features, mean, variance = _Moments.apply(features, n_pictures)
-        of_mean = ((mean - natural_mean) / natural_std).square()
-        of_std = ((variance.clamp_min(0) + 1e-8).sqrt() / natural_std - 1).square()
-        distances.append((of_mean + of_std).mean(1))
+        of_mean = ((mean - natural.mean) / natural.std).square()
+        of_std = ((variance.clamp_min(0) + 1e-8).sqrt() / natural.std - 1).square()
+        distances[module] = (of_mean + of_std).mean(1) * natural.known
         return features
 
-    handles = [module.register_forward_hook(note) for module in with_statistics(model)]
+    handles = [module.register_forward_hook(note) for module in norms_with_statistics(model)]
     try:
         yield distances
     finally:
         for handle in handles:
             handle.remove()
+
+
+class _Natural(NamedTuple):
+    """What a batch norm says of the channels behind it."""
+
+    mean: Tensor  # (channels,)
+    std: Tensor  # (channels,), above zero
+    known: Tensor | bool = True  # False for a norm that scales all by nothing, as before training
+
+
+def _natural(module: nn.Module) -> _Natural:
+    """Of one of `norms_with_statistics`."""
+    if isinstance(module, nn.BatchNorm2d):
+        natural = _of_norm(module)
+        assert natural is not None
+        return natural
+    return _Natural(module.natural_mean, module.natural_std)  # type: ignore[arg-type]  # tensors, see `keep_statistics`
+
+
+def _of_norm(norm: nn.BatchNorm2d) -> _Natural | None:
+    """As its weights are now; None for a norm that keeps no statistics. A GPU is not waited for."""
+    if norm.running_mean is None:
+        return None
+    std = torch.ones_like(norm.running_mean) if norm.weight is None else norm.weight.detach().abs()
+    mean = torch.zeros_like(std) if norm.bias is None else norm.bias.detach()
+    known = std.any()
+    least = (LEAST_STD * std.mean().double()).to(std.dtype)
+    return _Natural(mean, torch.where(known, torch.maximum(std, least), 1.0), known)
 
 
 class _Moments(torch.autograd.Function):

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.backbones.feature_statistics import keep_statistics, unfolded
 from usae_train.backbones.identity import weights_hash
 from usae_train.backbones.spec import MODULE, BackboneSpec
 from usae_train.files.json_files import validated
@@ -67,8 +66,7 @@ class ModuleBackbone(Backbone):
         self._layer, self._prefix, self._channels_last = layer, prefix, layout == "NHWC"
         self._read = (named_layer(module, layer),)  # within a tuple it is not registered again: it is a part of `model`
         self._weights_hash = weights_hash(module)
-        keep_statistics(unfolded(module))
-        self._attentions, self._in_one_pass, self._layout = [], False, torch.contiguous_format
+        self._attentions, self._in_one_pass, self._layout = [], True, torch.contiguous_format
         place = weights.device
         self.register_buffer("mean", torch.tensor(mean, device=place).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std, device=place).view(3, 1, 1), persistent=False)
@@ -105,15 +103,18 @@ class ModuleBackbone(Backbone):
         return output
 
     def _features(self, normalized: Tensor) -> Tensor:
+        return self._features_and_logits(normalized)[0]
+
+    def _features_and_logits(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
         seen: list[object] = []
         hook = self._read[0].register_forward_hook(lambda module, given, output: seen.append(output))
         try:
-            self.model(normalized)
+            output: Tensor = self.model(normalized)
         finally:
             hook.remove()
         if not seen:
             raise UsageError(f"{self.name}: layer {self._layer!r} took no part when a picture was seen")
-        return self._as_features(seen[-1])
+        return self._as_features(seen[-1]), output
 
     def _as_features(self, output: object) -> Tensor:
         """(batch, width, rows, cols) of what the layer gave."""

@@ -321,10 +321,10 @@ def _say_estimate(usae: USAE, plan: RenderPlan, out: Path, as_json: bool, worker
     if as_json:
         say_json(left.as_dict())
         return
-    table = figure_table(("variant", "mode", "pictures", "seconds", "MB"), {"variant", "mode"})
+    table = figure_table(("variant", "mode", "of", "pictures", "seconds", "MB"), {"variant", "mode", "of"})
     for group in left.groups:
         figures = (str(group.pictures), f"{group.seconds:.1f}", f"{group.megabytes:.2f}")
-        table.add_row(as_text(group.variant or ""), group.mode, *figures)
+        table.add_row(as_text(group.variant or ""), group.mode, group.kind, *figures)
     pictures = sum(group.pictures for group in left.groups)
     say(f"{plural(pictures, 'picture')} to draw in {plural(left.folders, 'folder')}, {left.finished} there already")
     say_table(table)

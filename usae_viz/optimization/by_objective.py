@@ -1,54 +1,61 @@
-"""What depends on the objective that is drawn: how long it is shown whole, and to which statistics it is held."""
+"""What of the settings depends on the objective: how long it is shown whole, and the weight of feature statistics."""
 
 from __future__ import annotations
 
 from usae_train.model.usae import USAE
 from usae_viz.objectives import Objective
+from usae_viz.optimization.checks import is_augmented
 from usae_viz.settings import MaximizeSettings
 
 # Of the steps of a class. With small crops from the start, things that people made do not come about: castle and patio
 # were read with probability 0.00 by a network that took no part, with crops of 0.6 to 1 in half of the steps 0.91 and
-# 0.24, in 0.7 of them 0.99 and 0.83. Held to a network's feature statistics they do, and are read from nearer by
+# 0.24, in 0.7 of them 0.99 and 0.83. By a network's feature statistics they do, and are read from nearer by
 # (tests/benchmarks/real_reader.py).
-WHOLE_FIRST, HELD_WHOLE_FIRST = 0.7, 0.3
+WHOLE_FIRST, WHOLE_FIRST_BY_STATISTICS = 0.7, 0.2
 # Fifty classes drawn through EfficientNet-Lite0, read by Lite2 as the class in the whole and in crops of 0.7, 0.5, 0.3
-# of the side: with nothing held 0.960, 0.923, 0.801, 0.293, with 100 0.960, 0.940, 0.905, 0.633. Of five hard ones, as
-# a whole: with 100 all, with 200 0.80, with 400 0.20 (tests/benchmarks/real_reader.py).
-FEATURE_STATISTICS = 100.0
-# Batch norms by which a network holds a picture; a vision transformer that begins with convolutions has 3 or 4, which
-# say nothing of things, EfficientNet-Lite0 38 at 224 px, a ResNet-18 20.
+# of the side: with 0 0.960, 0.923, 0.801, 0.293, with 100 0.940, 0.953, 0.925, 0.683. Of five hard ones, as a whole, by
+# a weight that did not fall: with 100 all, with 200 0.80, with 400 0.20 (tests/benchmarks/real_reader.py).
+STATISTICS_WEIGHT = 100.0
+# Batch norms that are enough; a vision transformer that begins with convolutions has 3 or 4, which say nothing of
+# things, EfficientNet-Lite0 38 at 224 px, a ResNet-18 20.
 LEAST_NORMS = 8
 
 
-def by_objective(usae: USAE, objective: Objective, settings: MaximizeSettings) -> tuple[float, float]:
-    """What of `ViewConfig` depends on what is drawn: `whole_first` and `feature_statistics`."""
-    return whole_first(usae, objective, settings), feature_statistics(usae, objective, settings)
+def settings_for(usae: USAE, objective: Objective, settings: MaximizeSettings) -> MaximizeSettings:
+    """The settings with what depends on the objective filled in: `whole_first` and `feature_statistics`.
+
+    They are numbers then, as they are used and kept with the pictures; but `whole_first` stays as it is where it means
+    nothing: with transforms of somebody's own in the place of the built-in views.
+    """
+    weight = settings.feature_statistics
+    if weight is None:
+        weight = _statistics_weight(usae, objective, settings)
+    filled = settings.model_copy(update={"feature_statistics": weight})
+    whole_first = settings.whole_first
+    if whole_first is None and is_augmented(settings):
+        whole_first = default_whole_first(usae, objective, filled)
+    return filled.model_copy(update={"whole_first": whole_first})
 
 
-def whole_first(usae: USAE, objective: Objective, settings: MaximizeSettings) -> float:
-    """The share of the steps in which an objective is shown nearly the whole canvas."""
-    if settings.whole_first is not None:
-        return settings.whole_first
+def default_whole_first(usae: USAE, objective: Objective, settings: MaximizeSettings) -> float:
+    """The share of the steps in which an objective is shown nearly the whole canvas, by its `feature_statistics`."""
     if settings.start is not None or not _of_classes(objective):
         return 0.0
-    held = feature_statistics(usae, objective, settings) and _can_be_held(usae, objective)
-    return HELD_WHOLE_FIRST if held else WHOLE_FIRST
+    return WHOLE_FIRST_BY_STATISTICS if settings.feature_statistics and _enough_norms(usae, objective) else WHOLE_FIRST
 
 
-def feature_statistics(usae: USAE, objective: Objective, settings: MaximizeSettings) -> float:
-    """How strongly features are held to those of training pictures while an objective is drawn.
+def _statistics_weight(usae: USAE, objective: Objective, settings: MaximizeSettings) -> float:
+    """How much a score is lowered by the distance from feature statistics, by default.
 
     A photograph that is started from has natural features already: towards the mean of all it would lose its own.
     """
-    if settings.feature_statistics is not None:
-        return settings.feature_statistics
-    free = settings.start is not None or not _of_classes(objective) or not _can_be_held(usae, objective)
-    return 0.0 if free else FEATURE_STATISTICS
+    free = settings.start is not None or not _of_classes(objective) or not _enough_norms(usae, objective)
+    return 0.0 if free else STATISTICS_WEIGHT
 
 
-def _can_be_held(usae: USAE, objective: Objective) -> bool:
+def _enough_norms(usae: USAE, objective: Objective) -> bool:
     """Whether every network whose classes are drawn has enough batch norms."""
-    return all(usae.backbones[name].n_statistics >= LEAST_NORMS for name, _ in objective.classes)
+    return all(usae.backbones[name].n_norms >= LEAST_NORMS for name, _ in objective.classes)
 
 
 def _of_classes(objective: Objective) -> bool:

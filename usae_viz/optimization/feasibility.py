@@ -54,7 +54,7 @@ def _check_crops(size: int, share: float) -> None:
 
 
 def _check_feature_statistics(usae: USAE, settings: MaximizeSettings) -> None:
-    if settings.feature_statistics and not any(own.n_statistics for own in usae.backbones.values()):
+    if settings.feature_statistics and not any(own.n_norms for own in usae.backbones.values()):
         raise UsageError(
             f"feature_statistics is {settings.feature_statistics:g}, and {' and '.join(usae.names)} have no batch norm "
             "whose statistics can be read; leave it out"

@@ -24,7 +24,7 @@ from usae_viz.export.animation import Frames
 from usae_viz.objectives import Objective
 from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
-from usae_viz.optimization.by_objective import by_objective, feature_statistics
+from usae_viz.optimization.by_objective import settings_for
 from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.closing import closing_lines
 from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether, canvas_specs, draw_together, starting_image
@@ -133,11 +133,11 @@ def maximize_each(
     """
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, HalvingDraw) else HalvingDraw(draw)
-    for (whole, held), alike in groupby(objectives, lambda objective: by_objective(usae, objective, settings)):
-        left, shown = list(alike), replace(view_config, whole_first=whole, feature_statistics=held)
+    for own, alike in groupby(objectives, lambda objective: settings_for(usae, objective, settings)):
+        left, shown = list(alike), _by_objective(view_config, own)
         while left:
             pack = _up_to_a_repeat(left[: view_config.at_once])
-            if not (drawn := (yield from _draw(shown, pack, settings, start, progress, draw))):
+            if not (drawn := (yield from _draw(shown, pack, own, start, progress, draw))):
                 return
             del left[:drawn]
 
@@ -165,11 +165,16 @@ def draw_group(
     `rows` are of `canvas_specs`; all else is as for `maximize_each`.
     """
     (objective,), view_config, settings, start = _prepared(usae, [objective], settings)
-    whole, held = by_objective(usae, objective, settings)
-    view_config = replace(view_config, whole_first=whole, feature_statistics=held)
+    settings = settings_for(usae, objective, settings)
     specs = canvas_specs(usae, objective, settings)[rows.start : rows.stop]
-    (drawn,) = draw_together(view_config, specs, settings, start, progress)
+    (drawn,) = draw_together(_by_objective(view_config, settings), specs, settings, start, progress)
     return drawn
+
+
+def _by_objective(view_config: ViewConfig, settings: MaximizeSettings) -> ViewConfig:
+    """The same with what `settings_for` an objective has filled in."""
+    weight = settings.feature_statistics or 0.0
+    return replace(view_config, whole_first=settings.whole_first or 0.0, statistics_weight=weight)
 
 
 def _prepared(
@@ -260,13 +265,14 @@ def _alone_in_view(
 ) -> ViewConfig:
     """How resolved settings show a picture, one at once, where most is kept for its gradient."""
     part = settings.parameterization
+    weights = (settings_for(usae, each, settings).feature_statistics or 0.0 for each in objectives)
     return ViewConfig(
         usae,
         settings.augmentation,
         settings.views,
         settings.dtype,
         reference=reference,
-        feature_statistics=max((feature_statistics(usae, each, settings) for each in objectives), default=0.0),
+        statistics_weight=max(weights, default=0.0),
         transforms=settings.transforms,
         canvas_bytes=own_bytes(part, settings.size) if isinstance(part, OwnPart) and settings.size else 0,
         edits=edits_of(usae, settings.edits),

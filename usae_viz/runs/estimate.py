@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
@@ -25,12 +25,16 @@ TRIAL_STEPS = 3  # steps; the first, which warms up, is not counted
 TRIAL_FRAMES = 50  # of an animation that is written to know its size; a longer one is so much larger
 
 
+Kind = Literal["concept", "class", "other"]  # what an objective is of
+
+
 @dataclass(frozen=True)
 class GroupEstimate:
-    """Everything that is drawn with one variant and mode, which takes equally long."""
+    """Everything that is drawn with one variant and mode, of one kind, which takes equally long."""
 
     variant: str | None
     mode: str
+    kind: Kind
     drawings: int
     pictures: int
     seconds: float
@@ -81,19 +85,25 @@ def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, r
     manifest = Manifest(out)
     left = [job for job in plan.jobs if not manifest.finished(job)]
     processes = ranks * workers_of(usae, left, workers) if left else 1
-    by_group: dict[tuple[str | None, MaximizeSettings], list[RenderJob]] = {}
+    by_group: dict[tuple[str | None, MaximizeSettings, Kind, tuple[str, ...] | None], list[RenderJob]] = {}
     for job in left:
         alike = job.settings.model_copy(update={"seed": 0})
-        by_group.setdefault((job.variant, alike), []).append(job)
+        by_group.setdefault((job.variant, alike, _kind(job), job.objective.backbones), []).append(job)
     for job in left[:1]:  # what is done but once, such as building the backbones, is not each job's
         _trial(usae, job, 1)
-    groups = [_group(usae, plan, variant, jobs) for (variant, _), jobs in by_group.items()]
+    groups = [_group(usae, plan, jobs) for jobs in by_group.values()]
     finished = plan.pictures - sum(len(job.names) for job in left)
     return Estimate(len({job.folder for job in left}), finished, tuple(groups), processes)
 
 
-def _group(usae: USAE, plan: RenderPlan, variant: str | None, jobs: Sequence[RenderJob]) -> GroupEstimate:
-    settings = jobs[0].settings
+def _kind(job: RenderJob) -> Kind:
+    if job.objective.classes:
+        return "class"
+    return "concept" if job.objective.concepts else "other"
+
+
+def _group(usae: USAE, plan: RenderPlan, jobs: Sequence[RenderJob]) -> GroupEstimate:
+    variant, settings = jobs[0].variant, jobs[0].settings
     view_config_for(usae, settings, [job.objective for job in jobs])  # what does not fit into the memory
     begun = time.perf_counter()
     result, ticks = _trial(usae, jobs[0], min(TRIAL_STEPS, settings.steps))
@@ -116,7 +126,8 @@ def _group(usae: USAE, plan: RenderPlan, variant: str | None, jobs: Sequence[Ren
             for file in Path(folder).iterdir()
         )
     pictures = sum(len(job.names) for job in jobs)
-    return GroupEstimate(variant, settings.mode, len(jobs), pictures, seconds * len(jobs), bytes_each * len(jobs) / 1e6)
+    seconds, megabytes = seconds * len(jobs), bytes_each * len(jobs) / 1e6
+    return GroupEstimate(variant, settings.mode, _kind(jobs[0]), len(jobs), pictures, seconds, megabytes)
 
 
 def _trial(usae: USAE, job: RenderJob, steps: int) -> tuple[Result, list[float]]:

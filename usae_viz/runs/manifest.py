@@ -95,12 +95,13 @@ class Manifest:
 
     def read(self, job: RenderJob) -> Record | None:
         """A job's record, if there is one that can be read."""
-        try:
-            record = validated(Record.model_validate, read_object(self._file(job)))
-        except UsageError:
-            return None
-        fits = record.key == job.key and len(record.names) == len(job.names)
-        return record if fits and len(set(record.names)) == len(record.names) else None
+        for key in (job.key, *job.formerly):
+            with suppress(UsageError):
+                record = validated(Record.model_validate, read_object(self.folder / f"{key}.json"))
+                fits = record.key == key and len(record.names) == len(job.names)
+                if fits and len(set(record.names)) == len(record.names):
+                    return record.model_copy(update={"key": job.key})
+        return None
 
     def finished(self, job: RenderJob) -> bool:
         """Whether all files of a job are there as they were written."""
@@ -110,7 +111,8 @@ class Manifest:
         """Remove a record whose files are gone or others by now: no sheet is to be made of them meanwhile."""
         record = self.read(job)
         if record is not None and not self._holds(job, record):
-            self._file(job).unlink(missing_ok=True)
+            for key in (job.key, *job.formerly):
+                (self.folder / f"{key}.json").unlink(missing_ok=True)
 
     def drawn(self, job: RenderJob) -> Record | None:
         """A job's record, if files of its names are there, whatever is in them by now."""

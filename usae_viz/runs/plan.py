@@ -19,9 +19,10 @@ from usae_viz.concepts.selection import select
 from usae_viz.export.naming import objective_folder, title_of, words_of
 from usae_viz.export.provenance import own_hashes
 from usae_viz.objectives import Objective, parse_objective
+from usae_viz.objectives.classes import TEMPERATURE
 from usae_viz.objectives.named import bound_in
 from usae_viz.objectives.own_objective import import_objective
-from usae_viz.optimization.by_objective import feature_statistics
+from usae_viz.optimization.by_objective import default_whole_first, settings_for
 from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.drawing import canvas_specs
 from usae_viz.optimization.edited import check_edits, with_edits_bound
@@ -37,7 +38,8 @@ ANIMATION = DrawSettings().animation
 # then all is drawn anew. On a GPU the noise of views has been drawn there since 0.6.
 DRAWN_AS, DRAWN_ON_GPU_AS = {"cpu": "0.5.0"}, "0.6.0"
 # settings that are in keys where they are given alone: earlier drawings had none
-LATER = ("verify", "transforms", "edits", "feature_statistics")
+LATER = ("verify", "transforms", "edits")
+BY_OBJECTIVE = ("whole_first", "feature_statistics")  # settings that `settings_for` fills in
 MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
 
 
@@ -46,13 +48,14 @@ class RenderJob:
     """The pictures of one objective in one run: what is drawn at once, or not at all."""
 
     objective: Objective
-    settings: MaximizeSettings  # resolved
+    settings: MaximizeSettings  # resolved, for this objective
     variant: str | None
     folder: str  # below the run's
     title: str  # of the folder
     names: tuple[str, ...]  # of the pictures, as files; in the order of `canvas_specs`
     key: str  # of everything that decides what the pictures and their files are
     code: str | None = None  # sha256 of the file with the objective's code, where it is somebody's own
+    formerly: tuple[str, ...] = ()  # what else the key of these pictures may have been before 0.9
 
 
 @dataclass(frozen=True)
@@ -241,9 +244,25 @@ def _jobs(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) ->
     for variant, resolved in by_variant.items():
         if resolved.settings.edits:
             check_edits(usae, resolved.settings, [each.objective for each in planned if each.run_variant is variant])
-    jobs = tuple(_job(usae, each, by_variant[each.run_variant]) for each in planned)
+    jobs = _without_repeats([(each, _job(usae, each, by_variant[each.run_variant])) for each in planned])
     _check_apart(jobs)
     return jobs
+
+
+def _without_repeats(planned: Sequence[tuple[_Planned, RenderJob]]) -> tuple[RenderJob, ...]:
+    """The jobs without those that come to the same as an earlier variant's by what depends on the objective.
+
+    A variant of which nothing would be left keeps its jobs: `_check_apart` refuses it.
+    """
+    first: dict[tuple[str, str], _Planned] = {}
+    kept, repeats = list[RenderJob](), list[RenderJob]()
+    for each, job in planned:
+        asked, other = each.run_variant.settings, first.setdefault((job.folder, job.key), each).run_variant.settings
+        told_apart = any(getattr(asked, name) != getattr(other, name) for name in BY_OBJECTIVE)
+        (repeats if told_apart else kept).append(job)
+    drawn = {job.variant for job in kept}
+    left_out = {id(job) for job in repeats if job.variant in drawn}
+    return tuple(job for _, job in planned if id(job) not in left_out)
 
 
 def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
@@ -253,11 +272,30 @@ def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
     content = {**resolved.content, "folder": planned.folder, "objective": str(objective), "code": planned.code}
     if planned.code is not None and objective.concepts:  # its text is its name, which may mean another concept today
         content["concepts"] = list(objective.concepts)
-    if held := feature_statistics(usae, objective, resolved.settings):
-        content["feature_statistics"] = held
-    key = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    settings = settings_for(usae, objective, resolved.settings)
+    if settings.feature_statistics:  # earlier drawings had none
+        content["feature_statistics"] = settings.feature_statistics
+    if "Class(" in content["objective"]:
+        content["temperature"] = TEMPERATURE
+    key, *formerly = _keys(content, settings.whole_first, default_whole_first(usae, objective, settings))
     names, variant = resolved.image_names(usae, objective), planned.run_variant.name
-    return RenderJob(objective, resolved.settings, variant, planned.folder, planned.title, names, key, planned.code)
+    return RenderJob(
+        objective, settings, variant, planned.folder, planned.title, names, key, planned.code, tuple(formerly)
+    )
+
+
+def _keys(content: Mapping[str, Any], whole_first: float | None, default: float) -> list[str]:
+    """The key of what decides a job's pictures, and what else it may have been before 0.9.
+
+    Until then `whole_first` stood in it as it was told, null or the same number.
+    """
+    told = [None, whole_first] if whole_first == default else [whole_first]
+    return [
+        hashlib.sha256(
+            json.dumps({**content, "settings": {**content["settings"], "whole_first": each}}, sort_keys=True).encode()
+        ).hexdigest()[:32]
+        for each in told
+    ]
 
 
 def _resolved_variants(
@@ -288,8 +326,12 @@ def _key_content(
     hashes: Mapping[str, str],
     spectrum: Callable[[str], str],
 ) -> dict[str, Any]:
-    """What of a job's key is of its resolved settings; `hashes` are of the pictures given, `spectrum` hashes one."""
-    unasked = {"memory", "verdict", *settings.given_pictures, "spectrum"}  # a verdict is given anew on old figures
+    """What of a job's key is of its variant's resolved settings.
+
+    `hashes` are of the pictures given, `spectrum` hashes one.
+    """
+    # a verdict is given anew on old figures
+    unasked = {"memory", "verdict", *settings.given_pictures, "spectrum", *BY_OBJECTIVE}
     unasked |= {name for name in LATER if getattr(settings, name) == MaximizeSettings.model_fields[name].default}
     return {
         "settings": settings.model_dump(mode="json", exclude=unasked),

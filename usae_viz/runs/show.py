@@ -24,7 +24,6 @@ from usae_viz.runs.plan import RenderPlan, plan_objectives
 from usae_viz.settings import MaximizeSettings
 
 CHANGED = (0, 3)  # the version in which settings got another meaning, and new ones a default
-HELD = (0, 9)  # the version since which pictures of classes are held to feature statistics
 
 
 def command_again(file: Path, about: ImageMetadata) -> str | None:
@@ -122,6 +121,8 @@ def _settings_again(about: ImageMetadata, file: Path) -> MaximizeSettings:
         raise UsageError(f"{file} was drawn with settings that this version does not have: {error}") from error
     if settings.parameterization != "fourier":  # earlier versions kept what is its alone
         settings = settings.model_copy(update={"decay": None, "contrast": None})
+    if "feature_statistics" not in about.settings:  # before 0.9 there was no such thing, for classes either
+        settings = settings.model_copy(update={"feature_statistics": 0.0})
     return settings
 
 
@@ -173,12 +174,7 @@ def changed_since(file: Path, about: ImageMetadata) -> str | None:
     named = re.match(r"(\d+)\.(\d+)", about.versions.get("usae", ""))
     version = tuple(map(int, named.groups())) if named else None
     if version is not None and version >= CHANGED:
-        if version >= HELD or not re.match(r"(Class|Logit|LogProbability)\(", about.objective):
-            return None
-        return (
-            f"{file} was drawn by usae {about.versions['usae']}: since {'.'.join(map(str, HELD))} a class is held to a "
-            "network's batch norms, where it has some, and comes out as another picture"
-        )
+        return None
     whose = f"usae {about.versions['usae']}" if version is not None else "a usae that it does not name"
     return (
         f"{file} was drawn by {whose}: views, contrast and learning rate mean something else since "

@@ -7,7 +7,7 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
-from usae_train.backbones.feature_statistics import distances_from_natural, keep_statistics, with_statistics
+from usae_train.backbones.feature_statistics import keep_statistics, norms_with_statistics, statistics_distances
 from usae_train.backbones.folding import Pair, fold
 from usae_train.backbones.module_backbone import ModuleBackbone
 
@@ -36,10 +36,10 @@ def dense(features: Tensor, mean: Tensor, std: Tensor, n_pictures: int) -> Tenso
 def test_distances_and_their_gradient_are_those_of_the_formula(name: str) -> None:
     model = backbone(name).model
     own, plain = shown().requires_grad_(), shown().requires_grad_()
-    with distances_from_natural(model, 2, 10**9) as distances:
+    with statistics_distances(model, 2, 10**9) as distances:
         model(own)
-    assert len(distances) == len(with_statistics(model)) > 5
-    torch.stack(distances).sum().backward()
+    assert len(distances) == len(norms_with_statistics(model)) > 5
+    torch.stack(list(distances.values())).sum().backward()
     expected = list[Tensor]()
     handles = [
         module.register_forward_hook(
@@ -47,7 +47,7 @@ def test_distances_and_their_gradient_are_those_of_the_formula(name: str) -> Non
                 dense(features.clone(), module.natural_mean, module.natural_std, 2)
             )
         )
-        for module in with_statistics(model)
+        for module in norms_with_statistics(model)
     ]
     for module in model.modules():
         if hasattr(module, "inplace"):
@@ -56,7 +56,7 @@ def test_distances_and_their_gradient_are_those_of_the_formula(name: str) -> Non
     for handle in handles:
         handle.remove()
     torch.stack(expected).sum().backward()
-    torch.testing.assert_close(torch.stack(distances), torch.stack(expected), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.stack(list(distances.values())), torch.stack(expected), rtol=1e-4, atol=1e-5)
     assert own.grad is not None
     assert plain.grad is not None
     assert torch.cosine_similarity(own.grad.flatten(), plain.grad.flatten(), dim=0) > 0.999
@@ -66,12 +66,12 @@ def test_distances_and_their_gradient_are_those_of_the_formula(name: str) -> Non
 def test_a_pass_is_the_same_while_distances_are_taken_and_leaves_no_hooks() -> None:
     model = backbone("resnet10t").model
     before = model(shown())
-    with distances_from_natural(model, 1, 10**9):
+    with statistics_distances(model, 1, 10**9):
         assert torch.equal(model(shown()), before)
-    with distances_from_natural(model, 1, 10**9) as distances:
+    with statistics_distances(model, 1, 10**9) as distances:
         pass
     model(shown())
-    assert distances == []
+    assert distances == {}
 
 
 @pytest.mark.parametrize("norm", [nn.BatchNorm2d(5), nn.BatchNorm2d(5, affine=False), BatchNormAct2d(5)])
@@ -84,28 +84,33 @@ def test_what_a_norm_was_trained_on_has_no_distance(norm: nn.BatchNorm2d) -> Non
     pair = Pair(model[0], norm)
     keep_statistics([pair])
     fold(model, [pair])
-    with distances_from_natural(model, 1, 10**9) as distances:
-        model(shown())
-        model(shown() * 0.5)
-    natural, darker = torch.cat(distances).tolist()
-    assert natural < 1e-4
-    assert darker > 0.2
+    seen = []
+    for pictures in (shown(), shown() * 0.5):
+        with statistics_distances(model, 1, 10**9) as distances:
+            model(pictures)
+        seen += torch.cat(list(distances.values())).tolist()
+    assert seen[0] < 1e-4
+    assert seen[1] > 0.2
 
 
 def test_features_larger_than_the_views_are_left_out() -> None:
     model = backbone("tf_efficientnet_lite0").model
     sizes = list[int]()
-    handles = [m.register_forward_hook(lambda m, g, f: sizes.append(f[0].numel())) for m in with_statistics(model)]
+    handles = [
+        m.register_forward_hook(lambda m, g, f: sizes.append(f[0].numel())) for m in norms_with_statistics(model)
+    ]
     model(shown())
     for handle in handles:
         handle.remove()
-    with distances_from_natural(model, 1, 3 * SIZE**2) as distances:
+    with statistics_distances(model, 1, 3 * SIZE**2) as distances:
         model(shown())
     assert len(distances) == sum(size <= 3 * SIZE**2 for size in sizes) < len(sizes)
 
 
 def test_a_transformer_has_none() -> None:
-    assert with_statistics(Backbone("a", BackboneSpec(model="vit_tiny_patch16_224", weights="random")).model) == []
+    assert (
+        norms_with_statistics(Backbone("a", BackboneSpec(model="vit_tiny_patch16_224", weights="random")).model) == []
+    )
 
 
 def test_a_module_of_ones_own_has_those_of_its_batch_norms() -> None:
@@ -113,10 +118,81 @@ def test_a_module_of_ones_own_has_those_of_its_batch_norms() -> None:
     module = torchvision.models.resnet18(weights=None)  # with activations and sums that work in place
     own = ModuleBackbone(module, "layer2", input_size=SIZE, classes=1000)
     picture = shown().requires_grad_()
-    with distances_from_natural(own.model, 2, 10**9) as distances:
+    with statistics_distances(own.model, 2, 10**9) as distances:
         own.model(picture)
     assert len(distances) == sum(isinstance(each, torch.nn.BatchNorm2d) for each in module.modules())
-    torch.stack(distances).sum().backward()
+    torch.stack(list(distances.values())).sum().backward()
     assert picture.grad is not None
     assert picture.grad.isfinite().all()
     assert not any("natural" in name for name in module.state_dict())
+    assert not any("natural" in name for name, _ in module.named_buffers())
+
+
+def test_a_module_with_classes_is_passed_once_and_has_the_statistics_of_its_weights_of_now() -> None:
+    torch.manual_seed(0)
+    module = torchvision.models.resnet18(weights=None)
+    other = torchvision.models.resnet18(weights=None)
+    for norm in other.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            norm.weight.data.uniform_(0.5, 2)
+            norm.bias.data.normal_()
+    own = ModuleBackbone(module, "layer2", input_size=SIZE, classes=1000)
+    passes = list[int]()
+    handle = module.conv1.register_forward_hook(lambda module, given, output: passes.append(len(output)))
+    tokens, logits = own.tokens_and_logits(shown())
+    handle.remove()
+    assert passes == [4]
+    assert torch.equal(tokens, own(shown()))
+    assert torch.equal(logits, own.logits(shown()))
+    module.load_state_dict(other.state_dict())
+    taken = []
+    for backbone in (own, ModuleBackbone(other, "layer2", input_size=SIZE, classes=1000)):
+        with statistics_distances(backbone.model, 2, 10**9) as distances:
+            backbone.model(shown())
+        taken.append(torch.stack(list(distances.values())))
+    assert torch.equal(*taken)
+
+
+def test_a_norm_that_two_passes_go_through_counts_once() -> None:
+    model = backbone("resnet10t").model
+    with statistics_distances(model, 1, 10**9) as distances:
+        model(shown() * 0.5)
+        model(shown())
+    with statistics_distances(model, 1, 10**9) as once:
+        model(shown())
+    assert len(distances) == len(once)
+    assert torch.equal(torch.stack(list(distances.values())), torch.stack(list(once.values())))
+
+
+def test_norms_that_stand_by_themselves_in_a_backbone_are_used() -> None:
+    own = backbone("xcit_nano_12_p16_224")  # its norms within blocks come before no convolution
+    alone = {module for module in own.model.modules() if type(module) is nn.BatchNorm2d}
+    with statistics_distances(own.model, 1, 10**9) as distances:
+        own.model(shown())
+    assert len(alone) > 5
+    assert alone < distances.keys()  # those of its stem are folded
+
+
+def test_a_norm_that_scales_all_by_nothing_has_no_distance() -> None:
+    norm = nn.BatchNorm2d(3)
+    nn.init.zeros_(norm.weight)
+    model = nn.Sequential(norm).eval()
+    with statistics_distances(model, 1, 10**9) as distances:
+        model(shown())
+    assert distances[norm].tolist() == [0.0]
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_in_bfloat16_distances_and_their_gradient_are_nearly_those_of_float32(name: str) -> None:
+    model, taken = backbone(name).model, []
+    for half in (False, True):
+        pictures = shown().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half), statistics_distances(model, 2, 10**9) as distances:
+            model(pictures)
+        of_norms = torch.stack(list(distances.values()))
+        of_norms.sum().backward()
+        assert pictures.grad is not None
+        taken.append((of_norms.detach(), pictures.grad.flatten()))
+    (exact, gradient), (near, near_gradient) = taken
+    torch.testing.assert_close(near, exact, rtol=0.05, atol=1e-3)
+    assert torch.cosine_similarity(gradient, near_gradient, dim=0) > 0.95

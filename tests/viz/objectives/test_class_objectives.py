@@ -13,7 +13,7 @@ from usae_viz.objectives import (
     Logit,
     LogProbability,
 )
-from usae_viz.optimization.by_objective import whole_first
+from usae_viz.optimization.by_objective import settings_for
 from usae_viz.optimization.loop import CanvasSpec, optimize
 from usae_viz.parameterizations import FourierImage
 from usae_viz.settings import MaximizeSettings
@@ -40,9 +40,10 @@ def test_a_logit_is_what_the_backbones_own_classifier_says(classifying):
     logits = backbone.model((views[:, :1].flatten(0, 1) - backbone.mean) / backbone.std)
     one = Activations(model, "left", views[:, 0], views[:, :1], torch.zeros(2, 1, 16, 24))
     assert torch.allclose(LogProbability("left", 4)(one), logits.softmax(-1)[:, 4].log(), atol=1e-5)
-    both = Logit("left", 4) + LogProbability("left", 4)
-    assert torch.allclose(Class("left", 4)(acts), both(acts))
-    assert Class("left", 4).classes == both.classes
+    exponents = (logits / 3).exp()
+    by_hand = logits[:, 4] + 3 * (exponents[:, 4] / exponents.sum(1)).log()
+    assert torch.allclose(Class("left", 4)(one), by_hand, atol=1e-5)
+    assert Class("left", 4).classes == (Logit("left", 4) + LogProbability("left", 4)).classes
     for kind in (Logit, LogProbability, Class):
         assert kind("right", 4)(acts).tolist() == [0, 0]
         with pytest.raises(ValueError, match="no class 5; left's classifier has 5"):
@@ -83,10 +84,9 @@ def test_a_logit_comes_from_the_pass_that_the_tokens_come_from(classifying):
 
 def test_a_class_is_shown_nearly_whole_first_and_a_concept_at_every_scale_at_once(classifying):
     (model, _), settings = classifying, MaximizeSettings()
-    assert whole_first(model, Logit("left", 4), settings) == 0.7
-    assert whole_first(model, Concept(3), settings) == 0
-    assert whole_first(model, Concept(3) + Logit("left", 4), settings) == 0
-    assert whole_first(model, Logit("left", 4), MaximizeSettings(whole_first=0.2)) == 0.2
+    for objective, expected in ((Logit("left", 4), 0.7), (Concept(3), 0), (Concept(3) + Logit("left", 4), 0)):
+        assert settings_for(model, objective, settings).whole_first == expected
+    assert settings_for(model, Logit("left", 4), MaximizeSettings(whole_first=0.2)).whole_first == 0.2
     view_config = ViewConfig(None, PRESETS["default"], 1, whole_first=0.5)
     assert [view_config.at(passed).augmentation.crop for passed in (0, 0.49, 0.5)] == [
         (0.6, 1.0),

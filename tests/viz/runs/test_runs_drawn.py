@@ -97,7 +97,10 @@ def test_a_dry_run_says_what_is_left_and_writes_nothing(folder, tmp_path):
     before = contents(tmp_path / "run")
     left = json.loads(run("render", recipe, "--out", tmp_path / "run", "--dry-run", "--json").stdout)
     assert (left["pictures"], left["finished"], left["folders"]) == (3, 3, 1)
-    assert [(part["mode"], part["pictures"]) for part in left["parts"]] == [("per-model", 2), ("shared", 1)]
+    assert [(part["mode"], part["kind"], part["pictures"]) for part in left["parts"]] == [
+        ("per-model", "concept", 2),
+        ("shared", "concept", 1),
+    ]
     assert left["seconds"] == pytest.approx(sum(part["seconds"] for part in left["parts"]) / left["processes"])
     assert contents(tmp_path / "run") == before
 

@@ -3,7 +3,6 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -14,7 +13,7 @@ from usae_viz.cli import app
 from usae_viz.explorer.sources import open_sources
 from usae_viz.export.png import read_png, rewrite_png, save_png
 from usae_viz.runs.metadata import ImageMetadata, read_about, usae_near
-from usae_viz.runs.show import changed_since, command_again, metadata_lines, why_not_again
+from usae_viz.runs.show import command_again, metadata_lines, why_not_again
 
 
 def run(*words):
@@ -174,22 +173,6 @@ def test_a_picture_of_before_settings_changed_their_meaning_says_so(folder, tmp_
         done = run("render", tmp_path / "old.png", "--out", tmp_path / "again", "-q")
         assert (done.exit_code, done.stderr.count("\n")) == (0, int(bool(said)))
         assert said in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("version", "objective", "warned"),
-    [
-        ("0.8.0", "Class('lite0', 483)", True),
-        ("0.8.0", "Logit('lite0', 483) - Logit('lite0', 3)", True),
-        ("0.8.0", "Concept(3)", False),
-        ("0.9.0", "Class('lite0', 483)", False),
-    ],
-)
-def test_a_class_of_before_statistics_were_held_is_said_to_come_out_otherwise(version, objective, warned):
-    about = SimpleNamespace(versions={"usae": version}, objective=objective)
-    line = changed_since(Path("a.png"), about)
-    assert (line is not None) == warned
-    assert line is None or "a.png was drawn by usae 0.8.0: since 0.9 a class is held to" in line
 
 
 def test_a_usae_in_the_home_of_nobody_is_one_line(tmp_path):
