@@ -197,7 +197,7 @@ def test_drawn_fractions_rise_from_the_least_named() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("limit", [0.0, 0.3, -0.2, torch.rand(11) * 0.8, torch.linspace(-0.5, 0.5, 11)])
+@pytest.mark.parametrize("limit", [0.0, -0.0, 0.3, -0.2, torch.rand(11) * 0.8, torch.linspace(-0.5, 0.5, 11)])
 def test_what_exceeds_a_threshold_is_found_by_bits_as_by_numbers(
     dtype: torch.dtype, limit: float | torch.Tensor
 ) -> None:
@@ -221,11 +221,14 @@ def test_archetypal_rows_and_gradients_are_those_of_autograd_to_the_bit() -> Non
     made.length.data.normal_(generator=generator)
     changed = [made.mixing, made.length, rest.requires_grad_()]
     expected = (made.mixed() + rest) * made.length.abs()[:, None]
-    rows = made(rest)
+    rows, given = made(rest), upstream.clone()
     assert torch.equal(rows, expected)
-    of_autograd = torch.autograd.grad(expected, changed, upstream.clone())
-    for found, own in zip(torch.autograd.grad(rows, changed, upstream.clone()), of_autograd, strict=True):
+    of_autograd = torch.autograd.grad(expected, changed, upstream)
+    for found, own in zip(torch.autograd.grad(rows, changed, given), of_autograd, strict=True):
         assert torch.equal(found, own)
+    assert torch.equal(given, upstream)  # which is autograd's, and may be another's as well
+    (to_rest,) = torch.autograd.grad(made(rest).sum(), [rest])  # all of a sum's gradient is one number in memory
+    assert torch.equal(to_rest, made.length.detach().abs()[:, None].expand(9, 7))
 
 
 def test_what_is_said_beside_a_recipe_is_the_recipes() -> None:

@@ -21,9 +21,8 @@ from usae_train.training.dictionaries.variant import DictionaryKind, Rows
 from usae_train.training.kernels.sparse_ops import entries_of, sampled_dot
 
 POOL = 2  # times as many tokens as concepts to mix; the nearest of many are all alike
-BLOCKS = (
-    2  # of rows, whose products with points are taken in the points' order: 20 ms for 31 (6144 x 768, eight points)
-)
+# Of rows, whose products with points are taken in the points' order: 20 ms for 31 (6144 x 768, eight points a row).
+BLOCKS = 2
 CONCEPTS_AT_ONCE = 1024  # concepts that are compared with the pool at a time
 
 
@@ -118,9 +117,9 @@ class _Rows(torch.autograd.Function):
         lengths, points, support = ctx.saved_tensors
         sums = ctx.sums
         if not torch.compiler.is_compiling():  # which knows no deletion
-            del ctx.sums  # they become their products with the gradient
+            del ctx.sums  # their memory is used twice; the gradient's is autograd's own
         to_lengths = sums.mul_(gradient).sum(1, keepdim=True)
-        to_rest = gradient.mul_(lengths)
+        to_rest = torch.mul(gradient, lengths, out=sums)
         of_row = torch.arange(len(support), device=support.device).repeat_interleave(support.shape[1])
         mixed = entries_of(support.flatten(), of_row, len(support), len(points), BLOCKS)
         to_weights = sampled_dot(mixed, to_rest, points).view_as(support)
