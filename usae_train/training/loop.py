@@ -316,7 +316,8 @@ def sparsity_of(settings: FitSettings, names: Sequence[str]) -> Sparsity:
     """Which concepts of a token are active; of the k largest so many private ones, where that is asked.
 
     Raises:
-        UsageError: for private concepts that leave none to share, or more active ones than a backbone has.
+        UsageError: for private concepts that leave none to share, or too few for the Matryoshka fractions, or more
+            active ones than a backbone has.
     """
     ranges = private_ranges(names, settings.n_concepts, settings.n_private)
     private = PrivateConcepts(names, settings.n_concepts, ranges)
@@ -325,6 +326,8 @@ def sparsity_of(settings: FitSettings, names: Sequence[str]) -> Sparsity:
             f"k is {settings.k}, and a backbone has {private.n_shared} shared concepts and {settings.n_private} of its "
             f"own; expected k <= {most}"
         )
+    if private:
+        settings.check_parts(private.n_shared)
     if not settings.k_private:
         return trained_sparsity(settings.recipe.sparsity)
     split = SplitTopK(n_shared=private.n_shared, k_private=settings.k_private)

@@ -224,22 +224,10 @@ class FitSettings(Settings):
 
     @model_validator(mode="after")
     def _of_the_concepts_that_there_are(self) -> FitSettings:
-        """No more are active than there are, and parts that must do alone are some of them, each another.
-
-        The default recipe's own fractions are for a space of any size.
-        """
+        """No more are active than there are, and parts that must do alone are some of them, each another."""
         if self.k > self.n_concepts:
             raise UsageError(f"k is {self.k} and n_concepts {self.n_concepts}; expected k <= n_concepts")
-        fractions = self.recipe.matryoshka_fractions
-        if self.recipe.matryoshka == "drawn" or fractions == DEFAULT.matryoshka_fractions:
-            return self
-        sizes = [0, *(round(fraction * self.n_concepts) for fraction in fractions), self.n_concepts]
-        if any(later == before for before, later in pairwise(sizes)):
-            raise UsageError(
-                f"matryoshka_fractions {', '.join(f'{fraction:g}' for fraction in fractions)} of {self.n_concepts} "
-                f"concepts are parts of {', '.join(map(str, sizes[1:-1]))}; expected numbers that rise, from 1 to less "
-                "than all"
-            )
+        self.check_parts(self.n_concepts)
         return self
 
     @model_validator(mode="after")
@@ -257,6 +245,24 @@ class FitSettings(Settings):
                 f"{self.n_private}"
             )
         return self
+
+    def check_parts(self, n_shared: int) -> None:
+        """Complain of Matryoshka fractions of the concepts that all share which are none of them, all, or the same.
+
+        The default recipe's own are for a space of any size, and of drawn ones no number is known.
+
+        Raises:
+            UsageError: for such fractions; says of how many concepts they are.
+        """
+        fractions = self.recipe.matryoshka_fractions
+        if self.recipe.matryoshka == "drawn" or fractions == DEFAULT.matryoshka_fractions:
+            return
+        sizes = [0, *(round(fraction * n_shared) for fraction in fractions), n_shared]
+        if any(later == before for before, later in pairwise(sizes)):
+            raise UsageError(
+                f"matryoshka_fractions {', '.join(f'{fraction:g}' for fraction in fractions)} of {n_shared} concepts "
+                f"are parts of {', '.join(map(str, sizes[1:-1]))}; expected numbers that rise, from 1 to less than all"
+            )
 
 
 class FitOptions(TypedDict, total=False):

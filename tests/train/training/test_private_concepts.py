@@ -281,6 +281,9 @@ def test_what_cannot_be_is_one_line() -> None:
             "default", n_private=4, k_private=2, sparsity="jumprelu"
         ),
         "k is 9, and a backbone has 6 shared concepts and 2 of its own; expected k <= 8": lambda: trained(k=9),
+        "0.9 of 4 concepts are parts of 4; expected numbers that rise": lambda: trained(
+            DEFAULT.model_copy(update={"matryoshka_fractions": (0.9,)}), n_concepts=10
+        ),
         "k is 13 and n_concepts 12": lambda: toy_settings(DEFAULT, k=13),
         "1 of 8 active concepts are private; .* at most 2 private ones and 6 shared": lambda: trained(k=8, k_private=1),
     }
