@@ -54,7 +54,7 @@ others' tokens better explained than a space without (0.695 for 0.691), and a ba
 all (0.884 for 0.881), which had 10. 4, 6 or 8 slots, all tokens through every encoder, more private concepts or three
 times the steps alone cost 0.02 to 0.03 at one k; 0.015 is reached where own tokens count twice and every backbone
 encodes all tokens, as an autoencoder alone does: 0.010 to 0.014, and others' tokens as well explained as in a space
-without private concepts. Such a step takes about twice as long. With 24 shared and 8 private
+without private concepts. Such a step takes 2.3 to 2.6 times as long. With 24 shared and 8 private
 ones own tokens cost 0.007, 0.010 and 0.009 against autoencoders of 24, and others lose none (0.698); against those of
 32 it is 0.023, 0.027 and 0.021 again. On real networks one TopK gives private ones less than two slots of 12 by
 itself, and to ask for three wins nothing.
