@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,7 +46,6 @@ def evaluate(
         from usae_train.backbones.backbone import set_compute_dtype
         from usae_train.evaluation.checkpointing import PassCheckpointer
         from usae_train.evaluation.evaluate import Compared, evaluate_source
-        from usae_train.evaluation.report import write_report
         from usae_train.files.placing import place_of
         from usae_train.model.checkpoint import fill_statistics, fills, load
         from usae_train.runtime.distributed import named_by_torchrun
@@ -65,11 +65,16 @@ def evaluate(
         unseen = quiet or not ranks.is_main
         with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, checkpointer.stop_on_signals():
             report = watched(progress, unseen)
-            made = evaluate_source(
-                model, source, settings.image_batch, lambda stage, done, total: report(stage, done, total, ""), compared
-            )
+
+            def told(stage: str, done: int, total: int) -> None:
+                import_module("usae_train.evaluation.report")  # what draws its plots: while workers look at pictures
+                report(stage, done, total, "")
+
+            made = evaluate_source(model, source, settings.image_batch, told, compared)
         if made is None:  # the first process writes
             return
+        from usae_train.evaluation.report import write_report
+
         figures, statistics = made
         write_report(figures, out)
         filled = fills(model, statistics) if settings.fill is None else settings.fill
