@@ -21,6 +21,7 @@ from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, 
 
 if TYPE_CHECKING:
     from usae_train.evaluation.report_form import Report
+    from usae_train.runtime.progress import ProgressCallback, StageCallback
 
 
 @takes_settings(EvaluateSettings)
@@ -64,13 +65,8 @@ def evaluate(
         compared = Compared.opened(settings, model, checkpointer=checkpointer, ranks=ranks, workers=workers)
         unseen = quiet or not ranks.is_main
         with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, checkpointer.stop_on_signals():
-            report = watched(progress, unseen)
-
-            def told(stage: str, done: int, total: int) -> None:
-                import_module("usae_train.evaluation.report")  # what draws its plots: while workers look at pictures
-                report(stage, done, total, "")
-
-            made = evaluate_source(model, source, settings.image_batch, told, compared)
+            report = _beside_workers(watched(progress, unseen))
+            made = evaluate_source(model, source, settings.image_batch, report, compared)
         if made is None:  # the first process writes
             return
         from usae_train.evaluation.report import write_report
@@ -88,6 +84,16 @@ def evaluate(
             _summarize(figures, out, filled)
         if not quiet:
             say(*(f"warning: {line}" for line in figures["warnings"]), err=True)
+
+
+def _beside_workers(report: ProgressCallback) -> StageCallback:
+    """The report; when it is first called, what draws the plots is loaded, while workers look at pictures."""
+
+    def told(stage: str, done: int, total: int) -> None:
+        import_module("usae_train.evaluation.report")
+        report(stage, done, total, "")
+
+    return told
 
 
 def _check_early(usae: str, images: str, out: Path, settings: EvaluateSettings) -> None:

@@ -106,7 +106,7 @@ class Workers(Generic[Found]):
             if self.stopped and number in self._left:
                 raise NotDone
             if number not in self._left and all(worker.job != number for worker in self._workers):
-                raise RuntimeError(f"the result of job {number} was handed out before")  # it would be waited for for ever
+                raise RuntimeError(f"the result of job {number} was handed out before")  # no worker would send it
             self._hear(None)
         result, error = self._found[number]
         if isinstance(error, KeyboardInterrupt):

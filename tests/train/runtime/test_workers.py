@@ -85,7 +85,7 @@ def test_a_job_that_kills_every_worker_is_an_error_and_the_others_are_done():
 def bounded():
     """What would wait for ever is a TimeoutError, within a test that asks for this."""
 
-    def end(number, frame):
+    def end(*_):
         raise TimeoutError("it waits for ever")
 
     before = signal.signal(signal.SIGALRM, end)
