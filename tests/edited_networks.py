@@ -51,7 +51,7 @@ SPECS = {
 
 def space(specs: dict[str, BackboneSpec]) -> USAE:
     """Sixteen concepts, four a token, over built backbones."""
-    backbones = build_backbones(specs, told=False)
+    backbones = build_backbones(specs, warn=False)
     torch.manual_seed(0)
     model = USAE(
         {name: each.width for name, each in backbones.items()},

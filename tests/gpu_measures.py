@@ -97,7 +97,7 @@ def space(size: Size, device: str) -> ut.USAE:
     """The demo, or a space of random weights over networks of random weights."""
     if size.specs is None:
         return ut.load("demo", device)
-    grid = common_grid(list(build_backbones(size.specs, told=False).values()))
+    grid = common_grid(list(build_backbones(size.specs, warn=False).values()))
     settings = FitSettings(n_concepts=size.n_concepts, k=32, recipe=DEFAULT)
     return new_usae(size.widths, settings, specs=size.specs, grid=grid).eval().requires_grad_(False).to(device)
 

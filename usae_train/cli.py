@@ -13,16 +13,16 @@ from usae_train.commands import consensus_commands, measure_commands, name_comma
 from usae_train.commands.options import Images, Out
 from usae_train.demo.settings import BuildSettings
 from usae_train.runtime.printing import plural, say
+from usae_train.runtime.progress import counting
 from usae_train.runtime.settings_options import knows_former, refuse_beside, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import (
     is_alone,
     one_line_errors,
     pick_device,
-    progress_bars,
+    progress_report,
     say_left_out,
     say_skipped,
-    watched,
 )
 from usae_train.tokens.settings import ExtractSettings
 
@@ -76,8 +76,7 @@ def extract(
             if not quiet:
                 drawn = f" drawn from {record.drawn_from}" if record.drawn_from != len(source) else ""
                 say(f"{out}: {plural(len(source), 'picture')}{drawn} will take {gigabytes:.3g} GB")
-            with stopped_by_first(ranks.is_main), progress_bars(quiet) as progress:
-                report = watched(progress, quiet)
+            with stopped_by_first(ranks.is_main), progress_report(quiet) as report:
                 store = write_store(
                     source,
                     record,
@@ -89,7 +88,7 @@ def extract(
                     max_broken=settings.max_broken,
                     ranks=ranks,
                     backbones=built,
-                    progress=lambda done, total: report("pictures", done, total, ""),
+                    progress=counting(report, "pictures"),
                     warn=lambda why: say(f"warning: {why}", err=True),
                 )
             if not quiet:
@@ -179,7 +178,9 @@ def demo(
     settings: BuildSettings,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that share the work by backbones; one per core by default, on a GPU one."),
+        typer.Option(
+            min=1, help="Worker processes, which share the work by backbones; one per core by default, on a GPU one."
+        ),
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
@@ -191,8 +192,8 @@ def demo(
     with one_line_errors(quiet):
         from usae_train.demo.build import build
 
-        with progress_bars(quiet) as progress:
-            build(out, settings.seed, pick_device(device), watched(progress, quiet), workers)
+        with progress_report(quiet) as report:
+            build(out, settings.seed, pick_device(device), report, workers)
         if not quiet:
             say(f"{out}: the demo universe")
 
@@ -218,8 +219,8 @@ def photos(
         from usae_train.photos.build import SETTINGS, build
 
         chosen = SETTINGS.model_copy(update={"seed": settings.seed})
-        with progress_bars(quiet) as progress:
-            judged = build(train, held, out, chosen, pick_device(device), watched(progress, quiet), say_skipped)
+        with progress_report(quiet) as report:
+            judged = build(train, held, out, chosen, pick_device(device), report, say_skipped)
         if not quiet:
             say(f"{out}: {plural(chosen.n_concepts, 'concept')} over {', '.join(judged.live)}")
             say(*judged.in_words())

@@ -10,10 +10,11 @@ import typer
 from usae_train.command_app import command_app
 from usae_train.runtime.printing import as_text, figure_table, say, say_json, say_table
 from usae_train.runtime.settings_options import knows_former, takes_settings
-from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, WorkerCount
+from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import one_line_errors, pick_device, wrong_usage
 from usae_viz.commands import explain_commands, page_commands, render_commands
 from usae_viz.commands.completions import complete_concept, complete_usae
+from usae_viz.commands.options import JsonForTable
 from usae_viz.commands.own_pictures import PatchImages, take_pictures
 from usae_viz.commands.render_commands import new_run
 from usae_viz.concepts.settings import ConceptsSettings
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from usae_train.model.usae import USAE
-    from usae_viz.concepts.naming import ConceptRow
+    from usae_viz.concepts.figures import ConceptRow
     from usae_viz.objectives import Objective
 
 app = command_app(
@@ -184,8 +185,9 @@ def concepts(
 
         known_of(settings.usae, settings.labels)
         from usae_train.model.checkpoint import load
+        from usae_viz.concepts.figures import concept_rows
+        from usae_viz.concepts.followed import CHANCE
         from usae_viz.concepts.labels import labels_of, names_and_notes
-        from usae_viz.concepts.naming import CHANCE, concept_rows
 
         model = load(settings.usae)
         named = names_and_notes(labels_of(model, settings.labels))
@@ -206,7 +208,7 @@ def concepts(
 
 
 def _table_of(usae: USAE, rows: Sequence[ConceptRow], named: Mapping[int, Mapping[str, str]]) -> Table:
-    from usae_viz.concepts.naming import factor_followed
+    from usae_viz.concepts.followed import factor_followed
 
     agreed = () if usae.agreement is None else ("agreed",)
     owned = ("private",) if usae.private else ()

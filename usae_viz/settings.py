@@ -28,7 +28,7 @@ MAX_SEEDS, MAX_VIEWS, MAX_STEPS = 10_000, 10_000, 1_000_000_000
 
 
 class MaximizeSettings(Settings):
-    """How pictures are drawn; what chose the defaults stands in views/presets.py, resolving.py and fourier.py."""
+    """How pictures are drawn; what chose the defaults stands in views/presets.py, optimization/ and fourier.py."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     FORMER: ClassVar[Mapping[str, str]] = {"image": "parameterization", "crops": "views", "settle": "patience"}

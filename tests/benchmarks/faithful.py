@@ -43,7 +43,7 @@ from reader import colour_accuracy, read_colour, train_texture_reader
 import usae_train as ut
 import usae_viz as uv
 from usae_train.files.validation import check_settings
-from usae_viz.concepts.naming import FOLLOWS, best_concept
+from usae_viz.concepts.followed import FOLLOWS, best_concept
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.score import Score
 

@@ -54,7 +54,7 @@ import usae_viz as uv
 from usae_train.files.validation import check_settings
 from usae_train.model.statistics import FIRING_THRESHOLD, LEVELS, Statistics
 from usae_train.model.usae import USAE
-from usae_viz.concepts.naming import FOLLOWS
+from usae_viz.concepts.followed import FOLLOWS
 from usae_viz.optimization.maximize import STARTS_BY, starting_canvases
 from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.settings import MaximizeSettings

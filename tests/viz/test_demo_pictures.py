@@ -5,7 +5,7 @@ import torch
 
 import usae_train as ut
 import usae_viz as uv
-from usae_viz.concepts.naming import concept_rows
+from usae_viz.concepts.figures import concept_rows
 from usae_viz.concepts.parsing import parse_concepts
 from usae_viz.export.natural_patches import natural_patches
 from usae_viz.runs.plan import plan_objectives

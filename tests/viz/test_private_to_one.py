@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 import usae_train as ut
 import usae_viz as uv
 import usae_viz.cli
-from usae_viz.concepts.naming import caption, concept_rows
+from usae_viz.concepts.caption import caption
+from usae_viz.concepts.figures import concept_rows
 from usae_viz.explorer.figures import concept_columns
 from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.drawing import canvas_specs

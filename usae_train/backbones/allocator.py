@@ -1,4 +1,4 @@
-"""The C library is told to keep the memory of activations, which are asked for anew at each pass."""
+"""Let the C library keep the memory of activations, which are asked for anew at each pass."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TOLD_BY_USER = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNAB
 
 @cache
 def keep_memory() -> bool:
-    """Keep what is freed for what is asked for next, in this process from now on; whether it could be told so.
+    """Keep what is freed for what is asked for next, in this process from now on; whether that could be set.
 
     glibc gives blocks of more than 32 MB back to the system at once, whatever it learned, and the kernel clears each
     page when it is asked for again: of the processor's time of extraction through a ViT-S and two small EfficientNets,
-    41% was the kernel's. Without glibc, or where the user has told the allocator something else, nothing is changed.
+    41% was the kernel's. Without glibc, or where the user has set the allocator otherwise, nothing is changed.
     """
     if not sys.platform.startswith("linux") or any(name in os.environ for name in TOLD_BY_USER):
         return False

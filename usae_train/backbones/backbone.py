@@ -39,7 +39,7 @@ class Backbone(nn.Module):
         beside: specs of the same network, which `also` then reads as well, with the same weights.
 
     Attributes:
-        compute_dtype: float32 until it is told otherwise; tokens come back in float32 all the same.
+        compute_dtype: float32 until another is set; tokens come back in float32 all the same.
 
     Raises:
         ValueError: for an unknown timm id, a weight file that is missing, broken or of another model, or a hub that
@@ -284,12 +284,12 @@ def listed_specs(specs: Mapping[str, BackboneSpec]) -> list[list[Any]]:
     return [[name, spec.model_dump(mode="json")] for name, spec in specs.items()]
 
 
-def build_backbones(specs: Mapping[str, BackboneSpec | Backbone], told: bool = True) -> dict[str, Backbone]:
+def build_backbones(specs: Mapping[str, BackboneSpec | Backbone], warn: bool = True) -> dict[str, Backbone]:
     """Build every backbone of a set of specs, in their order.
 
     Args:
         specs: by the backbones' names; one that is built already stays as it is.
-        told: warn, with `ReadOtherwise`, where one is read otherwise than its spec makes one expect.
+        warn: whether to warn, with `ReadOtherwise`, where one is read otherwise than its spec makes one expect.
 
     Raises:
         ValueError: for a name that none can have, or a spec that cannot be built.
@@ -307,7 +307,7 @@ def build_backbones(specs: Mapping[str, BackboneSpec | Backbone], told: bool = T
             same = [each for each in specs.values() if isinstance(each, BackboneSpec) and each.network == spec.network]
             built[name] = networks[spec.network] = Backbone(name, spec, [each for each in same if each != spec])
     for name, backbone in built.items():
-        for note in backbone.notes() if told else ():
+        for note in backbone.notes() if warn else ():
             warnings.warn(f"{name}: {note}", ReadOtherwise, stacklevel=2)
     return built
 

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
+from usae_train.files.validation import Frozen
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warned import NearlyTheWeights
 
@@ -23,10 +24,8 @@ RECORDED_TOKENS = 16  # tokens, and features of each, that a record keeps: 1 KB 
 TOLERANCE = 0.05
 
 
-class WeightsRecord(BaseModel):
+class WeightsRecord(Frozen):
     """What a USAE and a store keep of a backbone's weights."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: str = Field(description="of the model's tensors as they were loaded, whatever file they came from")
     tokens: str = Field(description="of the test picture, 16 x 16 of them: float32, little-endian, in base64")

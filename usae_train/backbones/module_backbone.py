@@ -78,7 +78,7 @@ class ModuleBackbone(Backbone):
         self.grid = (features.shape[2], features.shape[3])
 
     def notes(self) -> list[str]:
-        """Nothing: it is read as it was said."""
+        """Nothing: it is read as its spec says."""
         return []
 
     def shares_pass(self, other: Backbone) -> bool:  # noqa: ARG002

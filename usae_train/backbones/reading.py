@@ -18,7 +18,7 @@ FINAL_NORMS = ("norm", "fc_norm", "head.norm")  # where timm's networks have the
 
 
 def of_another_form(spec: BackboneSpec, size: tuple[int, int]) -> list[str]:
-    """What is said of a model whose own input size (rows, cols) is not square, where the spec gives none."""
+    """A warning for a model whose own input size (rows, cols) is not square, where the spec gives none."""
     if spec.input_size is not None or size[0] == size[1]:
         return []
     return [
@@ -28,7 +28,7 @@ def of_another_form(spec: BackboneSpec, size: tuple[int, int]) -> list[str]:
 
 
 def norm_left_out(model: nn.Module, spec: BackboneSpec, applied: bool, unused: Collection[str]) -> list[str]:
-    """What is said where `norm: true` changes nothing, though the model has a last norm.
+    """A warning where `norm: true` changes nothing, though the model has a last norm.
 
     Args:
         model: timm's.
@@ -50,7 +50,7 @@ def norm_left_out(model: nn.Module, spec: BackboneSpec, applied: bool, unused: C
 
 
 def goes_on(model: nn.Module, spec: BackboneSpec, read: Tensor, picture: Tensor) -> list[str]:
-    """What is said where the last layer is not what the model's `forward_features` gives.
+    """A warning where the last layer is not what the model's `forward_features` gives.
 
     Args:
         model: timm's.

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     field_validator,
@@ -33,8 +32,6 @@ PositiveStd = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 class BackboneSpec(Worded):
     """Everything that is particular to one backbone. Nothing elsewhere asks for a model's name."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str = Field(
         min_length=1,

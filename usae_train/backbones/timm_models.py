@@ -1,4 +1,4 @@
-"""Models by timm id, with pretrained, random or local weights; what cannot be had is one clear line.
+"""Models by timm id, with pretrained, random or local weights; what cannot be loaded is one clear line.
 
 timm builds the network and knows how the names of a family's releases become its own. It reads nothing: its loader is
 given the tensors that ours has read.
@@ -107,7 +107,7 @@ def _timm_model(
 
 
 def _has_fixed_input(model: str, config: TimmDescription | None) -> bool:
-    """Whether a model must be told its input size when it is built."""
+    """Whether a model has to be given its input size when it is built."""
     if config is not None:
         return bool(config.pretrained_cfg.get("fixed_input_size", False))
     config_of_timm = timm.models.get_pretrained_cfg(model, allow_unregistered=True)

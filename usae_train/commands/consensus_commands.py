@@ -37,7 +37,7 @@ OF_THE_MEMBERS = ["n_concepts", "k", "n_private", "k_private", "init_seed", "spa
 @takes_settings(FitSettings, ranges=False, leave_out=OF_THE_MEMBERS, defaults=RECIPE_DEFAULTS)
 def consensus(
     usaes: Annotated[list[str], typer.Argument(help="Two or more USAEs that differ in their start: folders or ids.")],
-    data: Annotated[str, typer.Option(help=f"What encoders are fitted on, which must be said: {DATA}")],
+    data: Annotated[str, typer.Option(help=f"What encoders are fitted on, required: {DATA}")],
     out: Out,
     execution: ExecutionSettings,
     agreement: AgreementSettings,

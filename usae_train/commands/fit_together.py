@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from usae_train.commands.opening import open_pictures, say_default_backbones
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.printing import plural, say
-from usae_train.runtime.terminal import bars, pick_device, progress_bars, say_skipped, watched
+from usae_train.runtime.terminal import bars, pick_device, progress_report, say_skipped, watched
 from usae_train.training.settings import ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ class FitRequest:
         """How several trainings are done, under their bars."""
         from usae_train.training.independent_fit import Work
 
-        with progress_bars(self.quiet) as progress:
-            yield Work(pick_device(self.device), self.execution, watched(progress, self.quiet), say_skipped)
+        with progress_report(self.quiet) as report:
+            yield Work(pick_device(self.device), self.execution, report, say_skipped)
 
 
 class Pictures(NamedTuple):
@@ -118,9 +118,8 @@ def _look_at_store(asked: FitRequest, data: object, ranks: DistributedContext) -
     if not isinstance(data, ActivationStore):
         return
     if asked.verify_checksums:
-        unseen = asked.quiet or not ranks.is_main
-        with progress_bars(unseen) as progress:
-            check_checksums(data, watched(progress, unseen), ranks)
+        with progress_report(asked.quiet or not ranks.is_main) as report:
+            check_checksums(data, report, ranks)
     if ranks.is_main and data.changed_pictures():
         say(
             f"warning: {data.record.source} has changed since {asked.images} was extracted; its tokens are whole, "

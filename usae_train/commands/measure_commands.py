@@ -15,9 +15,10 @@ from usae_train.commands.options import SOURCES, Images, Usae
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime.printing import plural, say, say_json, say_table
+from usae_train.runtime.progress import counting
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
-from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_bars, say_skipped, watched
+from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_report, say_skipped
 
 if TYPE_CHECKING:
     from usae_train.evaluation.report_form import Report
@@ -64,9 +65,8 @@ def evaluate(
         checkpointer = PassCheckpointer(states, ranks.rank, settings.checkpoint_minutes)
         compared = Compared.opened(settings, model, checkpointer=checkpointer, ranks=ranks, workers=workers)
         unseen = quiet or not ranks.is_main
-        with stopped_by_first(ranks.is_main), progress_bars(unseen) as progress, checkpointer.stop_on_signals():
-            report = _beside_workers(watched(progress, unseen))
-            made = evaluate_source(model, source, settings.image_batch, report, compared)
+        with stopped_by_first(ranks.is_main), progress_report(unseen) as report, checkpointer.stop_on_signals():
+            made = evaluate_source(model, source, settings.image_batch, _beside_workers(report), compared)
         if made is None:  # the first process writes
             return
         from usae_train.evaluation.report import write_report
@@ -142,12 +142,11 @@ def spectrum(
 
         source = open_pictures(images, settings.limit)
         broken = BrokenPictures(len(source), say=say_skipped)
-        with progress_bars(quiet) as progress:
-            report = watched(progress, quiet)
+        with progress_report(quiet) as report:
             magnitude = mean_magnitude(
                 source,
                 settings.size,
-                lambda done, total: report("pictures", done, total, ""),
+                counting(report, "pictures"),
                 pick_device(device),
                 broken.add_one,
                 settings.readers,

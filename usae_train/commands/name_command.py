@@ -11,10 +11,11 @@ from usae_train.commands.opening import open_pictures
 from usae_train.commands.options import Usae
 from usae_train.evaluation.settings import NameSettings
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import as_text, plural, say, say_json, say_table
+from usae_train.runtime.printing import as_text, figure_table, plural, say, say_json, say_table
+from usae_train.runtime.progress import counting
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
-from usae_train.runtime.terminal import one_line_errors, pick_device, progress_bars, say_skipped, watched
+from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report, say_skipped
 
 if TYPE_CHECKING:
     from usae_train.evaluation.class_concepts import ClassConcepts
@@ -53,28 +54,26 @@ def name(
             raise UsageError(f"{out} is there already; choose another --out")
         check_usaes([usae])
         check_images(images, settings.limit)
-        from usae_train.evaluation.naming import as_json as in_json
-        from usae_train.evaluation.naming import name_concepts, names_of, write_labels
+        from usae_train.evaluation.naming import name_concepts, names_of, naming_as_json, write_labels
         from usae_train.images.classes import need_classes
         from usae_train.model.checkpoint import load
 
         source = open_pictures(images, settings.limit)
         need_classes(source, settings.label_column)  # before networks are built
         model = load(usae, pick_device(device))
-        with progress_bars(quiet) as progress:
-            report = watched(progress, quiet)
+        with progress_report(quiet) as report:
             concepts = name_concepts(
                 model,
                 source,
                 settings.seed,
                 settings.label_column,
-                lambda done, total: report("pictures", done, total, ""),
+                counting(report, "pictures"),
                 say_skipped,
                 settings.readers,
             )
         write_labels(names_of(concepts), model, out)
         if as_json:
-            say_json(in_json(concepts))
+            say_json(naming_as_json(concepts))
         elif not quiet:
             _print(concepts)
             _summarize(concepts, model.n_concepts, out)
@@ -93,14 +92,9 @@ def _summarize(concepts: ClassConcepts, n_concepts: int, out: Path) -> None:
 
 def _print(concepts: ClassConcepts) -> None:
     """The names, the surest first, and the concepts that several classes share."""
-    from rich import box
-    from rich.table import Table
-
     from usae_train.evaluation.naming import names_of
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("concept", "name", "AUROC at least", "of its strongest"):
-        table.add_column(heading, justify="left" if heading == "name" else "right")
+    table = figure_table(("concept", "name", "AUROC at least", "of its strongest"), {"name"})
     for each in names_of(concepts)[:ROWS]:
         right, count = each.strongest
         table.add_row(str(each.concept), as_text(each.name), f"{each.auroc:.2f}", f"{right} of {count}")

@@ -1,4 +1,4 @@
-"""What a command was given to work on: pictures, of which is said what is not taken, and backbones, or none."""
+"""What a command was given to work on: pictures, and how many are left out; backbones, or the default ones."""
 
 from __future__ import annotations
 

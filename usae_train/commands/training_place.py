@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from usae_train.runtime.terminal import progress_bars, say_skipped, watched
+from usae_train.runtime.terminal import progress_report, say_skipped
 from usae_train.training.settings import ExecutionSettings
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def watched_stages(
     from usae_train.training.logging.metrics_log import MetricsLogger
 
     with ExitStack() as beside:
-        report = watched(beside.enter_context(progress_bars(quiet)), quiet)
+        report = beside.enter_context(progress_report(quiet))
         loggers = {stage: beside.enter_context(MetricsLogger(file)) for stage, file in files.items()}
         yield [
             logging_callbacks(logger, report, steps, stage, failure=say_skipped, log_every=execution.log_every)

@@ -174,7 +174,7 @@ class ImageText(nn.Module):
         described = torch.stack([majority[f].cpu()[picked] for f in FACTORS], 1)
         left_out = torch.randint(len(FACTORS) + 1, (len(picked), 1), generator=generator)
         described[torch.arange(len(FACTORS)) == left_out] = -1
-        captions = torch.cat([single_captions, described]).to(batch.images.device)  # -1: not said
+        captions = torch.cat([single_captions, described]).to(batch.images.device)  # -1: not named
         truth = torch.stack([majority[f] for f in FACTORS], 1)
         self.holds = ((captions[None] == truth[:, None]) | (captions[None] < 0)).all(-1).float()
         offsets = torch.tensor([self.offsets[f] for f in FACTORS], device=batch.images.device)

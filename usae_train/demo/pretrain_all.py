@@ -105,7 +105,7 @@ def _exit_by_signal(number: int) -> None:
 
 
 def _pass_on(reports: Any, report: ProgressCallback) -> None:
-    """Hand on what the processes have said; waits at most `POLL` seconds for the first word, and for no other."""
+    """Hand on what the processes have reported; waits at most `POLL` seconds for the first report, and for no other."""
     try:
         report(*reports.get(timeout=POLL))
         while True:

@@ -67,7 +67,7 @@ class PassCheckpointer:
 
     @contextmanager
     def judging(self) -> Iterator[None]:
-        """What is found damaged within it is said of this folder.
+        """An error of damage within it names this folder.
 
         Raises:
             ValueError: then.

@@ -54,7 +54,7 @@ from usae_train.runtime.progress import StageCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import stream_tokens
 
-DEFAULTS = EvaluateSettings()
+EVALUATE_DEFAULTS = EvaluateSettings()
 REPORT_SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
 REFERENCE: dict[str, Any] = {
     "r2_diagonal": {"siglip": 0.61, "dino": 0.77, "vit": 0.59},
@@ -74,7 +74,7 @@ class Compared:
     other_seeds: Sequence[USAE] = field(default_factory=tuple)
     checkpointer: PassCheckpointer | None = None
     ranks: DistributedContext = SINGLE_PROCESS
-    seed: int = DEFAULTS.seed  # of the random atoms that consistency is compared with
+    seed: int = EVALUATE_DEFAULTS.seed  # of the random atoms that consistency is compared with
     workers: int | None = 1  # processes that look at the pictures; None: as many as `workers_for` says
     answers: bool | None = None  # whether classifiers are asked; None: where there are some
     judge: Judge | None = None  # who says how alike the pictures of a concept are
@@ -102,7 +102,7 @@ class Compared:
 def evaluate_source(
     usae: USAE,
     source: ImageSource,
-    batch: int = DEFAULTS.image_batch,
+    batch: int = EVALUATE_DEFAULTS.image_batch,
     progress: StageCallback = lambda stage, done, total: None,
     compared: Compared | None = None,
 ) -> tuple[Report, Statistics] | None:

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.measures import Measures
@@ -21,25 +21,24 @@ from usae_train.evaluation.posthoc import PostHoc
 from usae_train.evaluation.state_forms import check_matching, check_measures
 from usae_train.files.tensor_forms import Damaged
 from usae_train.files.torch_state import write_state
+from usae_train.files.validation import Frozen
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.workers import Job, Tell, Workers
+from usae_train.runtime.workers import Job, JobReport, Workers
 from usae_train.tokens.paired import PairedTokens
 
 Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> their tokens, a batch at a time
 LOOK_AGAIN = 0.2  # seconds
 
 
-class PassSettings(BaseModel):
+class PassSettings(Frozen):
     """What a pass that was stopped must have in common with the one that resumes it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     measured: int = 3  # what is measured: 1 lacks the sums of the linear ceiling, 2 those of answers and pictures
     usae: str | None = None  # hash of its weights
     images: str = ""  # fingerprint
-    independent: dict[str, str | None] = {}  # hashes of theirs
+    independent: dict[str, str | None] = Field(default_factory=dict)  # hashes of theirs
     batch: int = 32
     processes: int = 1
     dtype: str = "float32"  # what the backbones compute in
@@ -186,7 +185,7 @@ def _added(state: PassState, stream: Stream, left: range, workers: int) -> Itera
         return
 
     def job(tried: range) -> Job[tuple[int, list[str], Any]]:
-        def look(tell: Tell) -> tuple[int, list[str], Any]:  # noqa: ARG001
+        def look(report: JobReport) -> tuple[int, list[str], Any]:  # noqa: ARG001
             (some,) = stream(tried)
             return len(some.numbers), some.failures, measures.apart(some, half)
 

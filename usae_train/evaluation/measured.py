@@ -27,7 +27,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_train.runtime.progress import CountCallback
+from usae_train.runtime.progress import CountCallback, counting
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import paired_tokens
@@ -190,7 +190,7 @@ def r2_matrix(
     """
     check_usae(usae)
     with watched_here(quiet) as watch:
-        lots = _lots(usae, data, limit, lambda done, total: watch.report("pictures", done, total, ""))
+        lots = _lots(usae, data, limit, counting(watch.report, "pictures"))
         return reconstruction_of(usae, lots).r2
 
 

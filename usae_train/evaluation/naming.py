@@ -13,7 +13,7 @@ from torch import Tensor
 
 from usae_train.evaluation.class_concepts import ClassConcepts, check_counts, class_concepts
 from usae_train.evaluation.measures import ENCODED_AT_ONCE
-from usae_train.files.atomic import atomic_path
+from usae_train.files.atomic import write_atomically
 from usae_train.images.classes import need_classes
 from usae_train.images.sources import ImageSource
 from usae_train.model.concept_names import WILD, why_no_name
@@ -104,11 +104,10 @@ def write_labels(names: list[Name], usae: USAE, file: Path) -> None:
     """Write names as the explorer exports them, whole or not at all."""
     labels = [{"concept": each.concept, "name": each.name, "favourite": False, "note": each.note} for each in names]
     record = {"schema": 1, "usae": usae.source, "usae_sha256": usae.sha256, "labels": labels}
-    with atomic_path(file) as temporary:
-        temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    write_atomically(file, json.dumps(record, indent=1) + "\n")
 
 
-def as_json(concepts: ClassConcepts) -> dict[str, Any]:
+def naming_as_json(concepts: ClassConcepts) -> dict[str, Any]:
     """All that was found, for `--json`."""
     return {
         "named": [

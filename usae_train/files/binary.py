@@ -1,4 +1,4 @@
-"""What a file is that holds no text, where text was expected: told by the bytes that it begins with."""
+"""What a file is that holds no text, where text was expected, by the bytes that it begins with."""
 
 from __future__ import annotations
 

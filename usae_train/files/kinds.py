@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -29,26 +29,32 @@ def kinds_in(package: ModuleType, base: type[Kind]) -> dict[str, type[Kind]]:
     return {str(kind.model_fields["kind"].default): kind for kind in base.__subclasses__()}
 
 
-def read_kind(settings: Any, kinds: Mapping[str, type[Kind]], what: str) -> Kind:
+def read_kind(
+    settings: Any, kinds: Mapping[str, type[Kind]], what: str, offered: Collection[str] | None = None
+) -> Kind:
     """The variant that a file's settings name.
 
     Args:
         settings: {"kind": ..., its own settings}.
         kinds: those that there are.
         what: they are variants of.
+        offered: the kinds that an error names; all by default.
 
     Raises:
-        ValueError: for a kind that is unknown, with those that are known, or settings that it does not have.
+        ValueError: for a kind that is unknown, with those that are offered, or settings that it does not have.
     """
     kind = str(settings.get("kind") if isinstance(settings, Mapping) else None)
     if kind not in kinds:
-        near = difflib.get_close_matches(kind, kinds, n=1)
+        known = sorted(kinds if offered is None else offered)
+        near = difflib.get_close_matches(kind, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"{what} of kind {kind!r}; expected {', '.join(sorted(kinds))}{hint}")
+        raise UsageError(f"{what} of kind {kind!r}; expected {', '.join(known)}{hint}")
     return validated(kinds[kind].model_validate, settings)
 
 
-def chosen_kind(settings: Any, base: type[Kind], kinds: Mapping[str, type[Kind]], what: str) -> Kind:
+def chosen_kind(
+    settings: Any, base: type[Kind], kinds: Mapping[str, type[Kind]], what: str, offered: Collection[str] | None = None
+) -> Kind:
     """The variant that a training's settings name: one itself, a kind alone, or a mapping as `read_kind` takes.
 
     Raises:
@@ -56,7 +62,7 @@ def chosen_kind(settings: Any, base: type[Kind], kinds: Mapping[str, type[Kind]]
     """
     if isinstance(settings, base):
         return settings
-    return read_kind({"kind": settings} if isinstance(settings, str) else settings, kinds, what)
+    return read_kind({"kind": settings} if isinstance(settings, str) else settings, kinds, what, offered)
 
 
 def plain(variant: BaseModel) -> str | dict[str, Any]:

@@ -13,7 +13,7 @@ from usae_train.runtime.errors import UsageError
 
 
 def taken(file: Path, busy: str) -> FileLock:
-    """Take a lock file at once. Where no lock can be had, as on a file system that knows none, nothing is held.
+    """Take a lock file at once. Where there are no locks, as on a file system that knows none, nothing is held.
 
     Raises:
         ValueError: with the words `busy`, when another process has it.
@@ -31,7 +31,7 @@ def taken(file: Path, busy: str) -> FileLock:
 def held(out: Path) -> Iterator[None]:
     """Hold the place of a folder that is to be written; nothing is left beside it afterwards.
 
-    Where no lock can be had nothing is held, nor beside a folder that may be written in a parent that may not. What
+    Where there are no locks nothing is held, nor beside a folder that may be written in a parent that may not. What
     cannot be written at all is for the one who writes to say.
 
     Raises:

@@ -58,7 +58,7 @@ def _by_utf8_name(file: Path) -> Iterator[Path]:
 
 
 def save_tensors(content: Mapping[str, Tensor], file: Path, about: Mapping[str, str] | None = None) -> None:
-    """Write tensors, and what is said about them, in the order of their keys.
+    """Write tensors and metadata, in the order of their keys.
 
     safetensors writes such words in another order each time.
     """

@@ -18,8 +18,14 @@ from usae_train.runtime.warned import FormerName
 Checked = TypeVar("Checked", bound=BaseModel)
 
 
-class Worded(BaseModel):
-    """A model that people make in Python: what is wrong in it is told in one line, as on the command line."""
+class Frozen(BaseModel):
+    """A model that stays as it is made, and refuses fields that it does not have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Worded(Frozen):
+    """A frozen model that people make in Python: what is wrong in it is one line of error, as on the command line."""
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -28,7 +34,7 @@ class Worded(BaseModel):
             raise _refusal(type(self), error) from None
         _refuse_truth_values(self, values)
 
-    # Within another model pydantic makes it itself, and tells of what is wrong there by its whole place.
+    # Within another model pydantic makes it itself, and names what is wrong there by its whole place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -39,13 +45,12 @@ class Worded(BaseModel):
 
 
 class Settings(Worded):
-    """A model that stays as it is made, whose fields may have had other names: given by those, with a warning, too.
+    """Settings, which may be given by names that they had before, with a warning.
 
     Attributes:
         FORMER: {former name: today's}.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
     FORMER: ClassVar[Mapping[str, str]] = {}
 
     @classmethod

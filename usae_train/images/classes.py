@@ -39,7 +39,7 @@ def classes_of(source: ImageSource, column: str | None = None) -> ImageClasses |
         column: of a dataset, which one; by default the only one of classes.
 
     Returns:
-        None where there are no two classes, or several columns of classes of which none is told.
+        None where there are no two classes, or several columns of classes of which none is named.
 
     Raises:
         ValueError: for a column that is not there or is no label, or a `.cls` that is none.

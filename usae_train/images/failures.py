@@ -1,4 +1,4 @@
-"""Pictures that cannot be read: each is said once, and too many of them stop a training."""
+"""Pictures that cannot be read: each is reported once, and too many of them stop a training."""
 
 from __future__ import annotations
 

@@ -48,11 +48,11 @@ class HubImages(Indexed):
         dataset: `NAME`, `NAME:SPLIT` or `NAME:SPLIT:COLUMN` (`NAME::COLUMN`); NAME is a hub id, or a folder that
             `save_to_disk` wrote or that holds parquet. SPLIT is `train` by default, or the only one; `train[:1000]` or
             `train[:10%]` takes a part, `train+test` both. One dataset that was saved without a split's name is
-            `train`. COLUMN is the one of pictures, and has to be told where there are several.
+            `train`. COLUMN is the one of pictures, and has to be given where there are several.
 
     Raises:
-        ValueError: for a dataset that cannot be had, an unknown or empty split, no column of pictures or several of
-            which none is told, or without the package `datasets`.
+        ValueError: for a dataset that cannot be opened, an unknown or empty split, no column of pictures or several of
+            which none is named, or without the package `datasets`.
     """
 
     drawn_from: int | None = None
@@ -92,7 +92,7 @@ class HubImages(Indexed):
             column: which one, of classes, texts or whole numbers; by default the only one of classes.
 
         Returns:
-            None where none is told, and not one column alone is of classes (`class_columns`).
+            None where none is named, and not one column alone is of classes (`class_columns`).
 
         Raises:
             ValueError: for a column that is not there or is no label.
@@ -188,7 +188,7 @@ def _column(datasets: Any, rows: Any, request: DatasetRequest) -> str:
 
 
 def _dataset_rows(datasets: Any, request: DatasetRequest) -> Any:
-    """The rows of what is wanted, in one line of error when they cannot be had."""
+    """The rows of what is wanted, in one line of error when they cannot be loaded."""
     folder, name = request.local, request.name if request.local is None else str(request.local)
     kept = folder is not None and any((folder / file).is_file() for file in ("state.json", "dataset_dict.json"))
     try:

@@ -13,7 +13,7 @@ class SourceRecord:
     """A source as it was then.
 
     Attributes:
-        name: what `open_images` takes; None for images that are not told of, such as a path of another machine.
+        name: what `open_images` takes; None for images that are not named, such as a path of another machine.
         count: how many there were.
         fingerprint: of all of them.
     """
@@ -37,7 +37,7 @@ class SourceRecord:
         return same_pictures(source.fingerprint(), self.fingerprint)
 
     def opened(self) -> ImageSource | None:
-        """The images, opened again; None where others are there now, or no name is told.
+        """The images, opened again; None where others are there now, or there is no name.
 
         Versions before 0.4 took the first `count` ones of a source, and still find those.
 

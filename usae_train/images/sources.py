@@ -68,7 +68,7 @@ class IndexedSource(ImageSource, Protocol):
 
 
 class Choosable(IndexedSource, Protocol):
-    """A source that can be had with some of its pictures alone."""
+    """A source that can be limited to some of its pictures."""
 
     drawn_from: int | None  # how many pictures there were, where it has some of them
 

@@ -1,4 +1,4 @@
-"""A pass that begins in the middle of a network: what comes before a module is left out, and it gives what it is told.
+"""A pass that begins in the middle of a network: what comes before a module is left out, and it gives what it is given.
 
 No model's code is asked. What the parts before give is replaced by zeros that take no memory; a trial pass shows that
 nothing behind the module takes them.

@@ -7,7 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
 from usae_train.files.whole_numbers import as_index
-from usae_train.model.outline import Described
+from usae_train.model.outline import Described, known_concept
 from usae_train.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,8 +40,7 @@ def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Ed
     parsed = {}
     for given, edit in edits.items():
         concept = as_index(given, "an edit of", f", a concept's: 0 to {usae.n_concepts - 1}")
-        check_concept(usae, concept)
-        parsed[concept] = read_edit(concept, edit)
+        parsed[known_concept(usae, concept)] = read_edit(concept, edit)
     return parsed
 
 
@@ -51,12 +50,6 @@ def check_not_others(usae: USAE, backbone: str, concepts: Iterable[int]) -> None
         owner = usae.private.owner(concept)
         if owner not in (None, backbone):
             raise UsageError(f"concept {concept} is private to {owner}; to edit it changes nothing in {backbone}")
-
-
-def check_concept(usae: Described, concept: int) -> None:
-    """Nothing; a ValueError for a concept that a USAE does not have."""
-    if not 0 <= concept < usae.n_concepts:
-        raise UsageError(f"no concept {concept}; this USAE has {usae.n_concepts}, 0 to {usae.n_concepts - 1}")
 
 
 def read_edit(concept: int | str, edit: EditValue) -> Edit:

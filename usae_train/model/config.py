@@ -72,8 +72,7 @@ class UsaeConfig(BaseModel):
     def _of_its_backbones(self) -> UsaeConfig:
         if self.k > self.n_concepts:
             raise UsageError(f"k is {self.k}; expected 1 <= k <= n_concepts = {self.n_concepts}")
-        PrivateConcepts(list(self.widths), self.n_concepts, self.private_ranges)
-        self.sparsity.check_sizes(self.k, self.n_concepts)
+        self.sparsity.check_sizes(self.k, PrivateConcepts(list(self.widths), self.n_concepts, self.private_ranges))
         for name in self.widths:
             check_name(name)
         if self.backbones and self.backbones.keys() != self.widths.keys():

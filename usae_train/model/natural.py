@@ -16,9 +16,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.paired import stream_readable, stream_tokens
-
-BATCH = 32
+from usae_train.tokens.paired import stream_readable
 
 
 @dataclass(frozen=True)
@@ -92,30 +90,6 @@ def look_through(
     largest = found.quantiles[..., -1]
     maps = top.maps(found.top_images, largest, usae.input_size)
     return NaturalPictures(source, found.top_images, found.top_tokens, largest, maps)
-
-
-@undisturbed
-@torch.no_grad()
-def maps_of_top(usae: USAE, source: ImageSource, progress: CountCallback = lambda done, total: None) -> TopMaps:
-    """Maps of the statistics' top pictures, by encoding those alone: what `look_through` has besides.
-
-    Args:
-        usae: with its backbones and statistics.
-        source: the pictures of the statistics; what cannot be read has no map.
-        progress: called after each batch with pictures done, and in all.
-    """
-    assert usae.statistics is not None
-    assert usae.grid is not None
-    images, top = usae.statistics.top_images, TopCodes(usae.names)
-    numbers = images[(images >= 0) & (images < len(source))].unique().tolist()
-    batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
-    for done, batch in enumerate(batches, 1):
-        for paired in stream_tokens(usae.backbones, source, usae.grid, BATCH, batch):
-            if len(paired.numbers):
-                codes = {name: usae.encode(name, tokens) for name, tokens in paired.tokens.items()}
-                top.add(paired.numbers, codes, images)
-        progress(min(done * BATCH, len(numbers)), len(numbers))
-    return top.maps(images, usae.statistics.quantiles[..., -1], usae.input_size)
 
 
 def encoded(

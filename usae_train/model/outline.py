@@ -62,6 +62,17 @@ class UsaeOutline:
         return among(self.names, name)
 
 
+def known_concept(usae: Described, concept: int) -> int:
+    """The concept itself.
+
+    Raises:
+        ValueError: when the USAE has no such concept; says how many there are.
+    """
+    if not 0 <= concept < usae.n_concepts:
+        raise UsageError(f"no concept {concept}; this USAE has {usae.n_concepts}, numbered 0 to {usae.n_concepts - 1}")
+    return concept
+
+
 class _Words(BaseModel):
     """Of config.json what an outline has; all of it is checked when the USAE is loaded."""
 

@@ -99,7 +99,7 @@ class USAE(nn.Module):
         self.batch_norm, self.recipe = batch_norm, recipe
         self.specs, self.grid = dict(specs or {}), grid
         self.sparsity, self.unit_norm = sparsity or TopK(), unit_norm
-        self.sparsity.check_sizes(k, n_concepts)
+        self.sparsity.check_sizes(k, self.private)
         self.statistics: Statistics | None = None
         self.natural: NaturalPictures | None = (
             None  # to show top-activating patches of, where not those of the statistics
@@ -211,7 +211,7 @@ class USAE(nn.Module):
             raise UsageError("this USAE was fitted on bare activations: it has no backbones to see pictures with")
         if not self._backbones:
             with torch_as_it_starts():
-                built = build_backbones({**self.specs, **self.modules_given}, told=False)  # who chose them was told
+                built = build_backbones({**self.specs, **self.modules_given}, warn=False)  # who chose them was warned
                 if self.weights:
                     records = {name: backbone.record() for name, backbone in built.items()}
                     check_records(records, self.weights, {name: spec.put_right() for name, spec in self.specs.items()})

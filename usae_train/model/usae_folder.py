@@ -244,7 +244,7 @@ def _as_saved(tensor: torch.Tensor, half: bool) -> torch.Tensor:
 
 
 def _bring_labels(file: Path, fresh: Path) -> None:
-    """The names of concepts, said of the weights that are saved: in another precision they are others to the bit."""
+    """Bring names of concepts along, with the hash of the weights as they are saved, perhaps in another precision."""
     try:
         labels = read_object(file)
     except UsageError as error:

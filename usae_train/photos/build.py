@@ -15,7 +15,7 @@ from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import save
 from usae_train.model.usae import USAE
 from usae_train.photos.card import Judged, card
-from usae_train.runtime.progress import CountCallback, ProgressCallback
+from usae_train.runtime.progress import CountCallback, ProgressCallback, counting
 from usae_train.tokens.paired import stream_readable
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import fit_pictures
@@ -87,13 +87,13 @@ def build(
         if some.left_out:
             failure(some.left_out)
     watch = FitCallbacks(
-        lambda done, total: report("tokens", done, total, ""),
+        counting(report, "tokens"),
         lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"),
         failure=failure,
     )
     usae = fit_pictures(source, settings, SPECS, Execution(device, watch))
     usae.measured_on = replace(usae.measured_on, name=None)  # a path of the machine that it was made on
-    judged = judge(usae, len(source), others, lambda done, total: report("held out", done, total, ""), failure)
+    judged = judge(usae, len(source), others, counting(report, "held out"), failure)
     save(usae, out, half=True, card=card(usae, settings, judged))
     return judged
 

@@ -121,10 +121,10 @@ class DistributedContext:
 
     @contextmanager
     def raise_together(self) -> Iterator[None]:
-        """What goes wrong within it on one rank goes wrong on all, said once; nothing may be exchanged within it.
+        """What goes wrong within it on one rank goes wrong on all, reported once; nothing may be exchanged within it.
 
-        A fault of ours stays one: the first rank's own is raised as it is, another's is told with the file that has its
-        traceback.
+        A fault of ours stays one: the first rank's own is raised as it is, another's is reported with the file that
+        has its traceback.
 
         Raises:
             ValueError: on the first rank, with the message of the first that failed.
@@ -157,7 +157,7 @@ class DistributedContext:
         return shortage(failed) or one_line(failed)
 
     def compute_on_main(self, find: Callable[[], T]) -> T:
-        """What the first rank finds, on every rank; what goes wrong there ends all, said once."""
+        """What the first rank finds, on every rank; what goes wrong there ends all, reported once."""
         with self.raise_together():
             found = [find()] if self.is_main else []
         return self.from_main(found)[0]

@@ -1,4 +1,4 @@
-"""What a user can cause, told apart from what only we can: the one is a line, the other a traceback in a file."""
+"""Errors that a user can cause, apart from faults of ours: the one is a line, the other a traceback in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What long work tells those who watch it; `terminal.stages` makes a bar a stage of it."""
+"""Callbacks by which long work reports its progress; `terminal.stages` makes a bar a stage of it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ CountCallback = Callable[[int, int], None]  # done, in all
 StepCallback = Callable[[int, dict[str, Any]], None]  # steps done, what is known after them
 
 
-def counting(report: ProgressCallback, stage: str) -> CountCallback:
-    """What counts, told as a stage."""
-    return lambda done, total: report(stage, done, total, "")
+def counting(report: ProgressCallback, stage: str, note: str = "") -> CountCallback:
+    """A callback that reports what is counted as a stage, with a note beside it."""
+    return lambda done, total: report(stage, done, total, note)

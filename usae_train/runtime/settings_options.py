@@ -1,4 +1,4 @@
-"""A command's options from its settings class, where names, types, defaults and help are said once; former names."""
+"""A command's options from its settings class, which alone has names, types, defaults and help; former names."""
 
 from __future__ import annotations
 

@@ -45,15 +45,15 @@ def status_of(number: int) -> int:
 
 
 @contextmanager
-def handle_signals(told: Callable[[int], None], numbers: Sequence[int] = STOP_SIGNALS) -> Iterator[None]:
-    """Within it `told` is called with the number of each of these signals that comes.
+def handle_signals(handler: Callable[[int], None], numbers: Sequence[int] = STOP_SIGNALS) -> Iterator[None]:
+    """Within it `handler` is called with the number of each of these signals that comes.
 
     Where Ctrl-C is ignored it stays so: a shell script's background jobs (`usae-train ... &`) are begun to ignore it,
     for it is meant for the script. Only the main thread may say what a signal does; in another all stays as it is.
     """
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        told(number)
+        handler(number)
 
     in_main = threading.current_thread() is threading.main_thread()
     ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
@@ -62,5 +62,5 @@ def handle_signals(told: Callable[[int], None], numbers: Sequence[int] = STOP_SI
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, former in before.items():
+            signal.signal(number, former)

@@ -87,18 +87,11 @@ def _one_line_warnings(quiet: bool) -> Iterator[None]:
 
 
 @contextmanager
-def progress_bars(quiet: bool) -> Iterator[Progress]:
-    """rich's progress on stderr, shown on a terminal and not when quiet."""
+def progress_report(quiet: bool) -> Iterator[ProgressCallback]:
+    """What shows how far a command is, as `watched` does, as long as it works."""
     from rich.progress import Progress
 
     with bars(Progress, quiet) as progress:
-        yield progress
-
-
-@contextmanager
-def progress_report(quiet: bool) -> Iterator[ProgressCallback]:
-    """What shows how far a command is, as `watched` does, as long as it works."""
-    with progress_bars(quiet) as progress:
         yield watched(progress, quiet)
 
 

@@ -18,7 +18,7 @@ DEVICES = ("cpu", "cuda")  # whose autocast is asked for
 
 @contextmanager
 def torch_as_it_starts(gradients: bool = True) -> Iterator[None]:
-    """Within it torch makes float32 on the CPU where nothing else is said, without autocast.
+    """Within it torch makes float32 on the CPU where no other dtype is given, without autocast.
 
     Args:
         gradients: also keep gradients, under `no_grad` and `inference_mode` too; else that stays as the caller has it.

@@ -14,7 +14,7 @@ class NotRead(OneLine):
 
 
 class OfABackbone(OneLine):
-    """What is said of a backbone to who uses it."""
+    """A warning about a backbone for who uses it."""
 
 
 class NearlyTheWeights(OfABackbone):

@@ -25,13 +25,13 @@ REFRESH = 0.3  # seconds between two states of a notebook's bars: a page that is
 
 @dataclass
 class Watch:
-    """What work reports to while it runs, and the lines that are said when it is done."""
+    """What work reports to while it runs, and the lines that are printed when it is done."""
 
     report: ProgressCallback
     lines: Callable[[], Sequence[str]] = list
 
     def close(self, lines: Callable[[], Sequence[str]]) -> None:
-        """Say these lines at the end; when quiet they are never made."""
+        """Print these lines at the end; when quiet they are never made."""
         self.lines = lines
 
 
@@ -52,10 +52,10 @@ def watched_here(quiet: bool = False) -> Iterator[Watch]:
         yield watch
         bars.close(watch.lines())
         return
-    from usae_train.runtime.terminal import progress_bars, watched
+    from usae_train.runtime.terminal import progress_report
 
-    with progress_bars(quiet=False) as progress:
-        watch = Watch(watched(progress, quiet=False))
+    with progress_report(quiet=False) as report:
+        watch = Watch(report)
         yield watch
     say(*watch.lines(), err=True)
 

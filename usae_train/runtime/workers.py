@@ -1,4 +1,4 @@
-"""Processes that share a command's work: one thread each, begun as copies of the command's own process.
+"""Worker processes, which share a command's work: one thread each, begun as copies of the command's own process.
 
 A copy (`fork`) has all that was loaded, without loading it again or taking memory for it, and can do any function. It
 is safe while no other thread computes: so a command that may have workers takes one thread from its beginning
@@ -27,9 +27,9 @@ from usae_train.runtime.errors import UsageError, kept_traceback
 from usae_train.runtime.printing import say_error
 from usae_train.runtime.signals import handle_signals
 
-Found = TypeVar("Found")
-Tell = Callable[[Any], None]  # what a job says on its way, small
-Job = Callable[[Tell], Found]
+Outcome = TypeVar("Outcome")
+JobReport = Callable[[Any], None]  # takes what a job reports while it runs, something small
+Job = Callable[[JobReport], Outcome]
 
 TRIES_OF_A_JOB = 3  # of a job whose worker is killed
 STOP = signal.SIGUSR1  # to a worker: a terminal's Ctrl-C goes to all processes, and is the command's to answer
@@ -48,31 +48,31 @@ class _Worker:
 
 
 @dataclass
-class Workers(Generic[Found]):
+class Workers(Generic[Outcome]):
     """Jobs, and the processes that do them; with one worker or one job all is done in this process, when asked for.
 
     To be entered: the workers begin then, and end with it. Ctrl-C within it lets no job begin that has not, and is a
     KeyboardInterrupt in those that have; a second one is a KeyboardInterrupt here. Workers ignore it otherwise.
 
     Attributes:
-        jobs: each is called with a function that hands what it is given to `told`.
+        jobs: each is called with a function that hands what it is given to `reported`.
         count: how many workers.
-        told: called with a job's number and what it tells.
+        reported: called with a job's number and what it reports.
         handles_ctrl_c: whether Ctrl-C does that; else it is handled as it was before.
     """
 
-    jobs: Sequence[Job[Found]]
+    jobs: Sequence[Job[Outcome]]
     count: int
-    told: Callable[[int, Any], None] = lambda number, words: None
+    reported: Callable[[int, Any], None] = lambda number, words: None
     handles_ctrl_c: bool = True
     stopped: bool = False
     _left: deque[int] = field(default_factory=deque)
-    _found: dict[int, tuple[Found | None, BaseException | None]] = field(default_factory=dict)
+    _results: dict[int, tuple[Outcome | None, BaseException | None]] = field(default_factory=dict)
     _tries: dict[int, int] = field(default_factory=dict)
     _workers: list[_Worker] = field(default_factory=list)
     _stack: ExitStack = field(default_factory=ExitStack)
 
-    def __enter__(self) -> Workers[Found]:
+    def __enter__(self) -> Workers[Outcome]:
         self._left.extend(range(len(self.jobs)))
         if self.spread:
             if self.handles_ctrl_c:
@@ -91,7 +91,7 @@ class Workers(Generic[Found]):
         """Whether there are workers."""
         return min(self.count, len(self.jobs)) > 1
 
-    def result(self, number: int) -> Found:
+    def result(self, number: int) -> Outcome:
         """What a job came to; waits for it. A result is handed out once, an error each time that it is asked for.
 
         Raises:
@@ -100,23 +100,23 @@ class Workers(Generic[Found]):
             ChildProcessError: when its workers were killed, again and again.
         """
         if not self.spread:
-            return self.jobs[number](lambda words: self.told(number, words))
-        self._hear(0)
-        while number not in self._found:
+            return self.jobs[number](lambda words: self.reported(number, words))
+        self._receive(0)
+        while number not in self._results:
             if self.stopped and number in self._left:
                 raise NotDone
             if number not in self._left and all(worker.job != number for worker in self._workers):
                 raise RuntimeError(f"the result of job {number} was handed out before")  # no worker would send it
-            self._hear(None)
-        result, error = self._found[number]
+            self._receive(None)
+        result, error = self._results[number]
         if isinstance(error, KeyboardInterrupt):
             raise NotDone
         if error is not None:
             raise error
-        del self._found[number]
+        del self._results[number]
         return result  # type: ignore[return-value]
 
-    def _hear(self, seconds: float | None) -> None:
+    def _receive(self, seconds: float | None) -> None:
         """Take in all that workers have sent, after so long at most; None waits for one that is at a job, if one is."""
         self._fill()
         if seconds is None and all(worker.job is None for worker in self._workers):
@@ -131,10 +131,10 @@ class Workers(Generic[Found]):
                     self._lost(worker)
                     return
                 assert worker.job is not None
-                if kind == "told":
-                    self.told(worker.job, value)
+                if kind == "report":
+                    self.reported(worker.job, value)
                     continue
-                self._found[worker.job] = (value, None) if kind == "found" else (None, value)
+                self._results[worker.job] = (value, None) if kind == "result" else (None, value)
                 worker.job = None
                 self._give(worker)
             seconds = 0
@@ -171,7 +171,7 @@ class Workers(Generic[Found]):
             worker.job = self._left.popleft()
             try:
                 worker.pipe.send_bytes(pickle.dumps(worker.job))
-            except OSError:  # it is dead, and is found so when it is listened to
+            except OSError:  # it is dead, and is found so when it is read from
                 return
 
     def _lost(self, worker: _Worker) -> None:
@@ -187,7 +187,7 @@ class Workers(Generic[Found]):
             return
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         why = f"{TRIES_OF_A_JOB} workers ended {how} at the same job; where that is for want of memory, lower --workers"
-        self._found[worker.job] = None, ChildProcessError(why)
+        self._results[worker.job] = None, ChildProcessError(why)
 
     def _stop(self, number: int) -> None:  # noqa: ARG002
         if self.stopped:
@@ -252,9 +252,9 @@ def _work(jobs: Sequence[Job[Any]], pipe: Connection, parent: int) -> NoReturn:
 
 
 def _do(job: Job[Any], pipe: Connection, signals: _Interruptible) -> None:
-    def tell(words: Any) -> None:
+    def report(words: Any) -> None:
         signals.busy = False
-        pipe.send_bytes(pickle.dumps(("told", words)))
+        pipe.send_bytes(pickle.dumps(("report", words)))
         signals.busy = True
         signals.check()
 
@@ -262,10 +262,10 @@ def _do(job: Job[Any], pipe: Connection, signals: _Interruptible) -> None:
         try:
             signals.busy = True
             signals.check()
-            result = job(tell)
+            result = job(report)
         finally:
             signals.busy = False
-        message = pickle.dumps(("found", result))
+        message = pickle.dumps(("result", result))
     except BaseException as error:
         message = pickle.dumps(("failed", _as_sent(error)))
     pipe.send_bytes(message)

@@ -96,7 +96,7 @@ def import_autoencoder(
     k: int | None = None,
     threshold: float | None = None,
 ) -> tuple[SparseAutoencoder, USAE]:
-    """What was read, with what is to be said of it, and its USAE; see `import_sae`."""
+    """What was read, with notes on it, and its USAE; see `import_sae`."""
     sae = read_sae(place, format, k, threshold)
     if backbone is None:
         return sae, as_usae(sae, name or "sae")

@@ -37,5 +37,5 @@ class ExportSettings(Settings):
 
     format: str = Field("saelens", description="`saelens` or `sparsify`")
     backbone: str | None = Field(
-        None, description="the backbone whose encoder and dictionary are written; to be said where there are several"
+        None, description="the backbone whose encoder and dictionary are written; needed where there are several"
     )

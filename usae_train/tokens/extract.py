@@ -39,7 +39,7 @@ from usae_train.tokens.store import (
     write_shard,
 )
 
-DEFAULTS = ExtractSettings()
+EXTRACT_DEFAULTS = ExtractSettings()
 SHARD_BYTES = 512e6
 
 
@@ -53,7 +53,7 @@ class ExtractionPlan(NamedTuple):
 
 @undisturbed
 def plan(
-    source: ImageSource, specs: Mapping[str, BackboneSpec], storage_dtype: str = DEFAULTS.storage_dtype
+    source: ImageSource, specs: Mapping[str, BackboneSpec], storage_dtype: str = EXTRACT_DEFAULTS.storage_dtype
 ) -> ExtractionPlan:
     """What an extraction will write.
 
@@ -84,11 +84,11 @@ def extract(
     record: StoreRecord,
     out: Path,
     *,
-    batch: int = DEFAULTS.image_batch,
+    batch: int = EXTRACT_DEFAULTS.image_batch,
     device: torch.device | str = "cpu",
-    compute_dtype: str = DEFAULTS.compute_dtype,
-    readers: int = DEFAULTS.readers,
-    max_broken: float = DEFAULTS.max_broken,
+    compute_dtype: str = EXTRACT_DEFAULTS.compute_dtype,
+    readers: int = EXTRACT_DEFAULTS.readers,
+    max_broken: float = EXTRACT_DEFAULTS.max_broken,
     images_a_shard: int | None = None,
     progress: CountCallback = lambda done, total: None,
     ranks: DistributedContext = SINGLE_PROCESS,
@@ -99,8 +99,8 @@ def extract(
     """Write an activation store, or resume one where it stopped, within a shard too.
 
     SIGTERM and Ctrl-C keep what was seen, and stop; a kill loses what was seen in the last minute. Processes that
-    extract together stop together, when one is told as when torchrun tells them all. While a shard is written the next
-    one's images are read and seen, so that two are in memory at a time.
+    extract together stop together, when one gets a signal as when torchrun sends it to all. While a shard is written
+    the next one's images are read and seen, so that two are in memory at a time.
 
     Args:
         source: the images.
@@ -125,26 +125,14 @@ def extract(
     """
     record, failures = _begun(record, out, warn, ranks)
     notes = Notes(source, record, failures, out, max_broken, ranks)
-    images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / disk_bytes_an_image(record)))
-    built = build_backbones(record.backbones, told=False) if backbones is None else backbones
+    built = build_backbones(record.backbones, warn=False) if backbones is None else backbones
     seeing = {name: backbone.to(device) for name, backbone in built.items()}
     set_compute_dtype(seeing.values(), compute_dtype)
+    images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / disk_bytes_an_image(record)))
     rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.world_size)
     pieces = Pieces(out, piece_seconds)
     shards = _OwnShards(source, record, seeing, rounds, pieces, ranks, batch, readers)
-    number = len(record.shards) + ranks.rank
-    with ThreadPoolExecutor(1) as writer, handle_signals(pieces.stop), notes.taken_at_a_stop():
-        for each in rounds:
-            filled: ExtractedTokens | None = None
-            with ranks.raise_together(), _until_all_know(ranks):
-                filled = shards.fill(each, partial(_tell, notes, progress, each))
-            _stop_together(pieces, ranks, each, filled, record.n_images)
-            writing = None if filled is None else writer.submit(_write, out, number, filled)
-            notes.take()
-            if ranks.is_main:
-                pieces.remove(images_tried(notes.record))
-            notes.writing, number = [writing], number + ranks.world_size
-        notes.take()
+    _write_rounds(rounds, shards, notes, progress)
     with ranks.raise_together():
         _finish(notes.record, source, out, pieces, ranks)
     return ActivationStore(out)
@@ -160,8 +148,30 @@ def _begun(
     return ranks.from_main((begun, known))
 
 
-def _tell(notes: Notes, progress: CountCallback, each: Sequence[range], images: int) -> None:
-    """Note what is written meanwhile, and say how far a round is, by this rank's share of it."""
+def _write_rounds(rounds: Sequence[Sequence[range]], shards: _OwnShards, notes: Notes, progress: CountCallback) -> None:
+    """Fill this rank's shard of each round, and write it while the next one is filled.
+
+    Raises:
+        Stopped: after a signal, once all ranks know of it.
+    """
+    record, pieces, ranks = notes.record, shards.pieces, notes.ranks
+    number = len(record.shards) + ranks.rank
+    with ThreadPoolExecutor(1) as writer, handle_signals(pieces.stop), notes.taken_at_a_stop():
+        for each in rounds:
+            filled: ExtractedTokens | None = None
+            with ranks.raise_together(), _until_all_know(ranks):
+                filled = shards.fill(each, partial(_report, notes, progress, each))
+            _stop_together(pieces, ranks, each, filled, record.n_images)
+            writing = None if filled is None else writer.submit(_write, notes.out, number, filled)
+            notes.take()
+            if ranks.is_main:
+                pieces.remove(images_tried(notes.record))
+            notes.writing, number = [writing], number + ranks.world_size
+        notes.take()
+
+
+def _report(notes: Notes, progress: CountCallback, each: Sequence[range], images: int) -> None:
+    """Note what is written meanwhile, and report how far a round is, by this rank's share of it."""
     notes.take_if_written()
     progress(min(each[0].start + images * len(each), len(notes.source)), len(notes.source))
 
@@ -215,7 +225,7 @@ class _OwnShards:
         self.batches = read_groups(source, largest_input(backbones), list(chain(*groups.values())), readers)
 
     def fill(self, each: Sequence[range], done: Callable[[int], None]) -> ExtractedTokens | None:
-        """This rank's shard of a round, pieces of it kept meanwhile, and `done` told; None where it has none."""
+        """This rank's shard of a round, pieces of it kept meanwhile, and `done` called; None where it has none."""
         if self.rank >= len(each):
             return None
         tried = each[self.rank]

@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 
-from usae_train.files.atomic import atomic_path, remove_leftovers
+from usae_train.files.atomic import remove_leftovers, write_atomically
 from usae_train.files.placing import place_of
 from usae_train.images.measured import SourceRecord
 from usae_train.images.sources import ImageSource, open_images
@@ -144,8 +144,7 @@ class Notes:
 
     def _note(self, new: list[Shard]) -> None:
         if self.failures:
-            with atomic_path(self.out / FAILURES) as temporary:
-                temporary.write_text("".join(json.dumps(failure) + "\n" for failure in self.failures))
+            write_atomically(self.out / FAILURES, "".join(json.dumps(failure) + "\n" for failure in self.failures))
         if len(self.failures) > self.max_broken * len(self.source):
             raise UsageError(
                 f"{len(self.failures)} of {images_tried(self.record)} pictures cannot be read, more than "

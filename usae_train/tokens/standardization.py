@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
+from usae_train.files.validation import Frozen
 from usae_train.tokens.feeding import Feed
 
 STANDARDIZATION_IMAGES = 1000  # as the authors' code
@@ -21,7 +22,7 @@ WHITENING = 0.5
 FLOOR = 1e-3  # of the mean variance, added to that of every direction: one that never varies has no inverse
 
 
-class Outliers(BaseModel):
+class Outliers(Frozen):
     """High-norm tokens of one backbone, as in DINOv2 without registers.
 
     Darcet et al. 2024 (Vision Transformers Need Registers, arXiv 2309.16588) found a few patch tokens of about ten
@@ -29,8 +30,6 @@ class Outliers(BaseModel):
     for DINOv2 ViT-g; the rule here holds for every width: halfway between the median norm and ten times that, on a
     logarithmic scale. It is applied to tokens as they are read: after a final norm layer outliers can look like others.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     threshold: float = Field(description="sqrt(10) times the median norm, in the backbone's own units")
     count: int = Field(ge=0, description="tokens with a larger norm")

@@ -19,11 +19,12 @@ from torch import Tensor
 
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.backbones.spec import BackboneSpec, Side
-from usae_train.files.atomic import atomic_path
+from usae_train.files.atomic import atomic_path, write_atomically
 from usae_train.files.json_files import as_object, parse_json, read_object, validated
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
 from usae_train.files.tensor_files import safe_open, save_tensors
+from usae_train.files.validation import Frozen
 from usae_train.images.fingerprints import same
 from usae_train.images.measured import SourceRecord
 from usae_train.runtime.errors import UsageError
@@ -37,10 +38,8 @@ SAFETENSORS_DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  #
 IMAGES = "images"  # the shards' tensor of numbers; no backbone can be called so
 
 
-class Shard(BaseModel):
+class Shard(Frozen):
     """One file of the store."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str = Field(pattern=r"^shard-\d{5,}\.safetensors$", description="its name in the store's folder")
     images: int = Field(ge=0, lt=2**32, description="how many images are in it")
@@ -71,10 +70,10 @@ class Piece(NamedTuple):
     images: range  # their places in it
 
 
-class StoreRecord(BaseModel):
+class StoreRecord(Frozen):
     """What store.json holds."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=())
 
     schema_: int = Field(STORE_SCHEMA, alias="schema")
     backbones: dict[str, BackboneSpec]
@@ -109,7 +108,7 @@ class StoreRecord(BaseModel):
         return self
 
     def differences(self, other: StoreRecord) -> list[str]:
-        """The names of what another extraction was told otherwise."""
+        """The names of settings in which another extraction differs."""
         compared = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights", "drawn_from"}
         differing = [name for name in compared if not same(name, getattr(self, name), getattr(other, name))]
         hashes = [
@@ -318,8 +317,7 @@ def read_failures(folder: Path) -> list[dict[str, Any]]:
 
 def write_record(folder: Path, record: StoreRecord) -> None:
     """Write store.json, whole or not at all."""
-    with atomic_path(folder / RECORD) as temporary:
-        temporary.write_text(record.model_dump_json(indent=1, by_alias=True) + "\n")
+    write_atomically(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
 
 
 def disk_bytes_an_image(record: StoreRecord) -> int:

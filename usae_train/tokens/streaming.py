@@ -33,7 +33,7 @@ class StreamFeed:
         memory: bytes that a window may take.
         numbers: which of the pictures; all by default.
         progress: called after each forward pass.
-        broken: is told which pictures cannot be read, and says when they are too many.
+        broken: called with pictures that cannot be read; raises when they are too many.
         ranks: processes that divide each window's pictures; each then has the tokens of all.
         readers: processes that read pictures; 0 reads in this one.
 

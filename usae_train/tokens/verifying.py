@@ -12,7 +12,7 @@ def check_checksums(
     report: ProgressCallback = lambda stage, done, total, note: None,
     ranks: DistributedContext = SINGLE_PROCESS,
 ) -> None:
-    """Compare all shards' checksums, each rank one at a time, so that damage is said within one shard's time.
+    """Compare all shards' checksums, each rank one at a time, so that damage is found within one shard's time.
 
     Args:
         store: a finished store.

@@ -1,1 +1,1 @@
-"""Training: settings, the step and its losses, the one loop, and what is kept and said of it."""
+"""Training: settings, the step and its losses, the one loop, and what is kept and logged of it."""

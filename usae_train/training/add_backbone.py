@@ -194,19 +194,11 @@ def _grown(
     grown.statistics = measure(grown, sample())
     together: Matrix | None = None
     if joint_watch is not None:
-        whole = _without_slots(settings)
-        model = new_usae(feed.widths, whole, grid=grid)
-        fit_tokens(feed, whole, model, how.device, joint_watch.steps, jointly, joint_watch.log_every)
+        model = new_usae(feed.widths, settings, grid=grid)
+        fit_tokens(feed, settings, model, how.device, joint_watch.steps, jointly, joint_watch.log_every)
         together = held_out_r2(model.to("cpu"), paired)
     set_compute_dtype(known.values(), "float32")  # as they were given; a feed that streams ran them until here
     return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
-
-
-def _without_slots(settings: FitSettings) -> FitSettings:
-    """The same for a space without private concepts, where slots for them would be a wall in the middle of it."""
-    if not isinstance(trained_sparsity(settings.recipe.sparsity), SplitTopK):
-        return settings
-    return settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"sparsity": "topk"})})
 
 
 def _held_out_tokens(
@@ -252,6 +244,9 @@ def every_token(settings: FitSettings) -> FitSettings:
 def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settings: Unpack[FitOptions]) -> FitSettings:
     """Settings of a fit in a space of this size.
 
+    Where it has slots for private concepts they say `topk`: a space of one's own beside it, to compare with, has no
+    private ones.
+
     Raises:
         ValueError: for settings that do not exist, another n_concepts or k than the USAE's, or one that was imported.
     """
@@ -263,7 +258,8 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
     sparsity = settings.get("sparsity")
     if sparsity is not None and trained_sparsity(sparsity).kind != usae.sparsity.kind:
         raise UsageError(f"sparsity is {sparsity!r}, and the USAE's {usae.sparsity.kind}; its space stays as it is")
-    as_it_is = {"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm, "sparsity": plain(usae.sparsity)}
+    kept = DEFAULT.sparsity if usae.sparsity.asked_by else plain(usae.sparsity)
+    as_it_is = {"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm, "sparsity": kept}
     named = named_recipe(recipe).model_copy(update=as_it_is)
     settings["n_concepts"], settings["k"] = usae.n_concepts, usae.k
     return fit_settings(named, **settings)
@@ -285,8 +281,11 @@ def divided(n_images: int, seed: int) -> tuple[list[int], list[int]]:
 def enlarged(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: FitSettings) -> USAE:
     """A copy of a USAE with an untrained pair more, at the end."""
     specs = {**usae.specs, name: spec}
-    private = usae.private.ranges  # what the known ones have for themselves, the new one has not
-    grown = new_usae({**usae.widths, name: width}, settings, specs=specs, grid=usae.grid, private=private)
+    # what the known ones have for themselves, the new one has not
+    as_it_is: dict[str, object] = {"specs": specs, "grid": usae.grid, "private": usae.private.ranges}
+    if usae.sparsity.asked_by:
+        as_it_is["sparsity"] = usae.sparsity
+    grown = new_usae({**usae.widths, name: width}, settings, **as_it_is)
     grown.recipe, grown.outliers, grown.agreement = usae.recipe, dict(usae.outliers), usae.agreement
     grown.modules_given = dict(usae.modules_given)
     fresh = {key: value for key, value in grown.state_dict().items() if key.split(".")[1] == name}

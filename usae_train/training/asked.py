@@ -55,8 +55,6 @@ def fit_settings(recipe: str | TrainingRecipe, **settings: Unpack[FitOptions]) -
     if settings.get("batch") is None:
         settings["batch"] = recipe.batch
     chosen = check_settings(FitSettings, recipe=recipe, **settings)
-    if chosen.k > chosen.n_concepts:
-        raise UsageError(f"k is {chosen.k} and n_concepts {chosen.n_concepts}; expected k <= n_concepts")
     if recipe.batch_norm and chosen.batch == 1:
         raise UsageError(f"batch is 1, and recipe {recipe.name!r} normalizes over a batch; expected 2 tokens or more")
     return chosen

@@ -24,7 +24,7 @@ from usae_train.tokens.feeding import Batches
 from usae_train.training.settings import ExecutionSettings, FitSettings
 from usae_train.training.state_forms import check_moments, check_position, differing
 
-DEFAULTS = ExecutionSettings()
+EXECUTION_DEFAULTS = ExecutionSettings()
 UNREADABLE = -1  # no step: there are states, and none can be read
 
 
@@ -102,7 +102,10 @@ class TrainingCheckpointer:
     """
 
     def __init__(
-        self, folder: Path, minutes: float = DEFAULTS.checkpoint_minutes, keep: int = DEFAULTS.keep_checkpoints
+        self,
+        folder: Path,
+        minutes: float = EXECUTION_DEFAULTS.checkpoint_minutes,
+        keep: int = EXECUTION_DEFAULTS.keep_checkpoints,
     ) -> None:
         self.folder, self.seconds, self.keep = folder, 60 * minutes, keep
         self.data: dict[str, Any] = {}

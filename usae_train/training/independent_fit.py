@@ -15,7 +15,7 @@ from typing import Any
 from usae_train.backbones.backbone import build_backbones, listed_specs
 from usae_train.backbones.carried import check_weights
 from usae_train.backbones.common_sizes import common_grid
-from usae_train.files.atomic import atomic_path, check_folder
+from usae_train.files.atomic import check_folder, write_atomically
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held
 from usae_train.images.measured import SourceRecord
@@ -30,7 +30,7 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.places import names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
-from usae_train.training.checkpointing import DEFAULTS, TrainingCheckpointer
+from usae_train.training.checkpointing import EXECUTION_DEFAULTS, TrainingCheckpointer
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import fit_pictures, fit_store, store_to_fit
 from usae_train.training.logging.callbacks import logging_callbacks
@@ -48,7 +48,7 @@ class Work:
     """How several trainings are run: what changes nothing of what they come to."""
 
     device: str = "cpu"
-    execution: ExecutionSettings = DEFAULTS
+    execution: ExecutionSettings = EXECUTION_DEFAULTS
     report: ProgressCallback = lambda stage, done, total, note: None
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
@@ -113,7 +113,7 @@ def fit_independent(
     if source.left_out:
         work.failure(source.left_out)
     opened()
-    grid = common_grid(list(build_backbones(specs, told=False).values()))  # each fit tells of its own
+    grid = common_grid(list(build_backbones(specs, warn=False).values()))  # each fit warns of its own
     data = {**SourceRecord.of(source).of_a_state, "backbones": listed_specs(specs)}
 
     def fit_one(name: str, seeded: FitSettings, how: Execution) -> USAE:
@@ -195,8 +195,7 @@ def train_each(
             states = out / f".{name}.training"
             with work.execution_of(name, states, settings.steps) as how:
                 usae = fit_one(name, settings.model_copy(update=apart), how)
-            with atomic_path(out / BEGUN) as temporary:
-                temporary.write_text(json.dumps(begun, indent=2) + "\n")
+            write_atomically(out / BEGUN, json.dumps(begun, indent=2) + "\n")
             save(usae, out / name, beside=[states / METRICS] if (states / METRICS).is_file() else ())
             shutil.rmtree(states, ignore_errors=True)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import parametrize
 
-from usae_train.model.private import close_foreign, leave_out_gradients, private_ranges
+from usae_train.model.private import PrivateConcepts, close_foreign, leave_out_gradients, private_ranges
 from usae_train.model.sparsity.splittopk import SplitTopK
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.model.sparsity.variants import trained_sparsity
@@ -294,7 +294,7 @@ def raise_on_all(
 
 
 def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object) -> USAE:
-    """A USAE of a fit's size with weights drawn from its seed; `source` goes to `USAE` (specs, grid)."""
+    """A USAE of a fit's size with weights drawn from its seed; `source` goes to `USAE` (specs, grid, ...)."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         return USAE(
@@ -304,8 +304,11 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
             batch_norm=settings.recipe.batch_norm,
             unit_norm=settings.recipe.unit_norm,
             recipe=settings.recipe.title,
-            sparsity=sparsity_of(settings, list(widths)),
-            **{"private": private_ranges(list(widths), settings.n_concepts, settings.n_private), **source},  # type: ignore[arg-type]
+            **{  # type: ignore[arg-type]
+                "sparsity": sparsity_of(settings, list(widths)),
+                "private": private_ranges(list(widths), settings.n_concepts, settings.n_private),
+                **source,
+            },
         )
 
 
@@ -313,13 +316,19 @@ def sparsity_of(settings: FitSettings, names: Sequence[str]) -> Sparsity:
     """Which concepts of a token are active; of the k largest so many private ones, where that is asked.
 
     Raises:
-        UsageError: for private concepts that leave none to share, or more slots for shared ones than there are.
+        UsageError: for private concepts that leave none to share, or more active ones than a backbone has.
     """
     ranges = private_ranges(names, settings.n_concepts, settings.n_private)
+    private = PrivateConcepts(names, settings.n_concepts, ranges)
+    if settings.k > (most := min(private.counts().values())):
+        raise UsageError(
+            f"k is {settings.k}, and a backbone has {private.n_shared} shared concepts and {settings.n_private} of its "
+            f"own; expected k <= {most}"
+        )
     if not settings.k_private:
         return trained_sparsity(settings.recipe.sparsity)
-    split = SplitTopK(n_shared=ranges[names[0]].start, k_private=settings.k_private)
-    split.check_sizes(settings.k, settings.n_concepts)
+    split = SplitTopK(n_shared=private.n_shared, k_private=settings.k_private)
+    split.check_sizes(settings.k, private)
     return split
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, TypedDict
 
 from pydantic import Field, model_validator
@@ -206,7 +207,7 @@ class FitSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _into_the_recipe(cls, values: Any) -> Any:
-        """What is said of a recipe beside it is the recipe's, and stands in it alone."""
+        """Settings of a recipe that are given beside it become the recipe's, and stand in it alone."""
         if not isinstance(values, Mapping):
             return values
         beside = {name: values[name] for name in OF_A_RECIPE if values.get(name) is not None}
@@ -214,6 +215,26 @@ class FitSettings(Settings):
         if not beside or not isinstance(recipe, TrainingRecipe | Mapping):
             return values
         return {**values, **dict.fromkeys(beside), "recipe": {**dict(recipe), **beside}}
+
+    @model_validator(mode="after")
+    def _of_the_concepts_that_there_are(self) -> FitSettings:
+        """No more are active than there are, and parts that must do alone are some of them, each another.
+
+        The default recipe's own fractions are for a space of any size.
+        """
+        if self.k > self.n_concepts:
+            raise UsageError(f"k is {self.k} and n_concepts {self.n_concepts}; expected k <= n_concepts")
+        fractions = self.recipe.matryoshka_fractions
+        if self.recipe.matryoshka == "drawn" or fractions == DEFAULT.matryoshka_fractions:
+            return self
+        sizes = [0, *(round(fraction * self.n_concepts) for fraction in fractions), self.n_concepts]
+        if any(later == before for before, later in pairwise(sizes)):
+            raise UsageError(
+                f"matryoshka_fractions {', '.join(f'{fraction:g}' for fraction in fractions)} of {self.n_concepts} "
+                f"concepts are parts of {', '.join(map(str, sizes[1:-1]))}; expected numbers that rise, from 1 to less "
+                "than all"
+            )
+        return self
 
     @model_validator(mode="after")
     def _slots_of_two_kinds(self) -> FitSettings:
@@ -253,7 +274,7 @@ class FitOptions(TypedDict, total=False):
 
 
 class ExecutionSettings(Settings):
-    """How a training is carried out: on how many images, in how much memory, and what is kept and said on the way."""
+    """How a training is carried out: on how many images, in how much memory, and what is kept and logged on the way."""
 
     FORMER: ClassVar[Mapping[str, str]] = {"every": "checkpoint_minutes", "keep": "keep_checkpoints"}
 

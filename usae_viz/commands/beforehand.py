@@ -16,11 +16,10 @@ from usae_train.files.place_names import named_place
 from usae_train.files.whole_numbers import whole_number
 from usae_train.images.given import read_named
 from usae_train.images.places import check_images
-from usae_train.model.outline import UsaeOutline, outline_here
+from usae_train.model.outline import UsaeOutline, known_concept, outline_here
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.edit_text import check_edit_texts, check_edits_of
 from usae_viz.concepts.labels import Label, labels_of
-from usae_viz.concepts.naming import known_concept
 from usae_viz.concepts.parsing import check_concepts
 from usae_viz.concepts.selection import check_selected
 from usae_viz.explorer.places import check_run

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 ROWS = 12  # of the table
 # What a YAML file of edits says itself, by the parameters of `intervene`
-SAID = {
+RECIPE_OPTIONS = {
     "backbone": "--in",
     "edits": "--set",
     "usae": "--usae",
@@ -162,7 +162,7 @@ def _edits_asked(context: typer.Context, photo: str, settings: InterveneSettings
     from usae_viz.explanations.edit_recipe import EDIT_ENDINGS, EditRecipe, NamedEdit, read_edit_recipe
 
     if photo.lower().endswith(EDIT_ENDINGS):
-        if options := [word for name, word in SAID.items() if is_given(context, name)]:
+        if options := [word for name, word in RECIPE_OPTIONS.items() if is_given(context, name)]:
             raise typer.BadParameter(
                 f"a YAML file already says what is edited, where and with what; leave out {', '.join(options)}"
             )

@@ -12,9 +12,10 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, figure_table, plural, say, say_json, say_table
 from usae_train.runtime.progress import counting
 from usae_train.runtime.settings_options import takes_settings
-from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, WorkerCount
+from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report
 from usae_viz.commands.completions import complete_usae
+from usae_viz.commands.options import JsonForTable
 from usae_viz.commands.own_pictures import PatchImages, take_pictures
 from usae_viz.commands.render_commands import new_run
 from usae_viz.explorer.settings import ExploreSettings

@@ -13,9 +13,10 @@ import typer
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, figure_table, plural, say, say_error, say_json, say_table
 from usae_train.runtime.settings_options import refuse_beside, takes_settings
-from usae_train.runtime.shared_options import Device, JsonForTable, Quiet, WorkerCount
+from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_report
 from usae_viz.commands.completions import complete_recipe, complete_usae
+from usae_viz.commands.options import JsonForTable
 from usae_viz.commands.own_pictures import PatchImages, take_pictures
 from usae_viz.runs.settings import RenderSettings
 from usae_viz.runs.shipped_recipes import about_recipe, find_recipe, shipped_recipes
@@ -258,7 +259,7 @@ def new_run(name: str) -> Path:
 def _check_beforehand(
     file: Path, settings: RenderSettings, images: str | None, out: Path | None, allow_code: bool
 ) -> None:
-    """Raise an error for what of a recipe, or beside it, can be told to be wrong before torch is loaded."""
+    """Raise an error for what of a recipe, or beside it, can be found wrong before torch is loaded."""
     from usae_viz.commands import beforehand
     from usae_viz.runs.metadata import read_about
     from usae_viz.runs.recipe import read_render_recipe
@@ -268,7 +269,7 @@ def _check_beforehand(
     if file.suffix.lower() == ".png":
         read_about(file)
         return
-    with warnings.catch_warnings(action="ignore"):  # which are told when it is read to be drawn
+    with warnings.catch_warnings(action="ignore"):  # which are shown when it is read to be drawn
         recipe = read_render_recipe(file, settings.labels)
     known = beforehand.known_of(settings.usae or recipe.usae, recipe.labels)
     try:

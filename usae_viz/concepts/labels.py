@@ -12,10 +12,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from usae_train.files.homes import from_home
 from usae_train.files.json_files import read_json, validated
+from usae_train.files.validation import Frozen
 from usae_train.model.concept_names import FAVOURITES, folded, why_no_name
 from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
@@ -23,10 +24,8 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.warned import OneLine
 
 
-class Label(BaseModel):
+class Label(Frozen):
     """What a reader says of one concept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     concept: int = Field(ge=0)
     name: str = ""
@@ -34,10 +33,10 @@ class Label(BaseModel):
     note: str = ""
 
 
-class LabelFile(BaseModel):
+class LabelFile(Frozen):
     """What the explorer exports."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     schema_: Literal[1] = Field(alias="schema")
     usae: str | None = None

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 
 from usae_train.files.whole_numbers import as_index, whole_number
 from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE, WILD, folded
-from usae_train.model.outline import Described
+from usae_train.model.outline import Described, known_concept
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
+from usae_viz.concepts.figures import by_universality
+from usae_viz.concepts.followed import CHANCE, best_concept
 from usae_viz.concepts.labels import Label, concepts_by_name, labels_of, nearest_names, replace_names
-from usae_viz.concepts.naming import CHANCE, best_concept, by_universality, known_concept, need_statistics
+from usae_viz.concepts.measured import need_statistics
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE

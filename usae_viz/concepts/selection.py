@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from usae_train.files.validation import Frozen
 from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
+from usae_viz.concepts.figures import by_universality
 from usae_viz.concepts.labels import Label
-from usae_viz.concepts.naming import by_universality, need_figure, need_statistics
+from usae_viz.concepts.measured import need_figure, need_statistics
 from usae_viz.concepts.parsing import check_concepts, one_concept, parse_concepts
 
 if TYPE_CHECKING:
@@ -23,10 +25,8 @@ if TYPE_CHECKING:
 Statistic = Literal["universality", "energy", "entropy", "fires", "co_fires", "auroc", "agreement"]
 
 
-class Selection(BaseModel):
+class Selection(Frozen):
     """Concepts by a statistic: `top: 64`, or `spread: 12`, `by: energy`, `backbone: dino`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     top: int | None = Field(None, ge=1, description="how many, the largest first")
     bottom: int | None = Field(None, ge=1, description="how many, the smallest first")

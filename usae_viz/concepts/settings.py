@@ -37,5 +37,5 @@ class ConceptsSettings(Settings):
 
     @property
     def order(self) -> Sort:
-        """What they are sorted by: private ones, which have no universality, by energy unless it is said."""
+        """What they are sorted by: private ones, which have no universality, by energy by default."""
         return "energy" if self.private is not None and "sort" not in self.model_fields_set else self.sort

@@ -17,8 +17,8 @@ from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.tables import Table
 from usae_train.runtime.warned import FormerName
+from usae_viz.concepts.figures import LIST_DEFAULTS, ConceptRow, concept_rows
 from usae_viz.concepts.labels import labels_of, names_by_concept
-from usae_viz.concepts.naming import LIST_DEFAULTS, ConceptRow, concept_rows
 from usae_viz.concepts.settings import Sort
 
 if TYPE_CHECKING:

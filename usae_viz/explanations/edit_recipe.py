@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
 from usae_train.files.homes import beside
 from usae_train.files.place_names import named_place
+from usae_train.files.validation import Frozen
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.explanations.settings import InterveneSettings
@@ -20,19 +21,17 @@ EDIT_DEFAULTS = InterveneSettings()
 EDIT_ENDINGS = (".yaml", ".yml")
 
 
-class NamedEdit(BaseModel):
+class NamedEdit(Frozen):
     """What is edited in which backbone."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(populate_by_name=True)
 
     backbone: str = Field(alias="in", description="the backbone whose concepts are edited")
     edits: list[str] = Field(alias="set", min_length=1, description="`12=0`, `seeds*2`, `eyes+1.5`")
 
 
-class EditRecipe(BaseModel):
+class EditRecipe(Frozen):
     """What `usae-viz intervene` does: each edit in each photograph."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     usae: str = Field(
         EDIT_DEFAULTS.usae, description="`photos`, `demo`, a USAE folder (taken relative to the file) or a hub id"

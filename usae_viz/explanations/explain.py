@@ -120,7 +120,7 @@ def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
 
 
 def _looked(usae: USAE, name: str, canvas: Tensor, class_: int | None) -> ClassView | str:
-    """A backbone's look; or why its concepts' part in an answer cannot be said."""
+    """A backbone's look; or why its concepts' part in an answer cannot be computed."""
     try:
         return look(usae, name, canvas, class_)
     except UsageError as error:

@@ -13,8 +13,8 @@ from usae_train.interventions.importance import ClassView, look, without_each
 from usae_train.interventions.in_turn import taken_in_turn
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_viz.concepts.followed import FOLLOWS, follows
 from usae_viz.concepts.labels import Label, names_by_concept
-from usae_viz.concepts.naming import FOLLOWS, follows
 from usae_viz.concepts.parsing import one_concept
 from usae_viz.explanations.concept_maps import ConceptMaps, ConceptSeen
 from usae_viz.explanations.photograph import Photograph
@@ -128,7 +128,7 @@ class PhotographConcepts:
 
         Args:
             backbone: one with a classifier.
-            class_: number or name; the explanation's by default, which is the most probable unless it was told.
+            class_: number or name; the explanation's by default, which is the most probable unless one was given.
             exact: how many are taken away.
 
         Raises:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
-from usae_viz.concepts.naming import factor_followed
+from usae_viz.concepts.followed import factor_followed
 from usae_viz.explorer.runs import RenderedImage, RenderedObjective
 
 ColumnKind = Literal["share", "number", "count", "percent"]
@@ -112,7 +112,7 @@ def picture_columns(run: int, name: str, rendered: Sequence[RenderedObjective | 
 
     Args:
         run: its number on the page.
-        name: its name, said in the labels unless it is alone.
+        name: its name, part of the labels unless it is alone.
         rendered: what was drawn of each card in this run.
         alone: whether the page shows no other run.
     """
@@ -158,9 +158,9 @@ def _values(picture: RenderedImage, figure: str) -> list[float]:
     return [value for score in drawn_for if (value := getattr(score, figure, None)) is not None]
 
 
-def _agreement(objective: RenderedObjective) -> float | None:
-    agreement = objective.agreement.values()
-    return _kept(sum(agreement) / len(agreement)) if agreement else None
+def _seed_agreement(objective: RenderedObjective) -> float | None:
+    cosines = objective.seed_agreement.values()
+    return _kept(sum(cosines) / len(cosines)) if cosines else None
 
 
 def _kept(value: float) -> float | None:
@@ -168,7 +168,7 @@ def _kept(value: float) -> float | None:
     return float(f"{value:.4g}") if math.isfinite(value) else None
 
 
-# {figure: what it is called, what it is, of which kind, and how it is had of an objective}
+# {figure: what it is called, what it is, of which kind, and how it is computed for an objective}
 FIGURES_OF_PICTURES: dict[str, tuple[str, str, ColumnKind, Callable[[RenderedObjective], float | None]]] = {
     "code": (
         "code",
@@ -194,5 +194,5 @@ FIGURES_OF_PICTURES: dict[str, tuple[str, str, ColumnKind, Callable[[RenderedObj
         "share",
         transfer,
     ),
-    "agreement": ("seeds agree", "cosine of the codes of pictures from different seeds", "share", _agreement),
+    "agreement": ("seeds agree", "cosine of the codes of pictures from different seeds", "share", _seed_agreement),
 }

@@ -21,7 +21,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.capacity import BLOCK_NUMBERS, workers_for
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.workers import Job, Tell, Workers
+from usae_train.runtime.workers import Job, JobReport, Workers
 from usae_viz.explorer.page_files import WEBP
 from usae_viz.export.natural_patches import cut_patch
 from usae_viz.export.png import to_picture
@@ -137,7 +137,7 @@ def _job(
 ) -> Job[ShownPatches]:
     """Look at a batch of pictures: write each whole, and give what is shown of every place."""
 
-    def job(tell: Tell) -> ShownPatches:  # noqa: ARG001
+    def job(report: JobReport) -> ShownPatches:  # noqa: ARG001
         assert usae.grid is not None
         shown: dict[PatchPlace, tuple[dict[str, Any], Image.Image]] = {}
         unreadable: list[str] = []

@@ -21,7 +21,7 @@ from usae_train.model.natural import natural_pictures
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.printing import plural
-from usae_train.runtime.progress import ProgressCallback
+from usae_train.runtime.progress import ProgressCallback, counting
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
 from usae_viz.explorer.atlas import atlas_data
@@ -156,7 +156,7 @@ def _about(run: RunFolder) -> str:
         for objective in run.objectives
         for picture in objective.pictures
     ]
-    said = []
+    words = []
     for key, word in (
         ("parameterization", ""),
         ("mode", ""),
@@ -166,8 +166,8 @@ def _about(run: RunFolder) -> str:
     ):
         values = list(dict.fromkeys(str(each[key]) for each in settings if each.get(key) is not None))
         if values:
-            said.append(", ".join(values) + word)
-    return " · ".join(said)
+            words.append(", ".join(values) + word)
+    return " · ".join(words)
 
 
 def _full(run: RunFolder, number: int, out: Path) -> str:
@@ -205,7 +205,7 @@ def _natural(
         patch_places(pictures, concepts, count),
         count,
         folder,
-        lambda done, total: report("top-activating patches", done, total, ""),
+        counting(report, "top-activating patches"),
         workers,
     )
     if unreadable:

@@ -24,7 +24,7 @@ from usae_viz.verification.verdict import Verdict, VerdictSettings
 
 CONCEPT = re.compile(r"concept-(\d{5,})")  # a folder's name
 NOT_PICTURES = (EXPLORER_FOLDER, "manifest")  # folders of a run
-AGREEMENT = TypeAdapter(dict[str, float])  # of a concept's images: {kind: cosine}
+SEED_AGREEMENT = TypeAdapter(dict[str, float])  # of a concept's images: {kind: cosine}
 ANIMATIONS = (".mp4", ".gif")
 Kept = TypeVar("Kept")
 
@@ -79,7 +79,7 @@ class RenderedObjective:
     folder: Path
     objective: str
     pictures: list[RenderedImage]
-    agreement: dict[str, float]  # over seeds, {picture: mean cosine}
+    seed_agreement: dict[str, float]  # over seeds, {picture: mean cosine}
 
     @property
     def concept(self) -> int | None:
@@ -131,7 +131,7 @@ def read_run(folder: Path) -> RunFolder:
         raise UsageError(f"{folder} has no pictures in it{why}; draw some with usae-viz maximize or render")
     objectives = [
         RenderedObjective(
-            at, pictures[0].about.objective, pictures, _of_scores(at, "agreement", AGREEMENT.validate_python) or {}
+            at, pictures[0].about.objective, pictures, _of_scores(at, "agreement", SEED_AGREEMENT.validate_python) or {}
         )
         for at, pictures in by_folder.items()
     ]

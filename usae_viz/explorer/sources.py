@@ -126,7 +126,8 @@ def _cards(runs: Sequence[RunFolder], concepts: Sequence[int]) -> list[Card]:
 
 def _joined(one: RenderedObjective, two: RenderedObjective) -> RenderedObjective:
     """Two folders of one objective in a run."""
-    return RenderedObjective(one.folder, one.objective, one.pictures + two.pictures, one.agreement | two.agreement)
+    agreement = one.seed_agreement | two.seed_agreement
+    return RenderedObjective(one.folder, one.objective, one.pictures + two.pictures, agreement)
 
 
 def _listed(runs: Sequence[RunFolder]) -> str:

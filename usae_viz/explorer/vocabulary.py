@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from usae_train.model.usae import USAE
-from usae_viz.concepts.naming import best_concept, by_universality
+from usae_viz.concepts.figures import by_universality
+from usae_viz.concepts.followed import best_concept
 
 
 @dataclass(frozen=True)

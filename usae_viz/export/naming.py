@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from usae_train.interventions.edits import EditValue
 from usae_train.model.usae import USAE
+from usae_viz.concepts.caption import caption
 from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import labels_of, names_by_concept
-from usae_viz.concepts.naming import caption
 from usae_viz.objectives import Concept, Objective
 from usae_viz.objectives.class_names import class_name
 from usae_viz.settings import MaximizeSettings

@@ -52,7 +52,8 @@ def open_png(file: Path, fault: str = "cannot be read as a picture", advice: str
     """A PNG opened, its pixels not yet read: the only way to a picture of a run, which may be a stranger's.
 
     Whatever a file is called, it is decoded as PNG alone: PIL has readers for many kinds, some of which start other
-    programs. What PIL raises meanwhile is told as the file's fault; so do in it what the file says, and nothing else.
+    programs. What PIL raises within it becomes an error about the file; so do in it what the file asks for, and nothing
+    else.
 
     Raises:
         ValueError: for a file that is missing, no PNG or broken (with `fault` and `advice`), a pipe or a device.

@@ -32,7 +32,7 @@ class ClassName(str):
 def check_class(usae: Described, backbone: str, index: int, name: str | None = None) -> None:
     """Raise a ValueError for a backbone without its classifier, or a class that this does not have.
 
-    `name` is how the class was said, if not by its number.
+    `name` is how the class was given, if not by its number.
     """
     spec = usae.specs.get(backbone)
     if spec is None or spec.classes == 0:

@@ -14,7 +14,7 @@ from usae_viz.objectives.concept import format_call
 if TYPE_CHECKING:
     from torch import Tensor
 
-CLOSENESS = 5.0  # how much it weighs unless told
+CLOSENESS = 5.0  # how much it weighs by default
 
 
 class Closeness(Objective):

@@ -27,7 +27,7 @@ def is_own(function: ScoreFunction) -> bool:
 
 
 def checked_function(function: ScoreFunction, name: str) -> ScoreFunction:
-    """A person's own function, checked; what its code raises is said in one line, with the code's line.
+    """A person's own function, checked; what its code raises becomes one line of error, with the code's line.
 
     Want of memory stays as it is.
     """

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from usae_train.model.outline import Described
+from usae_train.model.outline import Described, known_concept
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label
-from usae_viz.concepts.naming import known_concept
 from usae_viz.concepts.parsing import check_concepts
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.class_names import ClassName, check_class

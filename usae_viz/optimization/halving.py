@@ -23,7 +23,7 @@ from usae_viz.views.viewing import ViewConfig
 class HalvingDraw:
     """Draws as `draw` does; objectives that do not fit into the memory together are drawn in halves from then on.
 
-    That is said once. What one objective takes alone, and does not fit, is the error that it was.
+    One warning says so. What one objective takes alone, and does not fit, is the error that it was.
 
     Attributes:
         draw: how pictures that are drawn at once come about.

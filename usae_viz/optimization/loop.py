@@ -100,7 +100,7 @@ def optimize(
             raise InvalidImageScore(row, f"the picture of {specs[row].name} is not finite")
     except (KeyboardInterrupt, ImageError) as reason:
         if best.canvas is None and isinstance(reason, PartFailed):
-            raise  # it says itself what is to be mended
+            raise  # its message has the fix
         lost = None if isinstance(reason, KeyboardInterrupt) else reason.row
         why = f"stopped by hand after {done} of {steps} steps" if lost is None else f"{reason} at step {done}"
         if best.canvas is None and lost is not None:
@@ -217,7 +217,7 @@ def batch_rows(specs: Sequence[CanvasSpec], at_once: int) -> list[list[int]]:
 
 @contextmanager
 def _among(rows: Sequence[int]) -> Iterator[None]:
-    """Within it what is wrong with one of a batch's canvases is said to be so of its row among all of them."""
+    """An error within it about one of a batch's canvases names its row among all of them."""
     try:
         yield
     except ImageError as wrong:

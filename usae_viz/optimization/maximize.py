@@ -24,6 +24,7 @@ from usae_viz.export.animation import Frames
 from usae_viz.objectives import Objective
 from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
+from usae_viz.optimization.by_objective import by_objective, feature_statistics
 from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.closing import closing_lines
 from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether, canvas_specs, draw_together, starting_image
@@ -31,7 +32,7 @@ from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.given_pictures import canvas_at, naming_given, whole_picture
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
-from usae_viz.optimization.resolving import by_objective, feature_statistics, resolve_settings
+from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.optimization.result import Result
 from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
@@ -142,7 +143,7 @@ def maximize_each(
 
 
 def _up_to_a_repeat(objectives: Sequence[Objective]) -> list[Objective]:
-    """The first objectives, none of them twice: pictures that are drawn at once are told apart by theirs."""
+    """The first objectives, none of them twice: pictures that are drawn at once are distinguished by theirs."""
     pack = dict[int, Objective]()
     for objective in objectives:
         if id(objective) in pack:

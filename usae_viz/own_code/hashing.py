@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-OURS = ("usae_train", "usae_viz")  # said by their version
+OURS = ("usae_train", "usae_viz")  # identified by their version
 INSTALLED = ("site-packages", "dist-packages")
 
 

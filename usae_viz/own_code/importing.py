@@ -45,7 +45,7 @@ def import_own(text: str, folder: Path, allow_code: bool, what: str) -> tuple[An
     try:
         with _looked_for_in(folder):
             module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # anybody's code: whatever it raises is said, a script's own exit too
+    except (Exception, SystemExit) as error:  # anybody's code: whatever it raises is reported, a script's own exit too
         raise UsageError(f"{what} {text!r}: {module_name} cannot be imported from {folder}: {error!r}") from error
     finally:
         _IMPORTED.update({each: known for each, known in code.items() if _imported_from(each) == known[0]})

@@ -39,7 +39,7 @@ class PartFailed(ImageError):
 
 @contextmanager
 def failing_at(row: int) -> Iterator[None]:
-    """Within it what is wrong with a part, or with what it makes, is said to be so of one of the canvases."""
+    """An error within it about a part, or about what it makes, names one of the canvases."""
     try:
         yield
     except UsageError as error:
@@ -111,7 +111,7 @@ class OwnPart:
 
     @contextmanager
     def guarded(self, what: str) -> Iterator[None]:
-        """Within it what its code raises is said in one line, with the code's line; want of memory stays what it is."""
+        """What its code raises within it becomes one line of error, with the code's line; want of memory stays."""
         try:
             yield
         except (UsageError, RecursionError):

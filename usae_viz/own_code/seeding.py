@@ -10,7 +10,7 @@ import torch
 
 @contextmanager
 def seeded_by(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Within it what torch draws without being told from where is drawn by a generator's next number.
+    """Within it what torch draws without a generator is drawn by a generator's next number.
 
     Layers that are made draw their weights so, and most transforms that one finds. Afterwards torch's generators, of
     the processor and of this device, are as they were.

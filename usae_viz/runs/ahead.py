@@ -11,7 +11,7 @@ from torch import Tensor
 from usae_train.model.usae import USAE
 from usae_train.runtime.capacity import workers_for
 from usae_train.runtime.progress import ProgressCallback, StepCallback
-from usae_train.runtime.workers import Job, Tell, Workers
+from usae_train.runtime.workers import Job, JobReport, Workers
 from usae_viz.export.animation import Snapshots
 from usae_viz.objectives import Objective
 from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether, draw_together, image_groups
@@ -31,7 +31,7 @@ class Ahead:
     Attributes:
         jobs: which.
         groups: {the key of a job: the task and the rows of each group of its pictures}.
-        report: is told how far each job is.
+        report: called with how far each job is.
         workers: who does the tasks.
     """
 
@@ -130,8 +130,8 @@ def workers_of(usae: USAE, jobs: Sequence[RenderJob], workers: int | None) -> in
 
 
 def _task(usae: USAE, job: RenderJob, rows: range) -> Job[DrawnAhead]:
-    def task(tell: Tell) -> DrawnAhead:
-        drawn = draw_group(usae, job.objective, job.settings, rows, lambda done, scores: tell((done, scores)))
+    def task(report: JobReport) -> DrawnAhead:
+        drawn = draw_group(usae, job.objective, job.settings, rows, lambda done, scores: report((done, scores)))
         return drawn.result, drawn.snapshots  # the objectives stay where they are: no other process could read them
 
     return task

@@ -13,18 +13,19 @@ from typing import Any
 from usae_train.files.provenance import hash_of_named
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_viz.concepts.caption import caption
 from usae_viz.concepts.labels import Label, labels_of, names_by_concept
-from usae_viz.concepts.naming import caption
 from usae_viz.concepts.selection import select
 from usae_viz.export.naming import objective_folder, title_of, words_of
 from usae_viz.export.provenance import own_hashes
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.named import bound_in
 from usae_viz.objectives.own_objective import import_objective
+from usae_viz.optimization.by_objective import feature_statistics
 from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.drawing import canvas_specs
 from usae_viz.optimization.edited import check_edits, with_edits_bound
-from usae_viz.optimization.resolving import feature_statistics, resolve_settings
+from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.own_code.importing import names_own_code
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import RenderRecipe, RunVariant
@@ -241,7 +242,7 @@ def _jobs(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) ->
 
 def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
     objective = planned.objective
-    if objective.needs_reference and not resolved.settings.given_pictures:  # else said when all before it is drawn
+    if objective.needs_reference and not resolved.settings.given_pictures:  # else raised when all before it is drawn
         raise UsageError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
     content = {**resolved.content, "folder": planned.folder, "objective": str(objective), "code": planned.code}
     if planned.code is not None and objective.concepts:  # its text is its name, which may mean another concept today

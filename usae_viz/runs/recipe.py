@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from usae_train.files.homes import beside
+from usae_train.files.validation import Frozen
 from usae_train.files.yaml_config import Clash, checked, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import Selection
@@ -30,10 +31,8 @@ class Variant(MaximizeSettings):
     objective: str | None = Field(None, description="what is drawn for each concept, in place of the recipe's")
 
 
-class RenderRecipe(BaseModel):
+class RenderRecipe(Frozen):
     """What `usae-viz render` draws: concepts and objectives x variants x modes x seeds."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     usae: str = Field(
         DrawSettings().usae,

@@ -52,7 +52,7 @@ def why_not_again(about: ImageMetadata) -> str | None:
 
 
 def _has_objective(about: ImageMetadata) -> bool:
-    """Whether its objective can be had from its text."""
+    """Whether its objective can be read from its text."""
     if names_own_code(about.objective):
         return about.code_sha256 is not None
     try:

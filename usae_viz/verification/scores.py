@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from torch.nn import functional
 
 from usae_train.runtime.printing import table_as_text
 from usae_train.runtime.tables import Table, as_html
+from usae_train.runtime.warned import FormerName
 from usae_viz.verification.score import DEFAULT_THRESHOLDS, ClassScore, Score
 from usae_viz.verification.tables import heat_map, rich_table
 from usae_viz.verification.verdict import VERDICTS, Verdict, VerdictSettings, worst
@@ -72,7 +74,7 @@ class Scores:
         return [image for image in self.table if self.verdict(image) == "failed"]
 
     @property
-    def agreement(self) -> dict[str, float]:
+    def seed_agreement(self) -> dict[str, float]:
         """How alike pictures from different seeds are: {image without its seed: mean cosine of their mean codes}.
 
         Through the backbones that they were drawn for; empty with one seed.
@@ -86,6 +88,12 @@ class Scores:
                 through = [[self.signatures[image][name] for image in images] for name in self.drawn_for[images[0]]]
                 cosines[kind] = sum(map(_mean_cosine, through)) / len(through)
         return cosines
+
+    @property
+    def agreement(self) -> dict[str, float]:
+        """What `seed_agreement` was called before 0.9."""
+        warnings.warn("agreement is called seed_agreement now; write seed_agreement", FormerName, stacklevel=2)
+        return self.seed_agreement
 
     def as_dict(self) -> dict[str, Any]:
         """What scores.json holds."""
@@ -105,7 +113,7 @@ class Scores:
             "concept": self.concept,
             "subject": self.subject,
             "images": images,
-            "agreement": self.agreement,
+            "agreement": self.seed_agreement,
             "thresholds": self.thresholds.model_dump(),
         }
 
@@ -159,8 +167,8 @@ class Scores:
         if self.concept is not None:
             lines = ["code after TopK, #rank among concepts, share of tokens that fire, p: percentile of natural"]
         lines += [line for line in (self._chance, self._closer) if line]
-        if self.agreement:
-            alike = ", ".join(f"{kind} {cosine:.2f}" for kind, cosine in self.agreement.items())
+        if self.seed_agreement:
+            alike = ", ".join(f"{kind} {cosine:.2f}" for kind, cosine in self.seed_agreement.items())
             lines.append(f"agreement over seeds (cosine of mean codes): {alike}")
         return lines
 

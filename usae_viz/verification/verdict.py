@@ -28,7 +28,7 @@ VERDICTS: tuple[Verdict, ...] = ("strong", "weak", "failed")  # the best first
 class VerdictSettings(Worded):
     """From which figures on a picture is strong, and below which it has failed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     rank: int = Field(3, ge=1, description="strong: by its mean code the concept is among the first N")
     percentile: float = Field(

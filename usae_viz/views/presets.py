@@ -28,7 +28,7 @@ class Augmentation(Worded):
         torch.Size([1, 4, 3, 32, 32])
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(allow_inf_nan=False)
 
     crop: tuple[float, float] = Field((0.2, 1.0), description="side of the crop, smallest and largest share")
     crop_normal: tuple[float, float] | None = Field(

@@ -46,7 +46,7 @@ def test_it_is_said_once_when_a_spec_is_chosen_and_not_when_a_usae_is_loaded() -
     assert [str(each.message).partition(": ")[0] for each in said] == ["pooled"]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        build_backbones(specs, told=False)
+        build_backbones(specs, warn=False)
 
 
 def test_a_model_that_takes_no_norm_is_read_without_one_and_says_so() -> None:

@@ -108,7 +108,7 @@ def test_a_gradient_reaches_the_canvas_from_a_site(canvas: Tensor) -> None:
 def test_one_network_sees_a_picture_once_and_gives_what_each_would_alone(
     canvas: Tensor, readings: list[BackboneSpec]
 ) -> None:
-    built = build_backbones({f"n{number}": spec for number, spec in enumerate(readings)}, told=False)
+    built = build_backbones({f"n{number}": spec for number, spec in enumerate(readings)}, warn=False)
     assert len({id(own.model) for own in built.values()}) == 1
     passes: list[object] = []
     first = next(module for module in built["n0"].model.modules() if isinstance(module, torch.nn.Conv2d))
@@ -124,7 +124,7 @@ def test_one_network_sees_a_picture_once_and_gives_what_each_would_alone(
 
 
 def test_other_weights_are_another_network_and_a_module_is_read_alone(canvas: Tensor) -> None:
-    built = build_backbones({"a": VIT, "b": read_at(VIT, seed=1), "c": read_at(VIT, norm=False)}, told=False)
+    built = build_backbones({"a": VIT, "b": read_at(VIT, seed=1), "c": read_at(VIT, norm=False)}, warn=False)
     assert len({id(own.model) for own in built.values()}) == 3
     module = ModuleBackbone(torch.nn.Conv2d(3, 4, 16, 16), "", input_size=64)
     seen = tokens_together(build_backbones({"a": module, "b": module}), canvas)

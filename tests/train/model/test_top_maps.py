@@ -10,7 +10,7 @@ from usae_train.images.colour import levels
 from usae_train.images.sources import DemoImages
 from usae_train.model import top_maps
 from usae_train.model.checkpoint import fill_statistics
-from usae_train.model.natural import look_through, maps_of_top, natural_pictures
+from usae_train.model.natural import look_through, natural_pictures
 from usae_train.model.sparse import Codes
 from usae_train.model.top_maps import MAPS, TopCodes, read_maps
 
@@ -84,19 +84,19 @@ def dense_maps(usae: ut.USAE, largest: torch.Tensor, number: int, concept: int) 
 
 @pytest.mark.parametrize("looked", [True, False])
 def test_what_is_kept_is_what_encoding_again_gives(usae, looked):
-    """Of pictures that are looked through, and of the statistics' own."""
+    """Of pictures that are looked through, and of the statistics' own, as fit keeps them."""
     if looked:
         pictures = look_through(usae, DemoImages(11))
         maps, images, largest = pictures.maps, pictures.images, pictures.largest
     else:
-        maps, images = maps_of_top(usae, DemoImages(12)), usae.statistics.top_images
+        maps, images = usae.maps, usae.statistics.top_images
         largest = usae.statistics.quantiles[..., -1]
     asked = {(k, n) for row in images.tolist() for k, of_one in enumerate(row) for n in of_one if n >= 0}
     assert {*zip(maps.concepts.tolist(), maps.images.tolist(), strict=True)} == asked
     for concept, number in sorted(asked)[::5]:
         peaks, found = maps.of(concept, number, usae.grid[0] * usae.grid[1])
         wanted, dense = dense_maps(usae, largest, number, concept)
-        assert peaks == pytest.approx(wanted, abs=1e-4)
+        assert peaks == pytest.approx(wanted, abs=1e-4 if looked else 2e-3)  # fit's tokens are rounded
         assert (found.int() - dense.int()).abs().max() <= 1  # a batch of another size rounds otherwise
 
 

@@ -19,15 +19,14 @@ from usae_train.model.sparse import top_k
 from usae_train.model.sparsity.splittopk import SplitTopK
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
-from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.paired import PairedTokens
-from usae_train.training.add_backbone import Grown, _without_slots, enlarged, growth_settings
+from usae_train.training.add_backbone import Grown, enlarged, growth_settings
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.fitting import fit_settings
 from usae_train.training.logging.step_metrics import dead_of
 from usae_train.training.loop import Trainer, fit_tokens, new_usae
-from usae_train.training.settings import DEFAULT, PUBLISHED, TrainingRecipe
+from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import step_loss
 
 RECIPES = {
@@ -35,6 +34,15 @@ RECIPES = {
     "published": PUBLISHED,
     "all": TrainingRecipe(sparsity="jumprelu", dictionary="archetypal", matryoshka="drawn", unit_norm=True),
     "batchtopk": TrainingRecipe(sparsity="batchtopk"),
+}
+
+
+# {(n_shared, k_private): why these cannot be, of 12 concepts, 2 of each backbone, 3 active}
+CONTRADICTIONS = {
+    (7, 1): "the first 7 concepts are shared, and of the space 6 of 12; expected the same",
+    (0, 1): "the first 0 concepts are shared, and of the space 6 of 12",
+    (6, 0): "0 of 3 active concepts are private; expected some of both kinds, at most 2 private ones and 6 shared",
+    (6, 3): "3 of 3 active concepts are private; expected some of both kinds",
 }
 
 
@@ -178,11 +186,10 @@ def test_a_backbone_is_added_to_shared_concepts_alone(k_private: int) -> None:
 def test_a_space_with_slots_is_compared_with_one_that_has_none_and_says_what_an_added_backbone_lacks() -> None:
     usae = trained(k_private=1)
     settings = growth_settings(usae)
-    assert isinstance(trained_sparsity(settings.recipe.sparsity), SplitTopK)
-    assert trained_sparsity(_without_slots(settings).recipe.sparsity).kind == "topk"
-    plain = growth_settings(trained())
-    assert _without_slots(plain) is plain
-    grown = Grown(enlarged(usae, "d", None, 4, settings), "d", 2, {a: dict.fromkeys("abcd", 0.5) for a in "abcd"}, None)
+    assert settings.recipe.sparsity == "topk"
+    whole = enlarged(usae, "d", None, 4, settings)
+    assert whole.sparsity == usae.sparsity == SplitTopK(n_shared=6, k_private=1)
+    grown = Grown(whole, "d", 2, {a: dict.fromkeys("abcd", 0.5) for a in "abcd"}, None)
     assert f"d has no private concepts: {usae.k - 1} are active a patch, not {usae.k}" in grown.in_words()
     with pytest.raises(ValueError, match="k_private is 2; the space stays as it is"):
         growth_settings(usae, k_private=2)
@@ -195,10 +202,11 @@ def test_a_folder_that_is_not_what_it_says_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"safetensors is broken: b has weights for concepts that config.json says"):
         ut.load(folder)
     config = json.loads((folder / "config.json").read_text())
-    slots = {"kind": "splittopk", "n_shared": 6, "k_private": 3}
-    (folder / "config.json").write_text(json.dumps({**config, "sparsity": slots}))
-    with pytest.raises(ValueError, match="3 of 3 active concepts are private, and 6 of 12 concepts shared"):
-        ut.load(folder)
+    for numbers, why in CONTRADICTIONS.items():
+        slots = {"kind": "splittopk", "n_shared": numbers[0], "k_private": numbers[1]}
+        (folder / "config.json").write_text(json.dumps({**config, "sparsity": slots}))
+        with pytest.raises(ValueError, match=rf"config\.json: [^\n]*{why}[^\n]*$"):
+            ut.load(folder)
     for said, why in (
         ({"a": [6, 8], "b": [8, 10]}, r"private concepts are a 6 to 8, b 8 to 10; expected ranges .* end at 12"),
         ({"z": [6, 12]}, "private concepts of z; expected backbones of a, b, c"),
@@ -228,6 +236,34 @@ def test_of_a_tokens_slots_as_many_are_private_as_is_told() -> None:
     assert torch.equal(chosen.tokens, torch.arange(40).repeat_interleave(5))
 
 
+def test_slots_that_contradict_the_space_are_refused_where_a_usae_is_made() -> None:
+    private = private_ranges([*WIDTHS], 12, 2)
+    for (n_shared, k_private), why in CONTRADICTIONS.items():
+        with pytest.raises(ValueError, match=f"^[^\n]*{why}[^\n]*$"):
+            ut.USAE(WIDTHS, 12, 3, sparsity=SplitTopK(n_shared=n_shared, k_private=k_private), private=private)
+    with pytest.raises(ValueError, match="the first 6 concepts are shared, and of the space 12 of 12"):
+        ut.USAE(WIDTHS, 12, 3, sparsity=SplitTopK(n_shared=6, k_private=1))
+
+
+@pytest.mark.parametrize("said", ["splittopk", {"kind": "splittopk", "n_shared": 6, "k_private": 1}, SplitTopK()])
+def test_slots_are_asked_for_by_their_numbers_alone(said: object, tmp_path: Path) -> None:
+    """Given as a sparsity they could contradict the numbers beside it."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("sparsity: {kind: splittopk, n_shared: 6, k_private: 1}\n")
+    asks = (
+        lambda: ut.fit(toy_tokens(), n_concepts=12, k=3, steps=1, sparsity=said),  # type: ignore[arg-type]
+        lambda: FitSettings(n_private=2, k_private=1, sparsity=said),  # type: ignore[arg-type]
+        lambda: TrainingRecipe(sparsity=said),  # type: ignore[arg-type]
+        lambda: ut.fit(toy_tokens(), n_concepts=12, k=3, steps=1, recipe=str(file)),
+        lambda: growth_settings(trained(k_private=1), sparsity=said),  # type: ignore[arg-type]
+    )
+    for ask in asks:
+        with pytest.raises(
+            ValueError, match=r"^[^\n]*sparsity 'splittopk' is what n_private and k_private ask for; give"
+        ):
+            ask()
+
+
 def test_what_cannot_be_is_one_line() -> None:
     usae, plain = trained(steps=1), trained(n_private=0, steps=1)
     asks = {
@@ -244,7 +280,9 @@ def test_what_cannot_be_is_one_line() -> None:
         "k_private is of sparsity 'topk', and this one is 'jumprelu'": lambda: fit_settings(
             "default", n_private=4, k_private=2, sparsity="jumprelu"
         ),
-        "2 of 9 active concepts are private, and 6 of 12 concepts shared": lambda: trained(k=9, k_private=2),
+        "k is 9, and a backbone has 6 shared concepts and 2 of its own; expected k <= 8": lambda: trained(k=9),
+        "k is 13 and n_concepts 12": lambda: toy_settings(DEFAULT, k=13),
+        "1 of 8 active concepts are private; .* at most 2 private ones and 6 shared": lambda: trained(k=8, k_private=1),
     }
     for why, ask in asks.items():
         with pytest.raises(ValueError, match=why) as caught:

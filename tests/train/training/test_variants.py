@@ -1,5 +1,6 @@
 """Variants of the space in the one loop: by hand, resumed to the bit, kept in a folder, and refused in one line."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -212,9 +213,15 @@ def test_what_is_said_beside_a_recipe_is_the_recipes() -> None:
     [
         (
             {"sparsity": "jumprelus"},
-            "sparsity of kind 'jumprelus'; expected batchtopk, jumprelu, relu, splittopk, topk; did you mean",
+            "sparsity of kind 'jumprelus'; expected batchtopk, jumprelu, topk; did you mean 'jumprelu'?",
         ),
-        ({"sparsity": "relu"}, "is read from files, and not asked of a training; expected batchtopk, jumprelu, topk"),
+        ({"sparsity": "relu"}, "'relu' is read from files, and not asked of a training; expected batchtopk, jumprelu,"),
+        ({"sparsity": {"kind": "jumprelu", "rate": math.inf}}, "sparsity: rate: expected a finite number (found inf)"),
+        ({"dictionary": {"kind": "archetypal", "rest": math.nan}}, "rest: expected a finite number (found nan)"),
+        ({"n_concepts": 4, "k": 5}, "k is 5 and n_concepts 4; expected k <= n_concepts"),
+        ({"n_concepts": 8, "k": 2, "matryoshka_fractions": "0.05,0.5"}, "of 8 concepts are parts of 0, 4; expected"),
+        ({"n_concepts": 8, "k": 2, "matryoshka_fractions": (0.5, 0.51)}, "of 8 concepts are parts of 4, 4; expected"),
+        ({"n_concepts": 8, "k": 2, "matryoshka_fractions": (0.99,)}, "0.99 of 8 concepts are parts of 8; expected"),
         ({"sparsity": {"kind": "jumprelu", "bandwith": 1}}, "bandwith: there is none of that name"),
         ({"dictionary": "archetypes"}, "dictionary of kind 'archetypes'; expected archetypal, free; did you mean"),
         ({"matryoshka_fractions": "0.5,0.25"}, "expected fractions that rise, such as 0.1,0.25,0.5"),

@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 from usae_viz.cli import app
+from usae_viz.concepts.caption import caption
 from usae_viz.concepts.labels import Label, concepts_by_name, labels_of, names_and_notes, read_labels, replace_names
-from usae_viz.concepts.naming import caption
 from usae_viz.concepts.parsing import parse_concepts
 from usae_viz.concepts.selection import select
 

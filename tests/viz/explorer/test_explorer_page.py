@@ -16,7 +16,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import usae_train as ut
-from usae_train.model.natural import maps_of_top
+from usae_train.model.natural import encoded
+from usae_train.model.top_maps import TopCodes
 from usae_viz.cli import app
 from usae_viz.explorer.figures import transfer
 from usae_viz.explorer.page import explore
@@ -102,16 +103,18 @@ def test_what_a_folder_keeps_is_shown_without_a_pass(usae_folder, tmp_path, monk
     without = shutil.copytree(usae_folder, tmp_path / "without")
     (without / "maps.safetensors").unlink()
     usae = ut.load(kept)
-    maps_of_top(usae, usae.measured_on.opened()).save(
-        kept / "maps.safetensors", usae.sha256, usae.measured_on.fingerprint
-    )
+    top, statistics = TopCodes(usae.names), usae.statistics
+    for numbers, codes in encoded(usae, usae.measured_on.opened()):
+        top.add(numbers, codes, statistics.top_images)
+    maps = top.maps(statistics.top_images, statistics.quantiles[..., -1], usae.input_size)
+    maps.save(kept / "maps.safetensors", usae.sha256, usae.measured_on.fingerprint)
     assert run(without, "--out", tmp_path / "encoded").exit_code == 0
     monkeypatch.setattr("usae_train.backbones.backbone.build_backbones", None)
     assert run(kept, "--out", tmp_path / "shown").exit_code == 0
     for part in ("details", "natural", "patches"):
-        encoded = sorted((tmp_path / "encoded" / "explorer" / part).iterdir())
-        assert encoded
-        for file in encoded:
+        files = sorted((tmp_path / "encoded" / "explorer" / part).iterdir())
+        assert files
+        for file in files:
             assert file.read_bytes() == (tmp_path / "shown" / "explorer" / part / file.name).read_bytes(), file
 
 

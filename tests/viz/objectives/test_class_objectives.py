@@ -13,8 +13,8 @@ from usae_viz.objectives import (
     Logit,
     LogProbability,
 )
+from usae_viz.optimization.by_objective import whole_first
 from usae_viz.optimization.loop import CanvasSpec, optimize
-from usae_viz.optimization.resolving import whole_first
 from usae_viz.parameterizations import FourierImage
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.presets import PRESETS

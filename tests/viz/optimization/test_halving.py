@@ -7,9 +7,8 @@ import pytest
 import torch
 
 import usae_viz as uv
-from usae_viz.optimization import maximize as room
 from usae_viz.optimization.drawing import draw_together
-from usae_viz.optimization.maximize import maximize_each
+from usae_viz.optimization.maximize import _prepared, maximize_each
 
 SETTINGS = {"steps": 2, "views": 1, "size": 32, "augmentation": "none", "dtype": "float32"}
 
@@ -17,13 +16,12 @@ SETTINGS = {"steps": 2, "views": 1, "size": 32, "augmentation": "none", "dtype":
 @pytest.fixture(autouse=True)
 def _packed(monkeypatch):
     """As on a GPU, eight objectives are drawn at once."""
-    prepared = room._prepared
 
     def together(*given):
-        objectives, view_config, *others = prepared(*given)
+        objectives, view_config, *others = _prepared(*given)
         return objectives, replace(view_config, at_once=8), *others
 
-    monkeypatch.setattr(room, "_prepared", together)
+    monkeypatch.setattr("usae_viz.optimization.maximize._prepared", together)
 
 
 def small(objectives, packs):

@@ -8,8 +8,7 @@ from usae_train.backbones.feature_statistics import distances_from_natural
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.model.usae import USAE
 from usae_viz.objectives import Class, Concept
-from usae_viz.optimization import resolving
-from usae_viz.optimization.resolving import by_objective
+from usae_viz.optimization.by_objective import by_objective
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.settings import MaximizeSettings
 
@@ -67,14 +66,14 @@ def test_a_concepts_key_is_that_of_settings_without_the_field_and_a_classs_is_no
     today, really = keys(), MaximizeSettings.model_dump
     monkeypatch.setattr(MaximizeSettings, "model_dump", without)
     assert keys() == today  # it is not among a key's settings unless it is given
-    monkeypatch.setattr(resolving, "FEATURE_STATISTICS", 0.0)
+    monkeypatch.setattr("usae_viz.optimization.by_objective.FEATURE_STATISTICS", 0.0)
     assert keys()[0] == today[0]
     assert keys()[1] != today[1]
 
 
 def test_what_begins_as_a_photograph_or_is_of_too_few_norms_is_free(convolutional, monkeypatch):
     assert by_objective(convolutional, Class("left", 3), MaximizeSettings(start="a.png")) == (0.0, 0.0)
-    monkeypatch.setattr(resolving, "LEAST_NORMS", 100)
+    monkeypatch.setattr("usae_viz.optimization.by_objective.LEAST_NORMS", 100)
     assert by_objective(convolutional, Class("left", 3), MaximizeSettings()) == (0.7, 0.0)
     assert by_objective(convolutional, Class("left", 3), MaximizeSettings(feature_statistics=5)) == (0.7, 5.0)
 

@@ -72,7 +72,7 @@ def test_several_seeds_are_several_pictures_with_scores_of_their_own(usae, tmp_p
     assert list(drawn.images) == list(drawn.scores.table) == names
     assert not torch.equal(drawn.images["left-seed-3"], drawn.images["left-seed-4"])
     assert drawn.scores.drawn_for["right-seed-4"] == ("right",)
-    assert set(drawn.scores.agreement) == {"left", "right"}
+    assert set(drawn.scores.seed_agreement) == {"left", "right"}
     drawn.save(tmp_path)
     assert {p.stem for p in (tmp_path / "concept-00003").glob("*.png")} == {*names, "sheet"}
 

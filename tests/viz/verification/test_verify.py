@@ -5,6 +5,7 @@ import torch
 from rich.console import Console
 
 import usae_viz as uv
+from usae_train.runtime.warned import FormerName
 from usae_viz.verification.held_out import CLOSER_VIEWS, held_out_codes
 from usae_viz.verification.noise import NOISE_PICTURES, NoiseLevels, shared_noise
 from usae_viz.verification.score import DEFAULT_THRESHOLDS, Score
@@ -159,8 +160,10 @@ def test_agreement_over_seeds_is_one_for_identical_pictures(usae, drawn):
     canvas = drawn.images["left"]
     names = {f"left-seed-{seed}": canvas for seed in range(3)}
     alike = score_images(usae, 0, names, {name: ["left"] for name in names}, seed=0)
-    assert alike.agreement == {"left": pytest.approx(1)}
+    assert alike.seed_agreement == {"left": pytest.approx(1)}
     assert "agreement over seeds (cosine of mean codes): left 1.00" in str(alike)
+    with pytest.warns(FormerName, match="write seed_agreement"):
+        assert alike.agreement == alike.seed_agreement
 
 
 def test_agreement_is_between_the_seeds_of_one_kind_and_its_own_backbones():
@@ -177,11 +180,11 @@ def test_agreement_is_between_the_seeds_of_one_kind_and_its_own_backbones():
     }
     drawn_for = {name: ("left", "right") if name.startswith("shared") else (name[:5],) for name in signatures}
     drawn_for["left-seed-0"] = drawn_for["left-seed-1"] = drawn_for["left-seed-20"] = ("left",)
-    found = Scores(3, {}, drawn_for, signatures).agreement
+    found = Scores(3, {}, drawn_for, signatures).seed_agreement
     assert found == {"left": pytest.approx((0.6 + 0 + 0.8) / 3), "shared": pytest.approx((1 + 0) / 2)}
 
 
 def test_agreement_of_drawn_seeds_is_a_cosine(usae):
     result = uv.maximize(usae, uv.Concept(3), seeds=2, steps=2, views=2, size=32)
-    for figure in result.scores.agreement.values():
+    for figure in result.scores.seed_agreement.values():
         assert -1 <= figure < 0.9999

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from usae_train.evaluation.report.plots import co_fires_plot, consistency_plot, entropy_plot, r2_plot
 from usae_train.evaluation.report_form import Report
 from usae_train.evaluation.verdict import why_above_the_map
-from usae_train.files.atomic import atomic_path
+from usae_train.files.atomic import write_atomically
 from usae_train.runtime.json_text import without_nan
 
 SHOWN_CONCEPTS = 100  # concepts in the page's table; report.json has all
@@ -37,10 +37,8 @@ def write_report(report: Report, out: Path) -> None:
     text = page.get_template("page.html").render(
         report=report, plots=plots, rows=table_rows(report), above_the_map=why_above_the_map(report)
     )
-    with atomic_path(out / "report.json") as temporary:
-        temporary.write_text(json.dumps(report, indent=1, allow_nan=False) + "\n")
-    with atomic_path(out / "index.html") as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_atomically(out / "report.json", json.dumps(report, indent=1, allow_nan=False) + "\n")
+    write_atomically(out / "index.html", text)
 
 
 def table_rows(report: Report) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from usae_train.model.private import PrivateConcepts
 from usae_train.model.sparse import GROUPS, Codes, top_indices, top_k
 from usae_train.model.sparsity.variant import Chosen, Sparsity
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
@@ -33,13 +34,18 @@ class SplitTopK(Sparsity):
         values, order = torch.cat([ours.values, own.values], -1).sort(dim=-1, descending=True, stable=True)
         return Codes(values, torch.cat([ours.indices, own.indices + self.n_shared], -1).gather(-1, order))
 
-    def check_sizes(self, k: int, n_concepts: int) -> None:
+    def check_sizes(self, k: int, private: PrivateConcepts) -> None:
         """See `Sparsity`."""
-        private = n_concepts - self.n_shared
-        if not (0 < self.k_private < k and self.k_private <= private and k - self.k_private <= self.n_shared):
+        if self.n_shared != private.n_shared:
             raise UsageError(
-                f"{self.k_private} of {k} active concepts are private, and {self.n_shared} of {n_concepts} concepts "
-                "shared; expected some of both, and no more than there are"
+                f"of sparsity splittopk the first {self.n_shared} concepts are shared, and of the space "
+                f"{private.n_shared} of {private.n_concepts}; expected the same"
+            )
+        least = min((len(own) for own in private.ranges.values()), default=0)
+        if not (0 < self.k_private < k and self.k_private <= least and k - self.k_private <= self.n_shared):
+            raise UsageError(
+                f"{self.k_private} of {k} active concepts are private; expected some of both kinds, at most "
+                f"{least} private ones and {self.n_shared} shared, as many as a backbone has"
             )
 
     def slots(self, k: int) -> int:
@@ -51,9 +57,9 @@ class SplitTopK(Sparsity):
         return f"{k} active a patch, {self.k_private} of them private"
 
     @property
-    def can_train(self) -> bool:
-        """Where there are two parts, which a training's settings say (`sparsity_of`)."""
-        return self.n_shared > 0 and self.k_private > 0
+    def asked_by(self) -> str:
+        """Of these it is made when a training begins (`sparsity_of`), so that none of its numbers can contradict."""
+        return "n_private and k_private"
 
     def choose(
         self,

@@ -10,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from usae_train.model.private import PrivateConcepts
 from usae_train.model.sparse import GROUPS, Codes
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 
@@ -41,7 +42,7 @@ class Sparsity(BaseModel, ABC):
     else asks of a USAE's sparsity asks these methods: the upper ones once it is trained, the lower ones in training.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: str
 
@@ -59,8 +60,12 @@ class Sparsity(BaseModel, ABC):
         """The shape of what a pre-code must exceed, which a USAE keeps per backbone; None without one."""
         return None
 
-    def check_sizes(self, k: int, n_concepts: int) -> None:
+    def check_sizes(self, k: int, private: PrivateConcepts) -> None:
         """Nothing.
+
+        Args:
+            k: the USAE's.
+            private: which of its concepts are whose, and how many there are.
 
         Raises:
             UsageError: for settings that no space of these sizes can have.
@@ -78,6 +83,11 @@ class Sparsity(BaseModel, ABC):
     def can_train(self) -> bool:
         """Whether the methods below are there."""
         return True
+
+    @property
+    def asked_by(self) -> str:
+        """The settings of a training that ask for this; empty where its name in `sparsity` does."""
+        return ""
 
     @property
     def threshold_rate(self) -> float | None:

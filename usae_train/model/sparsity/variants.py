@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import usae_train.model.sparsity as package
-from usae_train.files.kinds import chosen_kind, kinds_in, read_kind
+from usae_train.files.kinds import chosen_kind, kinds_in, plain, read_kind
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.runtime.errors import UsageError
 
@@ -31,10 +31,15 @@ def trained_sparsity(settings: Any) -> Sparsity:
     """The variant that a training's `sparsity` names: a kind alone, or a mapping of it and its settings.
 
     Raises:
-        ValueError: for one that is unknown, or that cannot be trained.
+        ValueError: for one that is unknown, that cannot be trained, or that is asked for by other settings.
     """
-    chosen = chosen_kind(settings, Sparsity, variants(), "sparsity")  # type: ignore[type-abstract]
+    usual = [variant(kind=kind) for kind, variant in sorted(variants().items())]
+    able = [each.kind for each in usual if each.can_train and not each.asked_by]
+    chosen = chosen_kind(settings, Sparsity, variants(), "sparsity", able)  # type: ignore[type-abstract]
+    if chosen.asked_by:
+        raise UsageError(f"sparsity {chosen.kind!r} is what {chosen.asked_by} ask for; give these, and no sparsity")
     if not chosen.can_train:
-        able = ", ".join(kind for kind, variant in sorted(variants().items()) if variant(kind=kind).can_train)
-        raise UsageError(f"sparsity {chosen} is read from files, and not asked of a training; expected {able}")
+        raise UsageError(
+            f"sparsity {plain(chosen)!r} is read from files, and not asked of a training; expected {', '.join(able)}"
+        )
     return chosen

@@ -17,7 +17,7 @@ class DictionaryKind(BaseModel, ABC):
     so that training states hold and check what it has.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: str
 

@@ -1,1 +1,1 @@
-"""What is said and kept of a training while it runs."""
+"""What is shown and logged of a training while it runs."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from usae_train.runtime.progress import CountCallback, ProgressCallback
+from usae_train.runtime.progress import CountCallback, ProgressCallback, counting
 from usae_train.training.logging.metrics_log import MetricsLogger
 
 Note = Callable[[Mapping[str, Any]], str]  # a step's figures -> what stands beside the bar
@@ -52,4 +52,4 @@ def logging_callbacks(
         metrics_logger.log(step, figures)
         report(training, step, steps, note(figures))
 
-    return FitCallbacks(pictures=lambda done, total: report(pictures, done, total, ""), steps=steps_done, **rest)
+    return FitCallbacks(pictures=counting(report, pictures), steps=steps_done, **rest)

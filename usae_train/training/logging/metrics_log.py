@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from usae_train.files.atomic import atomic_path
+from usae_train.files.atomic import write_atomically
 from usae_train.files.json_files import as_object, parse_json
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
@@ -70,8 +70,7 @@ class MetricsLogger:
 
     def _drop_from(self, step: int) -> None:
         kept = [line for line in read_metrics(self.file) if line["step"] < step]
-        with atomic_path(self.file) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        write_atomically(self.file, "".join(json.dumps(line) + "\n" for line in kept))
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:

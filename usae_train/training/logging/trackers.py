@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from usae_train.files.atomic import atomic_path
+from usae_train.files.atomic import write_atomically
 from usae_train.files.provenance import install_command
 from usae_train.runtime.errors import UsageError
 from usae_train.training.logging.metrics_log import Tracker
@@ -85,8 +85,7 @@ class WeightsAndBiases:
 
     def log(self, step: int, figures: Mapping[str, Any]) -> None:
         if not self._identity.is_file():
-            with atomic_path(self._identity) as temporary:
-                temporary.write_text(self._run.id)
+            write_atomically(self._identity, self._run.id)
         self._run.log(flat_figures(figures), step=step)
 
     def close(self) -> None:

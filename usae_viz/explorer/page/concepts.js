@@ -10,7 +10,7 @@ const RANGE_OF_ANY = /^\p{Nd}+[-\u2010-\u2015\u2212]\p{Nd}+$/u; // in whichever 
 const TOP = "top:";
 const WILD = /[*?[]/;
 const TAKEN = ["all", "favourites"]; // mean something of their own
-const CHANCE = 0.6; // AUROC below which a label says nothing of a concept, as in usae_viz/concepts/naming.py
+const CHANCE = 0.6; // AUROC below which a label says nothing of a concept, as in usae_viz/concepts/followed.py
 
 /**
  * How names are compared: small letters, no spaces.

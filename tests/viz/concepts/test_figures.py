@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from usae_viz.concepts.naming import caption, concept_rows, factor_followed, follows
+from usae_viz.concepts.caption import caption
+from usae_viz.concepts.figures import concept_rows
+from usae_viz.concepts.followed import factor_followed, follows
 from usae_viz.concepts.parsing import parse_concepts
 from usae_viz.concepts.selection import Selection, select
 from usae_viz.explorer.figures import concept_columns
