@@ -11,9 +11,11 @@ Measured (6c9b1b9 and this, --only maximize --concepts 4 --steps 12, two cores b
 one core was had): processor 21.2 and 21.5 s, with one worker 20.0, the same files of any number. Wall seconds (68, 39,
 36 with one worker) told of the neighbours and not of the workers: to be measured where nothing else runs.
 
-Explorer, processor seconds on a machine with 15 other processes, one run each, one worker: `explore demo` 10.8 (6c9b1b9
-had taken 44 and more, on the same machine); a run of eight concepts of the demo 9.5 -> 4.1, `photos` alone 5.0 -> 4.2,
-of which 4 are the imports and the loading; `photos` with 118 photographs 16.2 (one pass of each is 3.7 of it).
+Explorer, processor seconds of 6c9b1b9 and this beside a load of 5 to 9, by hand, one run each: `explore demo` 45.1 and
+9.8 (0.22); a run of eight concepts of the demo 9.7 and 3.7 (0.38); `photos` alone 4.8 and 3.9 (0.82); `photos` with 118
+photographs 20.7 and 16.0 (0.77, before imports took less). No quarter is to be had of the last three: `import torch`
+takes 2.0 to 2.3 s, timm with torchvision, which import torch._dynamo, 2 more where networks are built, and one pass of
+the photographs 3.7.
 """
 
 import argparse
@@ -90,7 +92,10 @@ def main() -> None:
     chosen = parser.parse_args()
     every = commands(chosen.concepts, chosen.steps, chosen.pictures)
     with tempfile.TemporaryDirectory() as room:
-        given = {"PICTURE": str(_picture(Path(room) / "noise.png")), "PHOTOGRAPHS": chosen.photographs}
+        given = {
+            "PICTURE": str(_picture(Path(room) / "noise.png")),
+            "PHOTOGRAPHS": str(Path(chosen.photographs).resolve()),
+        }
         for name in chosen.only or every:
             if "RUN" in every[name]:
                 given["RUN"] = str(_run(chosen.builds[0], chosen.concepts, Path(room) / "run"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +22,7 @@ from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, 
 
 if TYPE_CHECKING:
     from usae_train.evaluation.report_form import Report
+    from usae_train.runtime.progress import ProgressCallback, StageCallback
 
 
 @takes_settings(EvaluateSettings)
@@ -46,7 +48,6 @@ def evaluate(
         from usae_train.backbones.backbone import set_compute_dtype
         from usae_train.evaluation.checkpointing import PassCheckpointer
         from usae_train.evaluation.evaluate import Compared, evaluate_source
-        from usae_train.evaluation.report import write_report
         from usae_train.files.placing import place_of
         from usae_train.model.checkpoint import fill_statistics, fills, load
         from usae_train.runtime.distributed import named_by_torchrun
@@ -65,11 +66,11 @@ def evaluate(
         compared = Compared.opened(settings, model, checkpointer=checkpointer, ranks=ranks, workers=workers)
         unseen = quiet or not ranks.is_main
         with stopped_by_first(ranks.is_main), progress_report(unseen) as report, checkpointer.stop_on_signals():
-            made = evaluate_source(
-                model, source, settings.image_batch, lambda stage, done, total: report(stage, done, total, ""), compared
-            )
+            made = evaluate_source(model, source, settings.image_batch, _beside_workers(report), compared)
         if made is None:  # the first process writes
             return
+        from usae_train.evaluation.report import write_report
+
         figures, statistics = made
         write_report(figures, out)
         filled = fills(model, statistics) if settings.fill is None else settings.fill
@@ -83,6 +84,16 @@ def evaluate(
             _summarize(figures, out, filled)
         if not quiet:
             say(*(f"warning: {line}" for line in figures["warnings"]), err=True)
+
+
+def _beside_workers(report: ProgressCallback) -> StageCallback:
+    """The report; when it is first called, what draws the plots is loaded, while workers look at pictures."""
+
+    def told(stage: str, done: int, total: int) -> None:
+        import_module("usae_train.evaluation.report")
+        report(stage, done, total, "")
+
+    return told
 
 
 def _check_early(usae: str, images: str, out: Path, settings: EvaluateSettings) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 from importlib import import_module
 from types import FrameType
 from typing import NoReturn
+
+# What imports make is no garbage. With Python's 700 for the first, looking for some takes a fifth of their time:
+# `import timm` 3.4 s of a processor, with these 2.8, without any 2.7 (best of three).
+OBJECTS_BETWEEN_COLLECTIONS = (20_000, 20, 20)
 
 
 def start(package: str) -> None:
@@ -17,6 +22,7 @@ def start(package: str) -> None:
         package: `usae_train` or `usae_viz`, whose `cli.app` it is.
     """
     end_on_ctrl_c()
+    gc.set_threshold(*OBJECTS_BETWEEN_COLLECTIONS)
     import_module(f"{package}.cli").app()
 
 

@@ -92,7 +92,7 @@ class Workers(Generic[Outcome]):
         return min(self.count, len(self.jobs)) > 1
 
     def result(self, number: int) -> Outcome:
-        """What a job came to; waits for it. To be asked for once.
+        """What a job came to; waits for it. A result is handed out once, an error each time that it is asked for.
 
         Raises:
             Exception: what the job raised.
@@ -105,17 +105,22 @@ class Workers(Generic[Outcome]):
         while number not in self._results:
             if self.stopped and number in self._left:
                 raise NotDone
+            if number not in self._left and all(worker.job != number for worker in self._workers):
+                raise RuntimeError(f"the result of job {number} was handed out before")  # no worker would send it
             self._receive(None)
-        result, error = self._results.pop(number)
+        result, error = self._results[number]
         if isinstance(error, KeyboardInterrupt):
             raise NotDone
         if error is not None:
             raise error
+        del self._results[number]
         return result  # type: ignore[return-value]
 
     def _receive(self, seconds: float | None) -> None:
-        """Take in all that workers have sent, after so long at most; None waits for something."""
+        """Take in all that workers have sent, after so long at most; None waits for one that is at a job, if one is."""
         self._fill()
+        if seconds is None and all(worker.job is None for worker in self._workers):
+            return  # Ctrl-C came since it was asked whether it had
         by_pipe = {worker.pipe: worker for worker in self._workers}
         while ready := wait(list(by_pipe), seconds):
             for pipe in ready:
@@ -135,7 +140,10 @@ class Workers(Generic[Outcome]):
             seconds = 0
 
     def _fill(self) -> None:
-        """Begin workers until there are as many as there may be, or as have something to do."""
+        """Give idle workers what there is to do, and begin others until there are as many as there may be."""
+        for worker in self._workers:
+            if worker.job is None:
+                self._give(worker)
         while self._left and not self.stopped and len(self._workers) < self.count:
             try:
                 self._workers.append(self._begun())
@@ -189,11 +197,11 @@ class Workers(Generic[Outcome]):
             os.kill(worker.pid, STOP)
 
     def _end(self) -> None:
-        for worker in self._workers:
+        while self._workers:
+            worker = self._workers.pop()  # first of all: Ctrl-C stops those that are in it, and this one is gone soon
             worker.pipe.close()
             os.kill(worker.pid, signal.SIGKILL)  # it has done its jobs, or nobody wants to know any more
             os.waitpid(worker.pid, 0)
-        self._workers.clear()
 
 
 def one_thread() -> None:

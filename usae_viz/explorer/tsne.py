@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-from scipy.sparse import coo_matrix
 from torch import Tensor
 
 # Chosen by tests/benchmarks/atlas.py: the share of a concept's 10 nearest that are among the 10 nearest in the plane is
@@ -91,12 +90,10 @@ def _attraction_of(points: Tensor) -> _Attraction:
     count = min(n - 1, max(2, round(NEIGHBOURS * perplexity)))
     places, distances = nearest_points(points, count)
     weights = _gaussian(distances, perplexity)
-    rows = torch.arange(n).repeat_interleave(count)
-    one_way = coo_matrix((weights.flatten() / (2 * n), (rows, places.flatten())), (n, n))
-    both = (one_way + one_way.T).tocoo()
-    return _Attraction(
-        torch.from_numpy(both.row).long(), torch.from_numpy(both.col).long(), torch.from_numpy(both.data)
-    )
+    rows, columns = torch.arange(n).repeat_interleave(count), places.flatten()
+    pairs, of = torch.cat([rows * n + columns, columns * n + rows]).unique(return_inverse=True)
+    both = (weights.flatten() / (2 * n)).repeat(2)
+    return _Attraction(pairs // n, pairs % n, torch.zeros(len(pairs)).index_add_(0, of, both))
 
 
 def _gaussian(distances: Tensor, perplexity: float) -> Tensor:

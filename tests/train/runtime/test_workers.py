@@ -62,17 +62,11 @@ def test_what_goes_wrong_in_a_worker_is_raised_where_it_is_asked_for(error: Exce
 
 
 def test_a_killed_worker_costs_its_job_alone_which_is_done_again(tmp_path: Path):
-    def killed_once(_tell):
-        if not (tmp_path / "killed").exists():
-            (tmp_path / "killed").touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return "done"
-
     def job(_tell):
         (tmp_path / f"{time.monotonic_ns()}.begun").touch()
         return "other"
 
-    with Workers([killed_once, *[job] * 4], 2) as workers:
+    with Workers([_killed_once(tmp_path / "killed"), *[job] * 4], 2) as workers:
         assert [workers.result(number) for number in range(5)] == ["done", *["other"] * 4]
     assert len(list(tmp_path.glob("*.begun"))) == 4
 
@@ -85,6 +79,78 @@ def test_a_job_that_kills_every_worker_is_an_error_and_the_others_are_done():
         with pytest.raises(ChildProcessError, match=f"{TRIES_OF_A_JOB} workers ended by signal 9 .* lower --workers"):
             workers.result(0)
         assert workers.result(1) == "other"
+
+
+@pytest.fixture
+def bounded():
+    """What would wait for ever is a TimeoutError, within a test that asks for this."""
+
+    def end(*_):
+        raise TimeoutError("it waits for ever")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("bounded")
+def test_an_error_may_be_asked_for_again_and_a_result_once():
+    def short_of_memory(_tell):
+        raise RuntimeError("can't allocate memory")  # fewer pictures at once are tried then: it is asked for again
+
+    with Workers([short_of_memory, lambda tell: 7], 2) as workers:
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="can't allocate"):
+                workers.result(0)
+        assert workers.result(1) == 7
+        with pytest.raises(RuntimeError, match="job 1 was handed out before"):
+            workers.result(1)
+
+
+def _killed_once(file: Path):
+    def job(_tell):
+        if not file.exists():
+            time.sleep(0.5)  # the other job is done by then
+            file.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "done"
+
+    return job
+
+
+@pytest.mark.usefixtures("bounded")
+def test_a_lost_job_goes_to_an_idle_worker_where_no_process_can_be_begun(tmp_path, monkeypatch):
+    begun, really = [], Workers._begun
+
+    def no_more(self):
+        if len(begun) == 2:
+            raise OSError(11, "no further process")
+        begun.append(self)
+        return really(self)
+
+    monkeypatch.setattr(Workers, "_begun", no_more)
+    with Workers([_killed_once(tmp_path / "killed"), lambda tell: "other"], 2) as workers:
+        assert workers.result(1) == "other"
+        assert workers.result(0) == "done"
+
+
+@pytest.mark.usefixtures("bounded")
+def test_ctrl_c_while_a_killed_workers_job_waits_for_another(tmp_path, monkeypatch):
+    really = Workers._fill
+
+    def interrupted(self):
+        if (tmp_path / "killed").exists() and 0 in self._left:
+            os.kill(os.getpid(), signal.SIGINT)
+        really(self)
+
+    monkeypatch.setattr(Workers, "_fill", interrupted)
+    with (
+        Workers([_killed_once(tmp_path / "killed"), lambda tell: "other"], 2) as workers,
+        pytest.raises(NotDone),
+    ):
+        workers.result(0)
 
 
 def _sleeps(tell):

@@ -111,6 +111,28 @@ def test_a_killed_worker_costs_its_picture_alone(usae, tmp_path, monkeypatch):
     ]
 
 
+def test_twenty_killed_workers_cost_nothing(usae, tmp_path, monkeypatch):
+    plan = plan_of(usae, *map(Concept, range(1, 11)))
+    render_plan(usae, plan, tmp_path / "alone")
+    killed = tmp_path / "killed"
+    killed.mkdir()
+
+    def fatal(usae, target, settings, rows, progress):
+        def at_a_step(done, scores):
+            progress(done, scores)
+            name = killed / f"{target} {settings.mode} {rows.start}"
+            if len(list(killed.iterdir())) < 20 and not name.exists():
+                name.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return draw_group(usae, target, settings, rows, at_a_step)
+
+    monkeypatch.setattr(ahead, "draw_group", fatal)
+    render_plan(usae, plan, tmp_path / "run", workers=2)
+    assert len(list(killed.iterdir())) == 20
+    assert files_of(tmp_path / "run") == files_of(tmp_path / "alone")
+
+
 def test_more_workers_than_the_memory_bears_are_refused_and_nothing_is_written(usae, tmp_path, monkeypatch):
     monkeypatch.setattr("usae_train.runtime.capacity.free_memory", lambda: int(1e9))
     with pytest.raises(ValueError, match=r"--workers is 999: each takes about .* GB are free; expected at most \d"):
