@@ -119,7 +119,7 @@ def compute_gradients(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Show every canvas to the backbones that see it; the gradient of its score, and the score.
 
-    With a `statistics_weight` a score is less by so much times the distance from a backbone's feature statistics.
+    With a `statistics_weight` a score is less by so much times how unnatural a backbone's features are.
 
     Each backbone's gradient on a canvas is scaled to norm 1 before they are summed, so that none drowns the others.
     A GPU is waited for at the end, once.
@@ -170,8 +170,8 @@ def _batch_gradients(
         acts = encode_views(view_config, backbones[name], canvas, shown, beside, len(seen_by) > 1, classifies)
         values = image_scores(acts, [spec.objective for spec in specs])
         if values.requires_grad:  # an objective of another backbone is a constant here
-            if acts.statistics_distance is not None:
-                values = values - view_config.statistics_weight * acts.statistics_distance
+            if acts.unnaturalness is not None:
+                values = values - view_config.statistics_weight * acts.unnaturalness
             (through,) = torch.autograd.grad(values.sum(), canvas, retain_graph=True)
             gradient += through / through.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
             depends = True
