@@ -74,16 +74,16 @@ class MaximizeSettings(Settings):
         ge=0,
         le=1,
         description="share of the steps, at the beginning, in which crops are of at least 0.6 of the side; for a "
-        "class, which a whole picture has, 0.2 with `feature_statistics` and 0.7 without, 0 for all else and with "
+        "class, which a whole picture has, 0.3 with `feature_statistics` and 0.7 without, 0 for all else and with "
         "`start` by default",
     )
     feature_statistics: float | None = Field(
         None,
         ge=0,
         le=10_000,
-        description="how strongly features are kept near the means and spreads that a backbone's batch norms saw in "
-        "training: taken off the score, times the squared distance, and from twice as much at first to half at the "
-        "end; by default 100 for a class of a network with eight batch norms or more, 0 for all else and with `start`",
+        description="how strongly features are asked to be as near the means and spreads that a backbone's batch norms "
+        "saw in training as those of photographs are; by default 200 for a class of a network with eight batch norms "
+        "or more, 0 for all else and with `start`",
     )
     decay: float | None = Field(
         None,

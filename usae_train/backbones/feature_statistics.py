@@ -85,7 +85,7 @@ def statistics_distances(model: nn.Module, n_pictures: int, most: int) -> Iterat
 
 
 def unnaturalness(distances: Sequence[Tensor]) -> Tensor:
-    """How much farther from the statistics than a photograph, (n_pictures,), of distances (n_pictures,) a norm in order.
+    """How much farther from the statistics than a photograph, (n_pictures,); of each norm's distances, in order.
 
     The mean over norms, of which later ones count less.
     """

@@ -20,6 +20,7 @@ from usae_viz.views.own_transforms import transformed_views
 from usae_viz.views.precision import dtype_for
 from usae_viz.views.presets import Augmentation, Transform
 
+
 @dataclass(frozen=True)
 class ViewConfig:
     """How pictures are shown to the backbones.

@@ -7,7 +7,12 @@ from timm.layers import BatchNormAct2d
 from torch import Tensor, nn
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
-from usae_train.backbones.feature_statistics import keep_statistics, norms_with_statistics, statistics_distances
+from usae_train.backbones.feature_statistics import (
+    keep_statistics,
+    norms_with_statistics,
+    statistics_distances,
+    unnaturalness,
+)
 from usae_train.backbones.folding import Pair, fold
 from usae_train.backbones.module_backbone import ModuleBackbone
 
@@ -196,3 +201,12 @@ def test_in_bfloat16_distances_and_their_gradient_are_nearly_those_of_float32(na
     (exact, gradient), (near, near_gradient) = taken
     torch.testing.assert_close(near, exact, rtol=0.05, atol=1e-3)
     assert torch.cosine_similarity(gradient, near_gradient, dim=0) > 0.95
+
+
+def test_no_more_is_asked_than_of_a_photograph_and_the_last_norm_counts_a_tenth_of_the_first() -> None:
+    near, far = torch.tensor([0.1, 0.25]), torch.tensor([1.25, 0.75])
+    assert unnaturalness([near, near, near]).tolist() == [0.0, 0.0]
+    first, last = unnaturalness([far, near, near]), unnaturalness([near, near, far])
+    assert torch.allclose(first, 10 * last)
+    assert torch.allclose(unnaturalness([far, far, far]), torch.tensor([1.0, 0.5]))
+    assert torch.allclose(unnaturalness([far]), torch.tensor([1.0, 0.5]))
