@@ -92,8 +92,7 @@ def test_beside_a_transformer_each_class_has_what_its_own_network_knows(mixed):
 def test_a_picture_that_a_transformer_sees_too_comes_nearer_through_the_other_alone(mixed):
     objective = Class("left", 3) + Class("right", 3)
     far, near = (
-        uv.maximize(mixed, objective, **LONGER, mode="shared", feature_statistics=weight)
-        for weight in (0, 10_000)
+        uv.maximize(mixed, objective, **LONGER, mode="shared", feature_statistics=weight) for weight in (0, 10_000)
     )
     assert distance(mixed, near.images["shared"]) < distance(mixed, far.images["shared"])
     apart = [uv.maximize(mixed, objective, **SMALL, whole_first=0, feature_statistics=weight) for weight in (0, 10_000)]
