@@ -21,6 +21,7 @@ from usae_train.scenes.world import SIZE
 
 RECOVERED = 0.9  # AUROC, in all backbones by the same concept
 PAIRS = 200  # of scenes a factor, for flips; as many as there are scenes, if those are fewer
+SCENES_A_JOB = 64  # whose truth is worked out in one go
 CONCEPTS_AT_ONCE = 256  # concepts laid out as tokens x concepts at a time
 
 
@@ -47,7 +48,7 @@ def truth_figures(
     """
     assert usae.grid is not None
     progress("truth", 0, 3)
-    areas = codes_auroc(codes, usae.n_concepts, factor_truth(source, numbers, usae.grid))
+    areas = codes_auroc(codes, usae.n_concepts, factor_truth(source, numbers, usae.grid, workers), workers)
     values = recovery(areas)
     progress("truth", 1, 3)
     concept_of = {value: each["concept"] for value, each in values.items()}
@@ -75,25 +76,40 @@ def truth_figures(
     }, areas
 
 
-def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int]) -> Tensor:
+def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int], workers: int = 1) -> Tensor:
     """(image * token, factor values) bool: whether a value covers more than half of a patch."""
-    labels = (source.labels(number, SIZE) for number in numbers.tolist())
-    return torch.cat([patch_truth({factor: value[None] for factor, value in each.items()}, grid)[0] for each in labels])
+
+    def truth(number: int) -> Tensor:
+        return patch_truth({factor: value[None] for factor, value in source.labels(number, SIZE).items()}, grid)[0]
+
+    def job(some: Tensor) -> Job[Tensor]:
+        return lambda tell: torch.cat([truth(number) for number in some.tolist()])
+
+    jobs = [job(some) for some in numbers.split(SCENES_A_JOB)]
+    with Workers(jobs, workers, handles_ctrl_c=False) as working:
+        return torch.cat([working.result(number) for number in range(len(jobs))])
 
 
-def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor) -> Tensor:
+def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor, workers: int = 1) -> Tensor:
     """(backbones, values, concepts): AUROC of every concept's code against every label, some concepts at a time."""
-    areas = []
-    for coded in codes.values():
-        parts = []
-        for first in range(0, n_concepts, CONCEPTS_AT_ONCE):
-            last = min(first + CONCEPTS_AT_ONCE, n_concepts)
-            inside = (coded.indices >= first) & (coded.indices < last)
-            some = Codes(coded.values * inside, (coded.indices - first).clamp(0, last - first - 1))
-            dense = coded.values.new_zeros(len(coded.values), last - first)
-            parts.append(auroc(dense.scatter_add_(1, some.indices, some.values), truth))
-        areas.append(torch.cat(parts, 1))
-    return torch.stack(areas)
+
+    def job(coded: Codes) -> Job[Tensor]:
+        return lambda tell: _auroc_of(coded, n_concepts, truth)
+
+    with Workers([job(coded) for coded in codes.values()], workers, handles_ctrl_c=False) as working:
+        return torch.stack([working.result(number) for number in range(len(codes))])
+
+
+def _auroc_of(coded: Codes, n_concepts: int, truth: Tensor) -> Tensor:
+    """(values, concepts), of one backbone's codes."""
+    parts = []
+    for first in range(0, n_concepts, CONCEPTS_AT_ONCE):
+        last = min(first + CONCEPTS_AT_ONCE, n_concepts)
+        inside = (coded.indices >= first) & (coded.indices < last)
+        some = Codes(coded.values * inside, (coded.indices - first).clamp(0, last - first - 1))
+        dense = coded.values.new_zeros(len(coded.values), last - first)
+        parts.append(auroc(dense.scatter_add_(1, some.indices, some.values), truth))
+    return torch.cat(parts, 1)
 
 
 def recovery(areas: Tensor) -> dict[str, RecoveredValue]:
