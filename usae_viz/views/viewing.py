@@ -20,8 +20,8 @@ from usae_viz.views.own_transforms import transformed_views
 from usae_viz.views.precision import dtype_for
 from usae_viz.views.presets import Augmentation, Transform
 
-# A line over the steps. In the first ones a picture's parts come about, of whatever the noise hints at; later ones are
-# the objective's (tests/benchmarks/real_reader.py).
+# Factors of `statistics_weight`, a line over the steps. In the first ones a picture's parts come about, of whatever the
+# noise hints at; later ones are the objective's (tests/benchmarks/real_reader.py).
 WEIGHT_FROM_TO = 2.0, 0.5
 
 
@@ -36,8 +36,9 @@ class ViewConfig:
         dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
         at_once: pictures that go through a backbone in one batch; see `batch_rows`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
-        statistics_weight: how much a score is lowered by a distance from the statistics in a backbone's batch norms in
-            the middle of the steps (`WEIGHT_FROM_TO`); the setting `feature_statistics`.
+        statistics_weight: how much a score is lowered by a distance from the statistics in a backbone's batch norms;
+            the setting `feature_statistics`.
+        weight_factor: times which the weight counts in the gradient of a step (`WEIGHT_FROM_TO`).
         reference: (3, H, W), a picture that is shown beside each under the same draws.
         canvas_bytes: what a parameterization of somebody's own keeps of each canvas for its gradient.
         edits: {backbone: what is done to concepts in its own pass}, as `usae_train.intervene` takes it.
@@ -51,6 +52,7 @@ class ViewConfig:
     at_once: int = 1
     whole_first: float = 0.0
     statistics_weight: float = 0.0
+    weight_factor: float = 1.0
     reference: Tensor | None = None
     transforms: tuple[Transform, ...] = ()
     canvas_bytes: int = 0
@@ -60,8 +62,7 @@ class ViewConfig:
         """How pictures are shown, and kept near natural features, when a share of the steps has passed."""
         augmentation = self.augmentation.of_the_whole() if passed < self.whole_first else self.augmentation
         first, last = WEIGHT_FROM_TO
-        weight = self.statistics_weight * (first + (last - first) * passed)
-        return replace(self, augmentation=augmentation, statistics_weight=weight)
+        return replace(self, augmentation=augmentation, weight_factor=first + (last - first) * passed)
 
 
 def encode_views(
