@@ -82,9 +82,8 @@ class MaximizeSettings(Settings):
         ge=0,
         le=10_000,
         description="how strongly features are kept near the means and spreads that a backbone's batch norms saw in "
-        "training: taken off the score, times the squared distance; steps follow twice as much of it at first and "
-        "half at the end; by default 100 for a class of a network with eight batch norms or more, 0 for all else and "
-        "with `start`",
+        "training: taken off the score, times the squared distance, and from twice as much at first to half at the "
+        "end; by default 100 for a class of a network with eight batch norms or more, 0 for all else and with `start`",
     )
     decay: float | None = Field(
         None,

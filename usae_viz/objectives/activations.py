@@ -22,8 +22,8 @@ class Activations:
         grid: (rows, cols) of the tokens.
         shared: whether other backbones look at these pictures too.
         reference: the same of a given picture under the same draws of the augmentation; None without one.
-        statistics_distance: (batch,), how far the features are from those of the backbone's training pictures, the mean
-            over its batch norms (`usae_train.backbones.feature_statistics`); None where it is not asked for.
+        unnaturalness: (batch,), how much farther than a photograph's the features are from what the backbone's batch
+            norms keep (`usae_train.backbones.feature_statistics`); None where it is not asked for.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Activations:
         self.canvas, self.views, self.tokens = canvas, views, tokens
         self.grid = usae.grid or (1, tokens.shape[-2])
         self.reference, self.shared = reference, shared
-        self.statistics_distance: Tensor | None = None
+        self.unnaturalness: Tensor | None = None
         self._pre_codes: Tensor | None = None
         self._logits = logits
 

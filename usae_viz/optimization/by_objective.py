@@ -11,11 +11,11 @@ from usae_viz.settings import MaximizeSettings
 # were read with probability 0.00 by a network that took no part, with crops of 0.6 to 1 in half of the steps 0.91 and
 # 0.24, in 0.7 of them 0.99 and 0.83. By a network's feature statistics they do, and are read from nearer by
 # (tests/benchmarks/real_reader.py).
-WHOLE_FIRST, WHOLE_FIRST_BY_STATISTICS = 0.7, 0.2
+WHOLE_FIRST, WHOLE_FIRST_BY_STATISTICS = 0.7, 0.3
 # Fifty classes drawn through EfficientNet-Lite0, read by Lite2 as the class in the whole and in crops of 0.7, 0.5, 0.3
 # of the side: with 0 0.960, 0.923, 0.801, 0.293, with 100 0.940, 0.953, 0.925, 0.683. Of five hard ones, as a whole, by
 # a weight that did not fall: with 100 all, with 200 0.80, with 400 0.20 (tests/benchmarks/real_reader.py).
-STATISTICS_WEIGHT = 100.0
+STATISTICS_WEIGHT = 200.0
 # Batch norms that are enough; a vision transformer that begins with convolutions has 3 or 4, which say nothing of
 # things, EfficientNet-Lite0 38 at 224 px, a ResNet-18 20.
 LEAST_NORMS = 8

@@ -119,8 +119,7 @@ def compute_gradients(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Show every canvas to the backbones that see it; the gradient of its score, and the score.
 
-    With a `statistics_weight` a score is less by so much times the distance from a backbone's feature statistics. In
-    the gradient the weight is that of the step, `weight_factor` times it: scores of all steps can be compared.
+    With a `statistics_weight` a score is less by so much times how unnatural a backbone's features are.
 
     Each backbone's gradient on a canvas is scaled to norm 1 before they are summed, so that none drowns the others.
     A GPU is waited for at the end, once.
@@ -170,15 +169,13 @@ def _batch_gradients(
         classifies = any(name in spec.objective.classifies for spec in specs)
         acts = encode_views(view_config, backbones[name], canvas, shown, beside, len(seen_by) > 1, classifies)
         values = image_scores(acts, [spec.objective for spec in specs])
-        scores[name] = values.detach()
         if values.requires_grad:  # an objective of another backbone is a constant here
-            if acts.statistics_distance is not None:
-                weight = view_config.statistics_weight
-                scores[name] = scores[name] - weight * acts.statistics_distance.detach()
-                values = values - weight * view_config.weight_factor * acts.statistics_distance
+            if acts.unnaturalness is not None:
+                values = values - view_config.statistics_weight * acts.unnaturalness
             (through,) = torch.autograd.grad(values.sum(), canvas, retain_graph=True)
             gradient += through / through.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
             depends = True
+        scores[name] = values.detach()
         del acts, values  # or they would be there beside the next backbone's
     return gradient if depends else None, scores
 

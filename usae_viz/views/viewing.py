@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.backbones.feature_statistics import statistics_distances
+from usae_train.backbones.feature_statistics import statistics_distances, unnaturalness
 from usae_train.backbones.precision import ComputeDtype
 from usae_train.interventions.intervene import intervene
 from usae_train.model.usae import USAE
@@ -19,10 +19,6 @@ from usae_viz.views.augmentation import views
 from usae_viz.views.own_transforms import transformed_views
 from usae_viz.views.precision import dtype_for
 from usae_viz.views.presets import Augmentation, Transform
-
-# Factors of `statistics_weight`, a line over the steps. In the first ones a picture's parts come about, of whatever the
-# noise hints at; later ones are the objective's (tests/benchmarks/real_reader.py).
-WEIGHT_FROM_TO = 2.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -36,9 +32,7 @@ class ViewConfig:
         dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
         at_once: pictures that go through a backbone in one batch; see `batch_rows`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
-        statistics_weight: how much a score is lowered by a distance from the statistics in a backbone's batch norms;
-            the setting `feature_statistics`.
-        weight_factor: times which the weight counts in the gradient of a step (`WEIGHT_FROM_TO`).
+        statistics_weight: how much a score is lowered by `unnaturalness`; the setting `feature_statistics`.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
         canvas_bytes: what a parameterization of somebody's own keeps of each canvas for its gradient.
         edits: {backbone: what is done to concepts in its own pass}, as `usae_train.intervene` takes it.
@@ -52,17 +46,14 @@ class ViewConfig:
     at_once: int = 1
     whole_first: float = 0.0
     statistics_weight: float = 0.0
-    weight_factor: float = 1.0
     reference: Tensor | None = None
     transforms: tuple[Transform, ...] = ()
     canvas_bytes: int = 0
     edits: BackboneEdits = field(default_factory=dict)
 
     def at(self, passed: float) -> ViewConfig:
-        """How pictures are shown, and kept near natural features, when a share of the steps has passed."""
-        augmentation = self.augmentation.of_the_whole() if passed < self.whole_first else self.augmentation
-        first, last = WEIGHT_FROM_TO
-        return replace(self, augmentation=augmentation, weight_factor=first + (last - first) * passed)
+        """How pictures are shown when a share of the steps has passed."""
+        return replace(self, augmentation=self.augmentation.of_the_whole()) if passed < self.whole_first else self
 
 
 def encode_views(
@@ -100,7 +91,7 @@ def encode_views(
         return seen(shown, reference)
     with statistics_distances(backbone.model, len(shown), 3 * backbone.input_size**2) as distances:
         acts = seen(shown, reference)
-    acts.statistics_distance = torch.stack(list(distances.values())).mean(0) if distances else None
+    acts.unnaturalness = unnaturalness(list(distances.values())) if distances else None
     return acts
 
 
