@@ -46,7 +46,7 @@ small animals, read best of all from near and not as a whole:
     Horama's fourier, 512 px                 68.9  0.0%     0.000 0.00   0.500 0.38   0.938 0.79   0.938 0.90
 
 The five classes of which `Logit` alone is read least (castle, forklift, patio, moving van, entertainment centre), three
-seeds, probability of the whole: Logit 0.26, 0.35, 0.22; LogProbability 0.22 (one seed); their sum, which `Class` is,
+seeds, probability of the whole: Logit 0.26, 0.35, 0.22; LogProbability 0.22 (one seed); their sum (`Class` until 0.9)
 0.54, 0.56, 0.29; the sum with views weighted by how improbable they are 0.40, 0.41 (two); Logit less the mean of the
 five next logits 0.15, 0.47. Of ten hard ones the sum has 0.69, with whole_first=0.45 0.50, with steps=120 (24 s) 0.71.
 

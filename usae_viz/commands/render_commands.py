@@ -293,7 +293,7 @@ def _plan(file: Path, settings: RenderSettings, device: str, allow_code: bool) -
     about = read_about(file)
     model = load(settings.usae or usae_near(about.usae or "demo", file), pick_device(device))
     plan = plan_again(model, about, file, allow_code, settings.labels)
-    if (changed := changed_since(file, about)) is not None:
+    if (changed := changed_since(file, about, plan.jobs[0].objective)) is not None:
         say(changed, err=True)
     return plan, model
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,8 @@ class Objective:
         minimized: those of `concepts`, `backbones` and `classes` that it asks for less of, and nowhere for more.
         classes: the classes it looks at, each with its backbone; checked and ordered as concepts are.
         bind: makes the objective of one that has a concept or class by its name, when its number is known; see `bound`.
+        constants: {name: value} of numbers in its score that its text does not say and that were others in an earlier
+            version: they are part of the key of what is drawn.
 
     Attributes:
         numbers: {name: its concept or class} of the names that `bound` gave numbers.
@@ -51,6 +53,7 @@ class Objective:
         minimized: Collection[Asked] = (),
         classes: Sequence[tuple[str, int]] = (),
         bind: Callable[[Number], Objective] | None = None,
+        constants: Mapping[str, float] | None = None,
     ) -> None:
         self._bind, self.numbers = bind, dict[str, int]()
         self._function = checked_function(function, name) if is_own(function) else function
@@ -59,6 +62,7 @@ class Objective:
         self.classes = tuple(sorted(dict.fromkeys(classes), key=self.minimized.__contains__))
         self.backbones = None if backbones is None else tuple(dict.fromkeys(backbones))
         self.whole_batch, self.needs_reference = whole_batch, needs_reference
+        self.constants = dict(constants or {})
 
     @property
     def maximized(self) -> tuple[str, ...] | None:
@@ -164,6 +168,7 @@ class Objective:
             None
             if self._bind is None and other._bind is None
             else lambda number: join(self.bound(number), other.bound(number)),
+            self.constants | other.constants,
         )
 
     @property
@@ -193,6 +198,7 @@ class Objective:
             minimized,
             self.classes,
             None if self._bind is None else lambda number: again(self.bound(number)),
+            self.constants,
         )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 from usae_train.files.whole_numbers import at_least
 from usae_train.runtime.errors import UsageError
@@ -22,6 +23,8 @@ TEMPERATURE = 3.0
 
 class _OfClass(Objective):
     """What a function makes of the logits, for one class."""
+
+    CONSTANTS: ClassVar[Mapping[str, float] | None] = None  # see `Objective`
 
     def __init__(self, backbone: str, index: int | str) -> None:
         kind = type(self)
@@ -44,7 +47,8 @@ class _OfClass(Objective):
             return kind.of_logits(acts.logits, index).mean(1)
 
         name = format_call(kind.__name__, backbone, index)
-        super().__init__(score, name, backbones=[backbone], classes=[(backbone, index)])
+        classes = [(backbone, index)]
+        super().__init__(score, name, backbones=[backbone], classes=classes, constants=kind.CONSTANTS)
 
     @staticmethod
     def of_logits(logits: Tensor, index: int) -> Tensor:
@@ -71,6 +75,8 @@ class Class(_OfClass):
         >>> Class("lite0", "castle")  # by the name that ImageNet gives it
         Class('lite0', 'castle')
     """
+
+    CONSTANTS: ClassVar[Mapping[str, float] | None] = {"temperature": TEMPERATURE}
 
     @staticmethod
     def of_logits(logits: Tensor, index: int) -> Tensor:

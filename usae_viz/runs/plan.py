@@ -19,7 +19,6 @@ from usae_viz.concepts.selection import select
 from usae_viz.export.naming import objective_folder, title_of, words_of
 from usae_viz.export.provenance import own_hashes
 from usae_viz.objectives import Objective, parse_objective
-from usae_viz.objectives.classes import TEMPERATURE
 from usae_viz.objectives.named import bound_in
 from usae_viz.objectives.own_objective import import_objective
 from usae_viz.optimization.by_objective import default_whole_first, settings_for
@@ -275,8 +274,8 @@ def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
     settings = settings_for(usae, objective, resolved.settings)
     if settings.feature_statistics:  # earlier drawings had none
         content["feature_statistics"] = settings.feature_statistics
-    if "Class(" in content["objective"]:
-        content["temperature"] = TEMPERATURE
+    if objective.constants:
+        content["constants"] = objective.constants
     key, *formerly = _keys(content, settings.whole_first, default_whole_first(usae, objective, settings))
     names, variant = resolved.image_names(usae, objective), planned.run_variant.name
     return RenderJob(

@@ -24,6 +24,7 @@ from usae_viz.runs.plan import RenderPlan, plan_objectives
 from usae_viz.settings import MaximizeSettings
 
 CHANGED = (0, 3)  # the version in which settings got another meaning, and new ones a default
+TEMPERED = (0, 9)  # the version since which the log-probability within `Class` has a temperature
 
 
 def command_again(file: Path, about: ImageMetadata) -> str | None:
@@ -169,12 +170,18 @@ def _check_code(about: ImageMetadata, settings: MaximizeSettings, file: Path) ->
             raise UsageError(f"{file} was drawn with other code than {text} is now in {Path.cwd()}; nothing was run")
 
 
-def changed_since(file: Path, about: ImageMetadata) -> str | None:
-    """What to say of a picture of an earlier version, of whose settings some have another meaning by now."""
+def changed_since(file: Path, about: ImageMetadata, objective: Objective) -> str | None:
+    """What to say of a picture of an earlier version that comes out otherwise: by its settings or its objective."""
     named = re.match(r"(\d+)\.(\d+)", about.versions.get("usae", ""))
     version = tuple(map(int, named.groups())) if named else None
     if version is not None and version >= CHANGED:
-        return None
+        if version >= TEMPERED or "temperature" not in objective.constants:
+            return None
+        return (
+            f"{file} was drawn by usae {about.versions['usae']}: Class takes its log-probability at a temperature of "
+            f"{objective.constants['temperature']:g} since {'.'.join(map(str, TEMPERED))}, so that it comes out as "
+            "another picture; before, Class was Logit + LogProbability"
+        )
     whose = f"usae {about.versions['usae']}" if version is not None else "a usae that it does not name"
     return (
         f"{file} was drawn by {whose}: views, contrast and learning rate mean something else since "

@@ -12,13 +12,13 @@ from usae_train.backbones.feature_statistics import statistics_distances, unnatu
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.model.usae import USAE
 from usae_viz.export.png import read_png
-from usae_viz.objectives import Class, Concept
+from usae_viz.objectives import Class, Concept, Logit, LogProbability
 from usae_viz.optimization.by_objective import settings_for
 from usae_viz.runs.metadata import ImageMetadata
 from usae_viz.runs.plan import plan_objectives, plan_recipe
 from usae_viz.runs.recipe import RenderRecipe
 from usae_viz.runs.render import render_plan
-from usae_viz.runs.show import metadata_lines, plan_again
+from usae_viz.runs.show import changed_since, metadata_lines, plan_again
 from usae_viz.settings import MaximizeSettings
 
 SMALL = {"views": 2, "size": 48, "steps": 6, "dtype": "float32", "mode": "per-model"}
@@ -108,6 +108,12 @@ def test_a_picture_comes_nearer_to_natural_features(convolutional, objective, mo
     assert distance(convolutional, near.images["left"]) < distance(convolutional, far.images["left"])
     again = uv.maximize(convolutional, objective, feature_statistics=10_000, **how)
     assert torch.equal(again.images["left"], near.images["left"])
+
+
+def test_scores_of_all_steps_are_by_one_weight_so_that_a_class_that_does_not_change_settles(convolutional):
+    how = {**SMALL, "steps": 30, "learning_rate": 1e-9, "augmentation": "none", "whole_first": 0}
+    still = uv.maximize(convolutional, Class("left", 3), patience=5, **how)
+    assert still.ended == "settled after 10 of 30 steps"
 
 
 def test_in_bfloat16_they_move_a_picture_too_and_each_time_alike(convolutional):
@@ -257,13 +263,15 @@ def test_a_variant_that_changes_classes_alone_draws_concepts_once(convolutional,
         plan_recipe(convolutional, RenderRecipe.model_validate(recipe), tmp_path)
 
 
-def test_a_class_of_before_0_9_is_drawn_again_as_it_was(convolutional, tmp_path):
-    free = uv.maximize(convolutional, Class("left", 3), feature_statistics=0, **SMALL)
+@pytest.mark.parametrize("objective", [Logit("left", 3), LogProbability("left", 3)])
+def test_a_logit_of_before_0_9_is_drawn_again_as_it_was(convolutional, objective, tmp_path):
+    free = uv.maximize(convolutional, objective, feature_statistics=0, **SMALL)
     settings = free.about("left")["settings"]
     del settings["feature_statistics"]
     inside = {**free.about("left"), "settings": {**settings, "whole_first": None}}
     about = ImageMetadata.model_validate(inside)
     plan = plan_again(convolutional, about, tmp_path / "a.png", allow_code=False)
+    assert changed_since(tmp_path / "a.png", about, plan.jobs[0].objective) is None
     render_plan(convolutional, plan, tmp_path)
     with Image.open(tmp_path / plan.jobs[0].folder / "left.png") as again:
         free.save(tmp_path / "free")
