@@ -135,6 +135,7 @@ def test_recipes_by_name_and_by_value() -> None:
 def test_the_published_recipe_is_the_authors() -> None:
     assert PUBLISHED.model_dump() == {
         "name": "published",
+        "own_weight": 1.0,
         "batch_norm": True,
         "offset": False,
         "dictionary_init": "random",
