@@ -54,7 +54,8 @@ Measured with --steps 300, one thread of a machine that seven others used:
     one drawn                     281  1.00
     archetypal                    397  1.42
 
-    the same, later (steps 10 to 15 of 30, beside eight others): topk 246, jumprelu 325 (1.32), archetypal 330 (1.34)
+    the same, later (steps 10 to 40 of 80, nothing beside it, an AMD EPYC): topk 225, batchtopk 271 (1.20),
+    jumprelu 311 (1.38), archetypal 296 (1.31)
 
 Asked is 1.3. JumpReLU computes what is near below a threshold as well, for the threshold's gradient: 160 entries a
 token, whose inner products are 115 ms of a step of 390, topk's 29; by blocks of tokens (sparse_ops.py) 29 and not 40 a

@@ -11,6 +11,8 @@ Measured (6c9b1b9 and this, --only maximize --concepts 4 --steps 12, two cores b
 one core was had): processor 21.2 and 21.5 s, with one worker 20.0, the same files of any number. Wall seconds (68, 39,
 36 with one worker) told of the neighbours and not of the workers: to be measured where nothing else runs.
 
+`--only evaluate` on two cores with nothing beside it, wall seconds: 74.3 and 40.1 (0.54), with one worker 66.4.
+
 Explorer, processor seconds of 6c9b1b9 and this beside a load of 5 to 9, by hand, one run each: `explore demo` 45.1 and
 9.8 (0.22); a run of eight concepts of the demo 9.7 and 3.7 (0.38); `photos` alone 4.8 and 3.9 (0.82); `photos` with 118
 photographs 20.7 and 16.0 (0.77, before imports took less). No quarter is to be had of the last three: `import torch`
