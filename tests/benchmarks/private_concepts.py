@@ -48,6 +48,7 @@ as many active ones; `slots` is k_private. Rows of 64 private ones without slots
             2  2                           0.889  0.692  0.017 0.019 0.017
             4  2, of all concepts alone    0.886  0.690  0.020 0.022 0.020  (the nested parts count as they do)
             4  2, encoding `all`           0.895  0.694  0.010 0.014 0.010
+               the same, seed 1            0.892  0.689  0.015 0.018 0.013 (256 concepts without: 0.866, 0.690)
 
 In the demo private concepts with slots of their own no longer take those that all could use: at one k, 4 of 24 leave
 others' tokens better explained than a space without (0.695 for 0.691), and a backbone's own better than one TopK over
