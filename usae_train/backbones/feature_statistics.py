@@ -8,7 +8,7 @@ what a channel's mean and standard deviation are behind them: their bias, and th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -84,7 +84,7 @@ def statistics_distances(model: nn.Module, n_pictures: int, most: int) -> Iterat
             handle.remove()
 
 
-def unnaturalness(distances: Sequence[Tensor]) -> Tensor:
+def unnaturalness(distances: Iterable[Tensor]) -> Tensor:
     """How much farther from the statistics than a photograph, (n_pictures,); of each norm's distances, in order.
 
     The mean over norms, of which later ones count less.

@@ -192,8 +192,7 @@ def _added(state: PassState, stream: Stream, left: range, workers: int) -> Itera
         return look
 
     with Workers([job(tried) for tried in batches], workers, handles_ctrl_c=False) as looking:
-        for number in range(len(batches)):
-            read, failures, worked_out = looking.result(number)
+        for read, failures, worked_out in looking.results():
             if read:
                 measures.take(worked_out, half)
             yield read, failures

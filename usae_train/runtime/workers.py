@@ -16,7 +16,7 @@ import signal
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
@@ -115,6 +115,10 @@ class Workers(Generic[Outcome]):
             raise error
         del self._results[number]
         return result  # type: ignore[return-value]
+
+    def results(self) -> Iterator[Outcome]:
+        """What all jobs came to, in their order, each as soon as it and those before it are done; see `result`."""
+        return (self.result(number) for number in range(len(self.jobs)))
 
     def _receive(self, seconds: float | None) -> None:
         """Take in all that workers have sent, after so long at most; None waits for one that is at a job, if one is."""

@@ -93,8 +93,7 @@ def write_natural(
     jobs = [_job(usae, natural, {number: by_picture[number] for number in batch}, folder) for batch in batches]
     count_of_workers = workers_for(workers, len(jobs), usae.device.type, _bytes_of_a_batch(usae))
     with Workers(jobs, count_of_workers) as looking:
-        for job, batch in enumerate(batches):
-            shown, broken = looking.result(job)
+        for job, (batch, (shown, broken)) in enumerate(zip(batches, looking.results(), strict=True)):
             unreadable += broken
             for place in (place for number in batch for place in by_picture[number]):
                 entry, patch = shown.get(place, (None, None))

@@ -91,7 +91,7 @@ def encode_views(
         return seen(shown, reference)
     with statistics_distances(backbone.model, len(shown), 3 * backbone.input_size**2) as distances:
         acts = seen(shown, reference)
-    acts.unnaturalness = unnaturalness(list(distances.values())) if distances else None
+    acts.unnaturalness = unnaturalness(distances.values()) if distances else None
     return acts
 
 

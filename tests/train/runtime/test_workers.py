@@ -24,6 +24,12 @@ def test_jobs_come_back_in_the_order_they_are_asked_for_and_tell_what_they_do():
     assert sorted(told) == [(n, n) for n in range(5)]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_all_results_come_in_the_order_of_the_jobs(count):
+    with Workers([lambda report, n=n: n * n for n in range(5)], count) as workers:
+        assert list(workers.results()) == [0, 1, 4, 9, 16]
+
+
 def test_one_job_or_one_worker_is_no_process():
     with Workers([lambda tell: os.getpid()], 4) as workers:
         assert workers.result(0) == os.getpid()

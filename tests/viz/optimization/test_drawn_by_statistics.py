@@ -58,7 +58,7 @@ def distance(usae: USAE, picture: torch.Tensor) -> float:
     backbone = usae.backbones["left"]
     with torch.no_grad(), statistics_distances(backbone.model, 1, 3 * 48**2) as distances:
         backbone(picture[None])
-    return unnaturalness(list(distances.values())).item()
+    return unnaturalness(distances.values()).item()
 
 
 def by_objective(usae: USAE, objective: uv.Objective, **settings: object) -> tuple[float | None, float | None]:

@@ -57,13 +57,13 @@ def truth_figures(
 
     def job(name: str) -> Job[dict[str, Any]]:
         if name in LOOKS:
-            return lambda tell: figures_under(usae, source, LOOKS[name], concept_of)
-        return lambda tell: flips_of(usae, name, concept_of, pairs)
+            return lambda report: figures_under(usae, source, LOOKS[name], concept_of)
+        return lambda report: flips_of(usae, name, concept_of, pairs)
 
     results = dict[str, dict[str, Any]]()
     with Workers([job(name) for name in names], workers, handles_ctrl_c=False) as working:
-        for number, name in enumerate(names):
-            results[name] = working.result(number)
+        for number, (name, result) in enumerate(zip(names, working.results(), strict=True)):
+            results[name] = result
             progress("truth", 1 + number // len(LOOKS), 3)
     progress("truth", 3, 3)
     return {
@@ -83,21 +83,20 @@ def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int], wor
         return patch_truth({factor: value[None] for factor, value in source.labels(number, SIZE).items()}, grid)[0]
 
     def job(some: Tensor) -> Job[Tensor]:
-        return lambda tell: torch.cat([truth(number) for number in some.tolist()])
+        return lambda report: torch.cat([truth(number) for number in some.tolist()])
 
-    jobs = [job(some) for some in numbers.split(SCENES_A_JOB)]
-    with Workers(jobs, workers, handles_ctrl_c=False) as working:
-        return torch.cat([working.result(number) for number in range(len(jobs))])
+    with Workers([job(some) for some in numbers.split(SCENES_A_JOB)], workers, handles_ctrl_c=False) as working:
+        return torch.cat(list(working.results()))
 
 
 def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor, workers: int = 1) -> Tensor:
     """(backbones, values, concepts): AUROC of every concept's code against every label, some concepts at a time."""
 
     def job(coded: Codes) -> Job[Tensor]:
-        return lambda tell: _auroc_of(coded, n_concepts, truth)
+        return lambda report: _auroc_of(coded, n_concepts, truth)
 
     with Workers([job(coded) for coded in codes.values()], workers, handles_ctrl_c=False) as working:
-        return torch.stack([working.result(number) for number in range(len(codes))])
+        return torch.stack(list(working.results()))
 
 
 def _auroc_of(coded: Codes, n_concepts: int, truth: Tensor) -> Tensor:
