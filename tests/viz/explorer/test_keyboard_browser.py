@@ -84,6 +84,7 @@ def test_a_sheets_buttons_keep_the_focus(folder, visit):
         page.wait_for_selector(f"dialog[open] .part[aria-label='concept {concept}']")
         assert page.evaluate("document.activeElement.ariaLabel") == "the next concept"
     page.go_back(wait_until="commit")
+    page.wait_for_load_state()  # a page that was closed on its way back once hung for ever
     page.close()
 
 
