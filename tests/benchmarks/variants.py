@@ -5,8 +5,9 @@ starts. The columns: R² of held-out tokens from a backbone's own codes and from
 the share of the concepts that fire in held-out tokens through each backbone; how many are active a token; the mean
 cosine of the two starts' atoms, matched one to one over all dictionaries; where the truth is known, the share of the
 true shared atoms that one index has in every backbone (cosine >= 0.9), and in the demo that of colours, textures and
-shapes for which one concept has a patch AUROC of 0.9 in all backbones; and a step's processor time, each variant's
-steps in turn with the default's, as a ratio of medians. Run from the project's root:
+shapes for which one concept has a patch AUROC of 0.9 in all backbones; of pictures of `--pictures` concepts of each
+start, in a world that has pictures, those that are read right (variant_pictures.py says by whom); and a step's
+processor time, each variant's steps in turn with the default's, as a ratio of medians. Run from the project's root:
 
     OMP_NUM_THREADS=1 python tests/benchmarks/variants.py [--worlds known hard demo real paper] [--stores STORES]
 
@@ -75,6 +76,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -83,10 +85,12 @@ from real_recipe import tokens_of, whole
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from train_speed import N_CONCEPTS, TOKENS, WIDTHS, K
+from variant_pictures import Reading, read_in_photographs, read_in_scenes
 
 import usae_train as ut
+from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.activations import known_world
-from usae_train.evaluation.ground_truth.truth import codes_auroc, factor_truth
+from usae_train.evaluation.ground_truth.truth import RECOVERED, codes_auroc, factor_truth
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import r2_summary
 from usae_train.images.sources import DemoImages
@@ -94,8 +98,9 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.paired import PairedTokens, collect_tokens
+from usae_train.tokens.store import ActivationStore
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
-from usae_train.training.loop import EXACT_STEPS, fit_tokens
+from usae_train.training.loop import EXACT_STEPS, fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -116,12 +121,15 @@ USUAL = [name for name, recipe in VARIANTS.items() if recipe.name == DEFAULT.nam
 
 
 class World(NamedTuple):
-    """Tokens to train on and to judge by, how large a space is, and which of the truth a USAE has found."""
+    """Tokens to train on and to judge by, how large a space is, which of the truth a USAE has found, what it shows."""
 
     train: Mapping[str, Tensor]  # {backbone: (n, width)}
     held: PairedTokens
     sizes: dict[str, int]
     found: Callable[[USAE], float] | None = None
+    read: Callable[[USAE, int], Reading] | None = None  # pictures of so many concepts
+    specs: Mapping[str, BackboneSpec] = MappingProxyType({})  # of the backbones that draw them
+    grid: tuple[int, int] | None = None
 
 
 def known(name: str) -> World:
@@ -144,25 +152,46 @@ def demo() -> World:
     truth = factor_truth(DemoImages(100), seen["held-out"].numbers, usae.grid)
     flat = {name: own.float() for name, own in seen["held-out"].flat().items()}
 
-    def found(trained: USAE) -> float:
+    def areas(trained: USAE) -> Tensor:  # (values, concepts)
         codes = {name: trained.encode(name, own) for name, own in flat.items()}
-        areas = codes_auroc(codes, trained.n_concepts, truth)  # (backbones, values, concepts)
-        return (areas.nan_to_num(0.0).amin(0).amax(-1) >= 0.9).float().mean().item()
+        return codes_auroc(codes, trained.n_concepts, truth).nan_to_num(0.0).amin(0)
+
+    def found(trained: USAE) -> float:
+        return (areas(trained).amax(-1) >= RECOVERED).float().mean().item()
+
+    def read(trained: USAE, count: int) -> Reading:
+        return read_in_scenes(trained, areas(trained), count)
 
     train = {name: own.float() for name, own in seen["train"].flat().items()}
-    return World(train, seen["held-out"], {"n_concepts": 256, "k": 24, "batch": 2048}, found)
+    sizes = {"n_concepts": 256, "k": 24, "batch": 2048}
+    return World(train, seen["held-out"], sizes, found, read, usae.specs, usae.grid)
 
 
 def real(stores: Path) -> World:
     """400 photographs as three real networks see them, judged by others."""
     feed = tokens_of(stores / "train", "drawn")
-    train = feed.pick(torch.arange(len(feed)))
-    return World(train, whole(stores / "held"), {"n_concepts": 512, "k": 12, "batch": 2048})
+    train, held = feed.pick(torch.arange(len(feed))), whole(stores / "held")
+    record = ActivationStore(stores / "held").record
+    sizes = {"n_concepts": 512, "k": 12, "batch": 2048}
+    return World(
+        train,
+        held,
+        sizes,
+        read=lambda trained, count: read_in_photographs(trained, held, count),
+        specs=record.backbones,
+        grid=record.grid,
+    )
 
 
 def settings_of(world: World, recipe: TrainingRecipe, steps: int, seed: int = 0) -> FitSettings:
     """A start is what both seeds decide."""
     return FitSettings(steps=steps, seed=seed, init_seed=seed, recipe=recipe, **world.sizes)
+
+
+def trained(world: World, settings: FitSettings) -> USAE:
+    """A training that knows the backbones its tokens are from."""
+    widths = {name: own.shape[1] for name, own in world.train.items()}
+    return fit_tokens(world.train, settings, new_usae(widths, settings, specs=world.specs, grid=world.grid))
 
 
 def matched_cosine(one: USAE, other: USAE) -> float:
@@ -256,21 +285,29 @@ def step_ratios(world: World, names: list[str], steps: int, schedule: int = 10_0
     return {name: (1000 * own, own / medians[0]) for name, own in zip(names, medians, strict=True)}
 
 
-def table(title: str, world: World, names: list[str], steps: int, turns: int) -> None:
+def read_right(world: World, spaces: list[USAE], count: int) -> str:
+    """Of how many pictures how many were read right, of so many concepts of each space; `-` for no picture."""
+    if world.read is None or not count:
+        return "-"
+    right, read = map(sum, zip(*(world.read(each, count) for each in spaces), strict=True))
+    return f"{right} of {read}"
+
+
+def table(title: str, world: World, names: list[str], steps: int, turns: int, pictures: int) -> None:
     """Train, judge and print a world's rows."""
     began = time.process_time()
     ratios = step_ratios(world, names, turns)
     lives = f"live ({', '.join(world.train)})"
     print(f"\n{title}, {steps} steps")
-    print(f"{'':26s}    own    off  active  {lives:24s} two starts  truth     ms ratio")
+    print(f"{'':26s}    own    off  active  {lives:24s} two starts  truth  read right     ms ratio")
     for name in names:
-        pair = [fit_tokens(world.train, settings_of(world, VARIANTS[name], steps, seed)) for seed in (0, 1)]
+        pair = [trained(world, settings_of(world, VARIANTS[name], steps, seed)) for seed in (0, 1)]
         own, off, live, active = judged(world, pair[0])
         found = "   -" if world.found is None else f"{sum(map(world.found, pair)) / 2:.2f}"
         shares = " ".join(f"{share:.2f}" for share in live)
         print(
             f"{name:26s} {own:6.3f} {off:6.3f} {active:7.1f}  {shares:24s} {matched_cosine(*pair):10.3f} {found:>6s} "
-            f"{ratios[name][0]:6.0f} {ratios[name][1]:5.2f}",
+            f"{read_right(world, pair, pictures):>11s} {ratios[name][0]:6.0f} {ratios[name][1]:5.2f}",
             flush=True,
         )
     print(f"{time.process_time() - began:.0f} s of the processor", flush=True)
@@ -294,6 +331,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--turns", type=int, default=30, help="steps that are timed")
+    parser.add_argument("--pictures", type=int, default=4, help="concepts drawn of each start's space; 0 for none")
     chosen = parser.parse_args()
     worlds: dict[str, Callable[[], World]] = {
         "known": lambda: known("easy"),
@@ -305,7 +343,7 @@ def main() -> None:
         if name == "paper":
             timed_table(name, paper(), chosen.only, chosen.turns)
             continue
-        table(name, worlds[name](), chosen.only, chosen.steps, chosen.turns)
+        table(name, worlds[name](), chosen.only, chosen.steps, chosen.turns, chosen.pictures)
 
 
 if __name__ == "__main__":
