@@ -5,9 +5,9 @@ starts. The columns: R² of held-out tokens from a backbone's own codes and from
 the share of the concepts that fire in held-out tokens through each backbone; how many are active a token; the mean
 cosine of the two starts' atoms, matched one to one over all dictionaries; where the truth is known, the share of the
 true shared atoms that one index has in every backbone (cosine >= 0.9), and in the demo that of colours, textures and
-shapes for which one concept has a patch AUROC of 0.9 in all backbones; of pictures of `--pictures` concepts of each
-start, in a world that has pictures, those that are read right (variant_pictures.py says by whom); and a step's
-processor time, each variant's steps in turn with the default's, as a ratio of medians. Run from the project's root:
+shapes for which one concept has a patch AUROC of 0.9 in all backbones; in a world that has pictures, those of
+`--pictures` concepts that are read right (variant_pictures.py says by whom); and a step's processor time, each
+variant's steps in turn with the default's, as a ratio of medians. Run from the project's root:
 
     OMP_NUM_THREADS=1 python tests/benchmarks/variants.py [--worlds known hard demo real paper] [--stores STORES]
 
@@ -285,11 +285,11 @@ def step_ratios(world: World, names: list[str], steps: int, schedule: int = 10_0
     return {name: (1000 * own, own / medians[0]) for name, own in zip(names, medians, strict=True)}
 
 
-def read_right(world: World, spaces: list[USAE], count: int) -> str:
-    """Of how many pictures how many were read right, of so many concepts of each space; `-` for no picture."""
+def read_right(world: World, space: USAE, count: int) -> str:
+    """Of the pictures of so many concepts how many were read right; `-` for no picture."""
     if world.read is None or not count:
         return "-"
-    right, read = map(sum, zip(*(world.read(each, count) for each in spaces), strict=True))
+    right, read = world.read(space, count)
     return f"{right} of {read}"
 
 
@@ -307,7 +307,7 @@ def table(title: str, world: World, names: list[str], steps: int, turns: int, pi
         shares = " ".join(f"{share:.2f}" for share in live)
         print(
             f"{name:26s} {own:6.3f} {off:6.3f} {active:7.1f}  {shares:24s} {matched_cosine(*pair):10.3f} {found:>6s} "
-            f"{read_right(world, pair, pictures):>11s} {ratios[name][0]:6.0f} {ratios[name][1]:5.2f}",
+            f"{read_right(world, pair[0], pictures):>11s} {ratios[name][0]:6.0f} {ratios[name][1]:5.2f}",
             flush=True,
         )
     print(f"{time.process_time() - began:.0f} s of the processor", flush=True)
@@ -331,7 +331,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--turns", type=int, default=30, help="steps that are timed")
-    parser.add_argument("--pictures", type=int, default=4, help="concepts drawn of each start's space; 0 for none")
+    parser.add_argument("--pictures", type=int, default=4, help="concepts that are drawn; 0 for none")
     chosen = parser.parse_args()
     worlds: dict[str, Callable[[], World]] = {
         "known": lambda: known("easy"),

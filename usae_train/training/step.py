@@ -32,7 +32,6 @@ ERRORS = {"absolute": absolute_error, "squared": squared_error}
 # Groups of concepts where 6 does not divide their number: of 512 and k = 12 the largest of 683 tokens are found in
 # 1.3 ms and not in 2.8 (one core of a Xeon), three times a step of 49.
 OTHER_GROUPS = (4,)
-BLOCKS = 4  # of tokens, where a step computes many more entries than fire (sparse_ops.py); of 2 to 8 the fastest
 
 
 class Active(NamedTuple):
@@ -340,7 +339,7 @@ def pass_loss(
     A part of the space that has to do without the rest keeps whole concepts, where a free one splits them (Bussmann et
     al. 2025, Matryoshka sparse autoencoders).
     """
-    entries, n_parts = part_entries(active, usae.n_concepts, fractions, BLOCKS if has_zeros(usae) else 1)
+    entries, n_parts = part_entries(active, usae.n_concepts, fractions)
     values, total, revives = active.values, active.values.new_zeros(()), active.revived is not None
     firing = weighted_alone(entries, values.detach()) if has_zeros(usae) else None
     # what the step will not change needs no gradient (stepping_pairs)
@@ -379,14 +378,13 @@ def error_weight(usae: USAE, name: str, recipe: TrainingRecipe) -> float:
     return usae.widths[name] * len(usae.widths) / sum(usae.widths.values())
 
 
-def part_entries(active: Active, n_concepts: int, fractions: Sequence[float], blocks: int = 1) -> tuple[Entries, int]:
+def part_entries(active: Active, n_concepts: int, fractions: Sequence[float]) -> tuple[Entries, int]:
     """A pass's entries and how many segments a token has: one per part of the space, and one for dead ones.
 
     Args:
         active: the concepts.
         n_concepts: size of the space.
         fractions: rising shares of the space that parts end at.
-        blocks: see `entries_of`.
     """
     parts = torch.zeros_like(active.concepts)
     for share in fractions:
@@ -395,4 +393,4 @@ def part_entries(active: Active, n_concepts: int, fractions: Sequence[float], bl
         parts.masked_fill_(active.revived, len(fractions) + 1)
     n_parts = len(fractions) + 1 + (active.revived is not None)
     segments = active.tokens * n_parts + parts
-    return entries_of(active.concepts, segments, active.n_tokens * n_parts, n_concepts, blocks), n_parts
+    return entries_of(active.concepts, segments, active.n_tokens * n_parts, n_concepts), n_parts

@@ -8,14 +8,15 @@ Three products carry the training:
 
 The first two are torch's embedding_bag, the third is the gradient that embedding_bag has for its weights. Tables of
 concepts do not fit into a core's cache and a token's row does, so that what can be is done in the concepts' order:
-`match` takes 6 ms so and 20 ms in the tokens' order (1568 tokens, k = 32, 6144 x 768, one core of an EPYC). Where a
-token has five times as many entries, of which most have a gradient of their threshold alone, blocks of tokens whose
-rows stay in reach are gone through one after another, each in the concepts' order: 29 ms for 40. An inner product is
-the same to the bit in any order.
+`match` takes 6 ms so and 20 ms in the tokens' order (1568 tokens, k = 32, 6144 x 768, one core of an EPYC). An inner
+product is the same to the bit in any order. Where a token has five times as many entries, of which most have a gradient
+of their threshold alone, torch's sparse matrices take them: 20 ms for 27, and their last bits are others.
 """
 
 from __future__ import annotations
 
+import warnings
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +38,7 @@ class Entries(NamedTuple):
         order: (entries,) the entries in the order of their concepts.
         ordered_concepts: (entries,) `concepts` in that order.
         ordered_segments: (entries,) `segments` in that order.
-        concept_starts: (n_concepts,) where in that order each concept begins; None where the order is by blocks.
+        concept_starts: (n_concepts,) where in that order each concept begins.
         n_concepts: how many there are.
     """
 
@@ -47,11 +48,11 @@ class Entries(NamedTuple):
     order: Tensor
     ordered_concepts: Tensor
     ordered_segments: Tensor
-    concept_starts: Tensor | None
+    concept_starts: Tensor
     n_concepts: int
 
 
-def entries_of(concepts: Tensor, segments: Tensor, n_segments: int, n_concepts: int, blocks: int = 1) -> Entries:
+def entries_of(concepts: Tensor, segments: Tensor, n_segments: int, n_concepts: int) -> Entries:
     """Sort (segment, concept) pairs both ways.
 
     Args:
@@ -59,12 +60,8 @@ def entries_of(concepts: Tensor, segments: Tensor, n_segments: int, n_concepts: 
         segments: (entries,) int, ascending.
         n_segments: how many segments there are, empty ones included.
         n_concepts: how many concepts there are.
-        blocks: of segments that are gone through one after another, for `sampled_dot` alone; `transpose` needs one.
     """
-    if blocks == 1:
-        order = stable_order(concepts, n_concepts)
-    else:
-        order = stable_order(segments // -(-n_segments // blocks) * n_concepts + concepts, blocks * n_concepts)
+    order = stable_order(concepts, n_concepts)
     ordered_concepts = concepts.index_select(0, order)
     return Entries(
         concepts,
@@ -73,7 +70,7 @@ def entries_of(concepts: Tensor, segments: Tensor, n_segments: int, n_concepts: 
         order,
         ordered_concepts,
         segments.index_select(0, order),
-        first_of_each(ordered_concepts, n_concepts) if blocks == 1 else None,
+        first_of_each(ordered_concepts, n_concepts),
         n_concepts,
     )
 
@@ -126,26 +123,49 @@ def decode(entries: Entries, weights: Tensor, table: Tensor) -> Tensor:
 
 def transpose(entries: Entries, weights: Tensor, table: Tensor) -> Tensor:
     """(n_concepts, width): a concept sums its segments' rows of `table` (n_segments, width), weighted (entries,)."""
-    assert entries.concept_starts is not None
     weights = weights.index_select(0, entries.order)  # 0.03 ms, weights[entries.order] 0.12
     return functional.embedding_bag(
         entries.ordered_segments, table, entries.concept_starts, per_sample_weights=weights, mode="sum"
     )
 
 
-def sampled_dot(entries: Entries, by_segment: Tensor, by_concept: Tensor) -> Tensor:
-    """(entries,): inner products of segments' rows (n_segments, width) and concepts' rows (n_concepts, width)."""
-    ordered = torch.ops.aten._embedding_bag_per_sample_weights_backward(
-        by_segment, by_concept, entries.ordered_concepts, entries.segment_starts, entries.ordered_segments, 0
-    )
+def sampled_dot(entries: Entries, by_segment: Tensor, by_concept: Tensor, many: bool = False) -> Tensor:
+    """(entries,): inner products of segments' rows (n_segments, width) and concepts' rows (n_concepts, width).
+
+    `many`: take them by torch's sparse matrices, where that is faster; their last bits are others.
+    """
+    if many and by_segment.device.type == "cpu" and not torch.compiler.is_compiling():
+        ordered = _products_in_rows(entries, by_segment, by_concept)
+    else:
+        ordered = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+            by_segment, by_concept, entries.ordered_concepts, entries.segment_starts, entries.ordered_segments, 0
+        )
     return torch.empty_like(ordered).scatter_(0, entries.order, ordered)
+
+
+def _products_in_rows(entries: Entries, by_segment: Tensor, by_concept: Tensor) -> Tensor:
+    """(entries,) of `sampled_dot` in the concepts' order: those of by_concept @ by_segment.T, a sparse matrix."""
+    _hear_of_sparse_matrices()
+    starts = torch.cat([entries.concept_starts, entries.concept_starts.new_tensor([len(entries.order)])])
+    zeros, shape = by_concept.new_zeros(len(entries.order)), (entries.n_concepts, len(entries.segment_starts))
+    matrix = torch.sparse_csr_tensor(starts, entries.ordered_segments, zeros, shape, check_invariants=False)
+    torch.sparse.sampled_addmm(matrix, by_concept, by_segment.T, beta=0.0, out=matrix)
+    return matrix.values()
+
+
+@cache
+def _hear_of_sparse_matrices() -> None:
+    """Have torch say once, to nobody, that its sparse matrices of rows are in beta."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        torch.eye(1).to_sparse_csr()
 
 
 class _Match(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, weight: Tensor, entries: Entries, many_zeros: bool) -> Tensor:
         ctx.tokens, ctx.entries, ctx.many_zeros = tokens, entries, many_zeros
-        return sampled_dot(entries, tokens, weight)
+        return sampled_dot(entries, tokens, weight, many_zeros)
 
     @staticmethod
     @once_differentiable
@@ -164,7 +184,7 @@ def chosen_products(tokens: Tensor, weight: Tensor, entries: Entries, many_zeros
         tokens: (n_segments, width).
         weight: (n_concepts, width).
         entries: which products are wanted.
-        many_zeros: whether many of them have no gradient; the same comes out.
+        many_zeros: whether many of them have no gradient; the same comes out, but for last bits.
     """
     products: Tensor = _Match.apply(tokens, weight, entries, many_zeros)
     return products
@@ -190,7 +210,7 @@ class _Decode(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         values, weight, inverse = ctx.saved_tensors
         entries, firing, gradient = ctx.entries, ctx.firing, gradient.contiguous()
-        to_values, to_weight = sampled_dot(entries, gradient, weight), None
+        to_values, to_weight = sampled_dot(entries, gradient, weight, many=firing is not None), None
         if ctx.needs_input_grad[1]:
             summed = (entries, values) if firing is None else (firing.entries, values.index_select(0, firing.places))
             to_weight = transpose(*summed, gradient)
@@ -214,7 +234,7 @@ def decode_entries(
         weight: (n_concepts, width), the rows that the atoms are made of.
         entries: which concept goes into which segment.
         divide: an atom is a row divided by its norm; otherwise the row as it is.
-        firing: those whose code is not 0, where many are 0; the same comes out. Entries by blocks need it.
+        firing: those whose code is not 0, where many are 0; the same comes out, but for gradients' last bits.
     """
     tokens: Tensor = _Decode.apply(values, weight, entries, divide, firing)
     return tokens
