@@ -45,7 +45,7 @@ def without_each(
         backbone: one with a classifier.
         canvas: (1, 3, H, W), 0..1.
         removed: sets of concepts.
-        seen: what `look` gave of the same canvas, if it was asked.
+        seen: what `class_view` gave of the same canvas, if it was asked.
 
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
@@ -71,7 +71,7 @@ def without_each(
 
 
 @undisturbed
-def look(
+def class_view(
     usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None, begun: Tensor | None = None
 ) -> ClassView:
     """Codes, logits and an estimate of every concept's part in a class, of a canvas (1, 3, H, W).
@@ -84,7 +84,7 @@ def look(
         backbone: one with a classifier.
         canvas: (1, 3, H, W), 0..1.
         class_: the class; the most probable one by default.
-        begun: the `output` of an earlier look at the same canvas: what comes before the read layer is not run again.
+        begun: the `output` of an earlier view of the same canvas: what comes before the read layer is not run again.
 
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.

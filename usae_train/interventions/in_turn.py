@@ -35,7 +35,7 @@ def taken_in_turn(
         usae: with its backbones.
         backbone: one with a classifier.
         canvas: (1, 3, H, W), 0..1.
-        seen: what `look` gave of the canvas.
+        seen: what `class_view` gave of the canvas.
         concepts: among which, such as those that fire.
         count: how many.
     """

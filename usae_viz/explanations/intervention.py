@@ -82,7 +82,7 @@ def gallery_of(
             failures.append(each.why)
             failure(each.why)
         if indices:
-            seen.append(network.embedding(canvases.to(network.mean.device)))
+            seen.append(network.embedding(canvases.to(usae.device)))
         numbers += indices
         progress(len(numbers) + len(failures), len(source))
     if not seen:
@@ -146,7 +146,7 @@ def intervention_in(
     photograph = open_photograph(photo)
     has_classes = usae.specs[usae.known_name(backbone)].classes > 0 if usae.specs else False
     network, _ = (answering if has_classes else editable)(usae, backbone)
-    canvas = photograph.canvas(network.input_size).to(network.mean.device)
+    canvas = photograph.canvas(network.input_size).to(usae.device)
     codes = usae.encode(backbone, network(canvas)[0])
     plain = network.embedding(canvas)
     logits = [network.logits(canvas)[0]] if has_classes else []

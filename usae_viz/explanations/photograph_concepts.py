@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from usae_train.files.whole_numbers import at_least
-from usae_train.interventions.importance import ClassView, look, without_each
+from usae_train.interventions.importance import ClassView, class_view, without_each
 from usae_train.interventions.in_turn import taken_in_turn
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -118,7 +118,7 @@ class PhotographConcepts:
         Raises:
             ValueError: for a backbone without an answer.
         """
-        view = self._look(backbone)
+        view = self._class_view(backbone)
         return view.class_, class_in_words(len(view.logits), view.class_)
 
     def importance(self, backbone: str, class_: int | str | None = None, exact: int = EXACT) -> list[Importance]:
@@ -136,9 +136,9 @@ class PhotographConcepts:
                 than none to take away.
         """
         at_least(0, exact, "exact")
-        view = self._look(backbone)
+        view = self._class_view(backbone)
         if class_ is not None and (number := parse_class(self.usae, backbone, class_)) != view.class_:
-            view = look(self.usae, backbone, self.canvas, number, view.output)
+            view = class_view(self.usae, backbone, self.canvas, number, view.output)
         firing = sorted(self.maps[backbone].firing, key=lambda k: -abs(view.estimate[k].item()))
         drops = self._drops(backbone, view.class_, firing[:exact])
         importances = [Importance(k, self.names.get(k), drops.get(k), view.estimate[k].item()) for k in firing]
@@ -158,7 +158,7 @@ class PhotographConcepts:
             ValueError: for a backbone without classifier or that cannot be edited, or a count below 1.
         """
         at_least(1, count, "count")
-        view, firing = self._look(backbone), self.maps[backbone].firing
+        view, firing = self._class_view(backbone), self.maps[backbone].firing
         order = taken_in_turn(self.usae, backbone, self.canvas, view, firing, count)
         gone = [order[: at + 1] for at in range(len(order))]
         logits = without_each(self.usae, backbone, self.canvas, gone, view)
@@ -198,7 +198,7 @@ class PhotographConcepts:
     def _maps(self, backbone: str) -> ConceptMaps:
         return self.maps[self.usae.known_name(backbone)]
 
-    def _look(self, backbone: str) -> ClassView:
+    def _class_view(self, backbone: str) -> ClassView:
         """Of a backbone whose answer can be asked about.
 
         Raises:

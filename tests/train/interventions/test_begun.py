@@ -5,7 +5,7 @@ from torch import nn
 
 from usae_train.interventions import site
 from usae_train.interventions.begun import before
-from usae_train.interventions.importance import look, without_each
+from usae_train.interventions.importance import class_view, without_each
 
 
 class Chain(nn.Module):
@@ -74,10 +74,10 @@ def test_what_was_seen_once_is_not_run_again(edited, pictures, name):
     own = site.site_of(backbone)
     assert own.before is not None
     slow = without_each(edited, name, canvas, removed)
-    seen, runs = look(edited, name, canvas), []
+    seen, runs = class_view(edited, name, canvas), []
     hooks = [part.register_forward_hook(lambda *_: runs.append(1)) for part in _inside(own.before.parts)]
     quick = without_each(edited, name, canvas, removed, seen)
-    again = look(edited, name, canvas, seen.class_, seen.output)
+    again = class_view(edited, name, canvas, seen.class_, seen.output)
     for hook in hooks:
         hook.remove()
     assert hooks
@@ -97,7 +97,7 @@ def test_what_follows_may_write_into_what_it_takes(pictures):
     usae = space({"vit": vit()})
     model = usae.backbones["vit"].model
     model.blocks[1].register_forward_pre_hook(lambda module, given: (given[0].mul_(2),))
-    plain = look(usae, "vit", pictures[:1])
+    plain = class_view(usae, "vit", pictures[:1])
     for seen in (None, plain):
         logits = without_each(usae, "vit", pictures[:1], [[SILENT], [SILENT]], seen)
         torch.testing.assert_close(logits, plain.logits.expand(3, -1), rtol=1e-4, atol=1e-5)
