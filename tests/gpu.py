@@ -38,7 +38,7 @@ from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_viz.optimization.maximize import maximize_each
-from usae_viz.views.augmentation import views
+from usae_viz.views.augmentation import augmented_views
 from usae_viz.views.presets import PRESETS
 
 
@@ -96,7 +96,7 @@ def shown(device: str) -> Tensor:
     """Views of a canvas, without the noise that a GPU draws itself."""
     preset = PRESETS["default"].model_copy(update={"noise": 0.0}).for_patches(0.1)
     canvas = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0)).to(device)
-    return views(canvas, preset, [torch.Generator().manual_seed(seed) for seed in (1, 2)], 3, 48)
+    return augmented_views(canvas, preset, [torch.Generator().manual_seed(seed) for seed in (1, 2)], 3, 48)
 
 
 def seen(device: str) -> Tensor:

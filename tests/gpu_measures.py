@@ -129,7 +129,7 @@ def memory_of_a_pack(
     chosen = resolve_settings(usae, settings)
     config = view_config_for(usae, chosen, objectives)
     one, two = (bytes_a_picture(config, usae.backbones, chosen.size or 0, n * len(usae.names), n) for n in (1, 2))
-    estimated = one + (two - one) * (min(config.at_once, len(objectives)) - 1)
+    estimated = one + (two - one) * (min(config.batch_size, len(objectives)) - 1)
     return peak_gigabytes(lambda: list(maximize_each(usae, objectives, settings)), device), estimated / 1e9
 
 

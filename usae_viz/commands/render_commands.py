@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from usae_viz.runs.plan import RenderPlan
     from usae_viz.runs.run_writer import ObjectiveResult
 
-PATIENCE = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
+RANKS_TIMEOUT = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
 
 STAMP = r"-\d{4}-\d\d-\d\d-\d{6}(-\d+)?"  # what `new_run` puts behind a name
 
@@ -113,7 +113,7 @@ def render(
 
         if settings.threads > 1 and (workers or 1) > 1:
             raise typer.BadParameter(f"--threads {settings.threads} is of one process; leave it or --workers out")
-        with ranks_of_torchrun("cpu", PATIENCE) as ranks:  # nothing but words pass between them
+        with ranks_of_torchrun("cpu", RANKS_TIMEOUT) as ranks:  # nothing but words pass between them
             with ranks.raise_together():
                 plan, model = _plan(file, settings, device, allow_code)
             place = ranks.compute_on_main(lambda: _place(file.stem, out, resume, dry_run))
@@ -220,7 +220,7 @@ def _exit_as_drawn(results: Sequence[ObjectiveResult], is_main: bool) -> None:
 
     The first process says it of all; with another's status torchrun would end it before that.
     """
-    stopped, lost = any(result.stopped for result in results), sum(result.failed for result in results)
+    stopped, failed = any(result.stopped for result in results), sum(result.failed for result in results)
     for result in results if is_main else ():
         if result.ended is not None and not result.images:
             say_error(result.ended)
@@ -228,9 +228,9 @@ def _exit_as_drawn(results: Sequence[ObjectiveResult], is_main: bool) -> None:
             say(f"{result.objective}: {result.ended}", err=True)
     if stopped:
         raise SystemExit(130)
-    if lost and is_main:
+    if failed and is_main:
         if len(results) > 1:
-            say_error(f"the score became NaN or infinite in {lost} of {len(results)} folders, as said above")
+            say_error(f"the score became NaN or infinite in {failed} of {len(results)} folders, as said above")
         raise SystemExit(1)
 
 

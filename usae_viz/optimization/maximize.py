@@ -136,7 +136,7 @@ def maximize_each(
     for own, alike in groupby(objectives, lambda objective: settings_for(usae, objective, settings)):
         left, shown = list(alike), _by_objective(view_config, own)
         while left:
-            pack = _up_to_a_repeat(left[: view_config.at_once])
+            pack = _up_to_a_repeat(left[: view_config.batch_size])
             if not (drawn := (yield from _draw(shown, pack, own, start, progress, draw))):
                 return
             del left[:drawn]
@@ -217,19 +217,19 @@ def _draw(
     drawn: list[DrawnCanvases] = []
     try:
         drawn = draw(view_config, specs, settings, start, progress)
-        row, why = next((each.result.lost for each in drawn if each.result.lost is not None), None), ""
-    except InvalidImageScore as lost:
-        row, why = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
+        row, why = next((each.result.failed_row for each in drawn if each.result.failed_row is not None), None), ""
+    except InvalidImageScore as error:
+        row, why = error.row, str(error)  # and no traceback, which holds what the whole pack keeps for its gradient
     if drawn and row is None:
         objectives_drawn = {id(spec.objective) for each in drawn for spec in each.specs}
         yield from _results(view_config, pack, drawn, settings)
         return 0 if any(each.result.cut_short for each in drawn) else len(objectives_drawn)
     assert row is not None
-    lost_one = specs[row].objective
-    ended = list(_results(view_config, [lost_one], drawn, settings)) if drawn else []
+    failed_one = specs[row].objective
+    ended = list(_results(view_config, [failed_one], drawn, settings)) if drawn else []
     del drawn  # the others' canvases
     for objective in pack:
-        if objective is lost_one:
+        if objective is failed_one:
             if not ended:
                 raise InvalidImageScore(row, why)
             yield from ended
@@ -249,8 +249,8 @@ def view_config_for(
     assert settings.size is not None
     view_config = _alone_in_view(usae, settings, objectives, reference)
     canvases, together = _canvas_counts(usae, settings, objectives)
-    at_once = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, together)
-    return replace(view_config, at_once=at_once)
+    batch_size = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, together)
+    return replace(view_config, batch_size=batch_size)
 
 
 def bytes_of(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> int:
@@ -321,7 +321,7 @@ def _results(
             given=given,
             ended=ended,
             cut_short=any(canvases.result.cut_short for canvases in drawn),
-            failed=any(canvases.result.lost is not None for canvases in drawn),
+            failed=any(canvases.result.failed_row is not None for canvases in drawn),
         )
 
 

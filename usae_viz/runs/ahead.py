@@ -57,9 +57,9 @@ class Ahead:
             progress: StepCallback,
         ) -> list[DrawnCanvases]:
             drawn = self._drawn(specs, self.groups[keys[id(specs[0].objective)]])
-            if len(drawn) > 1 and any(each.result.lost is not None for each in drawn):
+            if len(drawn) > 1 and any(each.result.failed_row is not None for each in drawn):
                 drawn = []
-            # in one loop all pictures of an objective end where a score is lost: so be it, whoever draws
+            # in one loop all pictures of an objective end where one's score is not finite: so they do whoever draws
             return drawn or draw_together(view_config, specs, settings, start, progress)
 
         return draw

@@ -74,7 +74,7 @@ def render_plan(
             completed.append(result)
             done(result)
         if not writer.stopped:  # else the others go on, and torchrun stops them
-            writer.lost = {key: why for lost in ranks.gather(writer.lost) for key, why in lost.items()}
+            writer.undrawable = {key: why for each in ranks.gather(writer.undrawable) for key, why in each.items()}
         written = writer.finish() if ranks.is_main else completed
         if writer.ahead is not None and writer.ahead.workers.stopped and not writer.stopped:
             raise KeyboardInterrupt
@@ -136,12 +136,12 @@ def _packs(usae: USAE, plan: RenderPlan, finished: Sequence[int], ranks: Distrib
     for number in left:
         drawn_with.setdefault(plan.jobs[number].settings, []).append(plan.jobs[number].objective)
         folders.setdefault(plan.jobs[number].folder, []).append(number)
-    at_once = min(view_config_for(usae, settings, objectives).at_once for settings, objectives in drawn_with.items())
-    at_once = min(at_once, -(-len(folders) // ranks.world_size))
+    sizes = (view_config_for(usae, settings, objectives).batch_size for settings, objectives in drawn_with.items())
+    together = min(*sizes, -(-len(folders) // ranks.world_size))
     by_folder, packs = list(folders.values()), list[list[int]]()
-    for first in range(0, len(by_folder), at_once):
+    for first in range(0, len(by_folder), together):
         groups: dict[tuple[str | None, MaximizeSettings], list[int]] = {}
-        for number in chain.from_iterable(by_folder[first : first + at_once]):
+        for number in chain.from_iterable(by_folder[first : first + together]):
             job = plan.jobs[number]
             groups.setdefault((job.variant, job.settings), []).append(number)
         packs += groups.values()

@@ -54,7 +54,7 @@ class RunWriter:
     """A run folder that one process fills.
 
     Attributes:
-        lost: {the key of a job that cannot be drawn: why}.
+        undrawable: {the key of a job that cannot be drawn: why}.
         stopped: whether Ctrl-C cut a drawing short.
         ahead: workers that draw; None where this process does it alone.
     """
@@ -62,7 +62,7 @@ class RunWriter:
     def __init__(self, usae: USAE, plan: RenderPlan, out: Path) -> None:
         self.usae, self.plan, self.out, self.manifest = usae, plan, out, Manifest(out)
         self.folders = plan.folders
-        self.lost, self.stopped = dict[str, str](), False
+        self.undrawable, self.stopped = dict[str, str](), False
         self.ahead: Ahead | None = None
         self._begun = False  # whether run.json is of this plan
         self._together = HalvingDraw(draw_together)  # one for all packs: what does not fit is found once
@@ -83,8 +83,8 @@ class RunWriter:
                         self.write_record()
                     records.append(self.write_job(left.pop(0), result))
                 break  # those that are left after one that was stopped are not begun
-            except InvalidImageScore as lost:  # the first without a result; the others are drawn all the same
-                self.lost[left.pop(0).key] = str(lost)
+            except InvalidImageScore as error:  # the first without a result; the others are drawn all the same
+                self.undrawable[left.pop(0).key] = str(error)
         return records
 
     def write_job(self, job: RenderJob, result: Result) -> Record:
@@ -106,7 +106,7 @@ class RunWriter:
 
     def complete(self, folder: str) -> bool:
         """Whether what can be drawn for a folder is there, whoever drew it, and nothing of it is to be drawn again."""
-        possible = (job for job in reversed(self.folders[folder]) if job.key not in self.lost)
+        possible = (job for job in reversed(self.folders[folder]) if job.key not in self.undrawable)
         last_first = map(self.manifest.drawn, possible)  # what is missing is near the end
         return all(record is not None and not record.stopped for record in last_first)
 
@@ -149,8 +149,8 @@ class RunWriter:
         by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
         ended = next((record.ended for record in by_weight if record.ended is not None), None)
         stopped, failed = (any(getattr(record, kind) for record in records) for kind in ("stopped", "failed"))
-        if lost := [self.lost[job.key] for job in jobs if job.key in self.lost]:
-            ended, failed = lost[0], True
+        if reasons := [self.undrawable[job.key] for job in jobs if job.key in self.undrawable]:
+            ended, failed = reasons[0], True
         images = tuple(name for record in records for name in record.names)
         return ObjectiveResult(str(jobs[0].objective), self.out / folder, images, scores, ended, stopped, failed)
 
