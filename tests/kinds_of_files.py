@@ -34,7 +34,6 @@ from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import PUBLISHED, FitSettings
 from usae_viz.concepts.figures import concept_rows
 from usae_viz.concepts.labels import read_labels
-from usae_viz.explorer.runs import read_run
 from usae_viz.export.run_record import keep_record
 from usae_viz.objectives import Concept
 from usae_viz.rating.scoring import score_answers
@@ -43,6 +42,7 @@ from usae_viz.runs.metadata import read_about
 from usae_viz.runs.plan import RenderPlan, plan_objectives, plan_recipe
 from usae_viz.runs.recipe import read_render_recipe
 from usae_viz.runs.render import render_plan
+from usae_viz.runs.run_folder import read_run
 from usae_viz.runs.show import command_again, metadata_lines
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.score import DEFAULT_THRESHOLDS

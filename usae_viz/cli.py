@@ -186,7 +186,7 @@ def concepts(
         known_of(settings.usae, settings.labels)
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.figures import concept_rows
-        from usae_viz.concepts.followed import CHANCE
+        from usae_viz.concepts.followed import CHANCE_AUROC
         from usae_viz.concepts.labels import labels_of, names_and_notes
 
         model = load(settings.usae)
@@ -201,7 +201,7 @@ def concepts(
         alone = "" if settings.private is None else f" that {settings.private} alone has,"
         say(f"{settings.usae}: {len(rows)} of {counted} concepts{alone} by {settings.order}")
         say_table(_table_of(model, rows, named))
-        says = f"; follows: patch AUROC, from {CHANCE} on" if model.factors else ""
+        says = f"; follows: patch AUROC, from {CHANCE_AUROC} on" if model.factors else ""
         says += "; agreed: share of the trainings in which it came back" if model.agreement is not None else ""
         says += "; private: the one backbone that has it" if model.private else ""
         say(f"below a backbone's name: share of the tokens in which the concept fires{says}")

@@ -13,8 +13,8 @@ import usae_train.cli
 import usae_viz.cli
 import usae_viz.verification.noise
 import usae_viz.verification.verify
-from usae_viz.explorer.runs import EXPLORER_FOLDER
 from usae_viz.export.png import read_png
+from usae_viz.runs.places import EXPLORER_FOLDER
 from usae_viz.verification.held_out import VIEWS, held_out_codes
 
 pytestmark = pytest.mark.real

@@ -22,11 +22,11 @@ from usae_viz.concepts.edit_text import check_edit_texts, check_edits_of
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import check_concepts
 from usae_viz.concepts.selection import check_selected
-from usae_viz.explorer.places import check_run
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.class_names import check_class
 from usae_viz.optimization.checks import check_clashes, check_written
 from usae_viz.own_code.importing import check_own, names_own_code
+from usae_viz.runs.places import check_run
 
 if TYPE_CHECKING:
     from usae_viz.explanations.edit_recipe import EditRecipe

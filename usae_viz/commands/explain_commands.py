@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from usae_viz.explanations.explanation import Explanation
     from usae_viz.explanations.intervention import Gallery, Intervention
     from usae_viz.explanations.photograph import Photograph
-    from usae_viz.explorer.runs import RunFolder
+    from usae_viz.runs.run_folder import RunFolder
 
     EditedPhotos = Sequence[tuple[str, str, NamedEdit]]  # each edit in each photograph: its folder, photograph, edit
 
@@ -248,7 +248,7 @@ def _run_of(usae: USAE, folder: Path) -> RunFolder:
         ValueError: for a folder that is not a run's, or of another USAE.
     """
     from usae_train.files.place_names import named_place
-    from usae_viz.explorer.runs import read_run
+    from usae_viz.runs.run_folder import read_run
 
     run = read_run(named_place(str(folder)))
     if run.usae_sha256 is not None and run.usae_sha256 != usae.sha256:

@@ -119,8 +119,8 @@ def rate(
     with one_line_errors():
         from usae_train.model.outline import outline_here
         from usae_viz.commands.beforehand import check_own_pictures
-        from usae_viz.explorer.places import check_run
         from usae_viz.rating.places import check_study_place
+        from usae_viz.runs.places import check_run
 
         check_run(run)
         place = out or new_run("rate")
@@ -180,7 +180,7 @@ def rate_score(
 def _own_place(named: list[str]) -> Path:
     """A run alone keeps its page itself."""
     from usae_train.files.place_names import named_place
-    from usae_viz.explorer.places import is_run
+    from usae_viz.runs.places import is_run
 
     if len(named) == 1 and is_run(place := named_place(named[0])):
         return place

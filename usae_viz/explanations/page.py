@@ -18,8 +18,8 @@ from usae_viz.explanations.overlay import fitted_size, light_of, scaled
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explorer.natural import TILE
 from usae_viz.explorer.page_files import WEBP, copy_page_files, small_copy
-from usae_viz.explorer.runs import RunFolder
 from usae_viz.export.natural_patches import MAX_PATCHES, natural_patches
+from usae_viz.runs.run_folder import RunFolder
 
 EXPLAIN_FOLDER = "explain"  # the folder beside index.html with all that it shows
 SHARED_PARTS = ("dom.js", "spotlight.js")  # with the explorer

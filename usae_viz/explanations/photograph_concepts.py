@@ -13,7 +13,7 @@ from usae_train.interventions.importance import ClassView, class_view, without_e
 from usae_train.interventions.in_turn import taken_in_turn
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_viz.concepts.followed import FOLLOWS, follows
+from usae_viz.concepts.followed import FOLLOWS_AUROC, best_factor
 from usae_viz.concepts.labels import Label, names_by_concept
 from usae_viz.concepts.parsing import one_concept
 from usae_viz.explanations.concept_maps import ConceptMaps, ConceptSeen
@@ -225,5 +225,5 @@ def _followed(usae: USAE) -> dict[int, str]:
     """Names where the truth is known: of the concepts that follow a factor value."""
     if not usae.factors:
         return {}
-    factors = {concept: follows(usae, concept) for concept in range(usae.n_concepts)}
-    return {k: factor.value for k, factor in factors.items() if factor is not None and factor.auroc >= FOLLOWS}
+    factors = {concept: best_factor(usae, concept) for concept in range(usae.n_concepts)}
+    return {k: factor.value for k, factor in factors.items() if factor is not None and factor.auroc >= FOLLOWS_AUROC}

@@ -25,16 +25,17 @@ from usae_train.runtime.progress import ProgressCallback, counting
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
 from usae_viz.explorer.atlas import atlas_data
-from usae_viz.explorer.entries import NaturalRows, card_data, natural_of, write_details
-from usae_viz.explorer.figures import Column, concept_columns, picture_columns
+from usae_viz.explorer.cards import NaturalRows, card_data, natural_of, write_details
+from usae_viz.explorer.columns import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import patch_places, write_natural
 from usae_viz.explorer.page_files import copy_page_files, small_copy
-from usae_viz.explorer.places import EXPLORER_FOLDER, MARK, check_explorer_place
-from usae_viz.explorer.runs import RunFolder
+from usae_viz.explorer.places import MARK, check_explorer_place
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.explorer.sources import Sources
 from usae_viz.explorer.vocabulary import factor_data, most_universal_first
 from usae_viz.export.sheet import CELL
+from usae_viz.runs.places import EXPLORER_FOLDER
+from usae_viz.runs.run_folder import RunFolder
 from usae_viz.settings import SHARED, MaximizeSettings
 
 SCHEMA = 1

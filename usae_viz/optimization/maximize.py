@@ -26,14 +26,13 @@ from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
 from usae_viz.optimization.by_objective import settings_for
 from usae_viz.optimization.checks import check_objectives
-from usae_viz.optimization.closing import closing_lines
 from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether, canvas_specs, draw_together, starting_image
 from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.given_pictures import canvas_at, naming_given, whole_picture
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.resolving import resolve_settings
-from usae_viz.optimization.result import Result
+from usae_viz.optimization.result import Result, closing_lines
 from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
 from usae_viz.verification.classes import verify_classes

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.animation import Frames, write_frames
 from usae_viz.export.concept_folder import write_concept
@@ -140,3 +141,22 @@ def summary_line(result: Result) -> str:
             f"{count} {verdict}" for verdict, count in count_verdicts([result.scores]).items() if count
         )
     return f"{result.title}: {verdicts}"
+
+
+def closing_lines(result: Result) -> list[str]:
+    """What `maximize` says when it is done: the verdicts, what may help where some are not strong, how to keep it."""
+    keep = "in memory only: .save(FOLDER) keeps the pictures, .scores has all figures"
+    return [summary_line(result), *_advice(result), keep]
+
+
+def _advice(result: Result) -> list[str]:
+    scores = result.scores
+    if scores is None or all(scores.verdict(image) == "strong" for image in result.images):
+        return []
+    doubtful = sum(scores.verdict(image) != "strong" for image in result.images)
+    more = f"more steps (steps={2 * result.settings.steps})"
+    are = "is" if doubtful == 1 else "are"
+    return [
+        f"{plural(doubtful, 'picture')} {are} not to be believed yet: {more} or other views may help; "
+        "a concept that hardly fires (uv.concept_table(usae)) has nothing to show"
+    ]

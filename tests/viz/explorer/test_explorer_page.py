@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 from usae_viz.cli import app
-from usae_viz.explorer.figures import transfer
+from usae_viz.explorer.columns import transfer
 from usae_viz.explorer.page import explore
-from usae_viz.explorer.runs import RenderedImage, RenderedObjective, read_run
 from usae_viz.explorer.sources import open_sources
 from usae_viz.runs.metadata import ImageMetadata
+from usae_viz.runs.run_folder import RenderedImage, RenderedObjective, read_run
 
 
 def run(*words):

@@ -1,4 +1,4 @@
-/* What Python writes for this page: usae_viz/explorer/page.py and entries.py. */
+/* What Python writes for this page: usae_viz/explorer/page.py and cards.py. */
 
 type Verdict = "strong" | "weak" | "failed";
 

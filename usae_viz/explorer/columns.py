@@ -13,7 +13,7 @@ from torch import Tensor
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE
 from usae_viz.concepts.followed import factor_followed
-from usae_viz.explorer.runs import RenderedImage, RenderedObjective
+from usae_viz.runs.run_folder import RenderedImage, RenderedObjective
 
 ColumnKind = Literal["share", "number", "count", "percent"]
 

@@ -10,8 +10,8 @@ from typing import Any
 from usae_train.model.usae import USAE
 from usae_train.runtime.json_text import json_text
 from usae_viz.concepts.followed import factor_followed
-from usae_viz.explorer.runs import RenderedImage
 from usae_viz.explorer.sources import Card, Sources
+from usae_viz.runs.run_folder import RenderedImage
 from usae_viz.verification.score import ClassScore
 from usae_viz.verification.verdict import Verdict
 

@@ -14,16 +14,15 @@ from usae_train.files.json_files import read_object, validated
 from usae_train.files.place_names import printable
 from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
-from usae_viz.explorer.places import EXPLORER_FOLDER
 from usae_viz.export.png import check_whole
 from usae_viz.runs.metadata import ImageMetadata, read_about
+from usae_viz.runs.places import NOT_PICTURES
 from usae_viz.settings import SHARED
 from usae_viz.verification.score import DEFAULT_THRESHOLDS
 from usae_viz.verification.scores import SEED_SUFFIX
 from usae_viz.verification.verdict import Verdict, VerdictSettings
 
 CONCEPT = re.compile(r"concept-(\d{5,})")  # a folder's name
-NOT_PICTURES = (EXPLORER_FOLDER, "manifest")  # folders of a run
 SEED_AGREEMENT = TypeAdapter(dict[str, float])  # of a concept's images: {kind: cosine}
 ANIMATIONS = (".mp4", ".gif")
 Kept = TypeVar("Kept")
