@@ -47,12 +47,6 @@ RECIPE_OPTIONS = {
 }
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(explain)
-    app.command()(intervene)
-
-
 @takes_settings(ExplainSettings, completions={"usae": complete_usae})
 def explain(
     photos: Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photographs, picture files.")],

@@ -22,13 +22,6 @@ from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.rating.settings import RateSettings
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(explore)
-    app.command()(rate)
-    app.command("rate-score")(rate_score)
-
-
 @takes_settings(ExploreSettings)
 def explore(
     named: Annotated[

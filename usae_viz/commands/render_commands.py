@@ -65,13 +65,6 @@ AllowRecipeCode = Annotated[
 Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(render)
-    app.command()(show)
-    app.command()(recipes)
-
-
 @takes_settings(RenderSettings, completions={"usae": complete_usae})
 def render(
     context: typer.Context,

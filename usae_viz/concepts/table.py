@@ -17,9 +17,9 @@ from usae_train.model.given import check_usae
 from usae_train.model.usae import USAE
 from usae_train.runtime.tables import Table
 from usae_train.runtime.warned import FormerName
-from usae_viz.concepts.figures import LIST_DEFAULTS, ConceptRow, concept_rows
+from usae_viz.concepts.figures import ConceptRow, concept_rows
 from usae_viz.concepts.labels import labels_of, names_by_concept
-from usae_viz.concepts.settings import Sort
+from usae_viz.concepts.settings import Sort, default_sort
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped,import-not-found,unused-ignore]
@@ -67,7 +67,7 @@ def concept_table(
     if top is not None:
         at_least(0, top, "top")
     names = names_by_concept(labels_of(usae, labels))
-    order = sort or (LIST_DEFAULTS.sort if private is None else "energy")
+    order = sort or default_sort(private)
     rows = [_cells(usae, row, names) for row in concept_rows(usae, order, top, private)]
     if find_spec("pandas") is not None:
         import pandas

@@ -38,7 +38,7 @@ from usae_viz.runs.places import EXPLORER_FOLDER
 from usae_viz.runs.run_folder import RunFolder
 from usae_viz.settings import SHARED, MaximizeSettings
 
-SCHEMA = 1
+DATA_SCHEMA = 1
 NATURAL = ExploreSettings().natural  # top-activating patches per backbone
 THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
 _NAMES = (
@@ -107,7 +107,7 @@ def page_data(
     source = usae.source if usae is not None else runs[0].usae
     atlas = atlas_data(usae, [card.concept for card in cards])
     return {
-        "schema": SCHEMA,
+        "schema": DATA_SCHEMA,
         "title": _title(sources),
         "usae": {
             "source": source,

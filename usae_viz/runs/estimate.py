@@ -21,7 +21,7 @@ from usae_viz.runs.manifest import Manifest
 from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.settings import MaximizeSettings
 
-TRIAL_STEPS = 3  # steps; the first, which warms up, is not counted
+TRIAL_STEPS = 3  # the first, which warms up, is not counted
 TRIAL_FRAMES = 50  # of an animation that is written to know its size; a longer one is so much larger
 
 
