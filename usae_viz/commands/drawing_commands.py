@@ -12,7 +12,7 @@ from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import one_line_errors, pick_device, wrong_usage
 from usae_viz.commands.completions import complete_concept, complete_usae
 from usae_viz.commands.options import JsonForTable
-from usae_viz.commands.own_pictures import PatchImages, take_pictures
+from usae_viz.commands.patch_images import PatchImages, take_patch_images
 from usae_viz.commands.render_commands import new_run, render_and_report
 from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MaximizeSettings
@@ -100,7 +100,7 @@ def maximize(
         known = beforehand.known_of(draw.usae, draw.labels)
         beforehand.check_typed(known, concept, objective or [])
         beforehand.check_drawing(known, chosen_settings)
-        beforehand.check_own_pictures(images)
+        beforehand.check_patch_images(images)
         beforehand.check_place(out)
         one_thread()
         chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
@@ -110,7 +110,7 @@ def maximize(
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
         if start is not None:
             chosen = [with_closeness(each, closeness) for each in chosen]
-        take_pictures(model, images, quiet)
+        take_patch_images(model, images, quiet)
         _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, draw, workers)
 
 

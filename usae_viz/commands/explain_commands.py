@@ -15,7 +15,7 @@ from usae_train.runtime.settings_options import is_given, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report, say_left_out, say_skipped
 from usae_viz.commands.completions import complete_usae
-from usae_viz.commands.own_pictures import PatchImages, take_pictures
+from usae_viz.commands.patch_images import PatchImages, take_patch_images
 from usae_viz.commands.render_commands import new_run
 from usae_viz.explanations.settings import ExplainSettings, InterveneSettings
 
@@ -85,7 +85,7 @@ def explain(
         drawn = None if run is None else _run_of(model, run)
         named = labels_of(model, settings.labels)
         explained = [explain_one(model, photo, settings.class_, named) for photo in opened]
-        take_pictures(model, images, quiet)
+        take_patch_images(model, images, quiet)
         with progress_report(quiet) as report:
             progress = counting(report, "top-activating patches")
             write_explanations(explained, place, settings.columns, settings.top, drawn, progress)

@@ -16,7 +16,7 @@ from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.options import JsonForTable
-from usae_viz.commands.own_pictures import PatchImages, take_pictures
+from usae_viz.commands.patch_images import PatchImages, take_patch_images
 from usae_viz.commands.render_commands import new_run
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.rating.settings import RateSettings
@@ -55,7 +55,7 @@ def explore(
     with one_line_errors():
         from usae_train.model.outline import outline_here
         from usae_train.runtime.workers import one_thread
-        from usae_viz.commands.beforehand import check_own_pictures
+        from usae_viz.commands.beforehand import check_patch_images
         from usae_viz.explorer.places import check_explorer_place, names_run
 
         place = out or _own_place(named)
@@ -65,7 +65,7 @@ def explore(
             names_run(each)
         if settings.usae is not None:
             outline_here(settings.usae)
-        check_own_pictures(images)
+        check_patch_images(images)
         from usae_viz.explorer.page import address, size_of
         from usae_viz.explorer.page import explore as write
         from usae_viz.explorer.sources import open_sources
@@ -73,7 +73,7 @@ def explore(
         one_thread()
         sources = open_sources(named, settings.usae, settings.pictures_only, pick_device(device))
         if sources.usae is not None and settings.natural:
-            take_pictures(sources.usae, images, quiet)
+            take_patch_images(sources.usae, images, quiet)
         with progress_report(quiet) as report:
             missing = write(sources, place, settings.natural, report, workers)
         say(*missing, err=True)
@@ -111,7 +111,7 @@ def rate(
     """
     with one_line_errors():
         from usae_train.model.outline import outline_here
-        from usae_viz.commands.beforehand import check_own_pictures
+        from usae_viz.commands.beforehand import check_patch_images
         from usae_viz.rating.places import check_study_place
         from usae_viz.runs.places import check_run
 
@@ -120,14 +120,14 @@ def rate(
         check_study_place(place)
         if settings.usae is not None:
             outline_here(settings.usae)
-        check_own_pictures(images)
+        check_patch_images(images)
         from usae_train.model.natural import natural_pictures
         from usae_viz.explorer.sources import open_sources
         from usae_viz.rating.study import make_study, write_study
 
         sources = open_sources([str(run)], settings.usae, device=pick_device(device))
         assert sources.usae is not None
-        take_pictures(sources.usae, images, quiet)
+        take_patch_images(sources.usae, images, quiet)
         natural, why = natural_pictures(sources.usae)
         if natural is None:
             raise UsageError(f"a study needs top-activating patches. {why}")

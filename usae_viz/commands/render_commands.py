@@ -17,7 +17,7 @@ from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_report
 from usae_viz.commands.completions import complete_recipe, complete_usae
 from usae_viz.commands.options import JsonForTable
-from usae_viz.commands.own_pictures import PatchImages, take_pictures
+from usae_viz.commands.patch_images import PatchImages, take_patch_images
 from usae_viz.runs.settings import RenderSettings
 from usae_viz.runs.shipped_recipes import about_recipe, find_recipe, shipped_recipes
 
@@ -117,7 +117,7 @@ def render(
                     _say_estimate(model, plan, place, as_json, workers, ranks.world_size)
                 return
             with ranks.raise_together():
-                take_pictures(model, images, quiet or not ranks.is_main)
+                take_patch_images(model, images, quiet or not ranks.is_main)
             render_and_report(model, plan, place, quiet or not ranks.is_main, as_json, ranks=ranks, workers=workers)
 
 
@@ -258,7 +258,7 @@ def _check_beforehand(
     from usae_viz.runs.recipe import read_render_recipe
 
     beforehand.check_place(out)
-    beforehand.check_own_pictures(images)
+    beforehand.check_patch_images(images)
     if file.suffix.lower() == ".png":
         read_about(file)
         return

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from usae_train.files.whole_numbers import at_least
 from usae_train.images.sources import ImageSource, none_can_be_read, read_batches
-from usae_train.interventions.edits import EditValue
+from usae_train.interventions.edits import EditValue, read_edit
 from usae_train.interventions.importance import answering
 from usae_train.interventions.intervene import editable, intervene
 from usae_train.model.usae import USAE
@@ -107,7 +107,7 @@ class Intervention:
     def idle(self) -> list[int]:
         """The edited concepts that have no code in the photograph, and that their edit gives none."""
         peaks = self.maps.peaks
-        return [k for k, edit in self.edits.items() if not peaks[k] and _leaves_nothing(edit)]
+        return [k for k, edit in self.edits.items() if not peaks[k] and not read_edit(k, edit).shift]
 
     def as_dict(self) -> dict[str, Any]:
         """What intervene.json holds of it."""
@@ -173,12 +173,6 @@ def intervention_in(
 def as_json(answer: ClassChange | ClassAnswer) -> dict[str, Any]:
     """What a classifier says, for a record: `class_`, whose name is Python's own word, is `class`."""
     return {key.removesuffix("_"): value for key, value in vars(answer).items()}
-
-
-def _leaves_nothing(edit: EditValue) -> bool:
-    """Whether an edit makes no code of none."""
-    kind, number = edit if isinstance(edit, tuple) else ("set", edit)
-    return kind == "scale" or number == 0
 
 
 def _classes(logits: Tensor, top: int) -> list[ClassChange]:

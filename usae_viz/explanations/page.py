@@ -78,7 +78,7 @@ def _concepts(record: Mapping[str, Any]) -> list[int]:
 
 
 def _photograph(explanation: PhotographConcepts, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page has of a photograph: the record, with light (base64, a byte a patch) instead of maps."""
+    """What the page has of a photograph: the record, with light (base64, a byte per patch) instead of maps."""
     backbones = {}
     for name, backbone in record["backbones"].items():
         rows = [{key: value for key, value in row.items() if key != "map"} for row in backbone["concepts"]]

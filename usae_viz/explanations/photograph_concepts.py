@@ -13,6 +13,7 @@ from usae_train.interventions.importance import ClassView, class_view, without_e
 from usae_train.interventions.in_turn import taken_in_turn
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.warned import former_arguments
 from usae_viz.concepts.followed import FOLLOWS_AUROC, best_factor
 from usae_viz.concepts.labels import Label, names_by_concept
 from usae_viz.concepts.parsing import one_concept
@@ -76,19 +77,20 @@ class PhotographConcepts:
         self.names: dict[int, str] = _followed(self.usae) | names_by_concept(self.labels)
         self._exact: dict[tuple[str, int], dict[int, float]] = {}
 
-    def concepts(self, backbone: str, by: By = "peak", limit: int | None = None) -> list[ConceptSeen]:
+    @former_arguments(limit="top")
+    def concepts(self, backbone: str, by: By = "peak", top: int | None = None) -> list[ConceptSeen]:
         """The concepts that fire in a backbone, the strongest first.
 
         Args:
             backbone: which one.
             by: largest code, share of the patches in which it fires, or what it does to the answer (either way).
-            limit: so many; all by default.
+            top: so many; all by default.
 
         Raises:
-            ValueError: for an unknown backbone or order, a limit below 0, or, by importance, one that cannot be asked.
+            ValueError: for an unknown backbone or order, a `top` below 0, or, by importance, one that cannot be asked.
         """
-        if limit is not None:
-            at_least(0, limit, "limit")
+        if top is not None:
+            at_least(0, top, "top")
         if by not in get_args(By):
             raise UsageError(f"concepts by {by!r}; expected one of {', '.join(get_args(By))}")
         maps = self._maps(backbone)
@@ -97,7 +99,7 @@ class PhotographConcepts:
         else:
             areas = maps.areas
             order = maps.firing if by == "peak" else sorted(maps.firing, key=lambda k: -areas[k].item())
-        return [maps.seen(concept, self.names.get(concept)) for concept in order[:limit]]
+        return [maps.seen(concept, self.names.get(concept)) for concept in order[:top]]
 
     def map(self, backbone: str, concept: int | str) -> Tensor:
         """A concept's codes, (rows, cols), at the backbone's own grid; the concept by number or name."""

@@ -1,4 +1,4 @@
-"""An explanation's folder: a sheet a photograph, explain.json, and a page that opens from disk."""
+"""An explanation's folder: a sheet per photograph, explain.json, and a page that opens from disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the explorer sorts and filters by: a column of figures a statistic, a value a card."""
+"""What the explorer sorts and filters by: a column of figures per statistic, a value per card."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class Frames(Sequence[Tensor]):
 def write_frames(file: Path, frames: Iterable[Tensor]) -> None:
     """Write canvases (3, H, W) as an animation, .gif or .mp4, that stays on its last frame for a second.
 
-    They are asked for one by one; of a GIF Pillow keeps a byte a pixel until the end.
+    They are asked for one by one; of a GIF Pillow keeps a byte per pixel until the end.
 
     Raises:
         ValueError: for another ending.

@@ -33,7 +33,7 @@ def max_batch_size(
         view_config: how pictures are shown.
         size: side of a canvas, pixels.
         limit: GB; on a GPU a share of what is free by default.
-        canvases: pictures an objective: they take turns in the backbones, but all are there all the time.
+        canvases: pictures per objective: they take turns in the backbones, but all are there all the time.
         seeds: how many of those are the same but for the seed.
         together: how many of those a backbone has to be shown at once, for a score that compares them.
 

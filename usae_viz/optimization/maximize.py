@@ -123,8 +123,8 @@ def maximize_each(
         objectives: what to make large.
         settings: of all of them.
         progress: as for `maximize`; a score is the mean over the pictures drawn at once.
-        start: as for `maximize`; the file that the settings name, or noise, unless given.
-        reference: as for `maximize`; the file that the settings name, or the start, unless given.
+        start: as for `maximize`; the file that the settings name, or noise, by default.
+        reference: as for `maximize`; the file that the settings name, or the start, by default.
         draw: how pictures that are drawn at once come about; in one loop by default.
 
     Raises:

@@ -135,7 +135,7 @@ class _QuestionMaker:
     def __init__(self, usae: USAE, natural: NaturalPictures, generator: torch.Generator, choices: int) -> None:
         self.usae, self.natural, self.generator, self.choices = usae, natural, generator, choices
         self.size = usae.input_size
-        self.seen: dict[int, list[Codes]] = {}  # of the pictures that were looked at last, a backbone each
+        self.seen: dict[int, list[Codes]] = {}  # of the pictures that were looked at last, one per backbone
 
     def question(self, concept: int, picture: RenderedImage | None) -> QuestionKey | None:
         """None for a concept that has no top-activating patches to ask about."""

@@ -16,8 +16,8 @@ from usae_viz.export.animation import write_frames
 from usae_viz.export.png import write_png
 from usae_viz.optimization.maximize import maximize_each, view_config_for
 from usae_viz.optimization.result import Result
-from usae_viz.runs.ahead import workers_of
 from usae_viz.runs.manifest import Manifest
+from usae_viz.runs.parallel_drawing import workers_of
 from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.settings import MaximizeSettings
 

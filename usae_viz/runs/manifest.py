@@ -1,4 +1,4 @@
-"""What of a run is finished: a record a job, by the key of its content, written after its files.
+"""What of a run is finished: a record per job, by the key of its content, written after its files.
 
 A record is what makes a job count: files without one are drawn again, and a record whose files are gone or others
 by now counts for nothing. So a run can be killed at any moment.

@@ -46,7 +46,7 @@ class Run:
 
     @property
     def sheets(self) -> list[Path]:
-        """The sheets that there are, one an objective."""
+        """The sheets that there are, one per objective."""
         return [file for each in self.drawn if (file := each.folder / SHEET).is_file()]
 
     def __repr__(self) -> str:

@@ -29,8 +29,8 @@ from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.maximize import maximize_each
 from usae_viz.optimization.result import Result
-from usae_viz.runs.ahead import Ahead, report_steps
 from usae_viz.runs.manifest import Manifest, Record, scores_of, statistics_hash
+from usae_viz.runs.parallel_drawing import ParallelDrawing, report_steps
 from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.verification.scores import Scores, count_verdicts
 
@@ -56,14 +56,14 @@ class RunWriter:
     Attributes:
         undrawable: {the key of a job that cannot be drawn: why}.
         stopped: whether Ctrl-C cut a drawing short.
-        ahead: workers that draw; None where this process does it alone.
+        parallel: workers that draw; None where this process does it alone.
     """
 
     def __init__(self, usae: USAE, plan: RenderPlan, out: Path) -> None:
         self.usae, self.plan, self.out, self.manifest = usae, plan, out, Manifest(out)
         self.folders = plan.folders
         self.undrawable, self.stopped = dict[str, str](), False
-        self.ahead: Ahead | None = None
+        self.parallel: ParallelDrawing | None = None
         self._begun = False  # whether run.json is of this plan
         self._together = HalvingDraw(draw_together)  # one for all packs: what does not fit is found once
 
@@ -73,7 +73,7 @@ class RunWriter:
         def progress(done: int, scores: dict[str, float]) -> None:
             report_steps(report, jobs, done, scores)
 
-        draw = self._together if self.ahead is None else self.ahead.draw_of(jobs)
+        draw = self._together if self.parallel is None else self.parallel.draw_of(jobs)
         records, left = list[Record](), list(jobs)
         while left:
             objectives = [job.objective for job in left]

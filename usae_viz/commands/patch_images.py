@@ -21,7 +21,7 @@ PatchImages = Annotated[
 ]
 
 
-def take_pictures(usae: USAE, images: str | None, quiet: bool) -> None:
+def take_patch_images(usae: USAE, images: str | None, quiet: bool) -> None:
     """Let a USAE's top-activating patches come from pictures of the reader's own, where some are named.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A plan's pictures, drawn by several processes ahead of the one that verifies and writes them."""
+"""A plan's pictures, drawn by worker processes ahead of the one that verifies and writes them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from usae_viz.runs.plan import RenderJob
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.viewing import ViewConfig
 
-DrawnAhead = tuple[OptimizationResult, Snapshots | None]
+DrawnGroup = tuple[OptimizationResult, Snapshots | None]
 
 
 @dataclass
-class Ahead:
+class ParallelDrawing:
     """What workers draw of some jobs, each a group of its pictures at a time: a worker's task.
 
     Attributes:
@@ -38,7 +38,7 @@ class Ahead:
     jobs: Sequence[RenderJob]
     groups: dict[str, list[tuple[int, range]]]
     report: ProgressCallback
-    workers: Workers[DrawnAhead] = field(init=False)
+    workers: Workers[DrawnGroup] = field(init=False)
     _progress: dict[int, tuple[int, dict[str, float]]] = field(default_factory=dict)  # {task: steps done, scores}
     _job_of: dict[int, RenderJob] = field(init=False)  # by task
 
@@ -87,9 +87,9 @@ class Ahead:
 
 
 @contextmanager
-def drawn_ahead(
+def drawn_in_parallel(
     usae: USAE, jobs: Sequence[RenderJob], workers: int | None, report: ProgressCallback
-) -> Iterator[Ahead | None]:
+) -> Iterator[ParallelDrawing | None]:
     """Let workers draw jobs, in order; None where this process does it alone.
 
     Raises:
@@ -99,15 +99,15 @@ def drawn_ahead(
     if count == 1:
         yield None
         return
-    groups, tasks = dict[str, list[tuple[int, range]]](), list[Job[DrawnAhead]]()
+    groups, tasks = dict[str, list[tuple[int, range]]](), list[Job[DrawnGroup]]()
     for job in jobs:
         rows = image_groups(len(job.names), job.objective, job.settings, -(-count // len(jobs)))
         groups[job.key] = [(len(tasks) + number, group) for number, group in enumerate(rows)]
         tasks += [_task(usae, job, group) for group in rows]
-    ahead = Ahead(jobs, groups, report)
-    ahead.workers = Workers(tasks, count, ahead.take_progress)
-    with ahead.workers:
-        yield ahead
+    drawing = ParallelDrawing(jobs, groups, report)
+    drawing.workers = Workers(tasks, count, drawing.take_progress)
+    with drawing.workers:
+        yield drawing
 
 
 def workers_of(usae: USAE, jobs: Sequence[RenderJob], workers: int | None) -> int:
@@ -129,8 +129,8 @@ def workers_of(usae: USAE, jobs: Sequence[RenderJob], workers: int | None) -> in
     return count if limit is None else max(1, min(count, int(limit * 1e9 / each)))
 
 
-def _task(usae: USAE, job: RenderJob, rows: range) -> Job[DrawnAhead]:
-    def task(report: JobReport) -> DrawnAhead:
+def _task(usae: USAE, job: RenderJob, rows: range) -> Job[DrawnGroup]:
+    def task(report: JobReport) -> DrawnGroup:
         drawn = draw_group(usae, job.objective, job.settings, rows, lambda done, scores: report((done, scores)))
         return drawn.result, drawn.snapshots  # the objectives stay where they are: no other process could read them
 
