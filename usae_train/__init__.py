@@ -15,11 +15,11 @@ if _typing.TYPE_CHECKING:
     from usae_train.evaluation.measured import Evaluation, evaluate, r2_matrix
     from usae_train.images.sources import open_images
     from usae_train.interventions.intervene import intervene, transplant
-    from usae_train.interventions.top_patches import TopPatch, top_patches
     from usae_train.model.checkpoint import load, save
     from usae_train.model.published import import_published
     from usae_train.model.sparse import Codes
     from usae_train.model.statistics import Statistics
+    from usae_train.model.top_patches import TopPatch, top_patches
     from usae_train.model.usae import USAE
     from usae_train.sae_formats.formats import export_sae, import_sae
     from usae_train.training.add_backbone import add_backbone
@@ -61,7 +61,7 @@ _HOMES = {
     "agreement.consensus": ("consensus",),
     "evaluation.measured": ("Evaluation", "evaluate", "r2_matrix"),
     "interventions.intervene": ("intervene", "transplant"),
-    "interventions.top_patches": ("TopPatch", "top_patches"),
+    "model.top_patches": ("TopPatch", "top_patches"),
     "model.checkpoint": ("load", "save"),
     "model.published": ("import_published",),
     "model.sparse": ("Codes",),

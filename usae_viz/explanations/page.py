@@ -18,7 +18,7 @@ from usae_viz.explanations.overlay import fitted_size, light_of, scaled
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explorer.natural import TILE
 from usae_viz.explorer.page_files import WEBP, copy_page_files, small_copy
-from usae_viz.export.natural_patches import MAX_PATCHES, natural_patches
+from usae_viz.export.top_patches import MAX_PATCHES, top_patch_pictures
 from usae_viz.runs.run_folder import RunFolder
 
 EXPLAIN_FOLDER = "explain"  # the folder beside index.html with all that it shows
@@ -99,7 +99,7 @@ def _patches(
         return counts
     (folder / "patches").mkdir()
     for done, concept in enumerate(concepts, 1):
-        patches = natural_patches(explanation.usae, concept)
+        patches = top_patch_pictures(explanation.usae, concept)
         progress(done, len(concepts))
         if not any(patches.values()):
             continue

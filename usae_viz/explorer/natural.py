@@ -23,8 +23,8 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.workers import Job, JobReport, Workers
 from usae_viz.explorer.page_files import WEBP
-from usae_viz.export.natural_patches import cut_patch
 from usae_viz.export.png import to_picture
+from usae_viz.export.top_patches import cut_patch
 
 TILE = 64  # pixels of a patch with its surroundings
 WHOLE = 192  # pixels of a whole picture, at most

@@ -27,8 +27,8 @@ from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explorer.page_files import copy_page_files
-from usae_viz.export.natural_patches import cut_patch, inside_window
 from usae_viz.export.png import read_pixels
+from usae_viz.export.top_patches import cut_patch, inside_window
 from usae_viz.rating.places import check_study_place
 from usae_viz.rating.settings import CONTROL, RateSettings
 from usae_viz.runs.run_folder import RenderedImage, RunFolder

@@ -19,11 +19,11 @@ from usae_train.runtime.progress import ProgressCallback
 from usae_viz.export.animation import write_frames
 from usae_viz.export.concept_folder import write_json
 from usae_viz.export.naming import shown_concept, title_with_edits
-from usae_viz.export.natural_patches import natural_patches
 from usae_viz.export.png import check_whole, read_pixels, read_png, save_png, write_png
 from usae_viz.export.provenance import provenance
 from usae_viz.export.run_record import keep_record, pictures_by_folder, run_record
 from usae_viz.export.sheet import WIDEST, sheet, side_by_side
+from usae_viz.export.top_patches import top_patch_pictures
 from usae_viz.optimization.drawing import draw_together
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
@@ -185,7 +185,7 @@ class RunWriter:
             table = side_by_side(list(images))
         first, _ = drawn[0]
         concept = shown_concept(first.objective, first.settings)
-        patches = {} if concept is None else natural_patches(self.usae, concept)
+        patches = {} if concept is None else top_patch_pictures(self.usae, concept)
         pictures, size = first.settings.given_pictures, first.settings.size
         assert size is not None
         beside = read_picture(named_place(next(iter(reversed(pictures.values())))), size) if pictures else None

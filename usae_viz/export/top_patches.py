@@ -16,7 +16,7 @@ WINDOW = 0.34  # side of a top-activating patch with its surroundings, as a shar
 
 
 @undisturbed
-def natural_patches(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
+def top_patch_pictures(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
     """The top-activating patches of a concept, with their surroundings: {backbone: pictures}, see `natural_pictures`.
 
     Empty when no pictures are at hand.
