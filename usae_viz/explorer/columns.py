@@ -58,8 +58,8 @@ def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
         columns += _of_backbone(statistics, row, name, concepts)
         if name in usae.private.ranges:
             about = "1 for a concept that no other backbone has; 0 for all others"
-            own = [None if k is None else float(usae.private.owner(k) == name) for k in concepts]
-            columns.append(Column(f"private.{name}", "private", about, "share", own, name))
+            is_private = [None if k is None else float(usae.private.owner(k) == name) for k in concepts]
+            columns.append(Column(f"private.{name}", "private", about, "share", is_private, name))
     return columns
 
 

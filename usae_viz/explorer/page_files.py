@@ -18,9 +18,9 @@ WEBP: dict[str, Any] = {"format": "WEBP", "quality": 82, "method": 2}
 
 def copy_page_files(package: str, names: Iterable[str], folder: Path) -> None:
     """Copy a package's page/NAME into a folder."""
-    own = files(package).joinpath("page")
+    page = files(package).joinpath("page")
     for name in names:
-        (folder / name).write_text(own.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
+        (folder / name).write_text(page.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def small_copy(picture: Path, target: Path, side: int, quality: int = WEBP["quality"]) -> None:

@@ -163,11 +163,11 @@ def _batch_gradients(
     if canvas.device.type == "cpu":
         read_scores(canvas, {}, specs, [range(len(specs))])
     finite = canvas if canvas.device.type == "cpu" else canvas.nan_to_num(0.0, 0.0, 0.0)
-    shown, beside = views_of(view_config, finite, generators, largest_input(backbones))
+    shown, reference = views_of(view_config, finite, generators, largest_input(backbones))
     gradient, depends, scores = torch.zeros_like(canvas), False, dict[str, Tensor]()
     for name in seen_by:
         classifies = any(name in spec.objective.classifies for spec in specs)
-        acts = encode_views(view_config, backbones[name], canvas, shown, beside, len(seen_by) > 1, classifies)
+        acts = encode_views(view_config, backbones[name], canvas, shown, reference, len(seen_by) > 1, classifies)
         values = image_scores(acts, [spec.objective for spec in specs])
         if values.requires_grad:  # an objective of another backbone is a constant here
             if acts.unnaturalness is not None:

@@ -132,11 +132,11 @@ def maximize_each(
     """
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, HalvingDraw) else HalvingDraw(draw)
-    for own, alike in groupby(objectives, lambda objective: settings_for(usae, objective, settings)):
-        left, shown = list(alike), _by_objective(view_config, own)
+    for filled, alike in groupby(objectives, lambda objective: settings_for(usae, objective, settings)):
+        left, shown = list(alike), _by_objective(view_config, filled)
         while left:
             pack = _up_to_a_repeat(left[: view_config.batch_size])
-            if not (drawn := (yield from _draw(shown, pack, own, start, progress, draw))):
+            if not (drawn := (yield from _draw(shown, pack, filled, start, progress, draw))):
                 return
             del left[:drawn]
 

@@ -188,8 +188,8 @@ class RunWriter:
         patches = {} if concept is None else top_patch_pictures(self.usae, concept)
         pictures, size = first.settings.given_pictures, first.settings.size
         assert size is not None
-        beside = read_picture(named_place(next(iter(reversed(pictures.values())))), size) if pictures else None
-        return sheet(title, images, scores, patches, beside, table)
+        given = read_picture(named_place(next(iter(reversed(pictures.values())))), size) if pictures else None
+        return sheet(title, images, scores, patches, given, table)
 
 
 def _summaries(drawn: Sequence[tuple[RenderJob, Record]]) -> list[dict[str, Any]]:

@@ -61,7 +61,7 @@ def encode_views(
     backbone: Backbone,
     canvas: Tensor,
     shown: Tensor,
-    beside: Tensor | None = None,
+    shown_reference: Tensor | None = None,
     shared: bool = False,
     classifies: bool = False,
 ) -> Activations:
@@ -72,9 +72,11 @@ def encode_views(
     if edits := view_config.edits.get(backbone.name):
         others = {name: each for name, each in view_config.edits.items() if name != backbone.name}
         with intervene(view_config.usae, backbone.name, edits):
-            return encode_views(replace(view_config, edits=others), backbone, canvas, shown, beside, shared, classifies)
+            return encode_views(
+                replace(view_config, edits=others), backbone, canvas, shown, shown_reference, shared, classifies
+            )
 
-    def seen(views: Tensor, reference: Activations | None = None) -> Activations:
+    def through(views: Tensor, reference: Activations | None = None) -> Activations:
         dtype, logits = dtype_for(view_config.dtype, backbone), None
         with torch.autocast(views.device.type, dtype, enabled=dtype != torch.float32):
             if classifies:
@@ -86,11 +88,11 @@ def encode_views(
         return Activations(view_config.usae, backbone.name, canvas, views, tokens, reference, shared, logits)
 
     with torch.no_grad():
-        reference = None if beside is None else seen(beside)
+        reference = None if shown_reference is None else through(shown_reference)
     if not view_config.statistics_weight or not shown.requires_grad:
-        return seen(shown, reference)
+        return through(shown, reference)
     with statistics_distances(backbone.model, len(shown), 3 * backbone.input_size**2) as distances:
-        acts = seen(shown, reference)
+        acts = through(shown, reference)
     acts.unnaturalness = unnaturalness(distances.values()) if distances else None
     return acts
 
