@@ -23,9 +23,7 @@ if TYPE_CHECKING:
     from usae_train.model.usae import USAE
     from usae_viz.objectives import Objective
 
-RunOut = Annotated[
-    Path | None, typer.Option("--out", "-o", help="Run folder; outputs/ and a name of its own by default.")
-]
+RunOut = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; by default a new one in outputs/.")]
 AllowOwnParts = Annotated[
     bool,
     typer.Option(

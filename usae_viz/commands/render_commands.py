@@ -47,8 +47,8 @@ RecipeOut = Annotated[
     typer.Option(
         "--out",
         "-o",
-        help="Run folder; outputs/ and a name of its own by default. In one that is there "
-        "already, only what is missing or has changed is drawn.",
+        help="Run folder; by default a new one in outputs/. In one that is there already, only what is missing or has "
+        "changed is drawn.",
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume the run at --out, or the last run of this recipe.")]

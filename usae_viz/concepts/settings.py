@@ -16,7 +16,7 @@ OwnLabels = Annotated[
     str | None,
     Field(
         description="your own names for concepts, beside those that the USAE has: the JSON that the explorer "
-        "exports. `favourites` names those",
+        "exports. `favourites` stands for all that are marked as such in it",
     ),
 ]
 
