@@ -11,8 +11,7 @@ from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import one_line_errors, pick_device, wrong_usage
 from usae_viz.commands.completions import complete_concept, complete_usae
-from usae_viz.commands.options import JsonForTable
-from usae_viz.commands.patch_images import PatchImages, take_patch_images
+from usae_viz.commands.options import JsonForTable, PatchImages, take_patch_images
 from usae_viz.commands.render_commands import new_run, render_and_report
 from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MaximizeSettings
@@ -79,10 +78,7 @@ def maximize(
     Off a terminal a line about every half minute says how far it is.
     """
     with one_line_errors():
-        from usae_train.files.validation import check_settings
-        from usae_train.runtime.workers import one_thread
-        from usae_viz.commands import beforehand
-        from usae_viz.objectives import parse_objective
+        from usae_viz.commands.beforehand import check_patch_images
         from usae_viz.objectives.closeness import Closeness, with_closeness
 
         if concept is None and not objective:
@@ -90,26 +86,16 @@ def maximize(
         start = settings.get("start")
         if closeness is not None and start is None:
             raise typer.BadParameter("--closeness is to a given picture: say which with --start")
-        _check_animation(draw, settings)
         with wrong_usage():
-            chosen_settings = check_settings(MaximizeSettings, **settings)
-            list(map(parse_objective, objective or []))
             with_closeness(Closeness(), closeness)
-        known = beforehand.known_of(draw.usae, draw.labels)
-        beforehand.check_typed(known, concept, objective or [])
-        beforehand.check_drawing(known, chosen_settings)
-        beforehand.check_patch_images(images)
-        beforehand.check_place(out)
-        one_thread()
-        chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
-        from usae_train.model.checkpoint import load
-
-        model = load(draw.usae, pick_device(device))
+        checked = _checked(draw, settings, concept, objective or [], out)
+        check_patch_images(images)
+        model, checked = _loaded(draw, checked, allow_code, device)
         chosen = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
         if start is not None:
             chosen = [with_closeness(each, closeness) for each in chosen]
         take_patch_images(model, images, quiet)
-        _draw(model, chosen, chosen_settings, out or new_run("maximize"), quiet, as_json, draw, workers)
+        _draw(model, chosen, checked, out or new_run("maximize"), quiet, as_json, draw, workers)
 
 
 @knows_former({"backbones": "match"})
@@ -131,25 +117,45 @@ def invert(
 ) -> None:
     """Draw, from noise, pictures with the codes of a given picture: what the concept space keeps of it."""
     with one_line_errors():
-        from usae_train.files.validation import check_settings
-        from usae_train.runtime.workers import one_thread
-        from usae_viz.commands import beforehand
         from usae_viz.objectives import SameCodes
 
-        _check_animation(draw, settings)
-        with wrong_usage():
-            chosen_settings = check_settings(MaximizeSettings, reference=picture, **settings)
-        names = [name.strip() for name in match.split(",")] if match else []
-        known = beforehand.known_of(draw.usae, draw.labels)
-        beforehand.check_typed(known, None, [str(SameCodes(names))])
-        beforehand.check_drawing(known, chosen_settings)
-        beforehand.check_place(out)
-        one_thread()
-        chosen_settings = chosen_settings.imported(Path.cwd(), allow_code)
-        from usae_train.model.checkpoint import load
+        objective = SameCodes([name.strip() for name in match.split(",")] if match else [])
+        checked = _checked(draw, {"reference": picture, **settings}, None, [str(objective)], out)
+        model, checked = _loaded(draw, checked, allow_code, device)
+        _draw(model, [objective], checked, out or new_run("invert"), quiet, as_json, draw, workers)
 
-        model, place = load(draw.usae, pick_device(device)), out or new_run("invert")
-        _draw(model, [SameCodes(names)], chosen_settings, place, quiet, as_json, draw, workers)
+
+def _checked(
+    draw: DrawSettings, typed: Mapping[str, Any], concept: str | None, objectives: Sequence[str], out: Path | None
+) -> MaximizeSettings:
+    """The settings that were typed; what is to be drawn, and where, is checked with them before torch is loaded."""
+    from usae_train.files.validation import check_settings
+    from usae_viz.commands import beforehand
+    from usae_viz.objectives import parse_objective
+
+    if "animation" in draw.model_fields_set and typed.get("snapshots") is None:
+        raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
+    with wrong_usage():
+        settings = check_settings(MaximizeSettings, **typed)
+        list(map(parse_objective, objectives))
+    known = beforehand.known_of(draw.usae, draw.labels)
+    beforehand.check_typed(known, concept, objectives)
+    beforehand.check_drawing(known, settings)
+    beforehand.check_place(out)
+    return settings
+
+
+def _loaded(
+    draw: DrawSettings, settings: MaximizeSettings, allow_code: bool, device: str
+) -> tuple[USAE, MaximizeSettings]:
+    """The USAE, and the settings with the code that they name."""
+    from usae_train.runtime.workers import one_thread
+
+    one_thread()
+    settings = settings.imported(Path.cwd(), allow_code)
+    from usae_train.model.checkpoint import load
+
+    return load(draw.usae, pick_device(device)), settings
 
 
 def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str], labels: str | None) -> list[Objective]:
@@ -166,11 +172,6 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
     parsed = bound_in(usae, parsed, named)
     objectives = [Concept(concept) for concept in indices] + parsed
     return list({str(each): each for each in objectives}.values())
-
-
-def _check_animation(draw: DrawSettings, typed: Mapping[str, Any]) -> None:
-    if "animation" in draw.model_fields_set and typed.get("snapshots") is None:
-        raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
 
 
 def _draw(

@@ -16,8 +16,7 @@ from usae_train.runtime.settings_options import refuse_beside, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_report
 from usae_viz.commands.completions import complete_recipe, complete_usae
-from usae_viz.commands.options import JsonForTable
-from usae_viz.commands.patch_images import PatchImages, take_patch_images
+from usae_viz.commands.options import JsonForTable, PatchImages, take_patch_images
 from usae_viz.runs.settings import RenderSettings
 from usae_viz.runs.shipped_recipes import about_recipe, find_recipe, shipped_recipes
 

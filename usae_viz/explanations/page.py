@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
 from usae_train.images.colour import levels
@@ -17,7 +16,7 @@ from usae_train.runtime.progress import CountCallback
 from usae_viz.explanations.overlay import fitted_size, light_of, scaled
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explorer.natural import TILE
-from usae_viz.explorer.page_files import WEBP, copy_page_files, small_copy
+from usae_viz.explorer.page_files import WEBP, copy_page_files, page_text, small_copy
 from usae_viz.export.top_patches import MAX_PATCHES, top_patch_pictures
 from usae_viz.runs.run_folder import RunFolder
 
@@ -61,8 +60,7 @@ def write_page(
     copy_page_files("usae_viz.explorer", SHARED_PARTS, folder)
     copy_page_files("usae_viz.explanations", PARTS, folder)
     scripts = [name for name in (*SHARED_PARTS, *PARTS) if name.endswith(".js")]
-    template = Environment(loader=PackageLoader("usae_viz.explanations", "page"), autoescape=select_autoescape())
-    page = template.get_template("index.html").render(title=_title(explanations), own=EXPLAIN_FOLDER, scripts=scripts)
+    page = page_text("usae_viz.explanations", title=_title(explanations), own=EXPLAIN_FOLDER, scripts=scripts)
     (out / "index.html").write_text(page, encoding="utf-8")
 
 

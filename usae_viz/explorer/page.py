@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
-from usae_train.files.atomic import atomic_path, remove_leftovers
+from usae_train.files.atomic import remove_leftovers, replaced_folder, write_atomically
 from usae_train.files.provenance import versions
-from usae_train.files.replacing import replaced_folder
 from usae_train.files.validation import by_todays_names
 from usae_train.model.natural import natural_pictures
 from usae_train.runtime.json_text import json_text
@@ -25,7 +22,7 @@ from usae_viz.explorer.atlas import atlas_data
 from usae_viz.explorer.cards import NaturalRows, card_data, natural_of, write_details
 from usae_viz.explorer.columns import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import patch_places, write_natural
-from usae_viz.explorer.page_files import copy_page_files, small_copy
+from usae_viz.explorer.page_files import copy_page_files, page_text, small_copy
 from usae_viz.explorer.places import GENERATOR, check_explorer_place
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.explorer.sources import Sources
@@ -83,12 +80,8 @@ def explore(
         data = page_data(sources, shown, natural, out, missing)
         (folder / "data.js").write_text(f"usaeData({json_text(data, separators=(',', ':'))});\n")
         copy_page_files("usae_viz.explorer", (*SCRIPTS, "explorer.css"), folder)
-    template = Environment(loader=PackageLoader("usae_viz.explorer", "page"), autoescape=select_autoescape())
-    page = template.get_template("index.html").render(
-        title=data["title"], generator=GENERATOR, own=EXPLORER_FOLDER, scripts=SCRIPTS
-    )
-    with atomic_path(out / "index.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    words = {"title": data["title"], "generator": GENERATOR, "own": EXPLORER_FOLDER, "scripts": SCRIPTS}
+    write_atomically(out / "index.html", page_text("usae_viz.explorer", **words))
     return missing
 
 

@@ -273,7 +273,7 @@ def test_what_a_killed_run_left_goes_and_what_a_living_one_writes_stays(run_copy
 def test_a_page_whose_place_cannot_be_taken_gives_it_back(run_copy, monkeypatch):
     assert run(run_copy, "--natural", "0").exit_code == 0
     before = {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()}
-    monkeypatch.setattr("usae_train.files.replacing.os.replace", _replace_but_not_new)
+    monkeypatch.setattr("usae_train.files.placing.os.replace", _replace_but_not_new)
     with pytest.raises(ValueError, match="explorer cannot be written: no; free some space, or choose another place"):
         explore(open_sources([str(run_copy)]), run_copy, natural=0)
     assert {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()} == before
