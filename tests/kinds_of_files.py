@@ -38,7 +38,7 @@ from usae_viz.export.run_record import keep_record
 from usae_viz.objectives import Concept
 from usae_viz.rating.scoring import score_answers
 from usae_viz.runs.manifest import Manifest, scores_of
-from usae_viz.runs.metadata import read_about
+from usae_viz.runs.metadata import read_metadata
 from usae_viz.runs.plan import RenderPlan, plan_objectives, plan_recipe
 from usae_viz.runs.recipe import read_render_recipe
 from usae_viz.runs.render import render_plan
@@ -257,7 +257,7 @@ def _finished(out: Path, plan: RenderPlan) -> None:
 
 
 def _look(folder: Path) -> None:
-    about = read_about(folder / "concept-00001" / "shared.png")
+    about = read_metadata(folder / "concept-00001" / "shared.png")
     metadata_lines(about)
     command_again(folder, about)
     _ = about.verdict

@@ -16,7 +16,7 @@ from usae_train.tokens.paired import collect_tokens
 from usae_viz.export.png import to_picture
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.render import render_plan
-from usae_viz.verification.verify import score_images
+from usae_viz.verification.concepts import score_images
 
 QUICK = {"steps": 2, "views": 1, "size": 32, "augmentation": "none", "dtype": "float32"}
 

@@ -126,9 +126,9 @@ def show(
 ) -> None:
     """Print a picture's settings, scores and versions, and the command that draws it again."""
     with one_line_errors():
-        from usae_viz.runs.metadata import read_about
+        from usae_viz.runs.metadata import read_metadata
 
-        about = read_about(file)
+        about = read_metadata(file)
         from usae_viz.runs.show import code_of, command_again, metadata_lines, parts_of, why_not_again
 
         again, code, parts = command_again(file, about), code_of(about), parts_of(about)
@@ -253,13 +253,13 @@ def _check_beforehand(
 ) -> None:
     """Raise an error for what of a recipe, or beside it, can be found wrong before torch is loaded."""
     from usae_viz.commands import beforehand
-    from usae_viz.runs.metadata import read_about
+    from usae_viz.runs.metadata import read_metadata
     from usae_viz.runs.recipe import read_render_recipe
 
     beforehand.check_place(out)
     beforehand.check_patch_images(images)
     if file.suffix.lower() == ".png":
-        read_about(file)
+        read_metadata(file)
         return
     with warnings.catch_warnings(action="ignore"):  # which are shown when it is read to be drawn
         recipe = read_render_recipe(file, settings.labels)
@@ -275,14 +275,14 @@ def _plan(file: Path, settings: RenderSettings, device: str, allow_code: bool) -
     import torch
 
     from usae_train.model.checkpoint import load
-    from usae_viz.runs.metadata import read_about, usae_near
+    from usae_viz.runs.metadata import read_metadata, usae_near
     from usae_viz.runs.run import plan_file
     from usae_viz.runs.show import changed_since, plan_again
 
     torch.set_num_threads(settings.threads)
     if file.suffix.lower() != ".png":
         return plan_file(file, settings.usae, settings.labels, allow_code, pick_device(device))
-    about = read_about(file)
+    about = read_metadata(file)
     model = load(settings.usae or usae_near(about.usae or "demo", file), pick_device(device))
     plan = plan_again(model, about, file, allow_code, settings.labels)
     if (changed := changed_since(file, about, plan.jobs[0].objective)) is not None:

@@ -35,10 +35,10 @@ from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.optimization.result import Result, closing_lines
 from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
-from usae_viz.verification.classes import verify_classes
+from usae_viz.verification.classes import score_class_images
+from usae_viz.verification.concepts import score_images
 from usae_viz.verification.noise import shared_noise
 from usae_viz.verification.scores import Scores
-from usae_viz.verification.verify import score_images
 from usae_viz.views.viewing import ViewConfig
 
 if TYPE_CHECKING:
@@ -354,7 +354,7 @@ def verify_images(
     if concept is not None:
         return score_images(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)
     if objective.classes:
-        return verify_classes(usae, objective.classes, images, drawn_for, settings.seed, noise, settings.verdict)
+        return score_class_images(usae, objective.classes, images, drawn_for, settings.seed, noise, settings.verdict)
     return None
 
 

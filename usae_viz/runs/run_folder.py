@@ -15,7 +15,7 @@ from usae_train.files.place_names import printable
 from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import check_whole
-from usae_viz.runs.metadata import ImageMetadata, read_about
+from usae_viz.runs.metadata import ImageMetadata, read_metadata
 from usae_viz.runs.places import NOT_PICTURES
 from usae_viz.settings import SHARED
 from usae_viz.verification.score import DEFAULT_THRESHOLDS
@@ -149,7 +149,7 @@ def _pictures(folder: Path, unreadable: list[str]) -> Iterator[RenderedImage]:
         ):
             continue
         try:
-            about = read_about(file)
+            about = read_metadata(file)
             check_whole(file)
         except UsageError as error:
             unreadable.append(str(error))

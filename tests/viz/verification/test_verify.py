@@ -6,11 +6,11 @@ from rich.console import Console
 
 import usae_viz as uv
 from usae_train.runtime.warned import FormerName
+from usae_viz.verification.concepts import score_images
 from usae_viz.verification.held_out import CLOSER_VIEWS, held_out_codes
 from usae_viz.verification.noise import NOISE_PICTURES, NoiseLevels, shared_noise
 from usae_viz.verification.score import DEFAULT_THRESHOLDS, Score
 from usae_viz.verification.scores import Scores
-from usae_viz.verification.verify import score_images
 from usae_viz.views.presets import HELD_OUT
 
 

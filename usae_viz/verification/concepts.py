@@ -1,4 +1,4 @@
-"""Verification: what is a finished picture to the backbones, under views that it was not optimized on?"""
+"""Pictures of a concept: what every backbone makes of them, under views they were not optimized on."""
 
 from __future__ import annotations
 
