@@ -161,12 +161,7 @@ def _false_number(content: Any, made: Any) -> list[str | int] | None:
     for key in keys:
         try:
             value = _value_of(made, key)
-        except (
-            AttributeError,
-            KeyError,
-            IndexError,
-            TypeError,
-        ):  # not kept as it was written, so checked by who changed it
+        except (AttributeError, LookupError, TypeError):  # not kept as it was written, so checked by who changed it
             continue
         if isinstance(content[key], bool) and not isinstance(value, bool):
             return [key]

@@ -33,9 +33,7 @@ class UsaeConfig(Frozen):
     batch_norm: bool
     sparsity: SerializeAsAny[Sparsity] = Field(default_factory=TopK)  # folders of before have none
     unit_norm: bool = True  # nor this
-    private: dict[str, tuple[int, int]] = Field(
-        default_factory=dict
-    )  # nor this: {backbone: (first, one past the last)}
+    private: dict[str, tuple[int, int]] = Field(default_factory=dict)  # nor this; (first, one past the last) concept
     recipe: str
     grid: tuple[Side, Side] | None
     backbones: dict[str, BackboneSpec]

@@ -101,9 +101,7 @@ class USAE(nn.Module):
         self.sparsity, self.unit_norm = sparsity or TopK(), unit_norm
         self.sparsity.check_sizes(k, self.private)
         self.statistics: Statistics | None = None
-        self.natural: NaturalPictures | None = (
-            None  # to show top-activating patches of, where not those of the statistics
-        )
+        self.natural: NaturalPictures | None = None  # whose top-activating patches are shown, not the statistics' own
         self.maps_file: Path | None = None  # where its concepts fire in those of the statistics, where its folder says
         self._maps: TopMaps | None = None
         self.source: str | None = None  # the id or folder it was loaded from, and the hash of its weights

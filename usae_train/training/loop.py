@@ -23,9 +23,7 @@ from usae_train.runtime.transfers import read_numbers, to_device
 from usae_train.tokens.feeding import Batches, Feed, MemoryFeed
 from usae_train.tokens.rank_batches import RankBatches
 from usae_train.tokens.shuffling import ShuffledFeed
-from usae_train.tokens.standardization import (
-    kept_rows,
-)
+from usae_train.tokens.standardization import kept_rows
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
 from usae_train.training.dictionaries.binding import project, release
 from usae_train.training.initialization import prepare
