@@ -44,6 +44,7 @@ from usae_train.files.atomic import atomic_path
 from usae_train.files.tensor_forms import Damaged, check_moment_sizes
 from usae_train.files.torch_state import read_pickled, write_state
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import one_line
 from usae_train.scenes import world as scenes
 
 INPUT_SIZE = scenes.SIZE
@@ -193,7 +194,7 @@ def _resume(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
             raise Damaged("its weights have other shapes")
         return int(state["step"])
     except Exception as error:  # whatever a damaged file makes of torch
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UsageError(f"{checkpoint} cannot be resumed ({reason}); remove it to begin anew") from error
 
 

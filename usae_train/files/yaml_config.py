@@ -19,6 +19,7 @@ from usae_train.files.regular import check_regular
 from usae_train.files.wording import expectation, short
 from usae_train.files.yaml_checks import check_events
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import one_line
 
 Model = TypeVar("Model", bound=BaseModel)
 MAX_YAML_BYTES = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
@@ -87,7 +88,7 @@ def _composed(text: str, file: Path) -> Any:
     try:
         return YAML(typ="rt").load(text)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UsageError(f"{file}: no valid YAML: {' '.join(str(error).split())[:200]}") from error
+        raise UsageError(f"{file}: no valid YAML: {one_line(error)[:200]}") from error
 
 
 def _plain(content: Any) -> str:

@@ -167,6 +167,12 @@ def measure(
     return found
 
 
+def dead_counts(usae: USAE, statistics: Statistics) -> dict[str, int]:
+    """{backbone: how many of its concepts it never fires}; what others have for themselves is none of them."""
+    never = zip(usae.private.counts().items(), (statistics.fires == 0).sum(1).tolist(), strict=True)
+    return {name: silent - (usae.n_concepts - count) for (name, count), silent in never}
+
+
 def _peak_codes(values: Tensor, indices: Tensor, n_concepts: int) -> tuple[Tensor, Tensor]:
     """Of codes (pictures, tokens, k): each picture's largest code of every concept, and at which token it is.
 

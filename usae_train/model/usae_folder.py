@@ -27,7 +27,7 @@ from usae_train.model.private import PrivateConcepts, check_closed
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.top_maps import MAPS
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import plural
+from usae_train.runtime.printing import one_line, plural
 from usae_train.runtime.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def read_folder(
         }
         model.load_state_dict(tensors)
     except (SafetensorError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UsageError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
     check_finite(weights, tensors)
     check_closed(model, weights)
@@ -175,7 +175,7 @@ def upload_folder(usae: USAE, repository: str, *, private: bool = False, token: 
             folder = write_folder(usae, Path(temporary) / "usae")
             return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="A USAE"))
     except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UsageError(
             f"{repository} could not be uploaded: {reason}; check the id, the token, the network"
         ) from error

@@ -14,14 +14,13 @@ import typer
 
 from usae_train.runtime.errors import UsageError, kept_traceback, shows_tracebacks
 from usae_train.runtime.printing import one_line, say, say_error, written_out
+from usae_train.runtime.progress import ProgressCallback, stage_line
 from usae_train.runtime.shortage import is_fault, shortage
 from usae_train.runtime.signals import Stopped
 from usae_train.runtime.starting import restore_ctrl_c
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-    from usae_train.runtime.progress import ProgressCallback
 
 Bars = TypeVar("Bars", bound="Progress")
 
@@ -144,7 +143,7 @@ def progress_lines(seconds: float = 30.0) -> ProgressCallback:
         nonlocal last
         if time.monotonic() - last >= seconds:
             last = time.monotonic()
-            say(f"{stage}: {done} of {total}{', ' if note else ''}{note}", err=True)
+            say(stage_line(stage, done, total, note), err=True)
 
     return report
 

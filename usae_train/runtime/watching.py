@@ -11,13 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from usae_train.runtime.printing import say, written_out
+from usae_train.runtime.progress import ProgressCallback, stage_line
 from usae_train.runtime.tables import as_html
-
-if TYPE_CHECKING:
-    from usae_train.runtime.progress import ProgressCallback
 
 Display = Callable[..., Any]  # IPython's `display`
 REFRESH = 0.3  # seconds between two states of a notebook's bars: a page that is sent more of them becomes sluggish
@@ -105,8 +103,7 @@ class NotebookBars:
             self.handle.update(content, raw=True)
 
     def _line(self, stage: str) -> str:
-        done, total, note = self.stages[stage]
-        return written_out(f"{stage}: {done} of {total}{', ' if note else ''}{note}")
+        return written_out(stage_line(stage, *self.stages[stage]))
 
     def _html(self) -> str:
         sizes = [(done, max(total, 1)) for done, total, _ in self.stages.values()]

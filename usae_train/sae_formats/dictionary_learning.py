@@ -13,13 +13,12 @@ from usae_train.model.sparsity.jumprelu import JumpReLU
 from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
-from usae_train.sae_formats.format import Format, UserAnswers
+from usae_train.sae_formats.format import GATED, Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import loaded
 from usae_train.sae_formats.weights import Weights, check_config_sizes, config_word, read_config
 
 WEIGHTS, CONFIG = "ae.pt", "config.json"
-GATED = "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept"
 AMBIGUOUS = (
     "TopK and BatchTopK have the same tensors, and only config.json beside it says which (trainer.dict_class); put it "
     "there"

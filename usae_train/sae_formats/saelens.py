@@ -16,7 +16,7 @@ from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
-from usae_train.sae_formats.format import Format, UserAnswers
+from usae_train.sae_formats.format import GATED, Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.weights import bounded, config_word, read_config, read_tensors
 
@@ -35,7 +35,7 @@ COMMON = {
 }
 EXPECTED_KEYS = {"standard": set[str](), "jumprelu": set[str](), "topk": {"k", "rescale_acts_by_decoder_norm"}}
 REFUSED_ARCHITECTURES = {
-    "gated": "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept",
+    "gated": GATED,
     "abstopk": "its codes are negative as well as positive, and a concept would mean two things",
     "batchtopk": "this is the form of training, whose codes depend on the batch; save it with save_inference_model",
     "matryoshka_batchtopk": "this is the form of training, whose codes depend on the batch; save it with "

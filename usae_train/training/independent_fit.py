@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
+from usae_train.runtime.terminal import is_alone
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.places import names_tokens
 from usae_train.tokens.store import ActivationStore
@@ -98,7 +98,7 @@ def fit_independent(
         ValueError: for a folder with SAEs of other settings, or more than one process.
         Stopped: after SIGTERM or Ctrl-C; the state is kept.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if not is_alone():
         raise UsageError("--independent trains in one process; start it without torchrun")
     check_folder(out)
     if names_tokens(images):

@@ -65,7 +65,7 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
 def pair_parameters(usae: USAE, name: str, recipe: TrainingRecipe) -> list[nn.Parameter]:
     """A pair's parameters that training may change; the published recipe has no offset, and one control no atoms."""
     dictionary = usae.decoder(name)
-    atoms = [] if recipe.frozen else [parameter for key, parameter in dictionary.named_parameters() if key != "offset"]
+    atoms = [] if recipe.frozen else dictionary.changed
     offset = [dictionary.offset] if recipe.offset else []
     return [*usae.encoder(name).parameters(), *atoms, *offset, *learned_thresholds(usae, name)]
 

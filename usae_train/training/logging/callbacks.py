@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from usae_train.runtime.progress import CountCallback, ProgressCallback, counting
+from usae_train.runtime.progress import CountCallback, ProgressCallback, StepCallback, counting
 from usae_train.training.logging.metrics_log import MetricsLogger
 
 Note = Callable[[Mapping[str, Any]], str]  # a step's figures -> what stands beside the bar
@@ -17,7 +17,7 @@ class FitCallbacks:
     """What to call while a fit runs."""
 
     pictures: CountCallback = lambda done, total: None
-    steps: Callable[[int, dict[str, Any]], None] = lambda step, figures: None
+    steps: StepCallback = lambda step, figures: None
     log_every: int | None = None  # optimizer steps between two calls of `steps`; a hundredth of the training by default
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 

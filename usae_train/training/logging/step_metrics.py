@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from usae_train.evaluation.metrics import Matrix
+from usae_train.model.firing import dead_counts
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.transfers import read_numbers
@@ -62,9 +63,8 @@ def dead_of(usae: USAE) -> dict[str, float]:
     """{backbone: share of its concepts that it never fires on the pictures of the statistics}."""
     if usae.statistics is None:  # an older folder may have none
         return dict.fromkeys(usae.names, math.nan)
-    never, counts = (usae.statistics.fires == 0).sum(1), usae.private.counts()
-    foreign = {name: usae.n_concepts - count for name, count in counts.items()}  # which it never fires either
-    return {n: (int(n_never) - foreign[n]) / counts[n] for n, n_never in zip(usae.names, never, strict=True)}
+    counts = usae.private.counts()
+    return {name: dead / counts[name] for name, dead in dead_counts(usae, usae.statistics).items()}
 
 
 def is_sound(loss: float) -> bool:
