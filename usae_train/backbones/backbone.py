@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.backbones.allocator import keep_memory
+from usae_train.backbones.feature_statistics import keep_statistics, statistics_distances
 from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
 from usae_train.backbones.precision import DTYPES
@@ -209,8 +210,6 @@ class Backbone(nn.Module):
     @cached_property
     def n_norms(self) -> int:
         """How many batch norms say what natural features are, see `statistics_distances`."""
-        from usae_train.backbones.feature_statistics import statistics_distances
-
         side = self.input_size
         with torch.no_grad(), statistics_distances(self.model, 1, 3 * side**2) as distances:
             zeros = torch.zeros(1, 3, side, side, device=self.mean.device)
@@ -224,7 +223,6 @@ class Backbone(nn.Module):
         Not those that the classifier sees otherwise than the layers that are read. What a folded norm knows of natural
         features is kept; one that stands by itself knows it still (`norms_with_statistics`).
         """
-        from usae_train.backbones.feature_statistics import keep_statistics
         from usae_train.backbones.folding import Watched, fold
 
         zeros = torch.zeros(1, 3, self.input_size, self.input_size)

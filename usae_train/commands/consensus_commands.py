@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -96,8 +97,6 @@ def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
 
     The trainings are kept there until the consensus is written; given again, the command goes on where it was.
     """
-    import shutil
-
     from usae_train.agreement.trainings import fit_starts
     from usae_train.files.atomic import check_free
     from usae_train.files.locks import held

@@ -28,6 +28,7 @@ from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import CountCallback, counting
+from usae_train.runtime.tables import as_html, matrix_table
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import paired_tokens
@@ -98,8 +99,6 @@ class Evaluation:
         return f"<Evaluation on {self.report['n_images']} pictures: {headline(self.report)}>"
 
     def _repr_html_(self) -> str:
-        from usae_train.runtime.tables import as_html, matrix_table
-
         title = f"R² around each feature's mean, on {self.report['n_images']} pictures of {self.report['images']}"
         return matrix_table(title, self.r2).html() + as_html([f"warning: {line}" for line in self.warnings])
 

@@ -18,6 +18,7 @@ from usae_train.model.scale import Standardization
 from usae_train.model.sparse import Codes, sparse_decode
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
+from usae_train.model.top_maps import TopMaps, read_maps
 from usae_train.model.usae_folder import read_folder, upload_folder, write_folder
 from usae_train.runtime.arrays import Array, floats_of
 from usae_train.runtime.errors import UsageError
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from usae_train.backbones.spec import BackboneSpec
     from usae_train.model.natural import NaturalPictures
     from usae_train.model.statistics import Statistics
-    from usae_train.model.top_maps import TopMaps
     from usae_train.tokens.standardization import Outliers
 
 IMPORTED = "imported from"  # with what the recipe of an autoencoder of another library begins
@@ -158,8 +158,6 @@ class USAE(nn.Module):
             ValueError: for a file that is broken.
         """
         if self._maps is None and self.maps_file is not None and self.grid is not None:
-            from usae_train.model.top_maps import read_maps
-
             rows, cols = self.grid
             of_these = self.sha256, self.measured_on.fingerprint
             self._maps = read_maps(self.maps_file, *of_these, len(self.names), self.n_concepts, rows * cols)

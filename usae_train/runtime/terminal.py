@@ -18,6 +18,7 @@ from usae_train.runtime.progress import ProgressCallback, stage_line
 from usae_train.runtime.shortage import is_fault, shortage
 from usae_train.runtime.signals import Stopped
 from usae_train.runtime.starting import restore_ctrl_c
+from usae_train.runtime.warned import OneLine, ReadOtherwise
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -69,8 +70,6 @@ def wrong_usage() -> Iterator[None]:
 @contextmanager
 def _one_line_warnings(quiet: bool) -> Iterator[None]:
     """Warnings of ours without the place in the code, which says nothing to who gives a command; others' as ever."""
-    from usae_train.runtime.warned import OneLine, ReadOtherwise
-
     with warnings.catch_warnings():
         if quiet:
             warnings.simplefilter("ignore", ReadOtherwise)
