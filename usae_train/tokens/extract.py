@@ -229,7 +229,7 @@ class _OwnShards:
         if self.rank >= len(each):
             return None
         tried = each[self.rank]
-        shard = _Shard(tried, self.record)
+        shard = _ShardInProgress(tried, self.record)
         for piece in self.kept.pop(tried):
             shard.take(piece)
         for indices, canvases, broken in islice(self.batches, self.counts[tried]):
@@ -257,7 +257,7 @@ class _OwnShards:
         return seen
 
 
-class _Shard:
+class _ShardInProgress:
     """What is known of one shard's images: tokens of those that were read, and why others were not."""
 
     def __init__(self, tried: range, record: StoreRecord) -> None:

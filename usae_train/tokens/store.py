@@ -63,7 +63,7 @@ class Unreadable(BaseModel):
     why: str
 
 
-class Piece(NamedTuple):
+class ShardSlice(NamedTuple):
     """Some images of a shard."""
 
     shard: int
@@ -173,16 +173,16 @@ class ActivationStore:
         Raises:
             ValueError: for a shard that is missing or broken.
         """
-        return self.read_pieces([Piece(number, range(self.record.shards[number].images)) for number in shards])
+        return self.read_slices([ShardSlice(number, range(self.record.shards[number].images)) for number in shards])
 
-    def read_pieces(self, pieces: Sequence[Piece]) -> PairedTokens:
+    def read_slices(self, slices: Sequence[ShardSlice]) -> PairedTokens:
         """The same of parts of shards."""
-        total, per_image = sum(len(piece.images) for piece in pieces), self.record.grid[0] * self.record.grid[1]
+        total, per_image = sum(len(each.images) for each in slices), self.record.grid[0] * self.record.grid[1]
         dtype = getattr(torch, self.record.dtype)
         tokens = {name: torch.empty(total, per_image, width, dtype=dtype) for name, width in self.record.widths.items()}
         numbers, done = torch.empty(total, dtype=torch.long), 0
         at_once = max(1, int(READ_BYTES / (self.bytes / len(self))))
-        for shard, images in pieces:
+        for shard, images in slices:
             for first in range(0, len(images), at_once):  # opened anew each time: what was read is unmapped
                 span = images[first : first + at_once]
                 with opened_shard(self.folder, self.record, self.record.shards[shard]) as opened:

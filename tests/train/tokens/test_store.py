@@ -240,9 +240,9 @@ def test_a_feed_from_a_store_shows_every_token_once_an_epoch(pictures, tmp_path)
 def test_a_window_mixes_pieces_of_several_shards_within_the_memory(pictures, tmp_path, monkeypatch):
     store = write(pictures, tmp_path / "store")
     image = store.bytes / len(store)
-    monkeypatch.setattr("usae_train.tokens.feeding.PIECE_BYTES", 2 * image)
+    monkeypatch.setattr("usae_train.tokens.feeding.SLICE_BYTES", 2 * image)
     feed = StoreFeed(store, memory=4.5 * image)
-    assert [(piece.shard, list(piece.images)) for piece in feed.pieces] == [
+    assert [(each.shard, list(each.images)) for each in feed.slices] == [
         (0, [0, 1]),
         (0, [2, 3]),
         (1, [0, 1]),
@@ -252,7 +252,7 @@ def test_a_window_mixes_pieces_of_several_shards_within_the_memory(pictures, tmp
     ]
     windows = feed.windows(torch.Generator().manual_seed(0))
     assert [len(window) for window in windows] == [2, 2, 2]
-    assert any(len({feed.pieces[piece].shard for piece in window}) == 2 for window in windows)
+    assert any(len({feed.slices[number].shard for number in window}) == 2 for window in windows)
     assert sum(feed.load(window)["left"].nbytes * 2 for window in windows) == store.bytes
     assert max(feed.load(window)["left"].nbytes * 2 for window in windows) <= 4.5 * image
     everything = store.read([0, 1, 2])
