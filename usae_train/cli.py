@@ -220,10 +220,10 @@ def photos(
 
         chosen = SETTINGS.model_copy(update={"seed": settings.seed})
         with progress_report(quiet) as report:
-            judged = build(train, held, out, chosen, pick_device(device), report, say_skipped)
+            made = build(train, held, out, chosen, pick_device(device), report, say_skipped)
         if not quiet:
-            say(f"{out}: {plural(chosen.n_concepts, 'concept')} over {', '.join(judged.live)}")
-            say(*judged.in_words())
+            say(f"{out}: {plural(chosen.n_concepts, 'concept')} over {', '.join(made.live)}")
+            say(*made.in_words())
 
 
 app.command()(measure_commands.evaluate)

@@ -26,7 +26,7 @@ from usae_train.training.asked import fit_settings, named_recipe
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
 from usae_train.training.dictionaries.variants import read_dictionary
-from usae_train.training.execution import HERE, Execution
+from usae_train.training.execution import IN_THIS_PROCESS, Execution
 from usae_train.training.fitting import check_none_private, other_sizes
 from usae_train.training.initialization import standardization_rows, standardize_from
 from usae_train.training.logging.callbacks import FitCallbacks
@@ -42,7 +42,7 @@ SHARE = AgreementSettings().share  # of the trainings, in which a concept must h
 ENCODERS_ALONE, SLOWER = 0.5, 1 / 10
 # A concept's place is by how many trainings have it, and among those by chance: which of them have to explain the
 # tokens alone would be chance too, another in each consensus, and rows would be bent to it.
-NOT_NESTED: dict[str, Any] = {"matryoshka_fractions": (), "matryoshka": "fixed"}
+NO_MATRYOSHKA: dict[str, Any] = {"matryoshka_fractions": (), "matryoshka": "fixed"}
 
 
 @undisturbed
@@ -110,7 +110,7 @@ def fit_agreed(
     clusters: Clusters,
     shown: EncoderData,
     settings: FitSettings,
-    how: Execution = HERE,
+    how: Execution = IN_THIS_PROCESS,
     alone: float = ENCODERS_ALONE,
 ) -> USAE:
     """A USAE of the clusters' mean rows: its encoders fitted, then everything; its statistics measured.
@@ -177,7 +177,7 @@ def encoder_settings(
         "dictionary": "free",  # means of rows of another kind need not be of that kind
     }
     fixed = {"frozen": True, "dictionary_init": "random", "tied": True}  # random: rows stay as they are given
-    nesting = {} if settings.get("matryoshka_fractions") or settings.get("matryoshka") else NOT_NESTED
+    nesting = {} if settings.get("matryoshka_fractions") or settings.get("matryoshka") else NO_MATRYOSHKA
     settings["n_concepts"], settings["k"] = first.n_concepts, first.k
     return fit_settings(named.model_copy(update={**of_members, **fixed, **nesting}), **settings)
 

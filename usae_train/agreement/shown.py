@@ -22,7 +22,7 @@ from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.places import is_store, names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.training.asked import allowed_memory
-from usae_train.training.execution import HERE, Execution
+from usae_train.training.execution import IN_THIS_PROCESS, Execution
 from usae_train.training.fitting import feed_pictures
 from usae_train.training.settings import FitSettings, check_for_pictures
 
@@ -43,7 +43,7 @@ def open_data(
     first: USAE,
     settings: FitSettings,
     limit: int | None = None,
-    how: Execution = HERE,
+    how: Execution = IN_THIS_PROCESS,
 ) -> EncoderData:
     """Tokens, a store or pictures, of the backbones that the USAEs have.
 

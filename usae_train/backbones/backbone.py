@@ -18,7 +18,7 @@ from usae_train.backbones.feature_statistics import keep_statistics, statistics_
 from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
 from usae_train.backbones.precision import DTYPES
-from usae_train.backbones.reading import forget_caches, goes_on, norm_left_out, of_another_form
+from usae_train.backbones.reading import forget_caches, not_last_warning, not_square_warning, unused_norm_warning
 from usae_train.backbones.sites import check_site, read_sites
 from usae_train.backbones.spec import MODULE, BackboneSpec, without_classifier
 from usae_train.backbones.weight_files import first_line
@@ -58,7 +58,7 @@ class Backbone(nn.Module):
 
         super().__init__()
         if spec.model.startswith(MODULE):
-            raise UsageError(f"{name}: {spec.put_right()}")
+            raise UsageError(f"{name}: {spec.remedy()}")
         keep_memory()
         self.name, self.spec = name, spec
         self.compute_dtype = torch.float32
@@ -159,9 +159,9 @@ class Backbone(nn.Module):
         with Watched(self.model) as reading:
             read = self._features(picture)
         return [
-            *of_another_form(self.spec, data_config(self.model)["input_size"][-2:]),
-            *norm_left_out(self.model, self.spec, self._norm, reading.unused),
-            *goes_on(self.model, self.spec, read, picture),
+            *not_square_warning(self.spec, data_config(self.model)["input_size"][-2:]),
+            *unused_norm_warning(self.model, self.spec, self._norm, reading.unused),
+            *not_last_warning(self.model, self.spec, read, picture),
         ]
 
     def also(self, name: str, spec: BackboneSpec) -> Backbone:

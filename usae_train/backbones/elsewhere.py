@@ -136,7 +136,7 @@ def _read(where: str, file: Path) -> Mapping[str, Any]:
     return content
 
 
-def kept(config: TimmDescription) -> str:
+def config_json_of(config: TimmDescription) -> str:
     """A config.json with what was taken from another, for a USAE folder."""
     input_facts = {key: value for key, value in config.pretrained_cfg.items() if key in _Input.model_fields}
     content = {"architecture": config.architecture, "model_args": config.options, "pretrained_cfg": input_facts}

@@ -129,7 +129,7 @@ class BackboneSpec(Worded):
         """A name that can be a file's: the id without a hub prefix or the tag of the weights."""
         return self.model.rstrip("/").rpartition("/")[2].removeprefix(LOCAL).partition(".")[0]
 
-    def put_right(self) -> str:
+    def remedy(self) -> str:
         """What to do when the weights that this gives are not those that were expected."""
         if self.model.startswith(MODULE):
             module = self.model.removeprefix(MODULE)

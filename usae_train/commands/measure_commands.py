@@ -89,11 +89,11 @@ def evaluate(
 def _beside_workers(report: ProgressCallback) -> StageCallback:
     """The report; when it is first called, what draws the plots is loaded, while workers look at pictures."""
 
-    def told(stage: str, done: int, total: int) -> None:
+    def report_stage(stage: str, done: int, total: int) -> None:
         import_module("usae_train.evaluation.report")
         report(stage, done, total, "")
 
-    return told
+    return report_stage
 
 
 def _check_early(usae: str, images: str, out: Path, settings: EvaluateSettings) -> None:

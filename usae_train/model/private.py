@@ -92,7 +92,7 @@ class PrivateConcepts:
         """{backbone: how many concepts it has, shared ones and its own}."""
         return {name: self.n_shared + len(self.ranges.get(name, ())) for name in self.names}
 
-    def nested(self, fractions: Sequence[float]) -> tuple[float, ...]:
+    def matryoshka_fractions(self, fractions: Sequence[float]) -> tuple[float, ...]:
         """Shares of all concepts that must explain the tokens alone: these of the shared ones, and all shared ones.
 
         Without the last, what all could share is drained into private concepts.

@@ -210,7 +210,7 @@ class USAE(nn.Module):
                 built = build_backbones({**self.specs, **self.modules_given}, warn=False)  # who chose them was warned
                 if self.weights:
                     records = {name: backbone.record() for name, backbone in built.items()}
-                    check_records(records, self.weights, {name: spec.put_right() for name, spec in self.specs.items()})
+                    check_records(records, self.weights, {name: spec.remedy() for name, spec in self.specs.items()})
             self._backbones = built
         device = self.device
         # nothing is to be moved but after a move of the USAE, and to find that out by `to` takes 6 ms a backbone

@@ -25,7 +25,7 @@ from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
 from usae_train.files.tensor_files import safe_open, save_tensors
 from usae_train.files.validation import Frozen
-from usae_train.images.fingerprints import same
+from usae_train.images.fingerprints import same_setting
 from usae_train.images.measured import SourceRecord
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
@@ -110,7 +110,7 @@ class StoreRecord(Frozen):
     def differences(self, other: StoreRecord) -> list[str]:
         """The names of settings in which another extraction differs."""
         compared = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights", "drawn_from"}
-        differing = [name for name in compared if not same(name, getattr(self, name), getattr(other, name))]
+        differing = [name for name in compared if not same_setting(name, getattr(self, name), getattr(other, name))]
         hashes = [
             {name: weights_record.sha256 for name, weights_record in record.weights.items()} for record in (self, other)
         ]

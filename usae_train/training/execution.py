@@ -34,4 +34,4 @@ class Execution:
     ranks: DistributedContext = SINGLE_PROCESS
 
 
-HERE = Execution()  # in this process, on the CPU, unseen
+IN_THIS_PROCESS = Execution()  # in this process, on the CPU, unseen

@@ -33,7 +33,7 @@ from usae_train.tokens.places import is_store, names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.asked import allowed_memory, fit_settings
-from usae_train.training.execution import HERE, Execution
+from usae_train.training.execution import IN_THIS_PROCESS, Execution
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.logging.closing import Shown
 from usae_train.training.loop import fit_tokens, new_usae, sparsity_of
@@ -130,7 +130,7 @@ def check_none_private(settings: FitOptions, why: str) -> None:
 
 
 @undisturbed
-def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = HERE) -> USAE:
+def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = IN_THIS_PROCESS) -> USAE:
     """Train a USAE on tokens that somebody else made; it has no backbones to see pictures with.
 
     Args:
@@ -174,7 +174,7 @@ def fit_pictures(
     source: ImageSource,
     settings: FitSettings,
     backbones: Mapping[str, BackboneSpec | Backbone],
-    how: Execution = HERE,
+    how: Execution = IN_THIS_PROCESS,
     grid: tuple[int, int] | None = None,
 ) -> USAE:
     """Train a USAE on pictures.
@@ -216,7 +216,7 @@ def feed_pictures(
     source: ImageSource,
     grid: tuple[int, int],
     settings: FitSettings,
-    how: Execution = HERE,
+    how: Execution = IN_THIS_PROCESS,
     numbers: Sequence[int] | None = None,
 ) -> tuple[Feed, Callable[[], Iterator[PairedTokens]]]:
     """The tokens of pictures, in memory if they fit and else streamed; and what gives those of its statistics.
@@ -272,7 +272,7 @@ def store_to_fit(
 def fit_store(
     store: ActivationStore,
     settings: FitSettings,
-    how: Execution = HERE,
+    how: Execution = IN_THIS_PROCESS,
     only: str | None = None,
 ) -> USAE:
     """Train a USAE on an activation store.

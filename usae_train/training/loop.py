@@ -214,7 +214,7 @@ class Trainer:
                 stepping,
                 exact=exact,
                 noise=self.noises.draw(self.state.generator),
-                fractions=self.usae.private.nested(fractions_of(self.recipe, self.state.generator)),
+                fractions=self.usae.private.matryoshka_fractions(fractions_of(self.recipe, self.state.generator)),
                 n_dead=self.n_dead,
             )
 
