@@ -9,29 +9,28 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
+from usae_train.agreement.encoder_data import Data, EncoderData, open_data
 from usae_train.agreement.matching import ALIKE, Clusters, cluster, sums_of_members
 from usae_train.agreement.members import check_members, joint_rows, raw_rows, standardized_rows
 from usae_train.agreement.settings import AgreementSettings
-from usae_train.agreement.shown import Data, EncoderData, open_data
 from usae_train.model.checkpoint import load
 from usae_train.model.firing import measure
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
+from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.runtime.watching import watched_here
 from usae_train.tokens.feeding import Feed
-from usae_train.training.asked import fit_settings, named_recipe
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
 from usae_train.training.dictionaries.variants import read_dictionary
 from usae_train.training.execution import IN_THIS_PROCESS, Execution
 from usae_train.training.fitting import check_none_private, other_sizes
 from usae_train.training.initialization import standardization_rows, standardize_from
-from usae_train.training.logging.callbacks import FitCallbacks
-from usae_train.training.logging.closing import Shown
+from usae_train.training.logging.callbacks import FitBars, FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.resolving import fit_settings, named_recipe
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
 SHARE = AgreementSettings().share  # of the trainings, in which a concept must have come back
@@ -96,8 +95,8 @@ def consensus(
     check_members(members)
     chosen = encoder_settings(members, recipe, **settings)
     clusters = agreed(members, share, alike)
-    with watched_here(quiet) as here:
-        bars = Shown(here, chosen.steps)
+    with progress_display(quiet) as progress:
+        bars = FitBars(progress, chosen.steps)
         how = Execution(device, bars.beside(watch or FitCallbacks()), checkpointer, memory, readers)
         shown = open_data(data, members[0], chosen, limit, how)
         usae = fit_agreed(members, clusters, shown, chosen, how)

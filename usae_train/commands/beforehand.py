@@ -21,7 +21,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.terminal import is_alone, wrong_usage
 from usae_train.tokens.places import EXPECTED_TOKENS, is_store, named_tokens, names_tokens
-from usae_train.training.asked import allowed_memory, fit_settings
+from usae_train.training.resolving import allowed_memory, fit_settings
 from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
 from usae_train.training.states_folder import states_folder
 

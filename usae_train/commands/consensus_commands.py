@@ -20,7 +20,7 @@ from usae_train.runtime.terminal import one_line_errors, pick_device
 from usae_train.training.settings import ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
-    from usae_train.agreement.shown import EncoderData
+    from usae_train.agreement.encoder_data import EncoderData
     from usae_train.images.sources import ImageSource
     from usae_train.model.usae import USAE
     from usae_train.tokens.given_tokens import GivenTokens
@@ -127,12 +127,12 @@ def _agreed_on(
     """The space of what trainings agree on, fitted with their own settings."""
     from usae_train.agreement.consensus import agreed, encoder_settings, fit_agreed
     from usae_train.training.execution import Execution
-    from usae_train.training.logging.callbacks import FitCallbacks
+    from usae_train.training.logging.callbacks import FitCallbacks, loss_in_words
 
     same = ("steps", "batch", "seed", "dtype", "mask_outliers", "max_broken")
     encoding = encoder_settings(members, settings.recipe, **{name: getattr(settings, name) for name in same})
     watch = FitCallbacks(
-        steps=lambda step, figures: work.report("encoders", step, settings.steps, f"loss {figures['loss']:.4f}")
+        steps=lambda step, figures: work.report("encoders", step, settings.steps, loss_in_words(figures))
     )
     clusters = agreed(members, agreement.share, agreement.alike)
     return fit_agreed(members, clusters, shown, encoding, Execution(work.device, watch))

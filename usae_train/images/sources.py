@@ -217,6 +217,28 @@ def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
     return limited(FolderImages(folder), limit)
 
 
+def as_source(images: str | Path | ImageSource, limit: int | None = None) -> ImageSource:
+    """Pictures that are named are opened; a source stays as it is.
+
+    Args:
+        images: what `open_images` takes, or a source.
+        limit: of what is named, at most so many.
+
+    Raises:
+        UsageError: for what is neither, or a limit of a source that is open already.
+    """
+    if isinstance(images, str | Path):
+        return open_images(images, limit)
+    if not all(hasattr(images, name) for name in ("read", "fingerprint", "label", "__len__")):
+        kind = type(images).__name__
+        raise UsageError(
+            f"pictures are of type {kind}; expected a folder, `demo`, or what usae_train.open_images gives"
+        )
+    if limit is not None:
+        raise UsageError(f"limit is of pictures that are named; of a source that is open take a slice, [:{limit}]")
+    return images
+
+
 def read_batches(
     source: ImageSource, size: int, batch: int, tried: Sequence[int] | None = None, readers: int = 0
 ) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:

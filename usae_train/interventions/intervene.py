@@ -12,9 +12,8 @@ from usae_train.backbones.backbone import Backbone
 from usae_train.images.arrays import canvases_of
 from usae_train.interventions.edit_site import EditSite, edit_site_of
 from usae_train.interventions.edits import EditValue, check_not_others, moved_by, parse_edits
-from usae_train.model.given import check_usae
 from usae_train.model.sparse import Codes
-from usae_train.model.usae import USAE
+from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import torch_as_it_starts

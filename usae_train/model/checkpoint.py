@@ -10,13 +10,12 @@ import torch
 from usae_train.backbones.backbone import Backbone
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import ImageSource
-from usae_train.model.given import check_usae
 from usae_train.model.places import EMBEDDED
 from usae_train.model.statistics import Statistics
 from usae_train.model.top_maps import MAPS
-from usae_train.model.usae import USAE
+from usae_train.model.usae import USAE, check_usae
 from usae_train.model.usae_folder import STATISTICS, origin_of, read_folder, write_folder
 from usae_train.runtime.errors import UsageError
 

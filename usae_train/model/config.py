@@ -10,7 +10,7 @@ from usae_train.backbones.identity import WeightsRecord
 from usae_train.backbones.names import check_name
 from usae_train.backbones.spec import BackboneSpec, Side
 from usae_train.files.validation import Frozen
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.model.private import PrivateConcepts
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from usae_train.backbones.names import among, check_name
 from usae_train.images.arrays import canvases_of
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.model.described import usae_html, usae_lines
 from usae_train.model.private import PrivateConcepts, close_foreign
 from usae_train.model.scale import Standardization
@@ -295,6 +295,12 @@ class USAE(nn.Module):
             ValueError: when no backbone is called so; names those that there are.
         """
         return among(self.widths, name)
+
+
+def check_usae(usae: object) -> None:
+    """Nothing; a UsageError for what is no USAE, such as its name."""
+    if not isinstance(usae, USAE):
+        raise UsageError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
 
 
 class Encoder(nn.Module):

@@ -26,7 +26,7 @@ from usae_train.files.provenance import file_hash
 from usae_train.files.tensor_files import safe_open, save_tensors
 from usae_train.files.validation import Frozen
 from usae_train.images.fingerprints import same_setting
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.places import RECORD

@@ -14,17 +14,16 @@ from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.validation import check_settings
 from usae_train.files.whole_numbers import at_least
 from usae_train.images.failures import BrokenPictures
-from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import ImageSource
+from usae_train.images.source_record import SourceRecord
+from usae_train.images.sources import ImageSource, as_source
 from usae_train.model.firing import measure
-from usae_train.model.given import source_of
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import token_tensors
 from usae_train.tokens.feeding import Feed, MemoryFeed, OneBackbone, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, read_tokens
@@ -32,11 +31,10 @@ from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_token
 from usae_train.tokens.places import is_store, names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.streaming import StreamFeed
-from usae_train.training.asked import allowed_memory, fit_settings
 from usae_train.training.execution import IN_THIS_PROCESS, Execution
-from usae_train.training.logging.callbacks import FitCallbacks
-from usae_train.training.logging.closing import Shown
+from usae_train.training.logging.callbacks import FitBars, FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae, sparsity_of
+from usae_train.training.resolving import allowed_memory, fit_settings
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
 
 
@@ -79,11 +77,11 @@ def fit(
         ValueError: for settings that do not exist or clash, tokens that do not pair, pictures that cannot be read.
     """
     chosen = fit_settings(recipe, **settings)
-    with watched_here(quiet) as here:
-        shown = Shown(here, chosen.steps)
-        how = Execution(device, shown.beside(watch or FitCallbacks()), readers=readers)
+    with progress_display(quiet) as progress:
+        bars = FitBars(progress, chosen.steps)
+        how = Execution(device, bars.beside(watch or FitCallbacks()), readers=readers)
         usae = _fitted(data, backbones, chosen, limit, how)
-        shown.close(usae)
+        bars.close(usae)
     return usae
 
 
@@ -108,7 +106,7 @@ def _fitted(
         return fit_store(data, chosen, how)
     if not backbones:
         raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
-    return fit_pictures(source_of(data, limit), chosen, _specs(backbones), how)
+    return fit_pictures(as_source(data, limit), chosen, _specs(backbones), how)
 
 
 def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, object]]:

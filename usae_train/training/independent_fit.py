@@ -17,7 +17,7 @@ from usae_train.backbones.common_sizes import common_grid
 from usae_train.files.atomic import check_folder, write_atomically
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import open_images
 from usae_train.model.checkpoint import load, save
 from usae_train.model.spec_files import read_specs

@@ -17,10 +17,10 @@ from command_line import run
 import usae_train as ut
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.files.provenance import file_hash
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.model.statistics import read_origin
-from usae_train.training.asked import fit_settings
 from usae_train.training.independent_fit import Work, fit_independent
+from usae_train.training.resolving import fit_settings
 from usae_train.training.settings import ExecutionSettings
 
 SPECS = """

@@ -11,7 +11,7 @@ from toys import toy_tokens
 
 import usae_train as ut
 from usae_train.backbones.backbone import build_backbones
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import open_images
 from usae_train.runtime.sampling import drawn_numbers
 from usae_train.tokens import extraction_notes
@@ -20,9 +20,9 @@ from usae_train.tokens.feeding import StoreFeed
 from usae_train.tokens.paired import bytes_an_image
 from usae_train.tokens.store import ActivationStore, read_record
 from usae_train.tokens.store import write_shard as store_write
-from usae_train.training.asked import fit_settings
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import feed_pictures, fit_store
+from usae_train.training.resolving import fit_settings
 from usae_train.training.settings import FitSettings
 
 CLASSES = ("ant", "bee", "cat")

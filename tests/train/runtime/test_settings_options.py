@@ -21,7 +21,7 @@ from usae_train.commands.options import RECIPE_DEFAULTS
 from usae_train.demo.settings import BuildSettings
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluate import Compared, evaluate_source
-from usae_train.evaluation.measured import EvaluateOptions
+from usae_train.evaluation.from_python import EvaluateOptions
 from usae_train.evaluation.settings import EvaluateSettings, NameSettings
 from usae_train.files.validation import Settings, by_todays_names, check_settings
 from usae_train.images.settings import SpectrumSettings

@@ -1,12 +1,15 @@
-"""What is called while a training runs; of one on the command line, its metrics.jsonl and its bars."""
+"""What is called while a training runs: a caller's own, a command's metrics.jsonl and bars, and bars in Python."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from usae_train.model.usae import USAE
 from usae_train.runtime.progress import CountCallback, ProgressCallback, StepCallback, counting
+from usae_train.runtime.progress_display import ProgressDisplay
+from usae_train.training.logging.closing import fitted_lines, next_lines
 from usae_train.training.logging.metrics_log import MetricsLogger
 
 Note = Callable[[Mapping[str, Any]], str]  # a step's figures -> what stands beside the bar
@@ -36,7 +39,7 @@ def logging_callbacks(
     note: Note = loss_in_words,
     **rest: Any,
 ) -> FitCallbacks:
-    """A watch that writes every step's figures into a metrics_logger, and moves a bar for pictures and one for steps.
+    """Callbacks that write every step's figures into metrics.jsonl, and move a bar for pictures and one for steps.
 
     Args:
         metrics_logger: where figures go.
@@ -53,3 +56,34 @@ def logging_callbacks(
         report(training, step, steps, note(figures))
 
     return FitCallbacks(pictures=counting(report, pictures), steps=steps_done, **rest)
+
+
+class FitBars:
+    """Bars for a training that Python asked for, and the lines that close it.
+
+    Args:
+        progress: what shows them.
+        steps: of the whole training.
+    """
+
+    def __init__(self, progress: ProgressDisplay, steps: int) -> None:
+        self.progress, self.steps = progress, steps
+        self.figures: Mapping[str, Any] = {}
+
+    def beside(self, callbacks: FitCallbacks, stage: str = "training") -> FitCallbacks:
+        """A caller's own callbacks, called as well; `stage` is what the bar of the steps is called."""
+
+        def pictures(done: int, total: int) -> None:
+            self.progress.report("pictures", done, total, "")
+            callbacks.pictures(done, total)
+
+        def steps(step: int, figures: dict[str, Any]) -> None:
+            self.figures = figures
+            self.progress.report(stage, step, self.steps, loss_in_words(figures))
+            callbacks.steps(step, figures)
+
+        return replace(callbacks, pictures=pictures, steps=steps)
+
+    def close(self, usae: USAE) -> None:
+        """Say how it went, and what to do next."""
+        self.progress.close(lambda: [*fitted_lines(usae, self.figures), *next_lines(usae)])

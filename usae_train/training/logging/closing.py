@@ -1,47 +1,13 @@
-"""What `ut.fit` shows while it trains, and says when it is done."""
+"""What `ut.fit` says when it is done."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from usae_train.evaluation.metrics import mean_on_and_off
 from usae_train.model.usae import USAE
 from usae_train.runtime.printing import plural
-from usae_train.runtime.watching import Watch
-from usae_train.training.logging.callbacks import FitCallbacks
-
-
-class Shown:
-    """A training's callbacks, which move the bars of a watch and keep the last figures.
-
-    Args:
-        watch: what shows them.
-        steps: of the whole training.
-    """
-
-    def __init__(self, watch: Watch, steps: int) -> None:
-        self.watch, self.steps = watch, steps
-        self.figures: Mapping[str, Any] = {}
-
-    def beside(self, callbacks: FitCallbacks, stage: str = "training") -> FitCallbacks:
-        """A caller's own callbacks, called as well; `stage` is what the bar of the steps is called."""
-
-        def pictures(done: int, total: int) -> None:
-            self.watch.report("pictures", done, total, "")
-            callbacks.pictures(done, total)
-
-        def steps(step: int, figures: dict[str, Any]) -> None:
-            self.figures = figures
-            self.watch.report(stage, step, self.steps, f"loss {figures['loss']:.4f}")
-            callbacks.steps(step, figures)
-
-        return replace(callbacks, pictures=pictures, steps=steps)
-
-    def close(self, usae: USAE) -> None:
-        """Say how it went, and what to do next."""
-        self.watch.close(lambda: [*fitted_lines(usae, self.figures), *next_lines(usae)])
 
 
 def fitted_lines(usae: USAE, figures: Mapping[str, Any]) -> list[str]:
