@@ -152,11 +152,11 @@ class Backbone(nn.Module):
     @torch.no_grad()
     def notes(self) -> list[str]:
         """A sentence for each thing in which it is read otherwise than its spec makes one expect; takes two passes."""
-        from usae_train.backbones.folding import Watched
+        from usae_train.backbones.folding import PassRecorder
         from usae_train.backbones.timm_models import data_config
 
         picture = self._normalized(trial_picture(self.input_size).to(self.mean.device))
-        with Watched(self.model) as reading:
+        with PassRecorder(self.model) as reading:
             read = self._features(picture)
         return [
             *not_square_warning(self.spec, data_config(self.model)["input_size"][-2:]),
@@ -223,14 +223,14 @@ class Backbone(nn.Module):
         Not those that the classifier sees otherwise than the layers that are read. What a folded norm knows of natural
         features is kept; one that stands by itself knows it still (`norms_with_statistics`).
         """
-        from usae_train.backbones.folding import Watched, fold
+        from usae_train.backbones.folding import PassRecorder, fold
 
         zeros = torch.zeros(1, 3, self.input_size, self.input_size)
-        with Watched(self.model) as reading:
+        with PassRecorder(self.model) as reading:
             features = self._first_features(specs, zeros)
         pairs = [pair for pair in reading.pairs(features[0]) if all(pair in reading.pairs(own) for own in features[1:])]
         if self.spec.classes:
-            with Watched(self.model) as classifying:
+            with PassRecorder(self.model) as classifying:
                 logits = self.model(zeros)
             both = classifying.pairs(logits)
             pairs = [pair for pair in both if pair in pairs or not reading.ran(pair.convolution)]

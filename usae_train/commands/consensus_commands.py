@@ -12,7 +12,7 @@ from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.fit_together import FitRequest, Pictures, opened_data
 from usae_train.commands.opening import check_pictures_options, open_pictures
 from usae_train.commands.options import DATA, RECIPE_DEFAULTS, Out, Resume
-from usae_train.commands.training_place import training_place, watched_stages
+from usae_train.commands.training_place import logged_stages, training_place
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
@@ -70,7 +70,7 @@ def consensus(
             members = [load(each) for each in usaes]
             metrics = checkpointer.folder / METRICS
             with (
-                watched_stages({"training": metrics}, steps, execution, quiet) as (watch,),
+                logged_stages({"training": metrics}, steps, execution, quiet) as (watch,),
                 checkpointer.stop_on_signals(),
             ):
                 made = agree(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from usae_train.commands.opening import open_pictures, say_default_backbones
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.printing import plural, say
-from usae_train.runtime.terminal import bars, pick_device, progress_report, say_skipped, watched
+from usae_train.runtime.terminal import bars, bars_or_lines, pick_device, progress_report, say_skipped
 from usae_train.training.settings import ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def _trained(
 
         watch = FitCallbacks(log_every=asked.execution.log_every)
         if is_main:
-            report, steps = watched(progress, unseen), asked.settings.steps
+            report, steps = bars_or_lines(progress, unseen), asked.settings.steps
             watch = logging_callbacks(
                 metrics_logger, report, steps, note=beneath_the_bars, failure=say_skipped, log_every=watch.log_every
             )

@@ -23,7 +23,7 @@ from usae_train.commands.options import (
     VerifyChecksums,
     Wandb,
 )
-from usae_train.commands.training_place import training_place, watched_stages
+from usae_train.commands.training_place import logged_stages, training_place
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import knows_former, takes_settings
@@ -171,7 +171,7 @@ def add_backbone(
         with training_place(out, resume, execution) as checkpointer:
             stages = {"training": METRICS, **({"joint training": JOINT_METRICS} if joint else {})}
             files = {stage: checkpointer.folder / file for stage, file in stages.items()}
-            with watched_stages(files, steps, execution, quiet) as watches, checkpointer.stop_on_signals():
+            with logged_stages(files, steps, execution, quiet) as watches, checkpointer.stop_on_signals():
                 grown = grow(
                     load(usae),
                     open_pictures(images, execution.limit),

@@ -19,7 +19,7 @@ from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_p
 from usae_train.evaluation.ground_truth.truth import truth_figures
 from usae_train.evaluation.independent import MAX_COFIRING, consistency, load_independent
 from usae_train.evaluation.judging import Judge, judged, open_judge
-from usae_train.evaluation.measures import ENCODED_AT_ONCE, Measures
+from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import (
     DENSE,
     Matrix,
@@ -44,7 +44,7 @@ from usae_train.files.provenance import versions
 from usae_train.images.classes import ImageClasses, classes_or_none
 from usae_train.images.sources import DemoImages, ImageSource, none_can_be_read
 from usae_train.model.checkpoint import load
-from usae_train.model.firing import dead_counts
+from usae_train.model.firing import ENCODED_AT_ONCE, dead_counts
 from usae_train.model.scale import STD_EPSILON
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import USAE

@@ -12,7 +12,7 @@ import torch
 
 from usae_train.backbones.backbone import Backbone, set_compute_dtype
 from usae_train.evaluation.evaluate import Compared, evaluate_source
-from usae_train.evaluation.measures import ENCODED_AT_ONCE, reconstruction_of
+from usae_train.evaluation.measures import reconstruction_of
 from usae_train.evaluation.metrics import Matrix
 from usae_train.evaluation.places import check_report_place
 from usae_train.evaluation.report import write_report
@@ -21,6 +21,7 @@ from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import ceiling_lines, headline
 from usae_train.files.validation import check_settings
 from usae_train.images.sources import ImageSource, as_source
+from usae_train.model.firing import ENCODED_AT_ONCE
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.arrays import Array

@@ -86,11 +86,11 @@ def _one_line_warnings(quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def progress_report(quiet: bool) -> Iterator[ProgressCallback]:
-    """What shows how far a command is, as `watched` does, as long as it works."""
+    """What shows how far a command is, as `bars_or_lines` does, as long as it works."""
     from rich.progress import Progress
 
     with bars(Progress, quiet) as progress:
-        yield watched(progress, quiet)
+        yield bars_or_lines(progress, quiet)
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def stages(progress: Progress) -> ProgressCallback:
     return report
 
 
-def watched(progress: Progress, quiet: bool) -> ProgressCallback:
+def bars_or_lines(progress: Progress, quiet: bool) -> ProgressCallback:
     """Bars on a terminal; elsewhere, as in a log, a line about every half minute; nothing when quiet."""
     return stages(progress) if quiet or not progress.disable else progress_lines()
 

@@ -39,6 +39,14 @@ class PairedTokens:
             {name: tokens[kept] for name, tokens in self.tokens.items()}, self.numbers[kept], self.failures
         )
 
+    def lots(self, size: int) -> Iterator[PairedTokens]:
+        """The same, so many pictures at a time."""
+        for first in range(0, len(self.numbers), size):
+            few = slice(first, first + size)
+            canvases = None if self.canvases is None else self.canvases[few]
+            tokens = {name: own[few] for name, own in self.tokens.items()}
+            yield PairedTokens(tokens, self.numbers[few], canvases=canvases)
+
     def flat(self) -> dict[str, Tensor]:
         """{backbone: (image * token, width)}."""
         return {name: tokens.flatten(0, 1) for name, tokens in self.tokens.items()}

@@ -17,7 +17,7 @@ from usae_train.files.kinds import plain
 from usae_train.files.validation import check_settings
 from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import ImageSource, as_source, none_can_be_read
-from usae_train.model.firing import measure
+from usae_train.model.firing import ENCODED_AT_ONCE, measure
 from usae_train.model.sparsity.splittopk import SplitTopK
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.usae import IMPORTED, USAE, check_usae
@@ -216,16 +216,9 @@ def _held_out_tokens(
 
 
 @torch.no_grad()
-def held_out_r2(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Matrix:
-    """R² around each feature's mean of every backbone's codes decoded by every dictionary, in raw units.
-
-    A chunk of pictures is taken at a time.
-    """
-    lots = range(0, len(paired.numbers), chunk)
-    flat = (
-        {name: tokens[first : first + chunk].flatten(0, 1) for name, tokens in paired.tokens.items()} for first in lots
-    )
-    return reconstruction_of(usae, flat).r2
+def held_out_r2(usae: USAE, paired: PairedTokens) -> Matrix:
+    """R² around each feature's mean of every backbone's codes decoded by every dictionary, in raw units."""
+    return reconstruction_of(usae, (few.flat() for few in paired.lots(ENCODED_AT_ONCE))).r2
 
 
 def every_token(settings: FitSettings) -> FitSettings:

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from usae_train.runtime import watching
 from usae_train.runtime.progress_display import notebook_display, progress_display
 
 
@@ -30,7 +29,7 @@ class Cell:
 def cell(monkeypatch):
     """The process is a notebook's kernel."""
     cell = Cell()
-    monkeypatch.setattr(watching, "notebook_display", lambda: cell.display)
+    monkeypatch.setattr("usae_train.runtime.progress_display.notebook_display", lambda: cell.display)
     return cell
 
 
@@ -71,7 +70,7 @@ def test_in_a_notebook_one_output_has_the_bars_and_then_the_lines(cell, capsys):
 
 
 def test_bars_are_not_sent_at_every_step(cell, monkeypatch):
-    monkeypatch.setattr(watching.time, "monotonic", lambda: 5.0)
+    monkeypatch.setattr("usae_train.runtime.progress_display.time.monotonic", lambda: 5.0)
     with progress_display() as progress:
         for done in range(1, 101):
             progress.report("steps", done, 100, "")
