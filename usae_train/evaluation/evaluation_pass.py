@@ -39,7 +39,7 @@ class PassSettings(Frozen):
     usae: str | None = None  # hash of its weights
     images: str = ""  # fingerprint
     independent: dict[str, str | None] = Field(default_factory=dict)  # hashes of theirs
-    batch: int = 32
+    batch: int
     processes: int = 1
     dtype: str = "float32"  # what the backbones compute in
     seed: int = 0

@@ -20,6 +20,7 @@ from usae_train.images.hub import HubImages
 from usae_train.images.indexing import Indexed
 from usae_train.images.kinds import left_out_in_words, none_taken
 from usae_train.images.places import check_images, is_shards
+from usae_train.images.settings import IMAGE_BATCH
 from usae_train.images.tar import TarImages
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -272,7 +273,7 @@ def read_groups(
 def readable_batches(
     source: ImageSource,
     size: int,
-    batch: int = 32,
+    batch: int = IMAGE_BATCH,
     progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
     readers: int = 0,
@@ -324,7 +325,9 @@ class _Reading(Dataset[tuple[int, Tensor] | Failure]):
     def __getitem__(self, number: int) -> tuple[int, Tensor] | Failure:
         try:
             return number, self.source.read(number, self.size)
-        except ValueError as error:  # what `ImageSource` asks of sources of a caller's own as well
+        except ValueError as error:  # a caller's own sources may raise any; of ours it would be a fault
+            if isinstance(self.source, Indexed) and not isinstance(error, UsageError):
+                raise
             return Failure(number, str(error))
 
 
