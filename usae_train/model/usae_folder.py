@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from usae_train.backbones.carried import bring_all
 from usae_train.files.atomic import atomic_path, check_free, leftovers_of, remove_leftovers
-from usae_train.files.json_files import parse_json, read_object, validated
+from usae_train.files.json_files import parse_json, read_named_object, read_object, validated
 from usae_train.files.place_names import printable
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.files.tensor_files import load_file
@@ -183,10 +183,7 @@ def upload_folder(usae: USAE, repository: str, *, private: bool = False, token: 
 
 def _read_config(folder: Path) -> UsaeConfig:
     file = config_file(folder)
-    try:
-        values = read_object(file)
-    except UsageError as error:
-        raise UsageError(f"{file} is not a valid JSON object: {error}") from error
+    values = read_named_object(file)
     schema = values.get("schema")
     if schema != CONFIG_SCHEMA:
         raise UsageError(

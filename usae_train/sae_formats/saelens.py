@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from usae_train.files.json_files import read_named_object
 from usae_train.files.tensor_files import save_tensors
 from usae_train.model.sparsity.batchtopk import BatchTopK
 from usae_train.model.sparsity.jumprelu import JumpReLU
@@ -18,7 +19,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.sae_formats.format import GATED, Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.weights import bounded, config_word, read_config, read_tensors
+from usae_train.sae_formats.weights import bounded, config_word, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 VERSION = "6.54.12"  # that this was compared with, and whose form is written
@@ -118,7 +119,7 @@ def _read_cfg(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: for any other; names what cannot.
     """
-    config = read_config(file)
+    config = read_named_object(file)
     metadata, architecture = config.get("metadata"), config_word(config.get("architecture"))
     if not isinstance(metadata, Mapping) or not str(metadata.get("sae_lens_version", "")).startswith("6."):
         raise UsageError(f"{file} is not of SAELens 6; load it there (SAE.load_from_disk) and save it (save_model)")

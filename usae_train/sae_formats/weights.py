@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from usae_train.backbones.weight_files import first_line, not_plain
-from usae_train.files.json_files import read_object
 from usae_train.files.tensor_files import load_file
 from usae_train.runtime.errors import UsageError
 
@@ -106,18 +105,6 @@ def read_tensors(file: Path) -> Weights:
         return Weights(load_file(file), file)
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{file} is broken or incomplete ({first_line(error)}); save or copy it again") from error
-
-
-def read_config(file: Path) -> dict[str, Any]:
-    """The object of a JSON file.
-
-    Raises:
-        ValueError: for one that is missing, or no JSON object.
-    """
-    try:
-        return read_object(file)
-    except UsageError as error:
-        raise UsageError(f"{file} is not a readable JSON object: {error}") from error
 
 
 def config_word(word: Any) -> str:
