@@ -84,7 +84,7 @@ def read_description(name: str, model: str, file: Path) -> TimmDescription:
         of = f"that of Hugging Face's {content['model_type']}" if "model_type" in content else "without an architecture"
         raise UsageError(f"{where} is {of}; expected timm's form, with `architecture`, as `timm` writes it to the hub")
     try:
-        # a form of before has one mapping for all
+        # an older form has one mapping for all
         config = validated(_Config.model_validate, {"pretrained_cfg": content, **content})
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
@@ -108,7 +108,7 @@ def _completed(architecture: str, config: _Config) -> dict[str, Any]:
     if config.num_classes is not None:
         completed["num_classes"] = config.num_classes
     if any(config.model_args.get(flag) for flag in ("dynamic_img_size", "use_naflex")):
-        completed["fixed_input_size"] = False  # as timm itself reads exports of before
+        completed["fixed_input_size"] = False  # as timm itself reads older exports
     if completed.get("fixed_input_size") and (size := _rows_and_columns(config.model_args.get("img_size"))):
         completed["input_size"] = (completed["input_size"][0], *size)
     return completed

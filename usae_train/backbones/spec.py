@@ -93,7 +93,7 @@ class BackboneSpec(Worded):
 
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A site that all specs of before had is left out: what is written of them stays as it was."""
+        """A site that all older specs had is left out: what is written of them stays as it was."""
         fields: dict[str, Any] = dump(self)
         if self.site == "block":
             fields.pop("site", None)

@@ -172,7 +172,7 @@ def _false_number(content: Any, made: Any) -> list[str | int] | None:
 
 
 def _value_of(made: Any, key: Any) -> Any:
-    """What was made of a key, which a model may have by another name than a file of before."""
+    """What was made of a key, which a model may have by another name than an older file."""
     if isinstance(made, BaseModel):
         return getattr(made, getattr(made, "FORMER", {}).get(key, key))
     return made[key]

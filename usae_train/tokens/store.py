@@ -85,10 +85,9 @@ class StoreRecord(Frozen):
     n_images: int = Field(ge=1, description="images of the source that were asked for, readable or not")
     drawn_from: int | None = Field(
         None,
-        description="how many the source has, from which they were drawn; stores of before have none: they took "
-        "the first",
+        description="how many the source has, from which they were drawn; older stores have none: they took the first",
     )
-    weights: dict[str, WeightsRecord] = Field(default_factory=dict, description="stores of before have none")
+    weights: dict[str, WeightsRecord] = Field(default_factory=dict, description="older stores have none")
     complete: bool = False
     shards: tuple[Shard, ...] = ()
 

@@ -159,7 +159,7 @@ class Trainer:
         Args:
             step: its number, from 0.
             logged: whether its figures are wanted.
-            checkpointer: has the states of before, of which an error tells.
+            checkpointer: has the earlier states, of which an error tells.
 
         Returns:
             Its figures, as `fit_tokens` hands them on; none of them unless wanted.
