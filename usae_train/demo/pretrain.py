@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervised
 from usae_train.files.atomic import atomic_path
-from usae_train.files.tensor_forms import Damaged, check_moment_sizes
+from usae_train.files.tensor_checks import Damaged, check_moment_sizes
 from usae_train.files.torch_state import read_pickled, write_state
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import one_line

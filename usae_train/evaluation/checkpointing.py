@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.evaluation.settings import EvaluateSettings
-from usae_train.files.tensor_forms import Damaged
+from usae_train.files.tensor_checks import Damaged
 from usae_train.files.torch_state import read_pickled, write_state
 from usae_train.images.fingerprints import same_setting
 from usae_train.runtime.errors import UsageError

@@ -18,8 +18,8 @@ from pydantic import Field
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.posthoc import PostHoc
-from usae_train.evaluation.state_forms import check_matching, check_measures
-from usae_train.files.tensor_forms import Damaged
+from usae_train.evaluation.state_checks import check_matching, check_measures
+from usae_train.files.tensor_checks import Damaged
 from usae_train.files.torch_state import write_state
 from usae_train.files.validation import Frozen
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext

@@ -12,7 +12,6 @@ from torch.nn import functional
 from usae_train.backbones.names import among, check_name
 from usae_train.images.arrays import canvases_of
 from usae_train.images.source_record import SourceRecord
-from usae_train.model.described import usae_html, usae_lines
 from usae_train.model.private import PrivateConcepts, close_foreign
 from usae_train.model.scale import Standardization
 from usae_train.model.sparse import Codes, sparse_decode
@@ -20,6 +19,7 @@ from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.model.top_maps import TopMaps, read_maps
 from usae_train.model.usae_folder import read_folder, upload_folder, write_folder
+from usae_train.model.usae_text import usae_html, usae_lines
 from usae_train.runtime.arrays import Array, floats_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.transfers import to_device

@@ -21,7 +21,7 @@ from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.files.tensor_files import load_file
 from usae_train.model.agreement import read_agreement, save_agreement
 from usae_train.model.config import CONFIG_SCHEMA, Origin, UsaeConfig
-from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
+from usae_train.model.file_checks import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.places import LABELS, config_file, folder_of
 from usae_train.model.private import PrivateConcepts, check_closed
 from usae_train.model.statistics import Statistics, read_origin

@@ -13,8 +13,8 @@ from usae_train.backbones.backbone import Backbone, build_backbones, set_compute
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.evaluation.measures import reconstruction_of
 from usae_train.evaluation.metrics import Matrix
-from usae_train.files.kinds import plain
 from usae_train.files.validation import check_settings
+from usae_train.files.variant_registry import plain
 from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import ImageSource, as_source, none_can_be_read
 from usae_train.model.firing import ENCODED_AT_ONCE, measure

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from usae_train.files.atomic import remove_leftovers
-from usae_train.files.tensor_forms import Damaged, check_tensor, check_tensors
+from usae_train.files.tensor_checks import Damaged, check_tensor, check_tensors
 from usae_train.files.torch_state import read_pickled, write_state
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
@@ -23,7 +23,7 @@ from usae_train.runtime.printing import one_line
 from usae_train.runtime.signals import Stopped, handle_signals, status_of
 from usae_train.tokens.feeding import Batches
 from usae_train.training.settings import ExecutionSettings, FitSettings
-from usae_train.training.state_forms import check_moments, check_position, differing
+from usae_train.training.state_checks import check_moments, check_position, differing
 
 EXECUTION_DEFAULTS = ExecutionSettings()
 UNREADABLE = -1  # no step: there are states, and none can be read

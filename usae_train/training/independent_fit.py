@@ -37,7 +37,7 @@ from usae_train.training.logging.callbacks import logging_callbacks
 from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 from usae_train.training.logging.step_metrics import dead_of
 from usae_train.training.settings import ExecutionSettings, FitSettings
-from usae_train.training.state_forms import differing
+from usae_train.training.state_checks import differing
 
 BEGUN = "independent.json"  # what all SAEs of a folder have in common
 FitOne = Callable[[str, FitSettings, Execution], USAE]

@@ -14,7 +14,7 @@ from usae_train.images.failures import MAX_BROKEN
 from usae_train.images.settings import Limit, Readers
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import MAX_COUNT
-from usae_train.training.variants import DictionaryName, Fractions, SparsityName
+from usae_train.training.setting_types import DictionaryName, Fractions, SparsityName
 
 
 class TrainingRecipe(Settings):

@@ -12,7 +12,7 @@ from usae_train.runtime.progress_display import ProgressDisplay
 from usae_train.training.logging.closing import fitted_lines, next_lines
 from usae_train.training.logging.metrics_log import MetricsLogger
 
-Note = Callable[[Mapping[str, Any]], str]  # a step's figures -> what stands beside the bar
+BarNote = Callable[[Mapping[str, Any]], str]  # a step's figures -> what stands beside the bar
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def logging_callbacks(
     steps: int,
     training: str = "training",
     pictures: str = "pictures",
-    note: Note = loss_in_words,
+    note: BarNote = loss_in_words,
     **rest: Any,
 ) -> FitCallbacks:
     """Callbacks that write every step's figures into metrics.jsonl, and move a bar for pictures and one for steps.

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from usae_train.backbones.spec import BackboneSpec
-from usae_train.files.tensor_forms import Damaged, check_tensor, moments_of
+from usae_train.files.tensor_checks import Damaged, check_tensor, moments_of
 from usae_train.images.fingerprints import same_setting
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.feeding import Batches

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
-from usae_train.files.kinds import plain
+from usae_train.files.variant_registry import plain
 from usae_train.runtime.errors import UsageError
 
 SAID_AS_NONE = ("", "none")  # how a command line says that there are no fractions
