@@ -20,7 +20,7 @@ from usae_train.tokens.feeding import MemoryFeed
 from usae_train.tokens.given_tokens import GivenTokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.training.execution import Execution
-from usae_train.training.independent_fit import Work, train_each
+from usae_train.training.independent_fit import Work, fit_each
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import FitSettings
@@ -87,7 +87,7 @@ def fit_starts(
 
     names = [f"start-{number}" for number in range(count)]
     with held(trainings):
-        train_each(names, settings, fit_one, trainings, work, shown.about)
+        fit_each(names, settings, fit_one, trainings, work, shown.about)
     members = [load(trainings / name) for name in names]
     check_members(members)
     return members, shown

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +120,8 @@ def fit_independent(
         return fit_pictures(source, seeded, {name: specs[name]}, how, grid)
 
     with held(out):
-        return fit_each(list(specs), settings, fit_one, out, work, data)
+        fit_each(list(specs), settings, fit_one, out, work, data)
+        return _dead_shares(out, specs)
 
 
 def _fit_on_store(
@@ -139,27 +140,15 @@ def _fit_on_store(
     with held(out):
         if verify_checksums:
             check_checksums(store, work.report)
-        return fit_each(list(store.record.widths), settings, fit_one, out, work, data)
+        fit_each(list(store.record.widths), settings, fit_one, out, work, data)
+        return _dead_shares(out, store.record.widths)
 
 
-def fit_each(
-    names: Sequence[str],
-    settings: FitSettings,
-    fit_one: FitOne,
-    out: Path,
-    work: Work | None = None,
-    data: Mapping[str, Any] = MappingProxyType({}),
-) -> dict[str, float]:
-    """Train an SAE per backbone, those that are not there yet; see `train_each`.
-
-    Returns:
-        {backbone: share of its SAE's concepts that never fire on the pictures of its statistics}.
-    """
-    train_each(names, settings, fit_one, out, work, data)
+def _dead_shares(out: Path, names: Iterable[str]) -> dict[str, float]:
     return {name: dead_of(load(out / name))[name] for name in names}
 
 
-def train_each(
+def fit_each(
     names: Sequence[str],
     settings: FitSettings,
     fit_one: FitOne,
