@@ -21,6 +21,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.terminal import is_alone, wrong_usage
 from usae_train.tokens.places import EXPECTED_TOKENS, is_store, named_tokens, names_tokens
+from usae_train.tokens.settings import DEFAULT_BACKBONES
 from usae_train.training.resolving import allowed_memory, fit_settings
 from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
 from usae_train.training.states_folder import states_folder
@@ -59,7 +60,7 @@ def check_data(images: str, backbones: str | None, limit: int | None = None) -> 
         ValueError: for what is not there, and for backbones that cannot be.
     """
     if not has_data(images, limit):
-        read_specs(backbones or "paper")
+        read_specs(backbones or DEFAULT_BACKBONES)
 
 
 def has_data(data: str, limit: int | None = None) -> bool:

@@ -12,6 +12,7 @@ from usae_train.commands.opening import open_pictures, say_default_backbones
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.terminal import bars, bars_or_lines, pick_device, progress_report, say_skipped
+from usae_train.tokens.settings import DEFAULT_BACKBONES
 from usae_train.training.settings import ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def opened_data(asked: FitRequest, is_main: bool = True) -> GivenTokens | Activa
         return tokens
     store = store_to_fit(asked.images, asked.backbones, limit, asked.settings.dtype, asked.verify_checksums)
     if store is None:
-        specs = read_specs(asked.backbones or "paper")
+        specs = read_specs(asked.backbones or DEFAULT_BACKBONES)
         pictures = Pictures(open_pictures(asked.images, limit, is_main), specs)
         if is_main and not asked.quiet:
             say_default_backbones(asked.backbones)

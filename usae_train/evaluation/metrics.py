@@ -8,6 +8,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
+SAME_ATOM = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
 # Both are choices of ours; the paper counts neither.
 DENSE = 0.1  # share of the tokens from which on a concept counts as dense
 TWINS = 0.95  # cosine, in every backbone, from which on two concepts are one

@@ -12,6 +12,7 @@ from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
 from usae_train.images.settings import IMAGE_BATCH, ImageBatch, Limit, Readers
 
+DEFAULT_BACKBONES = "paper"  # what `--backbones` is where it is not given
 StorageDtype = Literal["bfloat16", "float16", "float32"]
 
 
@@ -25,7 +26,9 @@ class ExtractSettings(Settings):
         "workers": "readers",
     }
 
-    backbones: str = Field("paper", description="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas")
+    backbones: str = Field(
+        DEFAULT_BACKBONES, description="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas"
+    )
     storage_dtype: StorageDtype = Field(
         "bfloat16", description="what tokens are stored in: `bfloat16`, `float16` or `float32`"
     )

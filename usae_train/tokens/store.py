@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -30,6 +30,7 @@ from usae_train.images.source_record import SourceRecord
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.places import RECORD
+from usae_train.tokens.settings import StorageDtype
 
 STORE_SCHEMA = 1
 READ_BYTES = 16e6  # of a shard that is in memory beside what it is read into
@@ -79,7 +80,7 @@ class StoreRecord(Frozen):
     backbones: dict[str, BackboneSpec]
     widths: dict[str, Annotated[int, Field(ge=1, lt=2**24)]] = Field(min_length=1)
     grid: tuple[Side, Side]
-    dtype: Literal["bfloat16", "float16", "float32"]
+    dtype: StorageDtype
     source: str
     fingerprint: str
     n_images: int = Field(ge=1, description="images of the source that were asked for, readable or not")

@@ -28,6 +28,7 @@ from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.terminal import is_alone
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.places import names_tokens
+from usae_train.tokens.settings import DEFAULT_BACKBONES
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
 from usae_train.training.checkpointing import EXECUTION_DEFAULTS, TrainingCheckpointer
@@ -109,7 +110,7 @@ def fit_independent(
     store = store_to_fit(images, backbones, work.execution.limit, settings.dtype, verify_checksums)
     if store is not None:
         return _fit_on_store(store, out, settings, work, verify_checksums)
-    specs, source = read_specs(backbones or "paper"), open_images(images, work.execution.limit)
+    specs, source = read_specs(backbones or DEFAULT_BACKBONES), open_images(images, work.execution.limit)
     if source.left_out:
         work.failure(source.left_out)
     opened()

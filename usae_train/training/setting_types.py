@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator
 
@@ -44,6 +44,7 @@ def _rising(fractions: tuple[float, ...]) -> tuple[float, ...]:
     return fractions
 
 
+Matryoshka = Literal["fixed", "drawn"]
 SparsityName = Annotated[str | dict[str, Any], BeforeValidator(_read_sparsity)]
 DictionaryName = Annotated[str | dict[str, Any], BeforeValidator(_dictionary)]
 Fractions = Annotated[tuple[float, ...], BeforeValidator(_numbers), AfterValidator(_rising)]

@@ -14,7 +14,7 @@ from usae_train.images.failures import MAX_BROKEN
 from usae_train.images.settings import Limit, Readers
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import MAX_COUNT
-from usae_train.training.setting_types import DictionaryName, Fractions, SparsityName
+from usae_train.training.setting_types import DictionaryName, Fractions, Matryoshka, SparsityName
 
 
 class TrainingRecipe(Settings):
@@ -70,7 +70,7 @@ class TrainingRecipe(Settings):
     matryoshka_fractions: Fractions = Field(
         (0.25,), description="shares of the concepts that must explain the tokens alone as well, rising"
     )
-    matryoshka: Literal["fixed", "drawn"] = Field(
+    matryoshka: Matryoshka = Field(
         "fixed", description="those shares at every step, or as many drawn at each, from the least of them to all"
     )
     sparsity: SparsityName = Field("topk", description="which concepts of a token are active")
@@ -193,7 +193,7 @@ class FitSettings(Settings):
         description="rising shares of the concepts, with commas, that must explain the tokens alone as well, or "
         "`none`. The recipe's by default (0.25; published none; a consensus has none)",
     )
-    matryoshka: Literal["fixed", "drawn"] | None = Field(
+    matryoshka: Matryoshka | None = Field(
         None,
         description="`fixed`: those shares at every step; `drawn`: others at each. The recipe's by default (`fixed`)",
     )
@@ -281,7 +281,7 @@ class FitOptions(TypedDict, total=False):
     sparsity: str | Mapping[str, Any] | None
     dictionary: str | Mapping[str, Any] | None
     matryoshka_fractions: tuple[float, ...] | None
-    matryoshka: Literal["fixed", "drawn"] | None
+    matryoshka: Matryoshka | None
     max_broken: float
 
 
