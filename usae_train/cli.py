@@ -112,7 +112,7 @@ def _check_early(images: str, out: Path, settings: ExtractSettings) -> None:
 def _verify_checksums(out: Path, quiet: bool) -> None:
     from usae_train.tokens.store import ActivationStore
 
-    right = list(ActivationStore(out).verify())
+    right = list(ActivationStore(out).compare_checksums())
     if not quiet:
         say(f"{out}: {plural(len(right), 'shard')}, all checksums right")
 

@@ -139,7 +139,7 @@ def fit_agreed(
         then = checkpointer.next("everything")
     fit_tokens(shown.feed, encoders, usae, device, watch.steps, checkpointer, watch.log_every)
     if everything.steps:
-        later = lambda step, figures: watch.steps(first + step, figures)  # noqa: E731
+        later = lambda step, metrics: watch.steps(first + step, metrics)  # noqa: E731
         fit_tokens(shown.feed, everything, usae, device, later, then, watch.log_every, fresh=False)
     usae.measured_on = shown.images
     usae.statistics = measure(usae, shown.sample())

@@ -132,7 +132,7 @@ def _agreed_on(
     same = ("steps", "batch", "seed", "dtype", "mask_outliers", "max_broken")
     encoding = encoder_settings(members, settings.recipe, **{name: getattr(settings, name) for name in same})
     watch = FitCallbacks(
-        steps=lambda step, figures: work.report("encoders", step, settings.steps, loss_in_words(figures))
+        steps=lambda step, metrics: work.report("encoders", step, settings.steps, loss_in_words(metrics))
     )
     clusters = agreed(members, agreement.share, agreement.alike)
     return fit_agreed(members, clusters, shown, encoding, Execution(work.device, watch))

@@ -79,13 +79,13 @@ def fit_together(asked: FitRequest) -> None:
         _look_at_store(asked, data, ranks)
         memory, readers = asked.execution.memory, asked.execution.readers
         how = Execution(where, checkpointer=checkpointer, memory=memory, readers=readers, ranks=ranks)
-        usae, figures = _trained(asked, data, how)
+        usae, metrics = _trained(asked, data, how)
         if ranks.is_main:
             with checkpointer.naming_last_state():
                 save(usae, asked.out, beside=[checkpointer.folder / METRICS])
             holding.close()
             if not asked.quiet:
-                _summarize(usae, asked.out, figures)
+                _summarize(usae, asked.out, metrics)
 
 
 def opened_data(asked: FitRequest, is_main: bool = True) -> GivenTokens | ActivationStore | Pictures:
@@ -134,7 +134,7 @@ def _trained(
     data: GivenTokens | ActivationStore | Pictures,
     how: Execution,
 ) -> tuple[USAE, Mapping[str, Any]]:
-    """The USAE, and the last figures of its training; its bars, metrics and states are the first process's.
+    """The USAE, and the last metrics of its training; its bars, metrics and states are the first process's.
 
     Args:
         asked: what was typed.
@@ -162,10 +162,10 @@ def _trained(
         bars(TrainingDisplay, unseen) as progress,
     ):
 
-        def beneath_the_bars(figures: Mapping[str, Any]) -> str:
-            progress.figures = figures
-            last.update(figures)
-            return summary(figures) if progress.disable else ""
+        def beneath_the_bars(metrics: Mapping[str, Any]) -> str:
+            progress.metrics = metrics
+            last.update(metrics)
+            return summary(metrics) if progress.disable else ""
 
         watch = FitCallbacks(log_every=asked.execution.log_every)
         if is_main:
@@ -186,7 +186,7 @@ def _fitted(data: GivenTokens | ActivationStore | Pictures, settings: FitSetting
     return fit_given(data, settings, how) if isinstance(data, GivenTokens) else fit_store(data, settings, how)
 
 
-def _summarize(usae: USAE, out: Path, figures: Mapping[str, Any]) -> None:
+def _summarize(usae: USAE, out: Path, metrics: Mapping[str, Any]) -> None:
     """Print what was made, how good it is, and what to do next, as `ut.fit` says it."""
     from usae_train.tokens.standardization import outliers_as_text
     from usae_train.training.logging.closing import alive_lines, r2_lines
@@ -195,6 +195,6 @@ def _summarize(usae: USAE, out: Path, figures: Mapping[str, Any]) -> None:
 
     dead = dead_shares(dead_of(usae))
     say(f"{out}: {plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}; dead: {dead}")
-    say(*r2_lines(figures), *alive_lines(usae), outliers_as_text(usae.outliers))
+    say(*r2_lines(metrics), *alive_lines(usae), outliers_as_text(usae.outliers))
     if usae.specs:
         say(f"next: usae-train evaluate {out} HELD_OUT says how good it is; usae-viz maximize -c 0 --usae {out} draws")

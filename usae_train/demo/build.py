@@ -104,7 +104,7 @@ def fit_demo(
         settings,
         usae,
         device,
-        lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"),
+        lambda step, metrics: report("usae", step, settings.steps, f"loss {metrics['loss']:.3f}"),
     )
     usae.to("cpu")
     held_out = DemoImages(HELD_OUT_SCENES)

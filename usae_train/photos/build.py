@@ -88,7 +88,7 @@ def build(
             failure(some.left_out)
     watch = FitCallbacks(
         counting(report, "tokens"),
-        lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"),
+        lambda step, metrics: report("usae", step, settings.steps, f"loss {metrics['loss']:.3f}"),
         failure=failure,
     )
     usae = fit_pictures(source, settings, SPECS, Execution(device, watch))

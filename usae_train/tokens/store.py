@@ -209,7 +209,7 @@ class ActivationStore:
         """Images that could not be read, each with why."""
         return [str(failure["why"]) for failure in read_failures(self.folder)]
 
-    def verify(self, shards: Sequence[Shard] | None = None) -> Iterator[str]:
+    def compare_checksums(self, shards: Sequence[Shard] | None = None) -> Iterator[str]:
         """Go through some shards, or all, and compare their checksums; the name of each as it is found right.
 
         Raises:

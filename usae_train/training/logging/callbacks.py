@@ -12,7 +12,7 @@ from usae_train.runtime.progress_display import ProgressDisplay
 from usae_train.training.logging.closing import fitted_lines, next_lines
 from usae_train.training.logging.metrics_log import MetricsLogger
 
-BarNote = Callable[[Mapping[str, Any]], str]  # a step's figures -> what stands beside the bar
+BarNote = Callable[[Mapping[str, Any]], str]  # a step's metrics -> what stands beside the bar
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,14 @@ class FitCallbacks:
     """What to call while a fit runs."""
 
     pictures: CountCallback = lambda done, total: None
-    steps: StepCallback = lambda step, figures: None
+    steps: StepCallback = lambda step, metrics: None
     log_every: int | None = None  # optimizer steps between two calls of `steps`; a hundredth of the training by default
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
 
-def loss_in_words(figures: Mapping[str, Any]) -> str:
+def loss_in_words(metrics: Mapping[str, Any]) -> str:
     """What stands beside a training's bar."""
-    return f"loss {figures['loss']:.4f}"
+    return f"loss {metrics['loss']:.4f}"
 
 
 def logging_callbacks(
@@ -39,10 +39,10 @@ def logging_callbacks(
     note: BarNote = loss_in_words,
     **rest: Any,
 ) -> FitCallbacks:
-    """Callbacks that write every step's figures into metrics.jsonl, and move a bar for pictures and one for steps.
+    """Callbacks that write every step's metrics into metrics.jsonl, and move a bar for pictures and one for steps.
 
     Args:
-        metrics_logger: where figures go.
+        metrics_logger: where metrics go.
         report: moves the bars.
         steps: of the whole training.
         training: what the bar of the steps is called.
@@ -51,9 +51,9 @@ def logging_callbacks(
         rest: further fields of `FitCallbacks`.
     """
 
-    def steps_done(step: int, figures: dict[str, Any]) -> None:
-        metrics_logger.log(step, figures)
-        report(training, step, steps, note(figures))
+    def steps_done(step: int, metrics: dict[str, Any]) -> None:
+        metrics_logger.log(step, metrics)
+        report(training, step, steps, note(metrics))
 
     return FitCallbacks(pictures=counting(report, pictures), steps=steps_done, **rest)
 
@@ -68,7 +68,7 @@ class FitBars:
 
     def __init__(self, progress: ProgressDisplay, steps: int) -> None:
         self.progress, self.steps = progress, steps
-        self.figures: Mapping[str, Any] = {}
+        self.metrics: Mapping[str, Any] = {}
 
     def beside(self, callbacks: FitCallbacks, stage: str = "training") -> FitCallbacks:
         """A caller's own callbacks, called as well; `stage` is what the bar of the steps is called."""
@@ -77,13 +77,13 @@ class FitBars:
             self.progress.report("pictures", done, total, "")
             callbacks.pictures(done, total)
 
-        def steps(step: int, figures: dict[str, Any]) -> None:
-            self.figures = figures
-            self.progress.report(stage, step, self.steps, loss_in_words(figures))
-            callbacks.steps(step, figures)
+        def steps(step: int, metrics: dict[str, Any]) -> None:
+            self.metrics = metrics
+            self.progress.report(stage, step, self.steps, loss_in_words(metrics))
+            callbacks.steps(step, metrics)
 
         return replace(callbacks, pictures=pictures, steps=steps)
 
     def close(self, usae: USAE) -> None:
         """Say how it went, and what to do next."""
-        self.progress.close(lambda: [*fitted_lines(usae, self.figures), *next_lines(usae)])
+        self.progress.close(lambda: [*fitted_lines(usae, self.metrics), *next_lines(usae)])

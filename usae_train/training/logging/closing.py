@@ -10,22 +10,22 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.printing import plural
 
 
-def fitted_lines(usae: USAE, figures: Mapping[str, Any]) -> list[str]:
+def fitted_lines(usae: USAE, metrics: Mapping[str, Any]) -> list[str]:
     """R² on the last batch, and how many concepts are alive.
 
     Args:
         usae: that was trained.
-        figures: the last ones that the training gave.
+        metrics: the last ones that the training gave.
     """
     heads = f"{plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}"
-    return ["; ".join([heads, *r2_lines(figures)]), *alive_lines(usae)]
+    return ["; ".join([heads, *r2_lines(metrics)]), *alive_lines(usae)]
 
 
-def r2_lines(figures: Mapping[str, Any]) -> list[str]:
-    """R² on the last batch; nothing where the figures have none."""
-    if "r2" not in figures:
+def r2_lines(metrics: Mapping[str, Any]) -> list[str]:
+    """R² on the last batch; nothing where the metrics have none."""
+    if "r2" not in metrics:
         return []
-    on, off = mean_on_and_off(figures["r2"])
+    on, off = mean_on_and_off(metrics["r2"])
     across = "" if off is None else f", of the others {off:.2f}"
     return [f"R² of a backbone's own tokens {on:.2f}{across} (last batch, around each feature's mean)"]
 
