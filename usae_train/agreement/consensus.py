@@ -182,7 +182,7 @@ def encoder_settings(
 
 
 def check_variants(first: USAE, recipe: TrainingRecipe, settings: FitOptions) -> None:
-    """Complain of a variant that is asked for, in a setting or by the recipe, and that a consensus cannot have.
+    """Refuse a variant that is asked for, in a setting or by the recipe, and that a consensus cannot have.
 
     Raises:
         ValueError: for a sparsity that is not the members', or a dictionary in the settings that is not `free`.

@@ -92,7 +92,7 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Enc
 
 
 def check_widths(widths: Mapping[str, int], first: USAE, what: str) -> None:
-    """Complain of data that is not of the USAEs' backbones, in their order.
+    """Refuse data that is not of the USAEs' backbones, in their order.
 
     Raises:
         ValueError: with both.

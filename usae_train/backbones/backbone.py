@@ -114,7 +114,7 @@ class Backbone(nn.Module):
         return logits
 
     def check_classifier(self) -> None:
-        """Nothing; a ValueError for a backbone whose spec keeps no classifier."""
+        """Refuse a backbone whose spec keeps no classifier."""
         if self.spec.classes == 0:
             raise UsageError(f"{without_classifier(self.name)} to the number of its classes")
 

@@ -36,7 +36,7 @@ def asked_settings(settings: Mapping[str, Any], execution: ExecutionSettings) ->
 
 
 def check_training(out: Path, resume: bool, from_starts: bool = False) -> None:
-    """Nothing; whether a training may be written there, and is not one that waits to be resumed, or goes on there.
+    """Check that a training may be written there, and none waits there that is not to be resumed.
 
     Args:
         out: the folder to write.
@@ -54,7 +54,7 @@ def check_training(out: Path, resume: bool, from_starts: bool = False) -> None:
 
 
 def check_data(images: str, backbones: str | None, limit: int | None = None) -> None:
-    """Nothing; whether there is what a training is to see: token files, a store, or pictures and backbones for them.
+    """Check that there is what a training is to see: token files, a store, or pictures and backbones for them.
 
     Raises:
         ValueError: for what is not there, and for backbones that cannot be.
@@ -97,7 +97,7 @@ def one_backbone(backbone: str, what: str) -> tuple[str, BackboneSpec]:
 
 
 def check_usaes(usaes: Sequence[str]) -> None:
-    """Nothing; whether each is on this machine or may be on the hub.
+    """Check that each is on this machine, or may be on the hub.
 
     Raises:
         ValueError: for the first that is neither.

@@ -192,7 +192,7 @@ def _add_truth(
 
 
 def _check_others(usae: USAE, others: Sequence[USAE]) -> None:
-    """Nothing; an error where trainings from other seeds are not alike, so that they cannot be compared."""
+    """Refuse trainings from other seeds that are not alike, and so cannot be compared."""
     for number, other in enumerate(others):
         _check_alike(usae, other)
         for before in others[:number]:

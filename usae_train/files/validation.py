@@ -115,7 +115,7 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> UsageError:
 
 
 def _refuse_truth_values(settings: BaseModel, values: Mapping[str, Any]) -> None:
-    """Nothing; a ValueError for True and False where numbers are expected: pydantic takes them for 1 and 0."""
+    """Refuse True and False where numbers are expected: pydantic takes them for 1 and 0."""
     for name, value in values.items():
         taken = getattr(settings, getattr(settings, "FORMER", {}).get(name, name), value)
         if is_truth(value) and isinstance(taken, int | float) and not isinstance(taken, bool):

@@ -96,7 +96,7 @@ def _plain(content: Any) -> str:
 
 
 def _check_size(content: Any, file: Path) -> None:
-    """Nothing; a ValueError for aliases that stand for more than anybody wrote, or for themselves."""
+    """Refuse aliases that stand for more than anybody wrote, or for themselves."""
     sizes: dict[int, int | None] = {}  # None while a part is being counted: met again, it holds itself
 
     def size(part: Any) -> int:

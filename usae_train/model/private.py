@@ -157,7 +157,7 @@ def leave_out_gradients(usae: USAE, names: Sequence[str]) -> None:
 
 
 def check_closed(usae: USAE, file: object) -> None:
-    """Nothing; a ValueError for weights of which a backbone makes something of another's own concepts; says which."""
+    """Refuse weights of which a backbone makes something of another's own concepts; says which."""
     for name in usae.names:
         for foreign in usae.private.foreign(name):
             if any((part[foreign] != value).any() for part, value in _parts(usae, name)):

@@ -298,7 +298,7 @@ class USAE(nn.Module):
 
 
 def check_usae(usae: object) -> None:
-    """Nothing; a UsageError for what is not a USAE, such as its name."""
+    """Refuse what is not a USAE, such as its name."""
     if not isinstance(usae, USAE):
         raise UsageError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
 

@@ -170,7 +170,7 @@ def is_given(context: typer.Context, name: str) -> bool:
 
 
 def refuse_beside(context: typer.Context, word: str, taken: Collection[str]) -> None:
-    """Nothing; wrong usage where something is typed that does nothing beside an option.
+    """Refuse, as wrong usage, what is typed and does nothing beside an option.
 
     Args:
         context: the command's.

@@ -42,7 +42,7 @@ class Format(ABC):
         """
 
     def check_answers_used(self, answers: UserAnswers) -> None:
-        """Nothing; a ValueError for an option that the file answers itself, or that cannot be."""
+        """Refuse an option that the file answers itself, or that cannot be."""
         for key, answer in vars(answers).items():
             if answer is not None and key not in self.asks:
                 raise UsageError(f"{key} is {answer}, and a file of {self.name} says it itself; leave it out")

@@ -83,7 +83,7 @@ def _read_place(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
 
 
 def _check(config: Mapping[str, Any], file: Path) -> None:
-    """Nothing; a ValueError for what cannot be reproduced."""
+    """Refuse what cannot be reproduced."""
     if missing := [key for key in ASKED if key not in config and key != "architecture"]:
         raise UsageError(f"{file}: its config has no {missing[0]}; expected one of Prisma's autoencoders")
     architecture = config.get("architecture", "standard")

@@ -126,7 +126,7 @@ def bounded(number: Any, key: str, file: Path, most: int) -> int:
 
 
 def check_config_sizes(config: Mapping[str, Any], sizes: Mapping[str, int], file: Path) -> None:
-    """Nothing; a ValueError where a config says another size than its tensors have. What it does not say may be any."""
+    """Refuse a config that says another size than its tensors have. What it does not say may be any."""
     for key, size in sizes.items():
         if config.get(key, size) != size:
             raise UsageError(f"{file}: its config says {key} {config[key]!r}, and its tensors have {size}")

@@ -98,7 +98,7 @@ def read_tokens(place: str) -> GivenTokens:
 
 
 def check_pairs(tokens: dict[str, Tensor]) -> None:
-    """Complain of tokens whose rows cannot be the same places.
+    """Refuse tokens whose rows cannot be the same places.
 
     Raises:
         ValueError: with the rows of all.

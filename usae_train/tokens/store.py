@@ -249,7 +249,7 @@ def opened_shard(folder: Path, record: StoreRecord, shard: Shard) -> Iterator[An
 
 
 def check_shards(folder: Path, record: StoreRecord, shards: Sequence[Shard] | None = None) -> None:
-    """Whether some shards, or all, are there and as long as they say; their content is not read.
+    """Check that some shards, or all, are there and as long as they say; their content is not read.
 
     Raises:
         ValueError: for the first that is not.
@@ -260,7 +260,7 @@ def check_shards(folder: Path, record: StoreRecord, shards: Sequence[Shard] | No
 
 
 def _check_image_numbers(folder: Path, shard: Shard, numbers: Tensor) -> None:
-    """Nothing; a ValueError for images that the shard cannot have: of others top-activating patches would be shown."""
+    """Refuse images that the shard cannot have: of others top-activating patches would be shown."""
     if len(numbers) and not (shard.first <= int(numbers.min()) and int(numbers.max()) <= shard.last):
         raise UsageError(
             f"{folder / shard.file} holds pictures {int(numbers.min())} to {int(numbers.max())}; by {RECORD} it should "
@@ -269,7 +269,7 @@ def _check_image_numbers(folder: Path, shard: Shard, numbers: Tensor) -> None:
 
 
 def check_content(folder: Path, shard: Shard) -> None:
-    """Whether a shard's checksum is that of the record.
+    """Check that a shard's checksum is that of the record.
 
     Raises:
         ValueError: when it is not, or the shard is missing.

@@ -117,7 +117,7 @@ def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, obj
 
 
 def check_none_private(settings: FitOptions, why: str) -> None:
-    """Complain of private concepts that are asked of a space which can get none.
+    """Refuse private concepts that are asked of a space which can get none.
 
     Raises:
         ValueError: for `n_private` or `k_private`; says why not.

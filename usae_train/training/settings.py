@@ -247,7 +247,7 @@ class FitSettings(Settings):
         return self
 
     def check_parts(self, n_shared: int) -> None:
-        """Complain of Matryoshka fractions of the concepts that all share which are none of them, all, or the same.
+        """Refuse Matryoshka fractions of the concepts that all share which are none of them, all, or the same.
 
         The default recipe's own are for a space of any size, and of drawn ones no number is known.
 
@@ -309,7 +309,7 @@ class ExecutionSettings(Settings):
 def check_for_pictures(
     why: str, settings: FitSettings, limit: int | None, backbones: object = None, readers: int = 0
 ) -> None:
-    """Nothing; an error where something is asked for that would do nothing with tokens that were read before.
+    """Refuse what would do nothing with tokens that were read before.
 
     Args:
         why: it would do nothing, for the message.

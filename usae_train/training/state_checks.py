@@ -89,7 +89,7 @@ def check_moments(state: Any, optimizer: torch.optim.Optimizer, what: str, every
 
 
 def check_position(position: Any, batches: Batches) -> None:
-    """Whether a state's place in the data is one in these data.
+    """Check that a state's place in the data is one in these data.
 
     Raises:
         Damaged: when it is not.

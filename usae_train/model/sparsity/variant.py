@@ -63,7 +63,7 @@ class Sparsity(Frozen, ABC):
         return None
 
     def check_sizes(self, k: int, private: PrivateConcepts) -> None:
-        """Nothing.
+        """Refuse settings that no space of these sizes can have; by default none.
 
         Args:
             k: the USAE's.
