@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from usae_train.model.usae import USAE
     from usae_train.tokens.given_tokens import GivenTokens
     from usae_train.tokens.store import ActivationStore
-    from usae_train.training.independent_fit import Work
+    from usae_train.training.independent_fit import Executions
 
 
 # settings that the trainings had alike
@@ -104,17 +104,17 @@ def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
     from usae_train.training.logging.callbacks import FitCallbacks
 
     trainings = asked.out.with_name(f".{asked.out.name}.starts")
-    with asked.work() as work:
+    with asked.executions() as executions:
         with held(asked.out):
             check_free(asked.out)
             opened = opened_data(asked)
             source: GivenTokens | ActivationStore | ImageSource
             source, specs = (opened.source, opened.specs) if isinstance(opened, Pictures) else (opened, {})
             watch = FitCallbacks(
-                pictures=lambda done, total: work.report("pictures", done, total, ""), failure=work.failure
+                pictures=lambda done, total: executions.report("pictures", done, total, ""), failure=executions.failure
             )
-            members, shown = fit_starts(agreement.starts, source, specs, asked.settings, trainings, work, watch)
-            made = _agreed_on(members, shown, asked.settings, agreement, work)
+            members, shown = fit_starts(agreement.starts, source, specs, asked.settings, trainings, executions, watch)
+            made = _agreed_on(members, shown, asked.settings, agreement, executions)
             save(made, asked.out)
             shutil.rmtree(trainings, ignore_errors=True)
         if not asked.quiet:
@@ -122,7 +122,7 @@ def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
 
 
 def _agreed_on(
-    members: list[USAE], shown: EncoderData, settings: FitSettings, agreement: AgreementSettings, work: Work
+    members: list[USAE], shown: EncoderData, settings: FitSettings, agreement: AgreementSettings, executions: Executions
 ) -> USAE:
     """The space of what trainings agree on, fitted with their own settings."""
     from usae_train.agreement.consensus import agreed, encoder_settings, fit_agreed
@@ -132,10 +132,10 @@ def _agreed_on(
     same = ("steps", "batch", "seed", "dtype", "mask_outliers", "max_broken")
     encoding = encoder_settings(members, settings.recipe, **{name: getattr(settings, name) for name in same})
     watch = FitCallbacks(
-        steps=lambda step, metrics: work.report("encoders", step, settings.steps, loss_in_words(metrics))
+        steps=lambda step, metrics: executions.report("encoders", step, settings.steps, loss_in_words(metrics))
     )
     clusters = agreed(members, agreement.share, agreement.alike)
-    return fit_agreed(members, clusters, shown, encoding, Execution(work.device, watch))
+    return fit_agreed(members, clusters, shown, encoding, Execution(executions.device, watch))
 
 
 def agreement_in_words(made: USAE, members: list[USAE], out: Path) -> list[str]:

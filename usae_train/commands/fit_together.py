@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from usae_train.tokens.given_tokens import GivenTokens
     from usae_train.tokens.store import ActivationStore
     from usae_train.training.execution import Execution
-    from usae_train.training.independent_fit import Work
+    from usae_train.training.independent_fit import Executions
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class FitRequest:
     quiet: bool
 
     @contextlib.contextmanager
-    def work(self) -> Iterator[Work]:
+    def executions(self) -> Iterator[Executions]:
         """How several trainings are done, under their bars."""
-        from usae_train.training.independent_fit import Work
+        from usae_train.training.independent_fit import Executions
 
         with progress_report(self.quiet) as report:
-            yield Work(pick_device(self.device), self.execution, report, say_skipped)
+            yield Executions(pick_device(self.device), self.execution, report, say_skipped)
 
 
 class Pictures(NamedTuple):

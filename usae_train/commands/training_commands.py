@@ -110,9 +110,9 @@ def _fit_independent(asked: FitRequest) -> None:
     from usae_train.training.logging.display import dead_shares
 
     opened = (lambda: None) if asked.quiet else (lambda: say_default_backbones(asked.backbones))
-    with asked.work() as work:
+    with asked.executions() as executions:
         dead = fit_independent(
-            asked.images, asked.out, asked.backbones, asked.settings, work, asked.verify_checksums, opened
+            asked.images, asked.out, asked.backbones, asked.settings, executions, asked.verify_checksums, opened
         )
     if not asked.quiet:
         concepts = plural(asked.settings.n_concepts, "concept")

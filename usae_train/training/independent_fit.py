@@ -45,7 +45,7 @@ FitOne = Callable[[str, FitSettings, Execution], USAE]
 
 
 @dataclass(frozen=True)
-class Work:
+class Executions:
     """How several trainings are run: what changes nothing of what they come to."""
 
     device: str = "cpu"
@@ -54,7 +54,7 @@ class Work:
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
     @contextmanager
-    def execution_of(self, name: str, states: Path, steps: int) -> Iterator[Execution]:
+    def one(self, name: str, states: Path, steps: int) -> Iterator[Execution]:
         """How one of them is carried out, with bars of its name; its states and metrics lie in a folder."""
         chosen = self.execution
         checkpointer = TrainingCheckpointer(states, chosen.checkpoint_minutes, chosen.keep_checkpoints)
@@ -77,7 +77,7 @@ def fit_independent(
     out: Path,
     backbones: str | None,
     settings: FitSettings,
-    work: Work,
+    executions: Executions,
     verify_checksums: bool = False,
     opened: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
@@ -88,7 +88,7 @@ def fit_independent(
         out: the folder of folders; training states lie in `.NAME.training` in it.
         backbones: what `--backbones` takes; a store has its own.
         settings: of all trainings; see `fit_each` for their seeds.
-        work: how it is done.
+        executions: how each is carried out.
         verify_checksums: compare a store's checksums first.
         opened: is called when pictures are opened, before backbones for them are fetched.
 
@@ -107,12 +107,12 @@ def fit_independent(
             f"{images}: an SAE per backbone is trained on a store or on pictures; give each backbone's tokens to a fit "
             "of its own"
         )
-    store = store_to_fit(images, backbones, work.execution.limit, settings.dtype, verify_checksums)
+    store = store_to_fit(images, backbones, executions.execution.limit, settings.dtype, verify_checksums)
     if store is not None:
-        return _fit_on_store(store, out, settings, work, verify_checksums)
-    specs, source = read_specs(backbones or DEFAULT_BACKBONES), open_images(images, work.execution.limit)
+        return _fit_on_store(store, out, settings, executions, verify_checksums)
+    specs, source = read_specs(backbones or DEFAULT_BACKBONES), open_images(images, executions.execution.limit)
     if source.left_out:
-        work.failure(source.left_out)
+        executions.failure(source.left_out)
     opened()
     grid = common_grid(list(build_backbones(specs, warn=False).values()))  # each fit warns of its own
     data = {**SourceRecord.of(source).of_a_state, "backbones": listed_specs(specs)}
@@ -121,12 +121,12 @@ def fit_independent(
         return fit_pictures(source, seeded, {name: specs[name]}, how, grid)
 
     with held(out):
-        fit_each(list(specs), settings, fit_one, out, work, data)
+        fit_each(list(specs), settings, fit_one, out, executions, data)
         return _dead_shares(out, specs)
 
 
 def _fit_on_store(
-    store: ActivationStore, out: Path, settings: FitSettings, work: Work, verify_checksums: bool
+    store: ActivationStore, out: Path, settings: FitSettings, executions: Executions, verify_checksums: bool
 ) -> dict[str, float]:
     check_weights(store.specs)
     data = {
@@ -140,8 +140,8 @@ def _fit_on_store(
 
     with held(out):
         if verify_checksums:
-            check_checksums(store, work.report)
-        fit_each(list(store.record.widths), settings, fit_one, out, work, data)
+            check_checksums(store, executions.report)
+        fit_each(list(store.record.widths), settings, fit_one, out, executions, data)
         return _dead_shares(out, store.record.widths)
 
 
@@ -154,7 +154,7 @@ def fit_each(
     settings: FitSettings,
     fit_one: FitOne,
     out: Path,
-    work: Work | None = None,
+    executions: Executions | None = None,
     data: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Train those that are not there yet.
@@ -168,13 +168,13 @@ def fit_each(
         settings: of all trainings.
         fit_one: trains one: its name, its settings, how it is carried out.
         out: the folder of folders.
-        work: how it is done.
+        executions: how each is carried out.
         data: what the trainings are on, ready for JSON.
 
     Raises:
         ValueError: when those that are there have other settings or are of other data; says which differ.
     """
-    work, begun = work or Work(), {**settings.model_dump(mode="json"), **data}
+    executions, begun = executions or Executions(), {**settings.model_dump(mode="json"), **data}
     _check_begun(out / BEGUN, begun)
     for name in names:
         if (out / name / "config.json").is_file():
@@ -183,7 +183,7 @@ def fit_each(
         if not (out / name / "config.json").is_file():
             apart = {"seed": settings.seed + 1 + position, "init_seed": settings.init_seed + 1 + position}
             states = out / f".{name}.training"
-            with work.execution_of(name, states, settings.steps) as how:
+            with executions.one(name, states, settings.steps) as how:
                 usae = fit_one(name, settings.model_copy(update=apart), how)
             write_atomically(out / BEGUN, json.dumps(begun, indent=2) + "\n")
             save(usae, out / name, beside=[states / METRICS] if (states / METRICS).is_file() else ())
