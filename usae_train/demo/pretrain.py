@@ -148,7 +148,7 @@ def _teach(
     """The steps of one batch, as dirty and perturbed as it is to be so far (0..1); their losses."""
     hardness = min(1.0, max(0.0, (progress - CLEAN) / RAMP))
     reach = PERTURBATION * hardness
-    batch = scenes.draw(BATCH, generator, INPUT_SIZE, ZOOMED, 0.02 + 0.1 * hardness, PLAIN)
+    batch = scenes.draw(BATCH, generator, INPUT_SIZE, ZOOMED, scenes.NOISE + 0.1 * hardness, PLAIN)
     batch = replace(batch, images=dirty(batch.images, generator, hardness)).to(device)
     images, losses = batch.images, []
     perturbation = (torch.rand(images.shape, generator=generator).to(device) - 0.5) * reach

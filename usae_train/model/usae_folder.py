@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from usae_train.backbones.spec import BackboneSpec
     from usae_train.model.usae import USAE
 
-STATISTICS = "statistics.safetensors"
+WEIGHTS, STATISTICS = "model.safetensors", "statistics.safetensors"
 
 
 @undisturbed
@@ -53,14 +53,14 @@ def write_folder(
         # in float16 a matrix and its inverse would no longer undo each other, and a threshold would be another
         exact = ("scales.", "thresholds.")
         tensors = {n: _as_saved(t, half and not n.startswith(exact)) for n, t in usae.state_dict().items()}
-        save_file(tensors, fresh / "model.safetensors")
+        save_file(tensors, fresh / WEIGHTS)
         if usae.statistics is not None:
-            origin = origin_of(usae, file_hash(fresh / "model.safetensors"))
+            origin = origin_of(usae, file_hash(fresh / WEIGHTS))
             usae.statistics.save(fresh / STATISTICS, origin)
             if (maps := usae.maps) is not None:
                 maps.save(fresh / MAPS, origin["usae_sha256"], usae.measured_on.fingerprint or "")
         if usae.agreement is not None:
-            save_agreement(usae.agreement, fresh, file_hash(fresh / "model.safetensors"))
+            save_agreement(usae.agreement, fresh, file_hash(fresh / WEIGHTS))
         (fresh / "README.md").write_text(card or _model_card(config))
         for file in beside:
             shutil.copyfile(file, fresh / file.name)
@@ -103,7 +103,7 @@ def read_folder(
     """A USAE of a class; see `checkpoint.load`."""
     folder = folder_of(str(usae))
     config = _read_config(folder)
-    weights = folder / "model.safetensors"
+    weights = folder / WEIGHTS
     check_weights_form(weights, config)  # before memory is taken for it
     specs = {name: spec.relative_to(folder) for name, spec in config.backbones.items()}
     model = kind(
@@ -246,7 +246,7 @@ def _bring_labels(file: Path, fresh: Path) -> None:
         labels = read_object(file)
     except UsageError as error:
         raise UsageError(f"{file}, the names of the USAE's concepts, cannot be read: {error}; remove it") from error
-    labels["usae_sha256"] = file_hash(fresh / "model.safetensors")
+    labels["usae_sha256"] = file_hash(fresh / WEIGHTS)
     (fresh / LABELS).write_text(json.dumps(labels, indent=1) + "\n", encoding="utf-8")
 
 
