@@ -78,7 +78,7 @@ class Backbone(nn.Module):
             self._settle()
         except UsageError:
             raise
-        except (AssertionError, RuntimeError, AttributeError, TypeError) as error:
+        except (AssertionError, RuntimeError, AttributeError, TypeError) as error:  # what networks of all kinds raise
             places = " and ".join(each.place for each in (spec, *beside))
             side = "x".join(str(side) for side in config["input_size"][-2:])
             raise UsageError(

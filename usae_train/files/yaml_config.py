@@ -126,6 +126,8 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
     Raises:
         ValueError: with file, line, key, what was expected, and the nearest right key.
     """
+    if odd := [key for key in content if not isinstance(key, str)]:
+        raise UsageError(f"{file}:{key_line(content, odd[0])}: keys must be words (found {short(odd[0])})")
     try:
         made = model.model_validate(dict(**content))
     except ValidationError as error:
@@ -141,9 +143,6 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
         if not path or first["type"] in ("clash", "missing"):
             raise UsageError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from None
         raise UsageError(f"{file}:{line}: {name}: {message} (found {short(first['input'])})") from None
-    except TypeError as error:  # a key cannot be given by its name
-        odd = next((key for key in content if not isinstance(key, str)), None)
-        raise UsageError(f"{file}:{key_line(content, odd)}: keys must be words (found {short(odd)})") from error
     if (place := _false_number(content, made)) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
         raise UsageError(f"{file}:{_line(content, place)}: {name}: true and false are not numbers and no words")
