@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -27,25 +27,24 @@ def read_sparsity(settings: Any) -> Sparsity:
     return read_kind(settings, variants(), "sparsity")
 
 
-@cache
-def trained_kinds() -> Sequence[str]:
-    """The kinds that a training's `sparsity` can name, by name."""
-    usual = [variant(kind=kind) for kind, variant in sorted(variants().items())]
-    return [each.kind for each in usual if each.can_train and not each.asked_by]
-
-
 def trained_sparsity(settings: Any) -> Sparsity:
     """The variant that a training's `sparsity` names: a kind alone, or a mapping of it and its settings.
 
     Raises:
         ValueError: for one that is unknown, that cannot be trained, or that is asked for by other settings.
     """
-    chosen = chosen_kind(settings, Sparsity, variants(), "sparsity", trained_kinds())  # type: ignore[type-abstract]
+    chosen = chosen_kind(settings, Sparsity, variants(), "sparsity", _trainable)  # type: ignore[type-abstract]
     if chosen.asked_by:
         raise UsageError(f"sparsity {chosen.kind!r} is what {chosen.asked_by} ask for; give these, and no sparsity")
     if not chosen.can_train:
         raise UsageError(
             f"sparsity {plain(chosen)!r} is read from files, and not asked of a training; expected "
-            f"{', '.join(trained_kinds())}"
+            + ", ".join(_trainable())
         )
     return chosen
+
+
+def _trainable() -> list[str]:
+    """The kinds that a training's settings can name."""
+    usual = [variant(kind=kind) for kind, variant in sorted(variants().items())]
+    return [each.kind for each in usual if each.can_train and not each.asked_by]
