@@ -90,7 +90,7 @@ def fit_together(asked: FitRequest) -> None:
 
 def opened_data(asked: FitRequest, is_main: bool = True) -> GivenTokens | ActivationStore | Pictures:
     """What a training sees: tokens, a store, or pictures; of several processes the main one says what is left out."""
-    from usae_train.backbones.carried import check_weights
+    from usae_train.backbones.weights_taken_along import check_weights
     from usae_train.model.spec_files import read_specs
     from usae_train.tokens.given_tokens import tokens_to_fit
     from usae_train.training.fitting import store_to_fit
@@ -189,8 +189,8 @@ def _fitted(data: GivenTokens | ActivationStore | Pictures, settings: FitSetting
 def _summarize(usae: USAE, out: Path, metrics: Mapping[str, Any]) -> None:
     """Print what was made, how good it is, and what to do next, as `ut.fit` says it."""
     from usae_train.tokens.standardization import outliers_as_text
-    from usae_train.training.logging.closing import alive_lines, r2_lines
     from usae_train.training.logging.display import dead_shares
+    from usae_train.training.logging.fit_summary import alive_lines, r2_lines
     from usae_train.training.logging.step_metrics import dead_of
 
     dead = dead_shares(dead_of(usae))

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from usae_train.backbones.carried import bring_all
+from usae_train.backbones.weights_taken_along import bring_all
 from usae_train.files.atomic import atomic_path, check_free, leftovers_of, remove_leftovers
 from usae_train.files.json_files import parse_json, read_named_object, read_object, validated
 from usae_train.files.place_names import printable

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from usae_train.backbones.backbone import build_backbones, listed_specs
-from usae_train.backbones.carried import check_weights
 from usae_train.backbones.common_sizes import common_grid
+from usae_train.backbones.weights_taken_along import check_weights
 from usae_train.files.atomic import check_folder, write_atomically
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held

@@ -26,10 +26,10 @@ from usae_train.tokens.shuffling import ShuffledFeed
 from usae_train.tokens.standardization import kept_rows
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
 from usae_train.training.dictionaries.binding import project, release
+from usae_train.training.gradient_clipping import clip_pairs, learned_thresholds, pair_norms, pair_parameters
 from usae_train.training.initialization import prepare
 from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_metrics, unsound_pairs
 from usae_train.training.noise import NoiseSource
-from usae_train.training.pairs import clip_pairs, learned_thresholds, pair_norms, pair_parameters
 from usae_train.training.settings import FitSettings, TrainingRecipe
 from usae_train.training.step import ERRORS, step_loss
 from usae_train.training.sync_batch_norm import share_statistics

@@ -11,9 +11,9 @@ from usae_train.demo.activations import known_world
 from usae_train.model.usae import USAE
 from usae_train.tokens.feeding import Batches, MemoryFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.gradient_clipping import clip_pairs, pair_norms, pair_parameters
 from usae_train.training.initialization import initialize, standardize_from
 from usae_train.training.loop import EXACT_STEPS, fit_tokens, learning_rate, new_optimizer, new_usae, stepping_pairs
-from usae_train.training.pairs import clip_pairs, pair_norms, pair_parameters
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import step_loss
 

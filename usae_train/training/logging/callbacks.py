@@ -9,7 +9,7 @@ from typing import Any
 from usae_train.model.usae import USAE
 from usae_train.runtime.progress import CountCallback, ProgressCallback, StepCallback, counting
 from usae_train.runtime.progress_display import ProgressDisplay
-from usae_train.training.logging.closing import fitted_lines, next_lines
+from usae_train.training.logging.fit_summary import fitted_lines, next_lines
 from usae_train.training.logging.metrics_log import MetricsLogger
 
 BarNote = Callable[[Mapping[str, Any]], str]  # a step's metrics -> what stands beside the bar

@@ -89,8 +89,8 @@ def _weights_of(name: str, spec: BackboneSpec, source: Path, into: Path, inside:
 
 def _folder_of(name: str, spec: BackboneSpec, into: Path) -> dict[str, str | None]:
     """Copy what is read of a `local-dir:`: its config without places, its weights where the spec gives no others."""
-    from usae_train.backbones.elsewhere import config_json_of, read_description
     from usae_train.backbones.fetching import model_config_file, pretrained_file
+    from usae_train.backbones.unlisted_models import config_json_of, read_description
 
     inside = PLACE / name
     (into / inside).mkdir(parents=True)

@@ -62,7 +62,7 @@ class TimmDescription(NamedTuple):
     pretrained_cfg: dict[str, Any]  # in timm's form, without places
 
 
-def is_elsewhere(model: str) -> bool:
+def is_unlisted(model: str) -> bool:
     """Whether an id names a repository or folder instead of an architecture of timm's."""
     return model.startswith((*HUB, LOCAL))
 

@@ -1,4 +1,4 @@
-"""A pair of encoder and dictionary: what of it training may change, and how its gradients are held short."""
+"""What training may change of each pair of encoder and dictionary, and how its gradients are held short."""
 
 from __future__ import annotations
 
