@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -52,15 +52,6 @@ class Settings(Worded):
     """
 
     FORMER: ClassVar[Mapping[str, str]] = {}
-
-    @classmethod
-    def checked(cls, **values: Any) -> Self:
-        """Settings by name and value, as `check_settings` takes them.
-
-        Raises:
-            ValueError: one line, with the nearest right name or what was expected.
-        """
-        return check_settings(cls, **values)
 
     @model_validator(mode="before")
     @classmethod

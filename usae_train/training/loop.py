@@ -26,7 +26,7 @@ from usae_train.tokens.shuffling import ShuffledFeed
 from usae_train.tokens.standardization import kept_rows
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
 from usae_train.training.dictionaries.binding import project, release
-from usae_train.training.gradient_clipping import clip_pairs, learned_thresholds, pair_norms, pair_parameters
+from usae_train.training.gradient_clipping import clip_gradients, gradient_norms, learned_thresholds, trained_parameters
 from usae_train.training.initialization import prepare
 from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_metrics, unsound_pairs
 from usae_train.training.noise import NoiseSource
@@ -180,7 +180,7 @@ class Trainer:
             self._refuse(whole_loss, batch, step, checkpointer)
         pairs = self._pairs(batch, len(places)) if logged else {}  # by what was before the step
         rate = learning_rate(step, self.settings)
-        if wrong := clip_pairs(usae, stepping, self.recipe, self.state.optimizers, norms, read_norms):
+        if wrong := clip_gradients(usae, stepping, self.recipe, self.state.optimizers, norms, read_norms):
             raise_on_all(self.ranks, checkpointer, f"the gradient of {', '.join(wrong)} is not finite at step {step}")
         self._move(stepping, rate)
         follow_thresholds(usae, batch, stepping, self.ranks)
@@ -224,8 +224,8 @@ class Trainer:
         (loss * self.ranks.weight).backward()
         leave_out_gradients(self.usae, stepping)
         for name in stepping:
-            self.ranks.average_gradients(pair_parameters(self.usae, name, self.recipe))
-        return pair_norms(self.usae, stepping, self.recipe)
+            self.ranks.average_gradients(trained_parameters(self.usae, name, self.recipe))
+        return gradient_norms(self.usae, stepping, self.recipe)
 
     def _note_fired(self, fired: Tensor, step: int) -> Tensor:
         """Which concepts were dead before a step (backbones, n_concepts); those that are after it are kept."""
@@ -370,9 +370,9 @@ def learning_rate(step: int, settings: FitSettings) -> float:
 
 
 def new_optimizer(usae: USAE, name: str, recipe: TrainingRecipe) -> torch.optim.Optimizer:
-    """AdamW over what training may change of a pair, fused; `clip_pairs` relies on that."""
+    """AdamW over what training may change of a pair, fused; `clip_gradients` relies on that."""
     thresholds = learned_thresholds(usae, name)
-    weights = pair_parameters(usae, name, recipe)[: -1 if thresholds else None]
+    weights = trained_parameters(usae, name, recipe)[: -1 if thresholds else None]
     groups: list[dict[str, Any]] = [{"params": weights, "times": 1.0}]
     if thresholds:  # their decay is what brings back a concept that its threshold silenced
         groups += [{"params": thresholds, "times": usae.sparsity.threshold_rate}]

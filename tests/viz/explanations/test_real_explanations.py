@@ -44,7 +44,7 @@ def test_a_transformer_read_in_the_middle_with_its_final_norm(real):
     usae._backbones = {"dino": backbone}
     canvas = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     tokens, plain = backbone(canvas), backbone.embedding(canvas)
-    usae.scale("dino").measure(tokens)
+    usae.scale("dino").set(tokens.mean(), tokens.std())
     site = edit_site_of(backbone)
     assert site.module is backbone.model.blocks[8]
     assert site.norm is not None
