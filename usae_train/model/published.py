@@ -23,7 +23,7 @@ from usae_train.runtime.undisturbed import undisturbed
 # Their names for the paper's backbones, ours, and the width of the tokens
 NAMES = {"SigLIP": ("siglip", 768), "DinoV2": ("dino", 384), "ViT": ("vit", 768)}
 MAX_SIZE = 2**20  # of a size in their YAML: theirs are 6144 concepts of 768 features
-LINEAR, NORM, ATOMS = "encoder.final_block.0", "encoder.final_block.1", "dictionary._weights"
+LINEAR, NORM, ATOMS = "encoder.final_block.0", "encoder.final_block.1", "dictionary._weights"  # overcomplete's names
 
 
 class _Lenient(BaseModel):
