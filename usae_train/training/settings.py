@@ -14,7 +14,7 @@ from usae_train.images.failures import MAX_BROKEN
 from usae_train.images.settings import Limit, Readers
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import MAX_COUNT
-from usae_train.training.variants import DictionaryName, Fractions, SparsityName
+from usae_train.training.setting_types import DictionaryName, Fractions, Matryoshka, SparsityName
 
 
 class TrainingRecipe(Settings):
@@ -70,7 +70,7 @@ class TrainingRecipe(Settings):
     matryoshka_fractions: Fractions = Field(
         (0.25,), description="shares of the concepts that must explain the tokens alone as well, rising"
     )
-    matryoshka: Literal["fixed", "drawn"] = Field(
+    matryoshka: Matryoshka = Field(
         "fixed", description="those shares at every step, or as many drawn at each, from the least of them to all"
     )
     sparsity: SparsityName = Field("topk", description="which concepts of a token are active")
@@ -193,7 +193,7 @@ class FitSettings(Settings):
         description="rising shares of the concepts, with commas, that must explain the tokens alone as well, or "
         "`none`. The recipe's by default (0.25; published none; a consensus has none)",
     )
-    matryoshka: Literal["fixed", "drawn"] | None = Field(
+    matryoshka: Matryoshka | None = Field(
         None,
         description="`fixed`: those shares at every step; `drawn`: others at each. The recipe's by default (`fixed`)",
     )
@@ -247,7 +247,7 @@ class FitSettings(Settings):
         return self
 
     def check_parts(self, n_shared: int) -> None:
-        """Complain of Matryoshka fractions of the concepts that all share which are none of them, all, or the same.
+        """Refuse Matryoshka fractions of the concepts that all share which are none of them, all, or the same.
 
         The default recipe's own are for a space of any size, and of drawn ones no number is known.
 
@@ -281,7 +281,7 @@ class FitOptions(TypedDict, total=False):
     sparsity: str | Mapping[str, Any] | None
     dictionary: str | Mapping[str, Any] | None
     matryoshka_fractions: tuple[float, ...] | None
-    matryoshka: Literal["fixed", "drawn"] | None
+    matryoshka: Matryoshka | None
     max_broken: float
 
 
@@ -309,7 +309,7 @@ class ExecutionSettings(Settings):
 def check_for_pictures(
     why: str, settings: FitSettings, limit: int | None, backbones: object = None, readers: int = 0
 ) -> None:
-    """Nothing; an error where something is asked for that would do nothing with tokens that were read before.
+    """Refuse what would do nothing with tokens that were read before.
 
     Args:
         why: it would do nothing, for the message.

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.common_sizes import largest_input
-from usae_train.interventions.importance import ClassView, look
-from usae_train.model.given import check_usae
-from usae_train.model.usae import USAE
+from usae_train.interventions.importance import ClassView, class_view
+from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import Label, labels_of
@@ -122,6 +121,6 @@ def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
 def _looked(usae: USAE, name: str, canvas: Tensor, class_: int | None) -> ClassView | str:
     """A backbone's look; or why its concepts' part in an answer cannot be computed."""
     try:
-        return look(usae, name, canvas, class_)
+        return class_view(usae, name, canvas, class_)
     except UsageError as error:
         return str(error)

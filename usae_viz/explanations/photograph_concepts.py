@@ -9,8 +9,8 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from usae_train.files.whole_numbers import at_least
-from usae_train.interventions.importance import ClassView, look, without_each
-from usae_train.interventions.in_turn import taken_in_turn
+from usae_train.interventions.importance import ClassView, class_view, without_each
+from usae_train.interventions.removal_order import removal_order
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.followed import FOLLOWS, follows
@@ -138,7 +138,7 @@ class PhotographConcepts:
         at_least(0, exact, "exact")
         view = self._look(backbone)
         if class_ is not None and (number := parse_class(self.usae, backbone, class_)) != view.class_:
-            view = look(self.usae, backbone, self.canvas, number, view.output)
+            view = class_view(self.usae, backbone, self.canvas, number, view.output)
         firing = sorted(self.maps[backbone].firing, key=lambda k: -abs(view.estimate[k].item()))
         drops = self._drops(backbone, view.class_, firing[:exact])
         importances = [Importance(k, self.names.get(k), drops.get(k), view.estimate[k].item()) for k in firing]
@@ -159,7 +159,7 @@ class PhotographConcepts:
         """
         at_least(1, count, "count")
         view, firing = self._look(backbone), self.maps[backbone].firing
-        order = taken_in_turn(self.usae, backbone, self.canvas, view, firing, count)
+        order = removal_order(self.usae, backbone, self.canvas, view, firing, count)
         gone = [order[: at + 1] for at in range(len(order))]
         logits = without_each(self.usae, backbone, self.canvas, gone, view)
         lost = (logits[0, view.class_] - logits[1:, view.class_]).tolist()

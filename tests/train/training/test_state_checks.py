@@ -8,7 +8,7 @@ from usae_train.backbones.backbone import BackboneSpec, listed_specs
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT, PUBLISHED
-from usae_train.training.state_forms import differing
+from usae_train.training.state_checks import differing
 
 SPECS = {"a": BackboneSpec(model="vit_tiny_patch16_224", weights="random")}
 
