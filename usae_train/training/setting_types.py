@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from usae_train.files.variant_registry import plain
 from usae_train.runtime.errors import UsageError
@@ -44,6 +44,7 @@ def _rising(fractions: tuple[float, ...]) -> tuple[float, ...]:
     return fractions
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Matryoshka = Literal["fixed", "drawn"]
 SparsityName = Annotated[str | dict[str, Any], BeforeValidator(_read_sparsity)]
 DictionaryName = Annotated[str | dict[str, Any], BeforeValidator(_dictionary)]

@@ -20,6 +20,7 @@ LISTED = TypeAdapter(list[tuple[str, BackboneSpec]])  # as `listed_specs` writes
 AS_BEFORE = {  # what recipes did that had no such settings yet
     "unit_norm": True,
     "noise": 0.0,
+    "betas": [0.9, 0.999],
     "own_weight": 1.0,
     "sparsity": "topk",
     "dictionary": "free",
