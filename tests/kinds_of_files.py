@@ -19,7 +19,7 @@ from usae_train.backbones.backbone import BackboneSpec
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.measures import Measures
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.model.firing import measure
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE

@@ -12,7 +12,7 @@ if _typing.TYPE_CHECKING:
     from usae_train.backbones.backbone import Backbone
     from usae_train.backbones.module_backbone import ModuleBackbone
     from usae_train.backbones.spec import PAPER, BackboneSpec
-    from usae_train.evaluation.measured import Evaluation, evaluate, r2_matrix
+    from usae_train.evaluation.from_python import Evaluation, evaluate, r2_matrix
     from usae_train.images.sources import open_images
     from usae_train.interventions.intervene import intervene, transplant
     from usae_train.model.checkpoint import load, save
@@ -59,7 +59,7 @@ _HOMES = {
     "backbones.spec": ("PAPER", "BackboneSpec"),
     "backbones.module_backbone": ("ModuleBackbone",),
     "agreement.consensus": ("consensus",),
-    "evaluation.measured": ("Evaluation", "evaluate", "r2_matrix"),
+    "evaluation.from_python": ("Evaluation", "evaluate", "r2_matrix"),
     "interventions.intervene": ("intervene", "transplant"),
     "model.top_patches": ("TopPatch", "top_patches"),
     "model.checkpoint": ("load", "save"),

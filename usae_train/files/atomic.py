@@ -123,7 +123,7 @@ def _lives(number: int) -> bool:
 
 
 def check_writable(target: Path) -> None:
-    """Whether a file or folder could be made at `target`: asked before hours of work, not after; leaves nothing behind.
+    """Check that a file or folder could be made at `target`, before hours of work, and leave nothing behind.
 
     Raises:
         ValueError: when it could not.
@@ -158,7 +158,7 @@ def check_file(target: Path) -> None:
 
 
 def check_folder(out: Path) -> None:
-    """Nothing; whether a folder may be made or filled there.
+    """Check that a folder may be made or filled there.
 
     Raises:
         ValueError: for a file, and for what cannot be written.

@@ -10,16 +10,15 @@ import torch
 from torch import Tensor
 
 from usae_train.files.whole_numbers import as_index, at_least
-from usae_train.images.sources import ImageSource
-from usae_train.model.given import check_usae, source_of
+from usae_train.images.sources import ImageSource, as_source
 from usae_train.model.natural import encoded
 from usae_train.model.outline import known_concept
-from usae_train.model.usae import USAE
+from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import counting
+from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import NotRead
-from usae_train.runtime.watching import watched_here
 
 COUNT = 8
 
@@ -67,13 +66,13 @@ def top_patches(
     concept = as_index(concept, "concept", f", 0 to {usae.n_concepts - 1}")
     known_concept(usae, concept)
     at_least(1, count, "count")
-    source = source_of(images)
+    source = as_source(images)
     if source.left_out:
         warnings.warn(source.left_out, NotRead, stacklevel=2)
     failures: list[str] = []
     strongest: dict[str, list[tuple[float, int, int]]] = {name: [] for name in usae.names}  # code, number, token
-    with watched_here(quiet) as watch:
-        seen = encoded(usae, source, counting(watch.report, "pictures"), failures.append)
+    with progress_display(quiet) as progress:
+        seen = encoded(usae, source, counting(progress.report, "pictures"), failures.append)
         for numbers, codes in seen:
             for name, own in codes.items():
                 values, places = own.of(concept).max(1)

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from usae_train.files.whole_numbers import at_least
-from usae_train.model.given import check_usae
-from usae_train.model.usae import USAE
+from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.tables import Table
 from usae_train.runtime.warned import former_arguments
 from usae_viz.concepts.figures import ConceptRow, concept_rows

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from usae_train.backbones.common_sizes import largest_input
 from usae_train.interventions.importance import ClassView, class_view
-from usae_train.model.given import check_usae
-from usae_train.model.usae import USAE
+from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import Label, labels_of

@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from usae_train.images.colour import levels
+from usae_train.images.arrays import to_uint8
 from usae_train.model.natural import natural_pictures
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
@@ -82,7 +82,7 @@ def _photograph(explanation: PhotographConcepts, record: Mapping[str, Any]) -> d
         rows = [{key: value for key, value in row.items() if key != "map"} for row in backbone["concepts"]]
         for row in rows:
             if row["area"]:
-                light = levels(light_of(explanation.maps[name].codes[row["concept"]]))
+                light = to_uint8(light_of(explanation.maps[name].codes[row["concept"]]))
                 row["light"] = base64.b64encode(light.numpy().tobytes()).decode()
         backbones[name] = {**backbone, "concepts": rows}
     return {**record, "backbones": backbones}

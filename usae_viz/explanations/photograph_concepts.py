@@ -10,7 +10,7 @@ from torch import Tensor
 
 from usae_train.files.whole_numbers import at_least
 from usae_train.interventions.importance import ClassView, class_view, without_each
-from usae_train.interventions.in_turn import taken_in_turn
+from usae_train.interventions.removal_order import removal_order
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warned import former_arguments
@@ -161,7 +161,7 @@ class PhotographConcepts:
         """
         at_least(1, count, "count")
         view, firing = self._class_view(backbone), self.maps[backbone].firing
-        order = taken_in_turn(self.usae, backbone, self.canvas, view, firing, count)
+        order = removal_order(self.usae, backbone, self.canvas, view, firing, count)
         gone = [order[: at + 1] for at in range(len(order))]
         logits = without_each(self.usae, backbone, self.canvas, gone, view)
         lost = (logits[0, view.class_] - logits[1:, view.class_]).tolist()

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from usae_train.images.colour import levels
+from usae_train.images.arrays import to_uint8
 from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.top_maps import LEAST_PEAK
@@ -167,7 +167,7 @@ def _peaks_and_levels(
         return natural.maps.of(place.concept, place.number, usae.grid[0] * usae.grid[1])
     maps = torch.stack([of_backbone[:, place.concept] for of_backbone in codes])
     largest = natural.largest[:, place.concept, None].clamp_min(LEAST_PEAK)
-    return maps.amax(1).tolist(), levels(maps / largest)
+    return maps.amax(1).tolist(), to_uint8(maps / largest)
 
 
 def _entry(natural: NaturalPictures, place: PatchPlace, peaks: Sequence[float], maps: Tensor) -> dict[str, Any]:

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from usae_train.files.validation import check_settings
-from usae_train.model.given import check_usae
-from usae_train.model.usae import USAE
+from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.progress import StepCallback
+from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.runtime.watching import watched_here
 from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import labels_of
 from usae_viz.export.animation import Frames
@@ -91,14 +90,14 @@ def maximize(
     known = None if labels is None else labels_of(usae, labels)
     named = bound_in(usae, [objective], known)
     chosen = with_edits_bound(usae, chosen, known)
-    with watched_here(quiet) as watch:
+    with progress_display(quiet) as display:
 
         def stepped(done: int, scores: dict[str, Any]) -> None:
-            watch.report("steps", done, chosen.steps, "")
+            display.report("steps", done, chosen.steps, "")
             progress(done, scores)
 
         (result,) = maximize_each(usae, named, chosen, stepped, start, reference)
-        watch.close(lambda: closing_lines(result))
+        display.close(lambda: closing_lines(result))
     if result.ended is not None:
         warnings.warn(result.ended, stacklevel=2)
     return result

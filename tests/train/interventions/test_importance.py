@@ -4,7 +4,7 @@ from edited_networks import SPECS, space, vit
 from torch import nn
 
 import usae_train as ut
-from usae_train.interventions import importance, site
+from usae_train.interventions import edit_site, importance
 from usae_train.interventions.importance import class_view, without_each
 
 
@@ -35,8 +35,8 @@ def test_what_comes_before_the_read_layer_runs_once(edited, pictures):
 def test_a_network_that_cannot_grow_on_the_way_is_run_as_a_whole(edited, pictures, monkeypatch):
     backbone, canvas = edited.backbones["conv"], pictures[:1]
     together = without_each(edited, "conv", canvas, [[0], [1]])
-    whole = site.replace(site.site_of(backbone), grows=False)
-    monkeypatch.setitem(site._KNOWN, backbone, whole)
+    whole = edit_site.replace(edit_site.edit_site_of(backbone), grows=False)
+    monkeypatch.setitem(edit_site._KNOWN, backbone, whole)
     torch.testing.assert_close(without_each(edited, "conv", canvas, [[0], [1]]), together, rtol=1e-4, atol=1e-5)
 
 

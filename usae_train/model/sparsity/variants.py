@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import usae_train.model.sparsity as package
-from usae_train.files.kinds import chosen_kind, kinds_in, plain, read_kind
+from usae_train.files.variant_registry import chosen_kind, kinds_in, plain, read_kind
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.runtime.errors import UsageError
 
@@ -33,13 +33,18 @@ def trained_sparsity(settings: Any) -> Sparsity:
     Raises:
         ValueError: for one that is unknown, that cannot be trained, or that is asked for by other settings.
     """
-    usual = [variant(kind=kind) for kind, variant in sorted(variants().items())]
-    able = [each.kind for each in usual if each.can_train and not each.asked_by]
-    chosen = chosen_kind(settings, Sparsity, variants(), "sparsity", able)  # type: ignore[type-abstract]
+    chosen = chosen_kind(settings, Sparsity, variants(), "sparsity", _trainable)  # type: ignore[type-abstract]
     if chosen.asked_by:
         raise UsageError(f"sparsity {chosen.kind!r} is what {chosen.asked_by} ask for; give these, and no sparsity")
     if not chosen.can_train:
         raise UsageError(
-            f"sparsity {plain(chosen)!r} is read from files, and not asked of a training; expected {', '.join(able)}"
+            f"sparsity {plain(chosen)!r} is read from files, and not asked of a training; expected "
+            + ", ".join(_trainable())
         )
     return chosen
+
+
+def _trainable() -> list[str]:
+    """The kinds that a training's settings can name."""
+    usual = [variant(kind=kind) for kind, variant in sorted(variants().items())]
+    return [each.kind for each in usual if each.can_train and not each.asked_by]

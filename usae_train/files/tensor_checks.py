@@ -20,7 +20,7 @@ class Damaged(UsageError):
 
 
 def check_tensors(tensors: Any, expected: Mapping[str, Tensor], what: str) -> None:
-    """Whether tensors have the names, shapes and kinds that are expected, and finite numbers.
+    """Check that tensors have the names, shapes and kinds that are expected, and finite numbers.
 
     Raises:
         Damaged: when they have not.
@@ -49,7 +49,7 @@ def check_tensor(tensor: Any, shape: Iterable[int | None], dtype: torch.dtype, w
 
 
 def check_within(numbers: Tensor, low: int, high: int, what: str) -> None:
-    """Nothing; a Damaged for whole numbers of which one is under `low`, or `high` or more."""
+    """Refuse whole numbers of which one is under `low`, or `high` or more."""
     if numbers.numel() and not (int(numbers.min()) >= low and int(numbers.max()) < high):
         raise Damaged(f"{what} has {int(numbers.min())} to {int(numbers.max())}; expected {low} to {high - 1}")
 
@@ -70,7 +70,7 @@ def moments_of(
 
 
 def check_moment_sizes(state: Any, optimizer: torch.optim.Optimizer, what: str) -> None:
-    """Whether an optimizer's moments have the shapes of its parameters, whichever optimizer it is.
+    """Check that an optimizer's moments have the shapes of its parameters, whichever optimizer it is.
 
     Raises:
         Damaged: when one has not.

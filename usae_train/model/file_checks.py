@@ -75,7 +75,7 @@ def _counts(name: str) -> bool:
 
 
 def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Nothing; a ValueError for weights that have a NaN or an infinity, which all pictures would come out of."""
+    """Refuse weights that have a NaN or an infinity, which all pictures would come out of."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise UsageError(f"{file}: {name} has numbers that are NaN or infinite; save or copy the USAE again")

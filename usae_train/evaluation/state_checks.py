@@ -10,7 +10,7 @@ import torch
 
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.posthoc import PostHoc
-from usae_train.files.tensor_forms import Damaged, check_tensor, check_tensors, check_within
+from usae_train.files.tensor_checks import Damaged, check_tensor, check_tensors, check_within
 from usae_train.model.firing import FiringTally
 
 Forms = Mapping[str, tuple[tuple[int, ...], torch.dtype]]

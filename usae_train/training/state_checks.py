@@ -10,8 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
 from usae_train.backbones.spec import BackboneSpec
-from usae_train.files.tensor_forms import Damaged, check_tensor, moments_of
-from usae_train.images.fingerprints import same
+from usae_train.files.tensor_checks import Damaged, check_tensor, moments_of
+from usae_train.images.fingerprints import same_setting
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.feeding import Batches
 
@@ -20,6 +20,7 @@ LISTED = TypeAdapter(list[tuple[str, BackboneSpec]])  # as `listed_specs` writes
 AS_BEFORE = {  # what recipes did that had no such settings yet
     "unit_norm": True,
     "noise": 0.0,
+    "betas": [0.9, 0.999],
     "own_weight": 1.0,
     "sparsity": "topk",
     "dictionary": "free",
@@ -48,7 +49,7 @@ def differing(settings: Mapping[str, Any], begun_with: Mapping[str, Any]) -> lis
                     f"another version of usae began it, whose recipes had another {', '.join(sorted(other))}"
                 )
             differences += [f"{key}.{name}" for name in ours if ours[name] != theirs[name]]
-        elif not same(key, ours, theirs):
+        elif not same_setting(key, ours, theirs):
             differences.append(key)
     return sorted(differences)
 
@@ -89,7 +90,7 @@ def check_moments(state: Any, optimizer: torch.optim.Optimizer, what: str, every
 
 
 def check_position(position: Any, batches: Batches) -> None:
-    """Whether a state's place in the data is one in these data.
+    """Check that a state's place in the data is one in these data.
 
     Raises:
         Damaged: when it is not.

@@ -13,11 +13,6 @@ from usae_train.evaluation.report_form import ByName, Report
 from usae_train.runtime.printing import as_text
 
 
-def stands_for_lines(report: Report) -> list[str]:
-    """What concepts stand for, as far as it was measured."""
-    return [*judge_lines(report), *class_lines(report)]
-
-
 def answers_table(report: Report) -> Table | None:
     """What classifiers answer from reconstructed tokens; None where none was asked."""
     answers = report.get("answers")

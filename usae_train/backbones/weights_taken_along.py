@@ -89,12 +89,13 @@ def _weights_of(name: str, spec: BackboneSpec, source: Path, into: Path, inside:
 
 def _folder_of(name: str, spec: BackboneSpec, into: Path) -> dict[str, str | None]:
     """Copy what is read of a `local-dir:`: its config without places, its weights where the spec gives no others."""
-    from usae_train.backbones.elsewhere import kept, read_description
     from usae_train.backbones.fetching import model_config_file, pretrained_file
+    from usae_train.backbones.unlisted_models import config_json_of, read_description
 
     inside = PLACE / name
     (into / inside).mkdir(parents=True)
-    (into / inside / "config.json").write_text(kept(read_description(name, spec.model, model_config_file(name, spec))))
+    description = read_description(name, spec.model, model_config_file(name, spec))
+    (into / inside / "config.json").write_text(config_json_of(description))
     if spec.weights == PRETRAINED:
         _weights_of(name, spec, pretrained_file(name, spec), into, inside / "model.safetensors")
     return {"model": f"{LOCAL}{inside.as_posix()}"}

@@ -23,7 +23,7 @@ TRIED = 20  # at least so many of the largest estimates are taken away on trial,
 
 
 @undisturbed
-def taken_in_turn(
+def removal_order(
     usae: USAE, backbone: str, canvas: Tensor, seen: ClassView, concepts: Sequence[int], count: int
 ) -> list[int]:
     """So many of some concepts, in an order in which the class's logit falls fast.
@@ -59,7 +59,7 @@ def _estimate_without(usae: USAE, backbone: str, canvas: Tensor, seen: ClassView
     with torch.no_grad():
         moved = site.moved(seen.output, moved_without(usae, backbone, codes, [taken]))
     stream = moved.detach().requires_grad_()
-    with site.begun(seen.output), site.hooked(lambda _: stream.clone()):
+    with site.resumed_from(seen.output), site.hooked(lambda _: stream.clone()):
         logits = network.logits(canvas.to(network.mean.device))[0]
     (slope,) = torch.autograd.grad(logits[seen.class_], stream)
     return estimated(usae, backbone, codes, stream.detach(), slope)

@@ -62,7 +62,7 @@ class TimmDescription(NamedTuple):
     pretrained_cfg: dict[str, Any]  # in timm's form, without places
 
 
-def is_elsewhere(model: str) -> bool:
+def is_unlisted(model: str) -> bool:
     """Whether an id names a repository or folder instead of an architecture of timm's."""
     return model.startswith((*HUB, LOCAL))
 
@@ -84,7 +84,7 @@ def read_description(name: str, model: str, file: Path) -> TimmDescription:
         of = f"that of Hugging Face's {content['model_type']}" if "model_type" in content else "without an architecture"
         raise UsageError(f"{where} is {of}; expected timm's form, with `architecture`, as `timm` writes it to the hub")
     try:
-        # a form of before has one mapping for all
+        # an older form has one mapping for all
         config = validated(_Config.model_validate, {"pretrained_cfg": content, **content})
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
@@ -108,7 +108,7 @@ def _completed(architecture: str, config: _Config) -> dict[str, Any]:
     if config.num_classes is not None:
         completed["num_classes"] = config.num_classes
     if any(config.model_args.get(flag) for flag in ("dynamic_img_size", "use_naflex")):
-        completed["fixed_input_size"] = False  # as timm itself reads exports of before
+        completed["fixed_input_size"] = False  # as timm itself reads older exports
     if completed.get("fixed_input_size") and (size := _rows_and_columns(config.model_args.get("img_size"))):
         completed["input_size"] = (completed["input_size"][0], *size)
     return completed
@@ -136,7 +136,7 @@ def _read(where: str, file: Path) -> Mapping[str, Any]:
     return content
 
 
-def kept(config: TimmDescription) -> str:
+def config_json_of(config: TimmDescription) -> str:
     """A config.json with what was taken from another, for a USAE folder."""
     input_facts = {key: value for key, value in config.pretrained_cfg.items() if key in _Input.model_fields}
     content = {"architecture": config.architecture, "model_args": config.options, "pretrained_cfg": input_facts}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 
+from usae_train.files.variant_registry import plain
 from usae_train.runtime.errors import UsageError
 
 SAID_AS_NONE = ("", "none")  # how a command line says that there are no fractions
@@ -15,7 +16,6 @@ SAID_AS_NONE = ("", "none")  # how a command line says that there are no fractio
 def _read_sparsity(setting: Any) -> Any:
     if setting == "topk":  # of every recipe that is made when the settings are imported, without torch
         return setting
-    from usae_train.files.kinds import plain
     from usae_train.model.sparsity.variants import trained_sparsity
 
     return plain(trained_sparsity(setting))
@@ -24,7 +24,6 @@ def _read_sparsity(setting: Any) -> Any:
 def _dictionary(setting: Any) -> Any:
     if setting == "free":
         return setting
-    from usae_train.files.kinds import plain
     from usae_train.training.dictionaries.variants import read_dictionary
 
     return plain(read_dictionary(setting))
@@ -45,6 +44,8 @@ def _rising(fractions: tuple[float, ...]) -> tuple[float, ...]:
     return fractions
 
 
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Matryoshka = Literal["fixed", "drawn"]
 SparsityName = Annotated[str | dict[str, Any], BeforeValidator(_read_sparsity)]
 DictionaryName = Annotated[str | dict[str, Any], BeforeValidator(_dictionary)]
 Fractions = Annotated[tuple[float, ...], BeforeValidator(_numbers), AfterValidator(_rising)]

@@ -1,4 +1,4 @@
-"""A pair of encoder and dictionary: what of it training may change, and how its gradients are held short."""
+"""What training may change of a backbone's encoder and dictionary, and how its gradients are held short."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from usae_train.model.usae import USAE
 from usae_train.training.settings import TrainingRecipe
 
 
-def clip_pairs(
+def clip_gradients(
     usae: USAE,
     names: Sequence[str],
     recipe: TrainingRecipe,
@@ -27,7 +27,7 @@ def clip_pairs(
         names: the pairs.
         recipe: the bound.
         optimizers: of all pairs.
-        norms: (names,) `pair_norms`.
+        norms: (names,) `gradient_norms`.
         read_norms: the same, as they were read.
 
     Returns:
@@ -39,18 +39,18 @@ def clip_pairs(
     for name, scale, norm in zip(names, (norms + 1e-6) / recipe.max_grad_norm, read_norms, strict=True):
         optimizers[name].grad_scale = scale if norm > recipe.max_grad_norm and heeds else None  # type: ignore[attr-defined]
         if norm > recipe.max_grad_norm and not heeds:
-            torch._foreach_div_(pair_gradients(usae, name, recipe), scale)
+            torch._foreach_div_(gradients_of(usae, name, recipe), scale)
     return [name for name, norm in zip(names, read_norms, strict=True) if not math.isfinite(norm)]
 
 
-def pair_norms(usae: USAE, names: Sequence[str], recipe: TrainingRecipe) -> Tensor:
+def gradient_norms(usae: USAE, names: Sequence[str], recipe: TrainingRecipe) -> Tensor:
     """(names,): the norm of each pair's gradients, taken as one vector."""
-    return torch.stack([gradient_norm(pair_gradients(usae, name, recipe)) for name in names])
+    return torch.stack([gradient_norm(gradients_of(usae, name, recipe)) for name in names])
 
 
-def pair_gradients(usae: USAE, name: str, recipe: TrainingRecipe) -> list[Tensor]:
+def gradients_of(usae: USAE, name: str, recipe: TrainingRecipe) -> list[Tensor]:
     """The gradients of what training may change of a pair."""
-    return [parameter.grad for parameter in pair_parameters(usae, name, recipe) if parameter.grad is not None]
+    return [parameter.grad for parameter in trained_parameters(usae, name, recipe) if parameter.grad is not None]
 
 
 def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
@@ -62,10 +62,10 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
     return nn.utils.get_total_norm([torch.linalg.vector_norm(gradient, dim=-1) for gradient in gradients])
 
 
-def pair_parameters(usae: USAE, name: str, recipe: TrainingRecipe) -> list[nn.Parameter]:
+def trained_parameters(usae: USAE, name: str, recipe: TrainingRecipe) -> list[nn.Parameter]:
     """A pair's parameters that training may change; the published recipe has no offset, and one control no atoms."""
     dictionary = usae.decoder(name)
-    atoms = [] if recipe.frozen else [parameter for key, parameter in dictionary.named_parameters() if key != "offset"]
+    atoms = [] if recipe.frozen else dictionary.changed
     offset = [dictionary.offset] if recipe.offset else []
     return [*usae.encoder(name).parameters(), *atoms, *offset, *learned_thresholds(usae, name)]
 

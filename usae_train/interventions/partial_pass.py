@@ -21,14 +21,14 @@ Pass = Callable[[], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Before:
+class EarlierParts:
     """What a network runs before one of its modules."""
 
     module: nn.Module
     parts: Mapping[nn.Module, Any]  # {part: what it gives of one picture, tensors as shapes alone}
 
     @contextmanager
-    def left_out(self, output: Tensor) -> Iterator[None]:
+    def skipped(self, output: Tensor) -> Iterator[None]:
         """Within it none of the parts runs, and the module gives `output`; all is as before afterwards."""
         with ExitStack() as stack:
             for part, usual in self.parts.items():
@@ -37,7 +37,7 @@ class Before:
             yield
 
 
-def before(model: nn.Module, module: nn.Module, run: Pass) -> Before | None:
+def earlier_parts(model: nn.Module, module: nn.Module, run: Pass) -> EarlierParts | None:
     """What a model's pass runs before a module; None where what follows takes more than what that module gives.
 
     Args:
@@ -47,7 +47,7 @@ def before(model: nn.Module, module: nn.Module, run: Pass) -> Before | None:
     """
     earlier, output, plain = _recorded_pass(model, module, run)
     try:
-        with earlier.left_out(output):
+        with earlier.skipped(output):
             again = run()
     except RuntimeError as error:  # torch's own: something writes into the zeros, or a part is compiled
         if shortage(error) is not None:
@@ -56,13 +56,13 @@ def before(model: nn.Module, module: nn.Module, run: Pass) -> Before | None:
     return earlier if torch.equal(again, plain) else None
 
 
-def _recorded_pass(model: nn.Module, module: nn.Module, run: Pass) -> tuple[Before, Tensor, Tensor]:
+def _recorded_pass(model: nn.Module, module: nn.Module, run: Pass) -> tuple[EarlierParts, Tensor, Tensor]:
     """The parts that run before a module, each once; what the module gives, and the pass."""
     gave: dict[nn.Module, Any] = {}
     runs: Counter[nn.Module] = Counter()
     outputs: list[Tensor] = []
 
-    def look(part: nn.Module, _: tuple[Any, ...], output: Any) -> None:
+    def note(part: nn.Module, _: tuple[Any, ...], output: Any) -> None:
         runs[part] += 1
         if part is module:
             outputs.append(output.clone())
@@ -71,10 +71,10 @@ def _recorded_pass(model: nn.Module, module: nn.Module, run: Pass) -> tuple[Befo
 
     with ExitStack() as stack:
         for part in (module, *_beside(model, module)):
-            stack.callback(part.register_forward_hook(look).remove)
+            stack.callback(part.register_forward_hook(note).remove)
         plain = run()
     once = {part: output for part, output in gave.items() if runs[part] == 1}
-    return Before(module, {part: _shape(output) for part, output in once.items()}), outputs[0], plain
+    return EarlierParts(module, {part: _shape(output) for part, output in once.items()}), outputs[0], plain
 
 
 def _beside(model: nn.Module, module: nn.Module) -> list[nn.Module]:

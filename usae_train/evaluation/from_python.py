@@ -12,7 +12,7 @@ import torch
 
 from usae_train.backbones.backbone import Backbone, set_compute_dtype
 from usae_train.evaluation.evaluate import Compared, evaluate_source
-from usae_train.evaluation.measures import ENCODED_AT_ONCE, reconstruction_of
+from usae_train.evaluation.measures import reconstruction_of
 from usae_train.evaluation.metrics import Matrix
 from usae_train.evaluation.places import check_report_place
 from usae_train.evaluation.report import write_report
@@ -20,16 +20,17 @@ from usae_train.evaluation.report_form import Report
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import ceiling_lines, headline
 from usae_train.files.validation import check_settings
-from usae_train.images.sources import ImageSource
-from usae_train.model.given import check_usae, source_of
+from usae_train.images.sources import ImageSource, as_source
+from usae_train.model.firing import ENCODED_AT_ONCE
 from usae_train.model.statistics import Statistics
-from usae_train.model.usae import USAE
+from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import CountCallback, counting
+from usae_train.runtime.progress_display import progress_display
+from usae_train.runtime.tables import as_html, matrix_table
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import paired_tokens
 from usae_train.tokens.paired import stream_readable
 
@@ -98,8 +99,6 @@ class Evaluation:
         return f"<Evaluation on {self.report['n_images']} pictures: {headline(self.report)}>"
 
     def _repr_html_(self) -> str:
-        from usae_train.runtime.tables import as_html, matrix_table
-
         title = f"R² around each feature's mean, on {self.report['n_images']} pictures of {self.report['images']}"
         return matrix_table(title, self.r2).html() + as_html([f"warning: {line}" for line in self.warnings])
 
@@ -141,15 +140,19 @@ def evaluate(
     """
     check_usae(usae)
     chosen = _settings(settings)
-    source = source_of(images, chosen.limit)
+    source = as_source(images, chosen.limit)
     compared = Compared.opened(chosen, usae, workers=workers)
-    with _running_in(usae.backbones, chosen.dtype), watched_here(quiet) as watch:
+    with _running_in(usae.backbones, chosen.dtype), progress_display(quiet) as progress:
         found = evaluate_source(
-            usae, source, chosen.image_batch, lambda stage, done, total: watch.report(stage, done, total, ""), compared
+            usae,
+            source,
+            chosen.image_batch,
+            lambda stage, done, total: progress.report(stage, done, total, ""),
+            compared,
         )
         assert found is not None  # of one process, the first
         evaluation = Evaluation(*found)
-        watch.close(evaluation.closing_lines)
+        progress.close(evaluation.closing_lines)
     return evaluation
 
 
@@ -189,8 +192,8 @@ def r2_matrix(
         ['dino', 'siglip', 'vit']
     """
     check_usae(usae)
-    with watched_here(quiet) as watch:
-        lots = _lots(usae, data, limit, counting(watch.report, "pictures"))
+    with progress_display(quiet) as progress:
+        lots = _lots(usae, data, limit, counting(progress.report, "pictures"))
         return reconstruction_of(usae, lots).r2
 
 
@@ -209,7 +212,7 @@ def _lots(
         for first in range(0, len(next(iter(flat.values()))), at_once):
             yield {name: some[first : first + at_once] for name, some in flat.items()}
         return
-    source, backbones = source_of(data, limit), usae.backbones
+    source, backbones = as_source(data, limit), usae.backbones
     assert usae.grid is not None
     for paired in stream_readable(backbones, source, usae.grid, ENCODED_AT_ONCE, progress=progress):
         yield paired.flat()

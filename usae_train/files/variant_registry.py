@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
@@ -30,7 +30,7 @@ def kinds_in(package: ModuleType, base: type[Kind]) -> dict[str, type[Kind]]:
 
 
 def read_kind(
-    settings: Any, kinds: Mapping[str, type[Kind]], what: str, offered: Collection[str] | None = None
+    settings: Any, kinds: Mapping[str, type[Kind]], what: str, offered: Callable[[], Collection[str]] | None = None
 ) -> Kind:
     """The variant that a file's settings name.
 
@@ -38,14 +38,14 @@ def read_kind(
         settings: {"kind": ..., its own settings}.
         kinds: those that there are.
         what: they are variants of.
-        offered: the kinds that an error names; all by default.
+        offered: gives the kinds that an error names; all by default.
 
     Raises:
         ValueError: for a kind that is unknown, with those that are offered, or settings that it does not have.
     """
     kind = str(settings.get("kind") if isinstance(settings, Mapping) else None)
     if kind not in kinds:
-        known = sorted(kinds if offered is None else offered)
+        known = sorted(kinds if offered is None else offered())
         near = difflib.get_close_matches(kind, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UsageError(f"{what} of kind {kind!r}; expected {', '.join(known)}{hint}")
@@ -53,7 +53,11 @@ def read_kind(
 
 
 def chosen_kind(
-    settings: Any, base: type[Kind], kinds: Mapping[str, type[Kind]], what: str, offered: Collection[str] | None = None
+    settings: Any,
+    base: type[Kind],
+    kinds: Mapping[str, type[Kind]],
+    what: str,
+    offered: Callable[[], Collection[str]] | None = None,
 ) -> Kind:
     """The variant that a training's settings name: one itself, a kind alone, or a mapping as `read_kind` takes.
 

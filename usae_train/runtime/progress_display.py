@@ -11,20 +11,18 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from usae_train.runtime.printing import say, written_out
+from usae_train.runtime.progress import ProgressCallback, stage_line
 from usae_train.runtime.tables import as_html
-
-if TYPE_CHECKING:
-    from usae_train.runtime.progress import ProgressCallback
 
 Display = Callable[..., Any]  # IPython's `display`
 REFRESH = 0.3  # seconds between two states of a notebook's bars: a page that is sent more of them becomes sluggish
 
 
 @dataclass
-class Watch:
+class ProgressDisplay:
     """What work reports to while it runs, and the lines that are printed when it is done."""
 
     report: ProgressCallback
@@ -36,28 +34,28 @@ class Watch:
 
 
 @contextmanager
-def watched_here(quiet: bool = False) -> Iterator[Watch]:
+def progress_display(quiet: bool = False) -> Iterator[ProgressDisplay]:
     """Show what is reported within it where somebody looks, and the closing lines after it; nothing when quiet.
 
     In a notebook both are one output of its cell. Elsewhere they go to stderr: bars to a terminal, to a log a line
     about every half minute. Work that raises has no closing lines.
     """
     if quiet:
-        yield Watch(lambda stage, done, total, note: None)
+        yield ProgressDisplay(lambda stage, done, total, note: None)
         return
     display = notebook_display()
     if display is not None:
         bars = NotebookBars(display)
-        watch = Watch(bars.report)
-        yield watch
-        bars.close(watch.lines())
+        progress = ProgressDisplay(bars.report)
+        yield progress
+        bars.close(progress.lines())
         return
     from usae_train.runtime.terminal import progress_report
 
     with progress_report(quiet=False) as report:
-        watch = Watch(report)
-        yield watch
-    say(*watch.lines(), err=True)
+        progress = ProgressDisplay(report)
+        yield progress
+    say(*progress.lines(), err=True)
 
 
 def notebook_display() -> Display | None:
@@ -105,8 +103,7 @@ class NotebookBars:
             self.handle.update(content, raw=True)
 
     def _line(self, stage: str) -> str:
-        done, total, note = self.stages[stage]
-        return written_out(f"{stage}: {done} of {total}{', ' if note else ''}{note}")
+        return written_out(stage_line(stage, *self.stages[stage]))
 
     def _html(self) -> str:
         sizes = [(done, max(total, 1)) for done, total, _ in self.stages.values()]

@@ -3,9 +3,9 @@ import torch
 from edited_networks import SILENT, SPECS, space, vit
 from torch import nn
 
-from usae_train.interventions import site
-from usae_train.interventions.begun import before
+from usae_train.interventions import edit_site
 from usae_train.interventions.importance import class_view, without_each
+from usae_train.interventions.partial_pass import earlier_parts
 
 
 class Chain(nn.Module):
@@ -27,7 +27,7 @@ class Chain(nn.Module):
 def _before(chain: Chain):
     given = torch.ones(1, 4)
     with torch.no_grad():
-        return before(chain, chain.second, lambda: chain(given))
+        return earlier_parts(chain, chain.second, lambda: chain(given))
 
 
 def test_what_comes_before_a_module_is_left_out_and_takes_no_memory():
@@ -36,7 +36,7 @@ def test_what_comes_before_a_module_is_left_out_and_takes_no_memory():
     assert list(found.parts) == [chain.first]
     assert found.parts[chain.first].is_meta
     hook = chain.second.register_forward_hook(lambda module, given, output: runs.append(output))
-    with torch.no_grad(), found.left_out(torch.full((1, 4), 2.0)) as _:
+    with torch.no_grad(), found.skipped(torch.full((1, 4), 2.0)) as _:
         seen = chain(torch.ones(1, 4))
     hook.remove()
     assert torch.equal(runs[0], torch.full((1, 4), 2.0))
@@ -47,7 +47,7 @@ def test_a_network_is_as_before_whatever_happened():
     chain = Chain()
     found, plain = _before(chain), chain(torch.ones(1, 4))
     chain.first.forward = own = lambda given: given * 3  # as libraries that place weights do
-    with pytest.raises(KeyError), found.left_out(torch.zeros(1, 4)):
+    with pytest.raises(KeyError), found.skipped(torch.zeros(1, 4)):
         raise KeyError
     assert chain.first.forward is own
     assert "forward" not in vars(chain.second)
@@ -71,11 +71,11 @@ def test_a_part_that_runs_behind_the_module_too_is_not_left_out():
 @torch.no_grad()
 def test_what_was_seen_once_is_not_run_again(edited, pictures, name):
     backbone, canvas, removed = edited.backbones[name], pictures[:1], [[0], [1, 2, 3], [4]]
-    own = site.site_of(backbone)
-    assert own.before is not None
+    own = edit_site.edit_site_of(backbone)
+    assert own.earlier is not None
     slow = without_each(edited, name, canvas, removed)
     seen, runs = class_view(edited, name, canvas), []
-    hooks = [part.register_forward_hook(lambda *_: runs.append(1)) for part in _inside(own.before.parts)]
+    hooks = [part.register_forward_hook(lambda *_: runs.append(1)) for part in _inside(own.earlier.parts)]
     quick = without_each(edited, name, canvas, removed, seen)
     again = class_view(edited, name, canvas, seen.class_, seen.output)
     for hook in hooks:

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from usae_train.agreement.members import sizes_in_words
 from usae_train.backbones.backbone import listed_specs
-from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import ImageSource
-from usae_train.model.given import source_of
+from usae_train.images.source_record import SourceRecord
+from usae_train.images.sources import ImageSource, as_source
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.arrays import token_tensors
@@ -21,9 +20,9 @@ from usae_train.tokens.given_tokens import GivenTokens, read_tokens
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.places import is_store, names_tokens
 from usae_train.tokens.store import ActivationStore
-from usae_train.training.asked import allowed_memory
-from usae_train.training.execution import HERE, Execution
+from usae_train.training.execution import IN_THIS_PROCESS, Execution
 from usae_train.training.fitting import feed_pictures
+from usae_train.training.resolving import allowed_memory
 from usae_train.training.settings import FitSettings, check_for_pictures
 
 Data = Mapping[str, Tensor] | GivenTokens | str | Path | ImageSource | ActivationStore
@@ -43,7 +42,7 @@ def open_data(
     first: USAE,
     settings: FitSettings,
     limit: int | None = None,
-    how: Execution = HERE,
+    how: Execution = IN_THIS_PROCESS,
 ) -> EncoderData:
     """Tokens, a store or pictures, of the backbones that the USAEs have.
 
@@ -64,7 +63,7 @@ def open_data(
     if isinstance(data, ActivationStore):
         check_for_pictures("the store has its own", settings, limit, readers=how.readers)
         return open_store(data, first, how.memory)
-    source = source_of(data, limit)
+    source = as_source(data, limit)
     backbones = {name: backbone.to(how.device) for name, backbone in first.backbones.items()}
     assert first.grid is not None
     seen, pictures = feed_pictures(backbones, source, first.grid, settings, how)
@@ -93,7 +92,7 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Enc
 
 
 def check_widths(widths: Mapping[str, int], first: USAE, what: str) -> None:
-    """Complain of data that is not of the USAEs' backbones, in their order.
+    """Refuse data that is not of the USAEs' backbones, in their order.
 
     Raises:
         ValueError: with both.

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.identity import trial_picture
-from usae_train.interventions.begun import Before, before
 from usae_train.interventions.held_norm import HeldNorm
 from usae_train.interventions.layout import Layout, layout_of, nearly_equal
+from usae_train.interventions.partial_pass import EarlierParts, earlier_parts
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import shortage
 from usae_train.runtime.undisturbed import undisturbed
@@ -30,7 +30,7 @@ TokenChange = Callable[[Tensor], Tensor | None]
 
 
 @dataclass(frozen=True)
-class Site:
+class EditSite:
     """A module whose output holds the patch tokens that a backbone is read by, or that its norm makes them of."""
 
     module: nn.Module
@@ -38,7 +38,7 @@ class Site:
     norm: HeldNorm | None = None  # the read tokens are what it makes of the output's; None: they are the output's own
     reaches: bool = True  # whether what follows, up to the classifier, depends on the patch tokens
     grows: bool = True  # whether what follows takes more pictures than came in: then many edits share what came before
-    before: Before | None = None  # what a pass to the logits runs before it, where that can be left out
+    earlier: EarlierParts | None = None  # what a pass to the logits runs before it, where that can be left out
 
     def read(self, output: Tensor, prefix: bool = False) -> Tensor:
         """The read tokens of an output, float32: (batch, token, width); with `prefix` those of class and registers too.
@@ -75,9 +75,9 @@ class Site:
         slopes, stream = (self.layout.tokens(each)[:, self.layout.prefix :] for each in (slope, output))
         return slopes if self.norm is None else slopes / self.norm.gain(stream)
 
-    def begun(self, output: Tensor | None) -> AbstractContextManager[None]:
-        """Within it passes begin here with what the module gave, (1, ...); as a whole where it is not known."""
-        return nullcontext() if output is None or self.before is None else self.before.left_out(output)
+    def resumed_from(self, output: Tensor | None) -> AbstractContextManager[None]:
+        """Within it passes begin here with what the module gave, (1, ...); where that is not known, as ever."""
+        return nullcontext() if output is None or self.earlier is None else self.earlier.skipped(output)
 
     @contextmanager
     def hooked(self, change: TokenChange) -> Iterator[None]:
@@ -90,18 +90,18 @@ class Site:
 
 
 @contextmanager
-def _hooked(model: nn.Module, look: ForwardHook) -> Iterator[None]:
+def _hooked(model: nn.Module, hook: ForwardHook) -> Iterator[None]:
     """Let a function see what each module takes and gives."""
     with ExitStack() as stack:
         for module in model.modules():
-            stack.callback(module.register_forward_hook(look).remove)
+            stack.callback(module.register_forward_hook(hook).remove)
         yield
 
 
-_KNOWN: WeakKeyDictionary[Backbone, Site] = WeakKeyDictionary()
+_KNOWN: WeakKeyDictionary[Backbone, EditSite] = WeakKeyDictionary()
 
 
-def site_of(backbone: Backbone) -> Site:
+def edit_site_of(backbone: Backbone) -> EditSite:
     """Where a backbone's read tokens can be edited; found by a few passes when it is first asked for.
 
     Raises:
@@ -114,7 +114,7 @@ def site_of(backbone: Backbone) -> Site:
 
 @undisturbed
 @torch.no_grad()
-def _found(backbone: Backbone) -> Site:
+def _found(backbone: Backbone) -> EditSite:
     canvas = trial_picture(backbone.input_size).to(backbone.mean.device)
     before, backbone.compute_dtype = backbone.compute_dtype, torch.float32
     try:
@@ -134,7 +134,7 @@ def _cannot(backbone: Backbone, why: str) -> UsageError:
     return UsageError(f"{backbone.name}: {backbone.spec.place} of {backbone.spec.model!r} cannot be edited: {why}")
 
 
-def _sites_giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Site]:
+def _sites_giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[EditSite]:
     """The modules that give these tokens (1, token, width) in a whole pass, once in it, the likeliest first.
 
     Those that give just these bits go before those that come near: the block of an untrained network changes little.
@@ -143,28 +143,28 @@ def _sites_giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Si
     layouts: dict[nn.Module, tuple[bool, Layout]] = {}
     passes: Counter[nn.Module] = Counter()
 
-    def look(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
+    def note(module: nn.Module, _: tuple[Any, ...], output: Any) -> None:
         passes[module] += 1
         layout = layout_of(output, tokens)
         if layout is not None:
             layouts[module] = torch.equal(layout.tokens(output)[:, layout.prefix :], tokens), layout
 
-    with _hooked(backbone.model, look):
+    with _hooked(backbone.model, note):
         backbone.whole_pass(canvas)
-    once = [(exact, Site(module, layout)) for module, (exact, layout) in layouts.items() if passes[module] == 1]
+    once = [(exact, EditSite(module, layout)) for module, (exact, layout) in layouts.items() if passes[module] == 1]
     return [site for _, site in sorted(once, key=lambda each: not each[0])]
 
 
-def _normed(backbone: Backbone, canvas: Tensor, read: Tensor) -> list[Site]:
+def _normed(backbone: Backbone, canvas: Tensor, read: Tensor) -> list[EditSite]:
     """Where what is read is a copy that a norm has gone over: the modules that give what the norm takes."""
     taken: list[tuple[nn.Module, Tensor, Layout]] = []
 
-    def look(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+    def note(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
         layout = layout_of(output, read)
         if layout is not None and given and isinstance(given[0], Tensor) and given[0].shape == output.shape:
             taken.append((module, given[0].clone(), layout))
 
-    with _hooked(backbone.model, look):
+    with _hooked(backbone.model, note):
         backbone(canvas)
     for norm, stream, layout in taken:
         tokens = layout.tokens(stream)[:, layout.prefix :]
@@ -178,7 +178,7 @@ def _normed(backbone: Backbone, canvas: Tensor, read: Tensor) -> list[Site]:
     return []
 
 
-def _holds(backbone: Backbone, site: Site, canvas: Tensor, read: Tensor) -> bool:
+def _holds(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -> bool:
     """Whether the backbone reads what is put in the place of its tokens."""
     put: list[Tensor] = []
 
@@ -197,7 +197,7 @@ def _holds(backbone: Backbone, site: Site, canvas: Tensor, read: Tensor) -> bool
     return len(put) == 1 and nearly_equal(seen, put[0]) and not nearly_equal(seen, read)
 
 
-def _tried_out(backbone: Backbone, site: Site, canvas: Tensor, read: Tensor) -> Site:
+def _tried_out(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -> EditSite:
     """The site with what a pass of two pictures made of one shows: whether that can be, and what the tokens decide."""
 
     def both(output: Tensor) -> Tensor:
@@ -218,7 +218,7 @@ def _tried_out(backbone: Backbone, site: Site, canvas: Tensor, read: Tensor) -> 
     tried = replace(site, grows=grows, reaches=not nearly_equal(seen[1:], plain))
     if not (grows and tried.reaches and backbone.spec.classes):
         return tried
-    return replace(tried, before=before(backbone.model, site.module, lambda: backbone.logits(canvas)))
+    return replace(tried, earlier=earlier_parts(backbone.model, site.module, lambda: backbone.logits(canvas)))
 
 
 def _noise(read: Tensor) -> Tensor:

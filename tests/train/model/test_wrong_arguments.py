@@ -8,7 +8,7 @@ import torch
 
 import usae_train as ut
 import usae_viz as uv
-from usae_train.model.given import source_of
+from usae_train.images.sources import as_source
 
 NO_USAE = {
     "evaluate": lambda: ut.evaluate("demo", "demo"),
@@ -36,12 +36,12 @@ def test_a_name_is_no_usae(name):
 
 def test_pictures_are_named_or_a_source(picture_folder):
     source = ut.open_images(picture_folder)
-    assert source_of(source) is source
-    assert len(source_of(picture_folder, 2)) == 2
+    assert as_source(source) is source
+    assert len(as_source(picture_folder, 2)) == 2
     with pytest.raises(ValueError, match="pictures are of type list; expected a folder, `demo`, or what usae_train"):
-        source_of(["a.png"])
+        as_source(["a.png"])
     with pytest.raises(ValueError, match=r"limit is of pictures that are named; of a source .* take a slice, \[:2\]"):
-        source_of(source, 2)
+        as_source(source, 2)
 
 
 def test_a_bare_network_is_told_how_it_becomes_a_backbone():

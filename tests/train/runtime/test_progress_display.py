@@ -5,8 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from usae_train.runtime import watching
-from usae_train.runtime.watching import notebook_display, watched_here
+from usae_train.runtime.progress_display import notebook_display, progress_display
 
 
 class Cell:
@@ -30,35 +29,35 @@ class Cell:
 def cell(monkeypatch):
     """The process is a notebook's kernel."""
     cell = Cell()
-    monkeypatch.setattr(watching, "notebook_display", lambda: cell.display)
+    monkeypatch.setattr("usae_train.runtime.progress_display.notebook_display", lambda: cell.display)
     return cell
 
 
-def work(watch, stages=("pictures", "training")):
+def work(progress, stages=("pictures", "training")):
     for stage in stages:
         for done in (1, 2):
-            watch.report(stage, done, 2, "loss <0.5>")
-    watch.close(lambda: ["R² 0.7", "see <FOLDER>"])
+            progress.report(stage, done, 2, "loss <0.5>")
+    progress.close(lambda: ["R² 0.7", "see <FOLDER>"])
 
 
 def test_elsewhere_the_closing_lines_go_to_stderr(capsys):
-    with watched_here() as watch:
-        work(watch)
+    with progress_display() as progress:
+        work(progress)
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == "R² 0.7\nsee <FOLDER>\n"
 
 
 def test_quiet_work_shows_and_makes_nothing(capsys, cell):
-    with watched_here(quiet=True) as watch:
-        watch.report("pictures", 1, 2, "")
-        watch.close(lambda: pytest.fail("made for nobody"))
+    with progress_display(quiet=True) as progress:
+        progress.report("pictures", 1, 2, "")
+        progress.close(lambda: pytest.fail("made for nobody"))
     assert (capsys.readouterr().err, cell.outputs) == ("", [])
 
 
 def test_in_a_notebook_one_output_has_the_bars_and_then_the_lines(cell, capsys):
-    with watched_here() as watch:
-        work(watch)
+    with progress_display() as progress:
+        work(progress)
         (bars,) = cell.outputs
         assert bars["text/plain"] == "pictures: 2 of 2, loss <0.5>\ntraining: 2 of 2, loss <0.5>"
         assert bars["text/html"].count('<progress value="2" max="2">') == 2
@@ -71,17 +70,17 @@ def test_in_a_notebook_one_output_has_the_bars_and_then_the_lines(cell, capsys):
 
 
 def test_bars_are_not_sent_at_every_step(cell, monkeypatch):
-    monkeypatch.setattr(watching.time, "monotonic", lambda: 5.0)
-    with watched_here() as watch:
+    monkeypatch.setattr("usae_train.runtime.progress_display.time.monotonic", lambda: 5.0)
+    with progress_display() as progress:
         for done in range(1, 101):
-            watch.report("steps", done, 100, "")
+            progress.report("steps", done, 100, "")
         assert (len(cell.outputs), cell.updates) == (1, 1)  # the first, and the last
 
 
 def test_work_that_raises_has_no_closing_lines(cell, capsys):
     def broken():
-        with watched_here() as watch:
-            work(watch)
+        with progress_display() as progress:
+            work(progress)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
