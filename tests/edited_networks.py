@@ -63,6 +63,7 @@ def space(specs: dict[str, BackboneSpec]) -> USAE:
     canvases = torch.rand(2, 3, 64, 64)
     for name, backbone in backbones.items():
         with torch.no_grad():
-            model.scale(name).measure(backbone(canvases))
+            tokens = backbone(canvases)
+            model.scale(name).set(tokens.mean(), tokens.std())
             model.encoder(name).linear.bias[SILENT] = -100
     return model

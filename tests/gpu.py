@@ -33,12 +33,12 @@ from usae_train.demo.activations import known_world
 from usae_train.evaluation.evaluate import evaluate_source
 from usae_train.images.sources import DemoImages
 from usae_train.scenes.world import draw
-from usae_train.tokens.extract import extract, plan
+from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_viz.optimization.maximize import maximize_each
-from usae_viz.views.augmentation import views
+from usae_viz.views.augmentation import augmented_views
 from usae_viz.views.presets import PRESETS
 
 
@@ -96,7 +96,7 @@ def shown(device: str) -> Tensor:
     """Views of a canvas, without the noise that a GPU draws itself."""
     preset = PRESETS["default"].model_copy(update={"noise": 0.0}).for_patches(0.1)
     canvas = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0)).to(device)
-    return views(canvas, preset, [torch.Generator().manual_seed(seed) for seed in (1, 2)], 3, 48)
+    return augmented_views(canvas, preset, [torch.Generator().manual_seed(seed) for seed in (1, 2)], 3, 48)
 
 
 def seen(device: str) -> Tensor:
@@ -109,7 +109,7 @@ def stored(device: str, compute_dtype: str) -> Tensor:
     """Tokens of three scenes through the demo's first backbone, read from a store in bfloat16."""
     source, specs = DemoImages(3), ut.load("demo").specs
     first = next(iter(specs))
-    planned = plan(source, {first: specs[first]}, "bfloat16")
+    planned = plan_extraction(source, {first: specs[first]}, "bfloat16")
     with tempfile.TemporaryDirectory() as room:
         store = extract(source, planned.record, Path(room) / "store", device=device, compute_dtype=compute_dtype)
         return store.read([0]).tokens[first].float().clone()

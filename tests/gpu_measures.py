@@ -19,7 +19,7 @@ from usae_train.backbones.common_sizes import common_grid, largest_input
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.activations import known_world
 from usae_train.images.indexing import Indexed
-from usae_train.tokens.extract import extract, plan
+from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import dense_active, pass_loss, sparse_active
@@ -129,7 +129,7 @@ def memory_of_a_pack(
     chosen = resolve_settings(usae, settings)
     config = view_config_for(usae, chosen, objectives)
     one, two = (bytes_a_picture(config, usae.backbones, chosen.size or 0, n * len(usae.names), n) for n in (1, 2))
-    estimated = one + (two - one) * (min(config.at_once, len(objectives)) - 1)
+    estimated = one + (two - one) * (min(config.batch_size, len(objectives)) - 1)
     return peak_gigabytes(lambda: list(maximize_each(usae, objectives, settings)), device), estimated / 1e9
 
 
@@ -242,7 +242,7 @@ class ReadyImages(Indexed):
 def extraction(size: Size, device: str) -> dict[str, float]:
     """Images/s of the networks alone, and of an extraction by their side; both on canvases that are there."""
     source = ReadyImages(size.images)
-    planned = plan(source, size.specs or ut.load("demo").specs)
+    planned = plan_extraction(source, size.specs or ut.load("demo").specs)
     largest = largest_input(planned.backbones)
     canvases = torch.rand(size.images, 3, largest, largest, device=device)
     networks = [backbone.to(device) for backbone in planned.backbones.values()]

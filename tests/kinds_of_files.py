@@ -19,7 +19,7 @@ from usae_train.backbones.backbone import BackboneSpec
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.measures import Measures
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.model.firing import measure
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
@@ -34,15 +34,15 @@ from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import PUBLISHED, FitSettings
 from usae_viz.concepts.figures import concept_rows
 from usae_viz.concepts.labels import read_labels
-from usae_viz.explorer.runs import read_run
 from usae_viz.export.run_record import keep_record
 from usae_viz.objectives import Concept
 from usae_viz.rating.scoring import score_answers
 from usae_viz.runs.manifest import Manifest, scores_of
-from usae_viz.runs.metadata import read_about
+from usae_viz.runs.metadata import read_metadata
 from usae_viz.runs.plan import RenderPlan, plan_objectives, plan_recipe
 from usae_viz.runs.recipe import read_render_recipe
 from usae_viz.runs.render import render_plan
+from usae_viz.runs.run_folder import read_run
 from usae_viz.runs.show import command_again, metadata_lines
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.score import DEFAULT_THRESHOLDS
@@ -257,7 +257,7 @@ def _finished(out: Path, plan: RenderPlan) -> None:
 
 
 def _look(folder: Path) -> None:
-    about = read_about(folder / "concept-00001" / "shared.png")
+    about = read_metadata(folder / "concept-00001" / "shared.png")
     metadata_lines(about)
     command_again(folder, about)
     _ = about.verdict

@@ -6,7 +6,7 @@ from threading import Thread
 
 import pytest
 
-from usae_train.backbones.elsewhere import _read as read_of_hub
+from usae_train.backbones.unlisted_models import _read as read_of_hub
 from usae_train.files.json_files import read_json
 from usae_train.files.tensor_files import load_file
 from usae_train.files.torch_state import read_pickled

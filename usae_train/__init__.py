@@ -12,14 +12,14 @@ if _typing.TYPE_CHECKING:
     from usae_train.backbones.backbone import Backbone
     from usae_train.backbones.module_backbone import ModuleBackbone
     from usae_train.backbones.spec import PAPER, BackboneSpec
-    from usae_train.evaluation.measured import Evaluation, evaluate, r2_matrix
+    from usae_train.evaluation.from_python import Evaluation, evaluate, r2_matrix
     from usae_train.images.sources import open_images
     from usae_train.interventions.intervene import intervene, transplant
-    from usae_train.interventions.top_patches import TopPatch, top_patches
     from usae_train.model.checkpoint import load, save
     from usae_train.model.published import import_published
     from usae_train.model.sparse import Codes
     from usae_train.model.statistics import Statistics
+    from usae_train.model.top_patches import TopPatch, top_patches
     from usae_train.model.usae import USAE
     from usae_train.sae_formats.formats import export_sae, import_sae
     from usae_train.training.add_backbone import add_backbone
@@ -59,9 +59,9 @@ _HOMES = {
     "backbones.spec": ("PAPER", "BackboneSpec"),
     "backbones.module_backbone": ("ModuleBackbone",),
     "agreement.consensus": ("consensus",),
-    "evaluation.measured": ("Evaluation", "evaluate", "r2_matrix"),
+    "evaluation.from_python": ("Evaluation", "evaluate", "r2_matrix"),
     "interventions.intervene": ("intervene", "transplant"),
-    "interventions.top_patches": ("TopPatch", "top_patches"),
+    "model.top_patches": ("TopPatch", "top_patches"),
     "model.checkpoint": ("load", "save"),
     "model.published": ("import_published",),
     "model.sparse": ("Codes",),

@@ -112,7 +112,7 @@ def _check_early(images: str, out: Path, settings: ExtractSettings) -> None:
 def _verify_checksums(out: Path, quiet: bool) -> None:
     from usae_train.tokens.store import ActivationStore
 
-    right = list(ActivationStore(out).verify())
+    right = list(ActivationStore(out).compare_checksums())
     if not quiet:
         say(f"{out}: {plural(len(right), 'shard')}, all checksums right")
 
@@ -123,7 +123,7 @@ def _planned(
     """The pictures, and what will be written of them; the first process says what is left out, and what is taken."""
     from usae_train.commands.opening import say_default_backbones
     from usae_train.model.spec_files import read_specs
-    from usae_train.tokens.extract import plan
+    from usae_train.tokens.extract import plan_extraction
     from usae_train.tokens.extraction_notes import source_for
 
     source = source_for(images, settings.limit, out)
@@ -131,7 +131,7 @@ def _planned(
         say_left_out(source.left_out)
     if is_main and not quiet and "backbones" not in settings.model_fields_set:
         say_default_backbones(None)
-    return source, plan(source, read_specs(settings.backbones), settings.storage_dtype)
+    return source, plan_extraction(source, read_specs(settings.backbones), settings.storage_dtype)
 
 
 def _say_stored(store: ActivationStore, out: Path) -> None:
@@ -220,10 +220,10 @@ def photos(
 
         chosen = SETTINGS.model_copy(update={"seed": settings.seed})
         with progress_report(quiet) as report:
-            judged = build(train, held, out, chosen, pick_device(device), report, say_skipped)
+            made = build(train, held, out, chosen, pick_device(device), report, say_skipped)
         if not quiet:
-            say(f"{out}: {plural(chosen.n_concepts, 'concept')} over {', '.join(judged.live)}")
-            say(*judged.in_words())
+            say(f"{out}: {plural(chosen.n_concepts, 'concept')} over {', '.join(made.live)}")
+            say(*made.in_words())
 
 
 app.command()(measure_commands.evaluate)

@@ -50,9 +50,8 @@ class _InOurWords(TyperGroup):
         try:
             return super().invoke(ctx)
         except typer.BadParameter as error:
-            if (
-                errors := getattr(error.__cause__, "errors", None)
-            ) is not None:  # pydantic's, which is not imported here
+            # pydantic's, which is not imported here
+            if (errors := getattr(error.__cause__, "errors", None)) is not None:
                 first = errors()[0]
                 error.message = f"{expectation(first)}, found {short(first['input'])}"
             raise

@@ -20,7 +20,7 @@ from usae_train.evaluation.metrics import r2_summary
 from usae_train.images.sources import DemoImages
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import collect_tokens
-from usae_train.training.logging.step_metrics import pair_figures
+from usae_train.training.logging.step_metrics import pair_metrics
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.losses import squared_error
 from usae_train.training.settings import DEFAULT, FitSettings, TrainingRecipe
@@ -61,7 +61,7 @@ def main() -> None:
         settings = FitSettings(n_concepts=chosen.concepts, k=20, steps=chosen.steps, batch=1024, recipe=recipe)
         usae = fit_tokens(tokens, settings, new_usae(demo.widths, settings, grid=demo.grid), log_every=chosen.steps)
         standardized = {name: usae.standardize(name, own.float()) for name, own in held_out.items()}
-        r2 = r2_summary(pair_figures(usae, standardized, squared_error)["r2"])
+        r2 = r2_summary(pair_metrics(usae, standardized, squared_error)["r2"])
         print(
             f"{label:32s} {dead_share(usae, held_out):7.3f} {r2['off_diagonal']:14.3f} {r2['diagonal']:12.3f}",
             flush=True,

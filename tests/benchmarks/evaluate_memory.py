@@ -20,7 +20,8 @@ from pathlib import Path
 
 import torch
 
-from usae_train.evaluation.measures import ENCODED_AT_ONCE, Measures
+from usae_train.evaluation.measures import Measures
+from usae_train.model.firing import ENCODED_AT_ONCE
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
 

@@ -39,8 +39,8 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 import usae_train as ut
-from usae_train.interventions.importance import look, without_each
-from usae_train.interventions.in_turn import taken_in_turn
+from usae_train.interventions.importance import class_view, without_each
+from usae_train.interventions.removal_order import removal_order
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
 from usae_train.runtime.sampling import drawn_numbers
@@ -51,7 +51,7 @@ RANDOM_ORDERS = 3
 
 def orders_of(usae: USAE, backbone: str, canvas: Tensor, seed: int) -> tuple[dict[str, list[int]], float, int]:
     """The firing concepts in each order, the rank correlation of estimate and exact change, and the class."""
-    seen = look(usae, backbone, canvas)
+    seen = class_view(usae, backbone, canvas)
     peaks = seen.codes.dense(usae.n_concepts).amax(0)
     firing = (peaks > FIRING_THRESHOLD).nonzero().flatten().tolist()
     logits = without_each(usae, backbone, canvas, [[concept] for concept in firing], seen)[:, seen.class_]
@@ -60,7 +60,7 @@ def orders_of(usae: USAE, backbone: str, canvas: Tensor, seed: int) -> tuple[dic
     generator = torch.Generator().manual_seed(seed)
     orders = {
         "importance": sorted(firing, key=lambda k: -exact[k]),
-        "in turn": _with_the_rest(taken_in_turn(usae, backbone, canvas, seen, firing, STEPS[-1]), firing, exact),
+        "in turn": _with_the_rest(removal_order(usae, backbone, canvas, seen, firing, STEPS[-1]), firing, exact),
         "estimate": sorted(firing, key=lambda k: -estimate[k]),
         "peak": sorted(firing, key=lambda k: -peaks[k].item()),
     }

@@ -33,7 +33,7 @@ from torch import Tensor
 
 import usae_train as ut
 import usae_viz as uv
-from usae_train.interventions.importance import look, without_each
+from usae_train.interventions.importance import class_view, without_each
 from usae_train.model.usae import USAE
 
 
@@ -87,7 +87,7 @@ def main() -> None:
         top = [[each.concept] for each in found.importance(name) if each.exact is not None]
         parts = {
             "forward": seconds(lambda name=name: forward(usae, name, found.canvas), given.times),  # type: ignore[misc]
-            "look": seconds(lambda name=name: look(usae, name, found.canvas), given.times),  # type: ignore[misc]
+            "class view": seconds(lambda name=name: class_view(usae, name, found.canvas), given.times),  # type: ignore[misc]
             f"{len(top)} taken away": seconds(
                 lambda name=name, top=top: without_each(usae, name, found.canvas, top, found.class_views[name]),  # type: ignore[misc]
                 given.times,

@@ -25,7 +25,7 @@ from PIL import Image
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.images.sources import open_images, read_batches
-from usae_train.tokens.extract import extract, plan
+from usae_train.tokens.extract import extract, plan_extraction
 
 SPECS = {
     "vit": BackboneSpec(model="vit_small_patch16_224", weights="random"),
@@ -67,7 +67,7 @@ def main() -> None:
         for number in range(chosen.images):
             Image.effect_noise((500, 375), 80).convert("RGB").save(folder / f"{number:05d}.jpg", quality=90)
         source = open_images(folder)
-        record, _, built = plan(source, SPECS)
+        record, _, built = plan_extraction(source, SPECS)
         backbones = {name: own.to(chosen.device) for name, own in built.items()}
         batches = [canvases.to(chosen.device) for _, canvases, _ in read_batches(source, 224, chosen.batch)]
         bare(backbones, batches[:1], chosen.device, compute_dtype)

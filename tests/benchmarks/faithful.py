@@ -43,7 +43,7 @@ from reader import colour_accuracy, read_colour, train_texture_reader
 import usae_train as ut
 import usae_viz as uv
 from usae_train.files.validation import check_settings
-from usae_viz.concepts.followed import FOLLOWS, best_concept
+from usae_viz.concepts.followed import FOLLOWS_AUROC, best_concept
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.score import Score
 
@@ -77,8 +77,8 @@ def main() -> None:
     named = [(row, *name.partition(": ")) for row, name in enumerate(usae.factors)]
     values = [(row, factor, value) for row, factor, _, value in named if factor in FACTORS]
     found = {row: best_concept(usae, row) for row, _, _ in values}
-    recovered = [v for v in values if found[v[0]][1] >= FOLLOWS]
-    print(f"recovered (AUROC >= {FOLLOWS} in all backbones): {len(recovered)} of {len(values)}")
+    recovered = [v for v in values if found[v[0]][1] >= FOLLOWS_AUROC]
+    print(f"recovered (AUROC >= {FOLLOWS_AUROC} in all backbones): {len(recovered)} of {len(values)}")
     wanted = [v for v in recovered if not chosen.only or v[2] in chosen.only.split(",")]
     report: dict[str, Any] = {"reader": accuracy, "runs": {}}
     table = []

@@ -48,7 +48,7 @@ from usae_train.model.usae import USAE
 from usae_viz.objectives import Concept
 from usae_viz.optimization.loop import CanvasSpec, optimize
 from usae_viz.parameterizations import analytic_spectrum, parameterization
-from usae_viz.views.augmentation import views
+from usae_viz.views.augmentation import augmented_views
 from usae_viz.views.precision import dtype_for
 from usae_viz.views.presets import HELD_OUT, PRESETS
 from usae_viz.views.viewing import ViewConfig, encode_views
@@ -162,7 +162,7 @@ def unseen_pre_code(usae: USAE, canvas: torch.Tensor, near: bool = False) -> flo
         usae, HELD_OUT.model_copy(update={"crop": (0.2, 0.35), "shift": 0.3}) if near else HELD_OUT, 32
     )
     with torch.no_grad():
-        shown = views(
+        shown = augmented_views(
             canvas[None], view_config.augmentation, [torch.Generator().manual_seed(999)], view_config.n_views, 224
         )
         return encode_views(view_config, usae.backbones[name], canvas[None], shown).pre_code(CONCEPT).mean().item()

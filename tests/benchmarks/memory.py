@@ -22,10 +22,10 @@ import torch
 
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.tokens.store import STORE_SCHEMA, ActivationStore, StoreRecord, write_record, write_shard
-from usae_train.training.asked import fit_settings
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import fit_pictures, fit_store
+from usae_train.training.resolving import fit_settings
 
 GRID, WIDTH, NAMES = (14, 14), 384, ("a", "b", "c")
 IMAGE = 196 * WIDTH * len(NAMES) * 2  # bytes

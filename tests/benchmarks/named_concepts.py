@@ -23,9 +23,10 @@ from torch import Tensor
 
 import usae_train as ut
 from usae_train.evaluation.class_concepts import ClassConcepts, class_concepts
-from usae_train.evaluation.naming import name_concepts, peak_codes
+from usae_train.evaluation.naming import name_concepts
 from usae_train.images.classes import ImageClasses, need_classes
 from usae_train.images.sources import DemoImages, open_images
+from usae_train.model.natural import peak_codes
 from usae_train.model.statistics import auroc
 from usae_train.model.usae import USAE
 from usae_train.scenes.factors import FACTOR_VALUES, FACTORS

@@ -64,6 +64,47 @@ With 0.4, free, the noise from a table (`held`, and 120 photographs of `train` t
 So what adapts faster explains more and leaves concepts of dino dead; 0.40 was not reached. Codes of a tenth and less,
 which count as not firing, there are none: 1% of them are below 0.48 (0.84 with atoms of length 1).
 
+From the default, by a script that is not kept. `mirrored`, `cropped`: with the same 400 mirrored, and cropped at random
+to 0.6 to 0.9 of the side, extracted as photographs of their own; steps and tokens a step stay. AdamW's beta2 is 0.99
+and the rate 2e-2 unless another is named, but in rows of `default`. `residual's noise`: 0.25 as it is, and 0.4 with the
+covariance of what the other backbones' tokens do not say of this one's:
+
+    500 steps: default                        0.380     0.619    0.793          0.90, 0.95, 0.95       35
+    default, all 943 photographs              0.392     0.628    0.736          0.83, 0.93, 0.97       34
+    default, 400 and mirrored                 0.385     0.621    0.774          0.86, 0.95, 0.95       38
+    default, residual's noise                 0.381     0.610    0.779          0.90, 0.94, 0.94       36
+    400 and mirrored                          0.391     0.625    0.795          0.88, 0.96, 0.94       34
+    own_weight 0.7                            0.389     0.616    0.785          0.89, 0.95, 0.95       36
+    own_weight 0.5                            0.387     0.604    0.771          0.90, 0.94, 0.95       34
+    noise from 0.6 down to 0.1                0.385     0.624    0.813          0.88, 0.97, 0.97       33
+    rows start at means of 16 tokens          0.381     0.616    0.765          0.89, 0.94, 0.95       34
+    the same, beta1 0.8                       0.381     0.616    0.899          0.97, 0.98, 0.99       30
+    beta1 0.8, rate 3e-2                      0.390     0.623    0.751          0.91, 0.89, 0.91       35
+    beta1 0.6, rate 3e-2                      0.390     0.622    0.832          0.92, 0.95, 0.96       34
+    1000 steps: default                       0.388     0.626    0.900          0.96, 0.99, 0.99       61
+    beta1 0.8, rate 2.5e-2                    0.394     0.623    0.834          0.88, 0.96, 0.97       62
+    auxiliary 1/8, beta1 0.5, rate 2.5e-2     0.394     0.624    0.852          0.89, 0.99, 0.99       59
+    auxiliary 1/8, beta1 0.8                  0.396     0.625    0.889          0.92, 0.99, 0.99       60
+    the same, 1.7e-2                          0.395     0.625    0.909          0.96, 0.99, 0.99       53
+    the same, beta1 0.9                       0.395     0.627    0.869          0.91, 0.99, 0.99       54
+    noise 0.5, decay 0.3                      0.393     0.628    0.907          0.96, 1.00, 0.99       58
+    1.5e-2, not nested                        0.395     0.619    0.937          0.97, 1.00, 1.00       46
+    the same, and beta2 0.95                  0.394     0.617    0.905          0.93, 1.00, 0.99       47
+    mirrored, 1.7e-2, not nested              0.397     0.625    0.921          0.95, 1.00, 1.00       49
+    mirrored, cropped, 1.7e-2, not nested     0.401     0.627    0.920          0.96, 0.99, 1.00       46
+    the same, seed and init_seed 1            0.402     0.629    0.916          0.95, 0.99, 0.99       46
+    mirrored, cropped, 1.7e-2                 0.400     0.632    0.902          0.93, 0.99, 0.99       55
+    the same, 1.5e-2, own_weight 0.7          0.400     0.626    0.907          0.94, 0.99, 1.00       50
+
+Rows from `auxiliary 1/8` on have that, and beta1 0.8 where no other is named. Less momentum keeps dino's concepts alive
+at the faster beta2 and rate, and changes R² hardly at all. So, at 1.7e-2 and still of the 400 alone, the nested recipe
+is nowhere worse than the default by more than 0.001, and in known_world.py better (300 steps: 0.98 and 0.97 of the
+atoms, AUROC 0.86 and 0.77, R² 0.701 and 0.530; the default in that run 0.95 and 0.97, 0.82 and 0.65, 0.694 and 0.528);
+not nested it is worse there (0.94 and 0.91, 0.80 and 0.67, 0.691 and 0.522). The demo was not measured. All four that
+were asked for are reached with three views of each photograph and not nested (with seed 1 dino's live ones are 0.95 as
+rounded); nested it is 0.3996, or 0.4002 with too few of dino's live. A view brings 0.002 to 0.005, 2.4 times the
+photographs 0.012.
+
 What led to the second row, of the first by name, with 500 steps, no weight decay and dead after 200 steps unless named:
 
     mean token off, variance 1 a feature      0.342     0.553    0.710          0.99, 0.92, 0.92

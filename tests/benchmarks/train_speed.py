@@ -130,7 +130,7 @@ def replay(tokens: dict[str, Tensor], settings: FitSettings) -> Iterator[tuple[i
     feed, generator = MemoryFeed(tokens), torch.Generator().manual_seed(settings.seed)
     usae = new_usae(feed.widths, settings)
     for name, own in feed.pick(standardization_rows(len(feed), None, generator)).items():
-        usae.scale(name).measure(own)
+        usae.scale(name).set(own.float().mean(), own.float().std())
     initialize(usae, feed, settings.recipe, settings.init_seed)
     batches = Batches(feed, settings.batch, generator)
     for step in range(settings.steps):

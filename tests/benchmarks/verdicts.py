@@ -54,7 +54,7 @@ import usae_viz as uv
 from usae_train.files.validation import check_settings
 from usae_train.model.statistics import FIRING_THRESHOLD, LEVELS, Statistics
 from usae_train.model.usae import USAE
-from usae_viz.concepts.followed import FOLLOWS
+from usae_viz.concepts.followed import FOLLOWS_AUROC
 from usae_viz.optimization.maximize import STARTS_BY, starting_canvases
 from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.settings import MaximizeSettings
@@ -152,7 +152,7 @@ def recoverable(usae: USAE, names: Sequence[str]) -> list[int]:
     if statistics is None:
         raise SystemExit("the USAE has no statistics; fit it on pictures, or run usae-train evaluate")
     if statistics.auroc is not None:
-        return (statistics.auroc.amin(0).nan_to_num(0).amax(0) >= FOLLOWS).nonzero()[:, 0].tolist()
+        return (statistics.auroc.amin(0).nan_to_num(0).amax(0) >= FOLLOWS_AUROC).nonzero()[:, 0].tolist()
     own = [usae.names.index(name) for name in names]
     return (statistics.quantiles[own, :, LEVELS.index(LIVES)].amin(0) > FIRING_THRESHOLD).nonzero()[:, 0].tolist()
 

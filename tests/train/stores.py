@@ -12,7 +12,7 @@ from PIL import Image
 
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.images.sources import open_images
-from usae_train.tokens.extract import extract, plan
+from usae_train.tokens.extract import extract, plan_extraction
 
 OPTIONS = {"patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
 SPECS = {
@@ -36,7 +36,9 @@ def make_pictures(folder):
 
 def write(pictures, out, **settings):
     source = open_images(pictures)
-    return extract(source, plan(source, SPECS)[0], out, batch=2, images_a_shard=4, max_broken=0.2, **settings)
+    return extract(
+        source, plan_extraction(source, SPECS)[0], out, batch=2, images_a_shard=4, max_broken=0.2, **settings
+    )
 
 
 def begun(words, out, wait, within="."):

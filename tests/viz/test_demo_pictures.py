@@ -7,7 +7,7 @@ import usae_train as ut
 import usae_viz as uv
 from usae_viz.concepts.figures import concept_rows
 from usae_viz.concepts.parsing import parse_concepts
-from usae_viz.export.natural_patches import natural_patches
+from usae_viz.export.top_patches import top_patch_pictures
 from usae_viz.runs.plan import plan_objectives
 
 
@@ -54,7 +54,7 @@ def test_an_objective_of_a_concept_that_is_not_there_is_refused_before_it_gets_a
 
 def test_natural_patches_of_a_colours_concept_have_the_colour(demo):
     (concept,) = parse_concepts(demo, "red")
-    patches = natural_patches(demo, concept)
+    patches = top_patch_pictures(demo, concept)
     assert set(patches) == set(demo.names)
     for own in patches.values():
         assert len(own) == 6

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 import usae_train.cli
 import usae_viz.cli
+import usae_viz.verification.concepts
 import usae_viz.verification.noise
-import usae_viz.verification.verify
-from usae_viz.explorer.runs import EXPLORER_FOLDER
 from usae_viz.export.png import read_png
+from usae_viz.runs.places import EXPLORER_FOLDER
 from usae_viz.verification.held_out import VIEWS, held_out_codes
 
 pytestmark = pytest.mark.real
@@ -76,7 +76,7 @@ def runs(space, listed, tmp_path_factory):
     place, found = tmp_path_factory.mktemp("runs"), {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(usae_viz.verification.noise, "NOISE_PICTURES", 1)  # 32 of them through three networks take 5 s
-        patch.setattr(usae_viz.verification.verify, "held_out_codes", few_views)
+        patch.setattr(usae_viz.verification.concepts, "held_out_codes", few_views)
         for mode in DRAWN:
             words = ("--usae", space, "--mode", mode, "--steps", 2, "--views", 1, "--size", SIDE, "--json")
             told = run(usae_viz.cli.app, "maximize", "-c", listed[0]["concept"], *words, "-o", place / mode)

@@ -11,12 +11,12 @@ from usae_train.evaluation.evaluate import evaluate_source
 from usae_train.images.sources import open_images
 from usae_train.model.firing import measure
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.extract import extract, plan
+from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.tokens.paired import collect_tokens
 from usae_viz.export.png import to_picture
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.render import render_plan
-from usae_viz.verification.verify import score_images
+from usae_viz.verification.concepts import score_images
 
 QUICK = {"steps": 2, "views": 1, "size": 32, "augmentation": "none", "dtype": "float32"}
 
@@ -105,7 +105,7 @@ def pairs(usae, given):
 
 
 def extracted(usae, source, out):
-    extract(source, plan(source, usae.specs)[0], out)
+    extract(source, plan_extraction(source, usae.specs)[0], out)
     return {file.name: file.read_bytes() for file in out.glob("*.safetensors")}
 
 

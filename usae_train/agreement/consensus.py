@@ -9,29 +9,28 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
+from usae_train.agreement.encoder_data import Data, EncoderData, open_data
 from usae_train.agreement.matching import ALIKE, Clusters, cluster, sums_of_members
 from usae_train.agreement.members import check_members, joint_rows, raw_rows, standardized_rows
 from usae_train.agreement.settings import AgreementSettings
-from usae_train.agreement.shown import Data, EncoderData, open_data
 from usae_train.model.checkpoint import load
 from usae_train.model.firing import measure
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
+from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.runtime.watching import watched_here
 from usae_train.tokens.feeding import Feed
-from usae_train.training.asked import fit_settings, named_recipe
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
 from usae_train.training.dictionaries.variants import read_dictionary
-from usae_train.training.execution import HERE, Execution
+from usae_train.training.execution import IN_THIS_PROCESS, Execution
 from usae_train.training.fitting import check_none_private, other_sizes
 from usae_train.training.initialization import standardization_rows, standardize_from
-from usae_train.training.logging.callbacks import FitCallbacks
-from usae_train.training.logging.closing import Shown
+from usae_train.training.logging.callbacks import FitBars, FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.resolving import fit_settings, named_recipe
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
 SHARE = AgreementSettings().share  # of the trainings, in which a concept must have come back
@@ -42,7 +41,7 @@ SHARE = AgreementSettings().share  # of the trainings, in which a concept must h
 ENCODERS_ALONE, SLOWER = 0.5, 1 / 10
 # A concept's place is by how many trainings have it, and among those by chance: which of them have to explain the
 # tokens alone would be chance too, another in each consensus, and rows would be bent to it.
-NOT_NESTED: dict[str, Any] = {"matryoshka_fractions": (), "matryoshka": "fixed"}
+NO_MATRYOSHKA: dict[str, Any] = {"matryoshka_fractions": (), "matryoshka": "fixed"}
 
 
 @undisturbed
@@ -96,8 +95,8 @@ def consensus(
     check_members(members)
     chosen = encoder_settings(members, recipe, **settings)
     clusters = agreed(members, share, alike)
-    with watched_here(quiet) as here:
-        bars = Shown(here, chosen.steps)
+    with progress_display(quiet) as progress:
+        bars = FitBars(progress, chosen.steps)
         how = Execution(device, bars.beside(watch or FitCallbacks()), checkpointer, memory, readers)
         shown = open_data(data, members[0], chosen, limit, how)
         usae = fit_agreed(members, clusters, shown, chosen, how)
@@ -110,7 +109,7 @@ def fit_agreed(
     clusters: Clusters,
     shown: EncoderData,
     settings: FitSettings,
-    how: Execution = HERE,
+    how: Execution = IN_THIS_PROCESS,
     alone: float = ENCODERS_ALONE,
 ) -> USAE:
     """A USAE of the clusters' mean rows: its encoders fitted, then everything; its statistics measured.
@@ -140,7 +139,7 @@ def fit_agreed(
         then = checkpointer.next("everything")
     fit_tokens(shown.feed, encoders, usae, device, watch.steps, checkpointer, watch.log_every)
     if everything.steps:
-        later = lambda step, figures: watch.steps(first + step, figures)  # noqa: E731
+        later = lambda step, metrics: watch.steps(first + step, metrics)  # noqa: E731
         fit_tokens(shown.feed, everything, usae, device, later, then, watch.log_every, fresh=False)
     usae.measured_on = shown.images
     usae.statistics = measure(usae, shown.sample())
@@ -177,13 +176,13 @@ def encoder_settings(
         "dictionary": "free",  # means of rows of another kind need not be of that kind
     }
     fixed = {"frozen": True, "dictionary_init": "random", "tied": True}  # random: rows stay as they are given
-    nesting = {} if settings.get("matryoshka_fractions") or settings.get("matryoshka") else NOT_NESTED
+    nesting = {} if settings.get("matryoshka_fractions") or settings.get("matryoshka") else NO_MATRYOSHKA
     settings["n_concepts"], settings["k"] = first.n_concepts, first.k
     return fit_settings(named.model_copy(update={**of_members, **fixed, **nesting}), **settings)
 
 
 def check_variants(first: USAE, recipe: TrainingRecipe, settings: FitOptions) -> None:
-    """Complain of a variant that is asked for, in a setting or by the recipe, and that a consensus cannot have.
+    """Refuse a variant that is asked for, in a setting or by the recipe, and that a consensus cannot have.
 
     Raises:
         ValueError: for a sparsity that is not the members', or a dictionary in the settings that is not `free`.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from usae_train.agreement.encoder_data import EncoderData, open_data
 from usae_train.agreement.members import check_members
-from usae_train.agreement.shown import EncoderData, open_data
 from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.common_sizes import common_grid
 from usae_train.backbones.spec import BackboneSpec
@@ -20,7 +20,7 @@ from usae_train.tokens.feeding import MemoryFeed
 from usae_train.tokens.given_tokens import GivenTokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.training.execution import Execution
-from usae_train.training.independent_fit import Work, train_each
+from usae_train.training.independent_fit import Executions, fit_each
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import FitSettings
@@ -50,7 +50,7 @@ def fit_starts(
     specs: Mapping[str, BackboneSpec],
     settings: FitSettings,
     trainings: Path,
-    work: Work,
+    executions: Executions,
     watch: FitCallbacks,
 ) -> tuple[list[USAE], EncoderData]:
     """Train from several starts on the same tokens, which are seen once; what is done already is not done again.
@@ -61,7 +61,7 @@ def fit_starts(
         specs: what pictures are seen with.
         settings: of all trainings.
         trainings: where each is written as soon as it is done.
-        work: how it is done.
+        executions: how each is carried out.
         watch: for pictures that are seen.
 
     Returns:
@@ -72,7 +72,8 @@ def fit_starts(
     """
     check_writable(trainings)
     empty = empty_space(data, specs, settings)
-    opening = Execution(work.device, watch, memory=work.execution.memory, readers=work.execution.readers)
+    asked = executions.execution
+    opening = Execution(executions.device, watch, memory=asked.memory, readers=asked.readers)
     shown = open_data(data, empty, settings, how=opening)
 
     def fit_one(_: str, seeded: FitSettings, how: Execution) -> USAE:
@@ -87,7 +88,7 @@ def fit_starts(
 
     names = [f"start-{number}" for number in range(count)]
     with held(trainings):
-        train_each(names, settings, fit_one, trainings, work, shown.about)
+        fit_each(names, settings, fit_one, trainings, executions, shown.about)
     members = [load(trainings / name) for name in names]
     check_members(members)
     return members, shown

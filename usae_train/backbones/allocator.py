@@ -8,9 +8,8 @@ import sys
 from functools import cache
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # mallopt's numbers, as in glibc's malloc.h
-CACHED_BYTES = (
-    2**30
-)  # bytes; one activation of 32 pictures of 224 px has 51 MB in EfficientNet-Lite0, 25 MB in a ViT-S/14
+# One activation of 32 pictures of 224 px has 51 MB in EfficientNet-Lite0, 25 MB in a ViT-S/14.
+CACHED_BYTES = 2**30
 TOLD_BY_USER = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.backbones.allocator import keep_memory
+from usae_train.backbones.feature_statistics import keep_statistics, statistics_distances
 from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
 from usae_train.backbones.precision import DTYPES
-from usae_train.backbones.reading import forget_caches, goes_on, norm_left_out, of_another_form
+from usae_train.backbones.reading import forget_caches, not_last_warning, not_square_warning, unused_norm_warning
 from usae_train.backbones.sites import check_site, read_sites
 from usae_train.backbones.spec import MODULE, BackboneSpec, without_classifier
 from usae_train.backbones.weight_files import first_line
@@ -57,7 +58,7 @@ class Backbone(nn.Module):
 
         super().__init__()
         if spec.model.startswith(MODULE):
-            raise UsageError(f"{name}: {spec.put_right()}")
+            raise UsageError(f"{name}: {spec.remedy()}")
         keep_memory()
         self.name, self.spec = name, spec
         self.compute_dtype = torch.float32
@@ -77,7 +78,7 @@ class Backbone(nn.Module):
             self._settle()
         except UsageError:
             raise
-        except (AssertionError, RuntimeError, AttributeError, TypeError) as error:
+        except (AssertionError, RuntimeError, AttributeError, TypeError) as error:  # what networks of all kinds raise
             places = " and ".join(each.place for each in (spec, *beside))
             side = "x".join(str(side) for side in config["input_size"][-2:])
             raise UsageError(
@@ -113,7 +114,7 @@ class Backbone(nn.Module):
         return logits
 
     def check_classifier(self) -> None:
-        """Nothing; a ValueError for a backbone whose spec keeps no classifier."""
+        """Refuse a backbone whose spec keeps no classifier."""
         if self.spec.classes == 0:
             raise UsageError(f"{without_classifier(self.name)} to the number of its classes")
 
@@ -151,16 +152,16 @@ class Backbone(nn.Module):
     @torch.no_grad()
     def notes(self) -> list[str]:
         """A sentence for each thing in which it is read otherwise than its spec makes one expect; takes two passes."""
-        from usae_train.backbones.folding import Watched
+        from usae_train.backbones.folding import PassRecorder
         from usae_train.backbones.timm_models import data_config
 
         picture = self._normalized(trial_picture(self.input_size).to(self.mean.device))
-        with Watched(self.model) as reading:
+        with PassRecorder(self.model) as reading:
             read = self._features(picture)
         return [
-            *of_another_form(self.spec, data_config(self.model)["input_size"][-2:]),
-            *norm_left_out(self.model, self.spec, self._norm, reading.unused),
-            *goes_on(self.model, self.spec, read, picture),
+            *not_square_warning(self.spec, data_config(self.model)["input_size"][-2:]),
+            *unused_norm_warning(self.model, self.spec, self._norm, reading.unused),
+            *not_last_warning(self.model, self.spec, read, picture),
         ]
 
     def also(self, name: str, spec: BackboneSpec) -> Backbone:
@@ -209,8 +210,6 @@ class Backbone(nn.Module):
     @cached_property
     def n_norms(self) -> int:
         """How many batch norms say what natural features are, see `statistics_distances`."""
-        from usae_train.backbones.feature_statistics import statistics_distances
-
         side = self.input_size
         with torch.no_grad(), statistics_distances(self.model, 1, 3 * side**2) as distances:
             zeros = torch.zeros(1, 3, side, side, device=self.mean.device)
@@ -224,15 +223,14 @@ class Backbone(nn.Module):
         Not those that the classifier sees otherwise than the layers that are read. What a folded norm knows of natural
         features is kept; one that stands by itself knows it still (`norms_with_statistics`).
         """
-        from usae_train.backbones.feature_statistics import keep_statistics
-        from usae_train.backbones.folding import Watched, fold
+        from usae_train.backbones.folding import PassRecorder, fold
 
         zeros = torch.zeros(1, 3, self.input_size, self.input_size)
-        with Watched(self.model) as reading:
+        with PassRecorder(self.model) as reading:
             features = self._first_features(specs, zeros)
         pairs = [pair for pair in reading.pairs(features[0]) if all(pair in reading.pairs(own) for own in features[1:])]
         if self.spec.classes:
-            with Watched(self.model) as classifying:
+            with PassRecorder(self.model) as classifying:
                 logits = self.model(zeros)
             both = classifying.pairs(logits)
             pairs = [pair for pair in both if pair in pairs or not reading.ran(pair.convolution)]

@@ -8,8 +8,8 @@ from pathlib import Path
 import timm
 from timm.models._hub import download_cached_file
 
-from usae_train.backbones.elsewhere import CONFIG, is_elsewhere
 from usae_train.backbones.spec import BackboneSpec
+from usae_train.backbones.unlisted_models import CONFIG, is_unlisted
 from usae_train.backbones.weight_files import first_line
 from usae_train.runtime.errors import UsageError
 
@@ -26,7 +26,7 @@ ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 
 
 def model_config_file(name: str, spec: BackboneSpec) -> Path:
-    """The config.json of a model that is elsewhere, fetched where it is not here yet.
+    """The config.json of a model that timm does not list, fetched where it is not here yet.
 
     Raises:
         ValueError: for a folder that is not there or a hub that cannot be reached.
@@ -46,7 +46,7 @@ def pretrained_file(name: str, spec: BackboneSpec) -> Path:
     """
     if spec.local_folder is not None:
         return _in_folder(name, spec.local_folder)
-    if is_elsewhere(spec.model):
+    if is_unlisted(spec.model):
         return _file_from_hub(name, spec, spec.model.partition(":")[2], FILES)
     config = timm.models.get_pretrained_cfg(spec.model, allow_unregistered=True)
     if config is not None and config.hf_hub_id:

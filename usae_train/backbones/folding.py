@@ -30,7 +30,7 @@ class Pair(NamedTuple):
     norm: nn.BatchNorm2d
 
 
-class Watched(TorchFunctionMode):
+class PassRecorder(TorchFunctionMode):
     """Sees which batch norms take what a convolution gives, and whether anything else does.
 
     A model's code is not read, and nothing is known of its kind: whatever ran within it was seen. A convolution whose
@@ -109,7 +109,7 @@ def fold(model: nn.Module, pairs: Iterable[Pair]) -> None:
 
     Args:
         model: whose modules they are; changed in place.
-        pairs: what `Watched` saw.
+        pairs: what `PassRecorder` saw.
     """
     after: dict[int, nn.Module] = {}
     for convolution, norm in pairs:

@@ -13,7 +13,7 @@ TAKEN = ("images", "shared", "sheet")  # a store's tensor of numbers; pictures t
 
 
 def check_name(name: str) -> None:
-    """Nothing; a ValueError for a name that would be taken for something else; says what to use."""
+    """Refuse a name that would be taken for something else; says what to use."""
     from torch import nn
 
     if not NAME.fullmatch(name) or name in TAKEN or hasattr(nn.ModuleDict, name):

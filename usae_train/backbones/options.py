@@ -66,7 +66,7 @@ POPPED = ("bn_momentum", "bn_eps")  # what timm's EfficientNets take out of thei
 
 
 def check_values(options: Mapping[str, Any]) -> None:
-    """Nothing; whether the names are an architecture's is not looked at.
+    """Refuse options that shape no network; whether the names are the architecture's is not looked at.
 
     Raises:
         ValueError: for an option that shapes no network, or a value that is no number, word, true or false, nor a list
@@ -101,7 +101,7 @@ def _fault(value: Any, depth: int = 0) -> str | None:
 
 
 def check_names(model: str, architecture: str, options: Mapping[str, Any]) -> None:
-    """Nothing, for options that an architecture's own classes take.
+    """Refuse options that an architecture's own classes do not take.
 
     Args:
         model: what the reader called it, for the message.

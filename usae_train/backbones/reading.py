@@ -17,7 +17,7 @@ from usae_train.backbones.spec import BackboneSpec
 FINAL_NORMS = ("norm", "fc_norm", "head.norm")  # where timm's networks have their last one
 
 
-def of_another_form(spec: BackboneSpec, size: tuple[int, int]) -> list[str]:
+def not_square_warning(spec: BackboneSpec, size: tuple[int, int]) -> list[str]:
     """A warning for a model whose own input size (rows, cols) is not square, where the spec gives none."""
     if spec.input_size is not None or size[0] == size[1]:
         return []
@@ -27,7 +27,7 @@ def of_another_form(spec: BackboneSpec, size: tuple[int, int]) -> list[str]:
     ]
 
 
-def norm_left_out(model: nn.Module, spec: BackboneSpec, applied: bool, unused: Collection[str]) -> list[str]:
+def unused_norm_warning(model: nn.Module, spec: BackboneSpec, applied: bool, unused: Collection[str]) -> list[str]:
     """A warning where `norm: true` changes nothing, though the model has a last norm.
 
     Args:
@@ -49,7 +49,7 @@ def norm_left_out(model: nn.Module, spec: BackboneSpec, applied: bool, unused: C
     ]
 
 
-def goes_on(model: nn.Module, spec: BackboneSpec, read: Tensor, picture: Tensor) -> list[str]:
+def not_last_warning(model: nn.Module, spec: BackboneSpec, read: Tensor, picture: Tensor) -> list[str]:
     """A warning where the last layer is not what the model's `forward_features` gives.
 
     Args:

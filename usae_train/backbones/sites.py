@@ -58,7 +58,7 @@ def part_of(model: nn.Module, spec: BackboneSpec) -> nn.Module:
 
 
 def check_site(name: str, model: nn.Module, spec: BackboneSpec, picture: Tensor) -> None:
-    """Complain of a site that a network does not have.
+    """Refuse a site that a network does not have.
 
     Args:
         name: the backbone's, for the message.

@@ -93,7 +93,7 @@ class BackboneSpec(Worded):
 
     @model_serializer(mode="wrap")
     def _as_before(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A site that all specs of before had is left out: what is written of them stays as it was."""
+        """A site that all older specs had is left out: what is written of them stays as it was."""
         fields: dict[str, Any] = dump(self)
         if self.site == "block":
             fields.pop("site", None)
@@ -129,7 +129,7 @@ class BackboneSpec(Worded):
         """A name that can be a file's: the id without a hub prefix or the tag of the weights."""
         return self.model.rstrip("/").rpartition("/")[2].removeprefix(LOCAL).partition(".")[0]
 
-    def put_right(self) -> str:
+    def remedy(self) -> str:
         """What to do when the weights that this gives are not those that were expected."""
         if self.model.startswith(MODULE):
             module = self.model.removeprefix(MODULE)

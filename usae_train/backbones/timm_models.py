@@ -13,12 +13,12 @@ import timm
 import torch
 from torch import nn
 
-from usae_train.backbones.elsewhere import TimmDescription, is_elsewhere, read_description
 from usae_train.backbones.fetching import model_config_file, pretrained_file
 from usae_train.backbones.given_weights import Given, Misfit, timm_given
 from usae_train.backbones.options import check_names
 from usae_train.backbones.packaged import weight_file
 from usae_train.backbones.spec import PRETRAINED, RANDOM, BackboneSpec
+from usae_train.backbones.unlisted_models import TimmDescription, is_unlisted, read_description
 from usae_train.backbones.weight_files import first_line, read_content, read_weights
 from usae_train.runtime.errors import UsageError
 
@@ -50,7 +50,7 @@ def create_model(name: str, spec: BackboneSpec) -> nn.Module:
 
 def _config(name: str, spec: BackboneSpec) -> TimmDescription | None:
     """What config.json says of a model that timm does not name; None where timm knows the id."""
-    if is_elsewhere(spec.model):
+    if is_unlisted(spec.model):
         return read_description(name, spec.model, model_config_file(name, spec))
     if not timm.is_model(spec.model):
         near = difflib.get_close_matches(spec.model, timm.list_models(pretrained=False), n=3, cutoff=0.5)
@@ -65,7 +65,7 @@ def _config(name: str, spec: BackboneSpec) -> TimmDescription | None:
 
 def _given(name: str, spec: BackboneSpec) -> Given:
     """The weights of a spec, read."""
-    official = spec.weights == PRETRAINED and not is_elsewhere(spec.model)
+    official = spec.weights == PRETRAINED and not is_unlisted(spec.model)
     path = pretrained_file(name, spec) if spec.weights == PRETRAINED else weight_file(name, spec)
     # releases that timm names itself may lie under keys that its own converters look for
     content = read_content(name, path) if official else read_weights(name, path)

@@ -21,7 +21,8 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.terminal import is_alone, wrong_usage
 from usae_train.tokens.places import EXPECTED_TOKENS, is_store, named_tokens, names_tokens
-from usae_train.training.asked import allowed_memory, fit_settings
+from usae_train.tokens.settings import DEFAULT_BACKBONES
+from usae_train.training.resolving import allowed_memory, fit_settings
 from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
 from usae_train.training.states_folder import states_folder
 
@@ -35,7 +36,7 @@ def asked_settings(settings: Mapping[str, Any], execution: ExecutionSettings) ->
 
 
 def check_training(out: Path, resume: bool, from_starts: bool = False) -> None:
-    """Nothing; whether a training may be written there, and is not one that waits to be resumed, or goes on there.
+    """Check that a training may be written there, and none waits there that is not to be resumed.
 
     Args:
         out: the folder to write.
@@ -53,13 +54,13 @@ def check_training(out: Path, resume: bool, from_starts: bool = False) -> None:
 
 
 def check_data(images: str, backbones: str | None, limit: int | None = None) -> None:
-    """Nothing; whether there is what a training is to see: token files, a store, or pictures and backbones for them.
+    """Check that there is what a training is to see: token files, a store, or pictures and backbones for them.
 
     Raises:
         ValueError: for what is not there, and for backbones that cannot be.
     """
     if not has_data(images, limit):
-        read_specs(backbones or "paper")
+        read_specs(backbones or DEFAULT_BACKBONES)
 
 
 def has_data(data: str, limit: int | None = None) -> bool:
@@ -96,7 +97,7 @@ def one_backbone(backbone: str, what: str) -> tuple[str, BackboneSpec]:
 
 
 def check_usaes(usaes: Sequence[str]) -> None:
-    """Nothing; whether each is on this machine or may be on the hub.
+    """Check that each is on this machine, or may be on the hub.
 
     Raises:
         ValueError: for the first that is neither.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +12,7 @@ from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.fit_together import FitRequest, Pictures, opened_data
 from usae_train.commands.opening import check_pictures_options, open_pictures
 from usae_train.commands.options import DATA, RECIPE_DEFAULTS, Out, Resume
-from usae_train.commands.training_place import training_place, watched_stages
+from usae_train.commands.training_place import logged_stages, training_place
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
@@ -19,12 +20,12 @@ from usae_train.runtime.terminal import one_line_errors, pick_device
 from usae_train.training.settings import ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
-    from usae_train.agreement.shown import EncoderData
+    from usae_train.agreement.encoder_data import EncoderData
     from usae_train.images.sources import ImageSource
     from usae_train.model.usae import USAE
     from usae_train.tokens.given_tokens import GivenTokens
     from usae_train.tokens.store import ActivationStore
-    from usae_train.training.independent_fit import Work
+    from usae_train.training.independent_fit import Executions
 
 
 # settings that the trainings had alike
@@ -69,7 +70,7 @@ def consensus(
             members = [load(each) for each in usaes]
             metrics = checkpointer.folder / METRICS
             with (
-                watched_stages({"training": metrics}, steps, execution, quiet) as (watch,),
+                logged_stages({"training": metrics}, steps, execution, quiet) as (watch,),
                 checkpointer.stop_on_signals(),
             ):
                 made = agree(
@@ -96,8 +97,6 @@ def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
 
     The trainings are kept there until the consensus is written; given again, the command goes on where it was.
     """
-    import shutil
-
     from usae_train.agreement.trainings import fit_starts
     from usae_train.files.atomic import check_free
     from usae_train.files.locks import held
@@ -105,17 +104,17 @@ def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
     from usae_train.training.logging.callbacks import FitCallbacks
 
     trainings = asked.out.with_name(f".{asked.out.name}.starts")
-    with asked.work() as work:
+    with asked.executions() as executions:
         with held(asked.out):
             check_free(asked.out)
             opened = opened_data(asked)
             source: GivenTokens | ActivationStore | ImageSource
             source, specs = (opened.source, opened.specs) if isinstance(opened, Pictures) else (opened, {})
             watch = FitCallbacks(
-                pictures=lambda done, total: work.report("pictures", done, total, ""), failure=work.failure
+                pictures=lambda done, total: executions.report("pictures", done, total, ""), failure=executions.failure
             )
-            members, shown = fit_starts(agreement.starts, source, specs, asked.settings, trainings, work, watch)
-            made = _agreed_on(members, shown, asked.settings, agreement, work)
+            members, shown = fit_starts(agreement.starts, source, specs, asked.settings, trainings, executions, watch)
+            made = _agreed_on(members, shown, asked.settings, agreement, executions)
             save(made, asked.out)
             shutil.rmtree(trainings, ignore_errors=True)
         if not asked.quiet:
@@ -123,20 +122,20 @@ def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
 
 
 def _agreed_on(
-    members: list[USAE], shown: EncoderData, settings: FitSettings, agreement: AgreementSettings, work: Work
+    members: list[USAE], shown: EncoderData, settings: FitSettings, agreement: AgreementSettings, executions: Executions
 ) -> USAE:
     """The space of what trainings agree on, fitted with their own settings."""
     from usae_train.agreement.consensus import agreed, encoder_settings, fit_agreed
     from usae_train.training.execution import Execution
-    from usae_train.training.logging.callbacks import FitCallbacks
+    from usae_train.training.logging.callbacks import FitCallbacks, loss_in_words
 
     same = ("steps", "batch", "seed", "dtype", "mask_outliers", "max_broken")
     encoding = encoder_settings(members, settings.recipe, **{name: getattr(settings, name) for name in same})
     watch = FitCallbacks(
-        steps=lambda step, figures: work.report("encoders", step, settings.steps, f"loss {figures['loss']:.4f}")
+        steps=lambda step, metrics: executions.report("encoders", step, settings.steps, loss_in_words(metrics))
     )
     clusters = agreed(members, agreement.share, agreement.alike)
-    return fit_agreed(members, clusters, shown, encoding, Execution(work.device, watch))
+    return fit_agreed(members, clusters, shown, encoding, Execution(executions.device, watch))
 
 
 def agreement_in_words(made: USAE, members: list[USAE], out: Path) -> list[str]:

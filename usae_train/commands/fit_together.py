@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from usae_train.commands.opening import open_pictures, say_default_backbones
 from usae_train.commands.training_place import training_place
 from usae_train.runtime.printing import plural, say
-from usae_train.runtime.terminal import bars, pick_device, progress_report, say_skipped, watched
+from usae_train.runtime.terminal import bars, bars_or_lines, pick_device, progress_report, say_skipped
+from usae_train.tokens.settings import DEFAULT_BACKBONES
 from usae_train.training.settings import ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from usae_train.tokens.given_tokens import GivenTokens
     from usae_train.tokens.store import ActivationStore
     from usae_train.training.execution import Execution
-    from usae_train.training.independent_fit import Work
+    from usae_train.training.independent_fit import Executions
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,12 @@ class FitRequest:
     quiet: bool
 
     @contextlib.contextmanager
-    def work(self) -> Iterator[Work]:
+    def executions(self) -> Iterator[Executions]:
         """How several trainings are done, under their bars."""
-        from usae_train.training.independent_fit import Work
+        from usae_train.training.independent_fit import Executions
 
         with progress_report(self.quiet) as report:
-            yield Work(pick_device(self.device), self.execution, report, say_skipped)
+            yield Executions(pick_device(self.device), self.execution, report, say_skipped)
 
 
 class Pictures(NamedTuple):
@@ -78,18 +79,18 @@ def fit_together(asked: FitRequest) -> None:
         _look_at_store(asked, data, ranks)
         memory, readers = asked.execution.memory, asked.execution.readers
         how = Execution(where, checkpointer=checkpointer, memory=memory, readers=readers, ranks=ranks)
-        usae, figures = _trained(asked, data, how)
+        usae, metrics = _trained(asked, data, how)
         if ranks.is_main:
             with checkpointer.naming_last_state():
                 save(usae, asked.out, beside=[checkpointer.folder / METRICS])
             holding.close()
             if not asked.quiet:
-                _summarize(usae, asked.out, figures)
+                _summarize(usae, asked.out, metrics)
 
 
 def opened_data(asked: FitRequest, is_main: bool = True) -> GivenTokens | ActivationStore | Pictures:
     """What a training sees: tokens, a store, or pictures; of several processes the main one says what is left out."""
-    from usae_train.backbones.carried import check_weights
+    from usae_train.backbones.weights_taken_along import check_weights
     from usae_train.model.spec_files import read_specs
     from usae_train.tokens.given_tokens import tokens_to_fit
     from usae_train.training.fitting import store_to_fit
@@ -100,7 +101,7 @@ def opened_data(asked: FitRequest, is_main: bool = True) -> GivenTokens | Activa
         return tokens
     store = store_to_fit(asked.images, asked.backbones, limit, asked.settings.dtype, asked.verify_checksums)
     if store is None:
-        specs = read_specs(asked.backbones or "paper")
+        specs = read_specs(asked.backbones or DEFAULT_BACKBONES)
         pictures = Pictures(open_pictures(asked.images, limit, is_main), specs)
         if is_main and not asked.quiet:
             say_default_backbones(asked.backbones)
@@ -133,7 +134,7 @@ def _trained(
     data: GivenTokens | ActivationStore | Pictures,
     how: Execution,
 ) -> tuple[USAE, Mapping[str, Any]]:
-    """The USAE, and the last figures of its training; its bars, metrics and states are the first process's.
+    """The USAE, and the last metrics of its training; its bars, metrics and states are the first process's.
 
     Args:
         asked: what was typed.
@@ -161,14 +162,14 @@ def _trained(
         bars(TrainingDisplay, unseen) as progress,
     ):
 
-        def beneath_the_bars(figures: Mapping[str, Any]) -> str:
-            progress.figures = figures
-            last.update(figures)
-            return summary(figures) if progress.disable else ""
+        def beneath_the_bars(metrics: Mapping[str, Any]) -> str:
+            progress.metrics = metrics
+            last.update(metrics)
+            return summary(metrics) if progress.disable else ""
 
         watch = FitCallbacks(log_every=asked.execution.log_every)
         if is_main:
-            report, steps = watched(progress, unseen), asked.settings.steps
+            report, steps = bars_or_lines(progress, unseen), asked.settings.steps
             watch = logging_callbacks(
                 metrics_logger, report, steps, note=beneath_the_bars, failure=say_skipped, log_every=watch.log_every
             )
@@ -185,15 +186,15 @@ def _fitted(data: GivenTokens | ActivationStore | Pictures, settings: FitSetting
     return fit_given(data, settings, how) if isinstance(data, GivenTokens) else fit_store(data, settings, how)
 
 
-def _summarize(usae: USAE, out: Path, figures: Mapping[str, Any]) -> None:
+def _summarize(usae: USAE, out: Path, metrics: Mapping[str, Any]) -> None:
     """Print what was made, how good it is, and what to do next, as `ut.fit` says it."""
     from usae_train.tokens.standardization import outliers_as_text
-    from usae_train.training.logging.closing import alive_lines, r2_lines
     from usae_train.training.logging.display import dead_shares
+    from usae_train.training.logging.fit_summary import alive_lines, r2_lines
     from usae_train.training.logging.step_metrics import dead_of
 
     dead = dead_shares(dead_of(usae))
     say(f"{out}: {plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}; dead: {dead}")
-    say(*r2_lines(figures), *alive_lines(usae), outliers_as_text(usae.outliers))
+    say(*r2_lines(metrics), *alive_lines(usae), outliers_as_text(usae.outliers))
     if usae.specs:
         say(f"next: usae-train evaluate {out} HELD_OUT says how good it is; usae-viz maximize -c 0 --usae {out} draws")

@@ -89,11 +89,11 @@ def evaluate(
 def _beside_workers(report: ProgressCallback) -> StageCallback:
     """The report; when it is first called, what draws the plots is loaded, while workers look at pictures."""
 
-    def told(stage: str, done: int, total: int) -> None:
+    def report_stage(stage: str, done: int, total: int) -> None:
         import_module("usae_train.evaluation.report")
         report(stage, done, total, "")
 
-    return told
+    return report_stage
 
 
 def _check_early(usae: str, images: str, out: Path, settings: EvaluateSettings) -> None:
@@ -112,14 +112,14 @@ def _check_early(usae: str, images: str, out: Path, settings: EvaluateSettings) 
 
 
 def _summarize(figures: Report, out: Path, filled: bool) -> None:
-    from usae_train.evaluation.stands_for import answers_table, refused_lines, stands_for_lines
+    from usae_train.evaluation.summary import answers_table, class_lines, judge_lines, refused_lines
     from usae_train.evaluation.verdict import ceiling_lines, headline
 
     say(f"{out}: {headline(figures)}{'; statistics filled in' if filled else ''}")
     say(*ceiling_lines(figures))
     if (table := answers_table(figures)) is not None:
         say_table(table)
-    say(*refused_lines(figures), *stands_for_lines(figures))
+    say(*refused_lines(figures), *judge_lines(figures), *class_lines(figures))
 
 
 @takes_settings(SpectrumSettings)

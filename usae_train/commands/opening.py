@@ -43,7 +43,7 @@ def say_default_backbones(named: str | None) -> None:
 
 
 def check_pictures_options(images: str, typed: Collection[str]) -> None:
-    """Nothing; wrong usage where options of how pictures are read are typed with tokens that were read before."""
+    """Refuse, as wrong usage, options of how pictures are read where tokens were read before."""
     from usae_train.tokens.places import is_store, names_tokens
 
     words = [f"--{name.replace('_', '-')}" for name in ("dtype", "max_broken", "limit", "readers") if name in typed]

@@ -23,7 +23,7 @@ from usae_train.commands.options import (
     VerifyChecksums,
     Wandb,
 )
-from usae_train.commands.training_place import training_place, watched_stages
+from usae_train.commands.training_place import logged_stages, training_place
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import knows_former, takes_settings
@@ -110,9 +110,9 @@ def _fit_independent(asked: FitRequest) -> None:
     from usae_train.training.logging.display import dead_shares
 
     opened = (lambda: None) if asked.quiet else (lambda: say_default_backbones(asked.backbones))
-    with asked.work() as work:
+    with asked.executions() as executions:
         dead = fit_independent(
-            asked.images, asked.out, asked.backbones, asked.settings, work, asked.verify_checksums, opened
+            asked.images, asked.out, asked.backbones, asked.settings, executions, asked.verify_checksums, opened
         )
     if not asked.quiet:
         concepts = plural(asked.settings.n_concepts, "concept")
@@ -171,7 +171,7 @@ def add_backbone(
         with training_place(out, resume, execution) as checkpointer:
             stages = {"training": METRICS, **({"joint training": JOINT_METRICS} if joint else {})}
             files = {stage: checkpointer.folder / file for stage, file in stages.items()}
-            with watched_stages(files, steps, execution, quiet) as watches, checkpointer.stop_on_signals():
+            with logged_stages(files, steps, execution, quiet) as watches, checkpointer.stop_on_signals():
                 grown = grow(
                     load(usae),
                     open_pictures(images, execution.limit),

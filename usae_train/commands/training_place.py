@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -27,8 +28,6 @@ def training_place(
     Raises:
         ValueError: for a folder that is not empty, or a training that waits there and is not to be resumed.
     """
-    import shutil
-
     from usae_train.files.atomic import check_free
     from usae_train.files.locks import held
     from usae_train.training.checkpointing import TrainingCheckpointer
@@ -45,7 +44,7 @@ def training_place(
 
 
 @contextmanager
-def watched_stages(
+def logged_stages(
     files: Mapping[str, Path], steps: int, execution: ExecutionSettings, quiet: bool
 ) -> Iterator[list[FitCallbacks]]:
     """Within it each stage of a training has a bar, by its name, and a file of metrics.

@@ -14,7 +14,7 @@ from usae_train.demo.pretrain_all import pretrain_all
 from usae_train.demo.settings import BuildSettings
 from usae_train.evaluation.ground_truth.truth import codes_auroc, factor_truth
 from usae_train.files.atomic import check_free
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import save
 from usae_train.model.firing import measure
@@ -104,7 +104,7 @@ def fit_demo(
         settings,
         usae,
         device,
-        lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"),
+        lambda step, metrics: report("usae", step, settings.steps, f"loss {metrics['loss']:.3f}"),
     )
     usae.to("cpu")
     held_out = DemoImages(HELD_OUT_SCENES)

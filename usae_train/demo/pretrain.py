@@ -41,9 +41,10 @@ from torch import Tensor, nn
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervised
 from usae_train.files.atomic import atomic_path
-from usae_train.files.tensor_forms import Damaged, check_moment_sizes
+from usae_train.files.tensor_checks import Damaged, check_moment_sizes
 from usae_train.files.torch_state import read_pickled, write_state
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import one_line
 from usae_train.scenes import world as scenes
 
 INPUT_SIZE = scenes.SIZE
@@ -147,7 +148,7 @@ def _teach(
     """The steps of one batch, as dirty and perturbed as it is to be so far (0..1); their losses."""
     hardness = min(1.0, max(0.0, (progress - CLEAN) / RAMP))
     reach = PERTURBATION * hardness
-    batch = scenes.draw(BATCH, generator, INPUT_SIZE, ZOOMED, 0.02 + 0.1 * hardness, PLAIN)
+    batch = scenes.draw(BATCH, generator, INPUT_SIZE, ZOOMED, scenes.NOISE + 0.1 * hardness, PLAIN)
     batch = replace(batch, images=dirty(batch.images, generator, hardness)).to(device)
     images, losses = batch.images, []
     perturbation = (torch.rand(images.shape, generator=generator).to(device) - 0.5) * reach
@@ -193,7 +194,7 @@ def _resume(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
             raise Damaged("its weights have other shapes")
         return int(state["step"])
     except Exception as error:  # whatever a damaged file makes of torch
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UsageError(f"{checkpoint} cannot be resumed ({reason}); remove it to begin anew") from error
 
 

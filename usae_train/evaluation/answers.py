@@ -154,7 +154,7 @@ def _letters_of(name: str) -> str:
 
 
 def check_answers(usae: USAE, backbones: Mapping[str, Backbone]) -> None:
-    """Nothing; a ValueError for a USAE of whose backbones none has a classifier."""
+    """Refuse a USAE of whose backbones none has a classifier."""
     if not any(backbone.spec.classes for backbone in backbones.values()):
         names = ", ".join(backbones)
         raise UsageError(

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.evaluation.metrics import STILL, Matrix
+from usae_train.evaluation.metrics import STILL, Matrix, mean_off
 from usae_train.evaluation.report_form import CeilingFigures
 
 # Of the mean variance, added to that of every direction; the best is taken. Of real networks 0.03 is best from a
@@ -129,9 +129,3 @@ def ceiling_figures(ceiling: Ceiling, r2: Matrix) -> CeilingFigures | None:
     }
     mean, reached = (mean_off(matrix) for matrix in (linear, r2))
     return {"r2": linear, "share": share, "mean": mean, "mean_share": reached / mean if mean > 0 else float("nan")}
-
-
-def mean_off(matrix: Matrix) -> float:
-    """The mean of a matrix off its diagonal, whether it has one or not."""
-    figures = [figure for source, row in matrix.items() for target, figure in row.items() if target != source]
-    return sum(figures) / len(figures)

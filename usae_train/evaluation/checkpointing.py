@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from usae_train.evaluation.settings import EvaluateSettings
-from usae_train.files.tensor_forms import Damaged
+from usae_train.files.tensor_checks import Damaged
 from usae_train.files.torch_state import read_pickled, write_state
-from usae_train.images.fingerprints import same
+from usae_train.images.fingerprints import same_setting
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped, handle_signals
 
@@ -45,7 +45,7 @@ class PassCheckpointer:
         begun_with = state.get("settings")
         if not isinstance(begun_with, dict):
             raise UsageError(f"{self.file} is not a state of an evaluation; remove {self.folder} to begin again")
-        if differences := sorted(key for key in settings if not same(key, settings[key], begun_with.get(key))):
+        if differences := sorted(key for key in settings if not same_setting(key, settings[key], begun_with.get(key))):
             raise UsageError(
                 f"{self.folder} was begun with another {', '.join(differences)}; give the same again, or remove it"
             )
@@ -66,7 +66,7 @@ class PassCheckpointer:
         return state
 
     @contextmanager
-    def judging(self) -> Iterator[None]:
+    def naming_folder(self) -> Iterator[None]:
         """An error of damage within it names this folder.
 
         Raises:

@@ -56,7 +56,7 @@ class ClassConcepts:
 
 
 def check_counts(classes: ImageClasses, counts: Sequence[int]) -> None:
-    """Nothing; a ValueError for a class that has too few pictures to be looked at in two halves."""
+    """Refuse a class that has too few pictures to be looked at in two halves."""
     for name, count in zip(classes.names, counts, strict=True):
         if count < LEAST_IMAGES:
             raise UsageError(

@@ -19,7 +19,7 @@ from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_p
 from usae_train.evaluation.ground_truth.truth import truth_figures
 from usae_train.evaluation.independent import MAX_COFIRING, consistency, load_independent
 from usae_train.evaluation.judging import Judge, judged, open_judge
-from usae_train.evaluation.measures import ENCODED_AT_ONCE, Measures
+from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import (
     DENSE,
     Matrix,
@@ -44,6 +44,7 @@ from usae_train.files.provenance import versions
 from usae_train.images.classes import ImageClasses, classes_or_none
 from usae_train.images.sources import DemoImages, ImageSource, none_can_be_read
 from usae_train.model.checkpoint import load
+from usae_train.model.firing import ENCODED_AT_ONCE, dead_counts
 from usae_train.model.scale import STD_EPSILON
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import USAE
@@ -191,7 +192,7 @@ def _add_truth(
 
 
 def _check_others(usae: USAE, others: Sequence[USAE]) -> None:
-    """Nothing; an error where trainings from other seeds are not alike, so that they cannot be compared."""
+    """Refuse trainings from other seeds that are not alike, and so cannot be compared."""
     for number, other in enumerate(others):
         _check_alike(usae, other)
         for before in others[:number]:
@@ -312,14 +313,12 @@ def concept_figures(usae: USAE, statistics: Statistics) -> Figures:
     co_fires = statistics.co_fires
     order = co_fires.argsort(descending=True, stable=True)[:MAX_COFIRING]
     several = len(usae.names) > 1
-    counts_of = torch.tensor([*usae.private.counts().values()])
-    dead = (statistics.fires == 0).sum(1) - (usae.n_concepts - counts_of)  # what others have for themselves is not dead
     shared = torch.arange(usae.n_concepts) < usae.private.n_shared
     # rounded, an entropy can be a hair above 1, which histc would leave out
     entropies = entropy[alive & shared].nan_to_num(0.0).clamp(0, 1)
     counts = torch.histc(entropies, 20, 0, 1).int().tolist()
     return {
-        "dead": dict(zip(usae.names, dead.tolist(), strict=True)),
+        "dead": dead_counts(usae, statistics),
         "dead_everywhere": int((~alive).sum()),
         "dense": (statistics.firing_share.amax(0) > DENSE).nonzero().squeeze(1).tolist(),
         "duplicates": duplicates([usae.dictionary(name).cpu() for name in usae.names]),

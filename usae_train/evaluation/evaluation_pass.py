@@ -18,8 +18,8 @@ from pydantic import Field
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.posthoc import PostHoc
-from usae_train.evaluation.state_forms import check_matching, check_measures
-from usae_train.files.tensor_forms import Damaged
+from usae_train.evaluation.state_checks import check_matching, check_measures
+from usae_train.files.tensor_checks import Damaged
 from usae_train.files.torch_state import write_state
 from usae_train.files.validation import Frozen
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
@@ -39,7 +39,7 @@ class PassSettings(Frozen):
     usae: str | None = None  # hash of its weights
     images: str = ""  # fingerprint
     independent: dict[str, str | None] = Field(default_factory=dict)  # hashes of theirs
-    batch: int = 32
+    batch: int
     processes: int = 1
     dtype: str = "float32"  # what the backbones compute in
     seed: int = 0
@@ -126,7 +126,7 @@ def run_pass(
     kept = checkpointer.read(state.settings.model_dump(mode="json")) if checkpointer is not None else None
     if kept is not None:
         assert checkpointer is not None
-        with checkpointer.judging():
+        with checkpointer.naming_folder():
             state.load_state_dict(kept)
     shares = [rank_share(numbers, state.settings.batch, ranks) for numbers in state.measures.shares(n_images)]
     while state.half < len(shares):
@@ -154,7 +154,7 @@ def _align(
         checkpointer.write(state.state_dict())
     for other in _meet(posthoc.matching_state(), "matching", state.settings, checkpointer, ranks):
         assert checkpointer is not None
-        with checkpointer.judging():
+        with checkpointer.naming_folder():
             check_matching(other, posthoc)
         posthoc.merge_matching(other)
     posthoc.align()
@@ -167,7 +167,7 @@ def _merge_others(state: PassState, checkpointer: PassCheckpointer | None, ranks
     last = {"measures": state.measures.state_dict(), "failures": state.failures}
     for other in _meet(last, "all", state.settings, checkpointer, ranks, at_first_only=True):
         assert checkpointer is not None
-        with checkpointer.judging():
+        with checkpointer.naming_folder():
             check_measures(other.get("measures"), state.measures)
         state.measures.merge(other["measures"])
         state.failures.extend(other["failures"])

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.spec import PRETRAINED, RANDOM, BackboneSpec
-from usae_train.evaluation.metrics import matched_cosines, random_like
+from usae_train.evaluation.metrics import SAME_ATOM, matched_cosines, random_like
 from usae_train.evaluation.places import check_saes_place
 from usae_train.evaluation.report_form import Consistency, Matched
 from usae_train.files.provenance import file_hash
@@ -20,7 +20,6 @@ from usae_train.model.checkpoint import load
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 
-SAME_ATOM = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
 # The paper's: how many of the most co-firing concepts are looked at, and the co-fires of one that counts as frequent.
 MAX_COFIRING = 1000
 

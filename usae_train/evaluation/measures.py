@@ -13,13 +13,11 @@ from usae_train.evaluation.ceiling import Ceiling
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.evaluation.seen_pictures import SeenPictures
-from usae_train.model.firing import FiringTally
+from usae_train.model.firing import ENCODED_AT_ONCE, FiringTally
 from usae_train.model.sparse import Codes, joined_codes, sparse_decode
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
-
-ENCODED_AT_ONCE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
 
 
 class Measures:
@@ -67,9 +65,9 @@ class Measures:
             ValueError: for tokens that are not finite.
         """
         device = self.usae.device
-        for first in range(0, len(paired.numbers), ENCODED_AT_ONCE):
-            tokens = {n: t[first : first + ENCODED_AT_ONCE].to(device, torch.float32) for n, t in paired.tokens.items()}
-            numbers = paired.numbers[first : first + ENCODED_AT_ONCE]
+        for few in paired.lots(ENCODED_AT_ONCE):
+            tokens = {name: some.to(device, torch.float32) for name, some in few.tokens.items()}
+            numbers = few.numbers
             if wrong := [name for name, some in tokens.items() if not some.isfinite().all()]:
                 raise UsageError(
                     f"{', '.join(wrong)}: some tokens of the pictures {numbers.min()} to {numbers.max()} are NaN or "
@@ -86,8 +84,8 @@ class Measures:
             if self.kept is not None:
                 self.kept.append({"numbers": numbers, **_codes_as_tensors(codes)})
             if self.of_pictures:
-                assert paired.canvases is not None
-                self._add_pictures(numbers, paired.canvases[first : first + ENCODED_AT_ONCE], tokens)
+                assert few.canvases is not None
+                self._add_pictures(numbers, few.canvases, tokens)
 
     def _add_pictures(self, numbers: Tensor, canvases: Tensor, tokens: Mapping[str, Tensor]) -> None:
         if self.answers is not None:
@@ -104,17 +102,14 @@ class Measures:
         if self.posthoc is not None:
             return paired
         states = []
-        for first in range(0, len(paired.numbers), ENCODED_AT_ONCE):
-            few = slice(first, first + ENCODED_AT_ONCE)
+        for few in paired.lots(ENCODED_AT_ONCE):
             sums = Measures(
                 self.usae,
                 keep_codes=self.kept is not None,
                 answers=None if self.answers is None else self.answers.fresh(),
                 seen=None if self.seen is None else self.seen.fresh(),
             )
-            canvases = None if paired.canvases is None else paired.canvases[few]
-            tokens = {n: t[few] for n, t in paired.tokens.items()}
-            sums.add(PairedTokens(tokens, paired.numbers[few], canvases=canvases), half)
+            sums.add(few, half)
             states.append(sums.state_dict())
         return states
 

@@ -8,6 +8,7 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
+SAME_ATOM = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
 # Both are choices of ours; the paper counts neither.
 DENSE = 0.1  # share of the tokens from which on a concept counts as dense
 TWINS = 0.95  # cosine, in every backbone, from which on two concepts are one
@@ -113,8 +114,13 @@ class Reconstruction:
 def mean_on_and_off(matrix: Mapping[str, Mapping[str, float]]) -> tuple[float, float | None]:
     """The mean of a matrix on its diagonal, and off it (None for one backbone)."""
     on = [row[source] for source, row in matrix.items()]
-    off = [figure for source, row in matrix.items() for target, figure in row.items() if target != source]
-    return sum(on) / len(on), sum(off) / len(off) if off else None
+    return sum(on) / len(on), mean_off(matrix) if len(matrix) > 1 else None
+
+
+def mean_off(matrix: Mapping[str, Mapping[str, float]]) -> float:
+    """The mean of a matrix off its diagonal, whether it has one or not."""
+    figures = [figure for source, row in matrix.items() for target, figure in row.items() if target != source]
+    return sum(figures) / len(figures)
 
 
 def r2_summary(matrix: Mapping[str, Mapping[str, float]]) -> R2Summary:

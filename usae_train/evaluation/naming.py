@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from usae_train.evaluation.class_concepts import ClassConcepts, check_counts, class_concepts
-from usae_train.evaluation.measures import ENCODED_AT_ONCE
 from usae_train.files.atomic import write_atomically
 from usae_train.images.classes import need_classes
 from usae_train.images.sources import ImageSource
 from usae_train.model.concept_names import WILD, why_no_name
-from usae_train.model.firing import FiringTally
+from usae_train.model.natural import peak_codes
 from usae_train.model.usae import USAE
+from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.paired import stream_readable
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ def name_concepts(
     source: ImageSource,
     seed: int = 0,
     column: str | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
     readers: int = 0,
 ) -> ClassConcepts:
@@ -70,25 +68,6 @@ def name_concepts(
     of = torch.tensor(classes.numbers)[numbers]
     check_counts(classes, torch.bincount(of[of >= 0], minlength=len(classes.names)).tolist())
     return class_concepts(peaks, numbers, classes, seed)
-
-
-def peak_codes(
-    usae: USAE,
-    source: ImageSource,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-    failure: Callable[[str], None] = lambda why: None,
-    readers: int = 0,
-) -> tuple[Tensor, Tensor]:
-    """The numbers (pictures,) of pictures that can be read, and their largest codes (pictures, backbones, concepts)."""
-    backbones, tally, numbers = usae.backbones, FiringTally(usae.names, usae.n_concepts), []
-    assert usae.grid is not None
-    for paired in stream_readable(backbones, source, usae.grid, progress=progress, failure=failure, readers=readers):
-        for first in range(0, len(paired.numbers), ENCODED_AT_ONCE):
-            few = slice(first, first + ENCODED_AT_ONCE)
-            codes = {name: usae.encode(name, tokens[few]) for name, tokens in paired.tokens.items()}
-            tally.add(paired.numbers[few], codes)
-        numbers.append(paired.numbers)
-    return torch.cat(numbers), torch.cat(tally.largest)
 
 
 def names_of(concepts: ClassConcepts) -> list[Name]:

@@ -10,7 +10,7 @@ from usae_train.runtime.errors import UsageError
 
 
 def check_report_place(out: Path) -> None:
-    """Nothing; an error where a report cannot be written, or would take the place of a page of something else.
+    """Refuse a place where a report cannot be written, or where there is a page of something else.
 
     Raises:
         ValueError: says which file is in the way.
@@ -22,7 +22,7 @@ def check_report_place(out: Path) -> None:
 
 
 def check_saes_place(folder: Path, names: Sequence[str]) -> None:
-    """Raise an error where a folder of independent SAEs has none of a backbone.
+    """Refuse a folder of independent SAEs that has none of a backbone.
 
     Args:
         folder: where they are.

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from usae_train.backbones.precision import BackbonesDtype
 from usae_train.files.validation import Settings
-from usae_train.images.settings import ImageBatch, LabelColumn, Limit, Readers
+from usae_train.images.settings import IMAGE_BATCH, ImageBatch, LabelColumn, Limit, Readers
 
 Seed = Annotated[int, Field(ge=0, description="decides every random draw")]
 
@@ -44,7 +44,7 @@ class EvaluateSettings(Settings):
         "backbone has a classifier",
     )
     label_column: LabelColumn = None
-    image_batch: ImageBatch = 32
+    image_batch: ImageBatch = IMAGE_BATCH
     limit: Limit = None
     fill: bool | None = Field(
         None,

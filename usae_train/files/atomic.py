@@ -49,6 +49,36 @@ def atomic_path(target: Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A folder, made already, that takes the place of an older one when the block ends well; else nothing is changed.
+
+    The older one is moved aside before it is removed: what is left of it in its place would not be whole.
+
+    Raises:
+        ValueError: as `atomic_path`.
+    """
+    place = place_of(folder)
+    aside = place.with_name(f".{place.name}.old.{os.getpid()}.part")
+    missing = [parent for parent in place.parents if not parent.exists()]
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        with atomic_path(place) as building:
+            building.mkdir()
+            yield building
+            if place.exists():
+                os.replace(place, aside)
+    except BaseException:
+        with suppress(OSError):
+            if aside.exists():
+                os.replace(aside, place)
+            for parent in missing:
+                parent.rmdir()
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
 def write_atomically(file: Path, content: bytes | str) -> None:
     """Write a file, whole or not at all; text as UTF-8.
 
@@ -93,7 +123,7 @@ def _lives(number: int) -> bool:
 
 
 def check_writable(target: Path) -> None:
-    """Whether a file or folder could be made at `target`: asked before hours of work, not after; leaves nothing behind.
+    """Check that a file or folder could be made at `target`, before hours of work, and leave nothing behind.
 
     Raises:
         ValueError: when it could not.
@@ -128,7 +158,7 @@ def check_file(target: Path) -> None:
 
 
 def check_folder(out: Path) -> None:
-    """Nothing; whether a folder may be made or filled there.
+    """Check that a folder may be made or filled there.
 
     Raises:
         ValueError: for a file, and for what cannot be written.

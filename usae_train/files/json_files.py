@@ -72,6 +72,18 @@ def read_object(file: Path) -> dict[str, Any]:
     return as_object(read_json(file))
 
 
+def read_named_object(file: Path) -> dict[str, Any]:
+    """The same, where an error begins with the file's name.
+
+    Raises:
+        ValueError: as there.
+    """
+    try:
+        return read_object(file)
+    except UsageError as error:
+        raise UsageError(f"{file} is not a valid JSON object: {error}") from error
+
+
 def read_object_or_empty(file: Path) -> dict[str, Any]:
     """A file's JSON object; an empty one where there is none that can be read."""
     try:

@@ -32,7 +32,7 @@ def held(out: Path) -> Iterator[None]:
     """Hold the place of a folder that is to be written; nothing is left beside it afterwards.
 
     Where there are no locks nothing is held, nor beside a folder that may be written in a parent that may not. What
-    cannot be written at all is for the one who writes to say.
+    cannot be written at all is for whoever writes to say.
 
     Raises:
         ValueError: when another process holds it.

@@ -17,7 +17,7 @@ _KINDS = {
 
 
 def check_regular(file: Path) -> None:
-    """Nothing for a file; what is not there is left to who opens it.
+    """Refuse what is not a file; what is not there is left to whoever opens it.
 
     Raises:
         ValueError: for a folder, a pipe or a device, which may have no end.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -52,15 +52,6 @@ class Settings(Worded):
     """
 
     FORMER: ClassVar[Mapping[str, str]] = {}
-
-    @classmethod
-    def checked(cls, **values: Any) -> Self:
-        """Settings by name and value, as `check_settings` takes them.
-
-        Raises:
-            ValueError: one line, with the nearest right name or what was expected.
-        """
-        return check_settings(cls, **values)
 
     @model_validator(mode="before")
     @classmethod
@@ -115,7 +106,7 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> UsageError:
 
 
 def _refuse_truth_values(settings: BaseModel, values: Mapping[str, Any]) -> None:
-    """Nothing; a ValueError for True and False where numbers are expected: pydantic takes them for 1 and 0."""
+    """Refuse True and False where numbers are expected: pydantic takes them for 1 and 0."""
     for name, value in values.items():
         taken = getattr(settings, getattr(settings, "FORMER", {}).get(name, name), value)
         if is_truth(value) and isinstance(taken, int | float) and not isinstance(taken, bool):

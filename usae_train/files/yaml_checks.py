@@ -28,7 +28,7 @@ DATE, NUMBERS = "tag:yaml.org,2002:timestamp", ("tag:yaml.org,2002:int", "tag:ya
 
 
 def check_events(written: str, file: Path) -> None:
-    """Nothing for plain words, numbers, lists and mappings, with anchors and aliases.
+    """Refuse all but plain words, numbers, lists and mappings, with anchors and aliases.
 
     Raises:
         ValueError: with the line, for tags, dates without quotes, numbers and nesting without end, characters that no

@@ -19,6 +19,7 @@ from usae_train.files.regular import check_regular
 from usae_train.files.wording import expectation, short
 from usae_train.files.yaml_checks import check_events
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import one_line
 
 Model = TypeVar("Model", bound=BaseModel)
 MAX_YAML_BYTES = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
@@ -87,7 +88,7 @@ def _composed(text: str, file: Path) -> Any:
     try:
         return YAML(typ="rt").load(text)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UsageError(f"{file}: no valid YAML: {' '.join(str(error).split())[:200]}") from error
+        raise UsageError(f"{file}: no valid YAML: {one_line(error)[:200]}") from error
 
 
 def _plain(content: Any) -> str:
@@ -95,7 +96,7 @@ def _plain(content: Any) -> str:
 
 
 def _check_size(content: Any, file: Path) -> None:
-    """Nothing; a ValueError for aliases that stand for more than anybody wrote, or for themselves."""
+    """Refuse aliases that stand for more than anybody wrote, or for themselves."""
     sizes: dict[int, int | None] = {}  # None while a part is being counted: met again, it holds itself
 
     def size(part: Any) -> int:
@@ -125,6 +126,8 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
     Raises:
         ValueError: with file, line, key, what was expected, and the nearest right key.
     """
+    if odd := [key for key in content if not isinstance(key, str)]:
+        raise UsageError(f"{file}:{key_line(content, odd[0])}: keys must be words (found {short(odd[0])})")
     try:
         made = model.model_validate(dict(**content))
     except ValidationError as error:
@@ -140,9 +143,6 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
         if not path or first["type"] in ("clash", "missing"):
             raise UsageError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from None
         raise UsageError(f"{file}:{line}: {name}: {message} (found {short(first['input'])})") from None
-    except TypeError as error:  # a key cannot be given by its name
-        odd = next((key for key in content if not isinstance(key, str)), None)
-        raise UsageError(f"{file}:{key_line(content, odd)}: keys must be words (found {short(odd)})") from error
     if (place := _false_number(content, made)) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
         raise UsageError(f"{file}:{_line(content, place)}: {name}: true and false are not numbers and no words")
@@ -161,12 +161,7 @@ def _false_number(content: Any, made: Any) -> list[str | int] | None:
     for key in keys:
         try:
             value = _value_of(made, key)
-        except (
-            AttributeError,
-            KeyError,
-            IndexError,
-            TypeError,
-        ):  # not kept as it was written, so checked by who changed it
+        except (AttributeError, LookupError, TypeError):  # not kept as it was written, so checked by who changed it
             continue
         if isinstance(content[key], bool) and not isinstance(value, bool):
             return [key]
@@ -176,7 +171,7 @@ def _false_number(content: Any, made: Any) -> list[str | int] | None:
 
 
 def _value_of(made: Any, key: Any) -> Any:
-    """What was made of a key, which a model may have by another name than a file of before."""
+    """What was made of a key, which a model may have by another name than an older file."""
     if isinstance(made, BaseModel):
         return getattr(made, getattr(made, "FORMER", {}).get(key, key))
     return made[key]

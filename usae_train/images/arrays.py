@@ -1,4 +1,4 @@
-"""Pictures as NumPy has them: uint8 (H, W, 3), or floats 0..1 as (3, H, W) or (H, W, 3); as canvases."""
+"""Pictures as arrays: uint8 (H, W, 3) or floats 0..1, (3, H, W) or (H, W, 3), as canvases; canvases as uint8."""
 
 from __future__ import annotations
 
@@ -62,6 +62,14 @@ def canvases_of(pictures: Array, what: str = "a picture") -> Tensor:
     canvases = floats_of(pictures, what).float()  # on a CPU torch resizes no float16
     _check_range(canvases, what)
     return canvases if first else canvases.permute(0, 3, 1, 2)
+
+
+def to_uint8(canvas: Tensor) -> Tensor:
+    """Numbers 0..1 of any shape as the nearest of 256 levels, uint8 on the CPU; what is outside is the nearest end.
+
+    A picture that was read from 8 bits comes back as it was: rounded down, 63 of the 256 levels became the next lower.
+    """
+    return (canvas.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8)
 
 
 def _check_range(canvases: Tensor, what: str) -> None:

@@ -1,7 +1,4 @@
-"""Decorrelated colour: axes along which natural pictures vary independently (Olah et al. 2017, "preconditioning").
-
-And the whole levels in which files keep what a canvas has as numbers.
-"""
+"""Decorrelated colour: axes along which natural pictures vary independently (Olah et al. 2017, "preconditioning")."""
 
 from __future__ import annotations
 
@@ -27,11 +24,3 @@ def to_canvas(decorrelated: Tensor) -> Tensor:
 def from_canvas(canvas: Tensor) -> Tensor:
     """The inverse of `to_canvas`, for values within 0.02..0.98."""
     return torch.einsum("cr,nrhw->nchw", FROM_RGB.to(canvas), canvas.clamp(EDGE, 1 - EDGE).logit())
-
-
-def levels(canvas: Tensor) -> Tensor:
-    """Numbers 0..1 of any shape as the nearest of 256 levels, uint8 on the CPU; what is outside is the nearest end.
-
-    A picture that was read from 8 bits comes back as it was: rounded down, 63 of the 256 levels became the next lower.
-    """
-    return (canvas.detach().cpu().float().clamp(0, 1) * 255).round().to(torch.uint8)

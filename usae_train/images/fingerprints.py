@@ -58,7 +58,7 @@ def same_pictures(one: str | None, other: str | None) -> bool:
     return names == other_names and (not contents or not other_contents or contents == other_contents)
 
 
-def same(name: str, one: Any, other: Any) -> bool:
+def same_setting(name: str, one: Any, other: Any) -> bool:
     """Whether two values of what something was made with are the same, of which some are fingerprints by their name."""
     return same_pictures(one, other) if name in _FINGERPRINTS else bool(one == other)
 

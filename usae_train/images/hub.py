@@ -19,6 +19,7 @@ from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
 from usae_train.images.indexing import Indexed
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import one_line
 
 FINGERPRINTED_ROWS = 256  # pictures whose bytes go into the fingerprint
 _COLON = re.compile(r":(?![^\[]*\])")  # not that of a slice
@@ -194,7 +195,7 @@ def _dataset_rows(datasets: Any, request: DatasetRequest) -> Any:
     try:
         dataset = datasets.load_from_disk(name) if kept else datasets.load_dataset(name, split=request.split or None)
     except Exception as error:  # requests, pyarrow, hub, file system: anything
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UsageError(
             f"hf:{request.name} could not be downloaded: {reason}; check the id, the split and the network"
         ) from error

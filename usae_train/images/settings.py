@@ -14,6 +14,7 @@ Limit = Annotated[
     Field(ge=1, le=MAX_COUNT, description="take at most this many pictures, drawn from all, the same ones each time"),
 ]
 
+IMAGE_BATCH = 32
 ImageBatch = Annotated[int, Field(ge=1, description="pictures per forward pass")]
 Readers = Annotated[int, Field(ge=0, le=256, description="processes that read pictures; 0 reads in this one")]
 

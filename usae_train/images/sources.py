@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, Self, SupportsIndex, TypeVar, overload
+from typing import ClassVar, NamedTuple, Protocol, Self, SupportsIndex, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -16,16 +16,17 @@ from usae_train.files.place_names import named_place, printable
 from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import content_of, fingerprint_of
 from usae_train.images.folders import pictures_below
+from usae_train.images.hub import HubImages
 from usae_train.images.indexing import Indexed
 from usae_train.images.kinds import left_out_in_words, none_taken
 from usae_train.images.places import check_images, is_shards
+from usae_train.images.settings import IMAGE_BATCH
+from usae_train.images.tar import TarImages
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import drawn_numbers
-
-if TYPE_CHECKING:
-    from usae_train.scenes.world import SceneParameters
+from usae_train.scenes.world import SceneParameters, draw_parameters, render_scenes
 
 DEMO_IMAGES = 2000
 
@@ -161,8 +162,6 @@ class DemoImages(Indexed):
 
         Sixteen of 96 px take 2.0 ms each so and 3.3 one by one (one core); of 224 px as long either way.
         """
-        from usae_train.scenes.world import render_scenes
-
         return render_scenes(self.parameters(numbers), size, labelled=False).images
 
     def labels(self, index: int, size: int) -> dict[str, Tensor]:
@@ -171,8 +170,6 @@ class DemoImages(Indexed):
 
     def parameters(self, numbers: Sequence[int]) -> SceneParameters:
         """The decisions behind some of the scenes."""
-        from usae_train.scenes.world import SceneParameters
-
         scenes = [self._parameters(number) for number in numbers]
         return SceneParameters(**{key: torch.cat([getattr(one, key) for one in scenes]) for key in vars(scenes[0])})
 
@@ -185,14 +182,10 @@ class DemoImages(Indexed):
         return f"demo-{self.split}-{len(self)}{which}"
 
     def _scene(self, index: int, size: int) -> tuple[Tensor, dict[str, Tensor]]:
-        from usae_train.scenes.world import render_scenes
-
         scene = render_scenes(self._parameters(index), size)
         return scene.images[0], {factor: value[0] for factor, value in scene.labels.items()}
 
     def _parameters(self, index: int) -> SceneParameters:
-        from usae_train.scenes.world import draw_parameters
-
         number, row = divmod(self.numbers[index], self.BLOCK)
         if self._block is None or self._block[0] != number:
             generator = torch.Generator().manual_seed(self.SPLITS[self.split] * 1_000_000_007 + number)
@@ -219,14 +212,32 @@ def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
     if text.startswith("hf:"):
-        from usae_train.images.hub import HubImages
-
         return limited(HubImages(text.removeprefix("hf:")), limit)
     if is_shards(text):
-        from usae_train.images.tar import TarImages
-
         return limited(TarImages(text), limit)
     return limited(FolderImages(folder), limit)
+
+
+def as_source(images: str | Path | ImageSource, limit: int | None = None) -> ImageSource:
+    """Pictures that are named are opened; a source stays as it is.
+
+    Args:
+        images: what `open_images` takes, or a source.
+        limit: of what is named, at most so many.
+
+    Raises:
+        UsageError: for what is neither, or a limit of a source that is open already.
+    """
+    if isinstance(images, str | Path):
+        return open_images(images, limit)
+    if not all(hasattr(images, name) for name in ("read", "fingerprint", "label", "__len__")):
+        kind = type(images).__name__
+        raise UsageError(
+            f"pictures are of type {kind}; expected a folder, `demo`, or what usae_train.open_images gives"
+        )
+    if limit is not None:
+        raise UsageError(f"limit is of pictures that are named; of a source that is open take a slice, [:{limit}]")
+    return images
 
 
 def read_batches(
@@ -262,7 +273,7 @@ def read_groups(
 def readable_batches(
     source: ImageSource,
     size: int,
-    batch: int = 32,
+    batch: int = IMAGE_BATCH,
     progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
     readers: int = 0,
@@ -314,7 +325,9 @@ class _Reading(Dataset[tuple[int, Tensor] | Failure]):
     def __getitem__(self, number: int) -> tuple[int, Tensor] | Failure:
         try:
             return number, self.source.read(number, self.size)
-        except ValueError as error:  # what `ImageSource` asks of sources of a caller's own as well
+        except ValueError as error:  # a caller's own sources may raise any; of ours it would be a fault
+            if isinstance(self.source, Indexed) and not isinstance(error, UsageError):
+                raise
             return Failure(number, str(error))
 
 

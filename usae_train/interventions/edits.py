@@ -45,7 +45,7 @@ def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Ed
 
 
 def check_not_others(usae: USAE, backbone: str, concepts: Iterable[int]) -> None:
-    """Nothing; a ValueError for a concept that is private to another backbone: to edit it would change nothing."""
+    """Refuse a concept that is private to another backbone: to edit it would change nothing."""
     for concept in concepts:
         owner = usae.private.owner(concept)
         if owner not in (None, backbone):

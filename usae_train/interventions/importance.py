@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
+from usae_train.interventions.edit_site import EditSite
 from usae_train.interventions.edits import moved_without, raw_atoms
 from usae_train.interventions.intervene import editable
-from usae_train.interventions.site import Site
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -45,7 +45,7 @@ def without_each(
         backbone: one with a classifier.
         canvas: (1, 3, H, W), 0..1.
         removed: sets of concepts.
-        seen: what `look` gave of the same canvas, if it was asked.
+        seen: what `class_view` gave of the same canvas, if it was asked.
 
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
@@ -65,14 +65,14 @@ def without_each(
             moved = site.moved(stream, moved_without(usae, backbone, begun[0][1], sets))
             return stream.clone() if moved is stream else moved  # what follows may write into it
 
-        with site.begun(begun[0][0] if begun else None), site.hooked(edited):
+        with site.resumed_from(begun[0][0] if begun else None), site.hooked(edited):
             logits.append(network.logits(canvas if site.grows else canvas.expand(len(sets), -1, -1, -1)))
     return torch.cat(logits)
 
 
 @undisturbed
-def look(
-    usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None, begun: Tensor | None = None
+def class_view(
+    usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None, resume_from: Tensor | None = None
 ) -> ClassView:
     """Codes, logits and an estimate of every concept's part in a class, of a canvas (1, 3, H, W).
 
@@ -84,7 +84,7 @@ def look(
         backbone: one with a classifier.
         canvas: (1, 3, H, W), 0..1.
         class_: the class; the most probable one by default.
-        begun: the `output` of an earlier look at the same canvas: what comes before the read layer is not run again.
+        resume_from: the `output` of an earlier view of the canvas: what comes before the read layer is not run again.
 
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
@@ -97,7 +97,7 @@ def look(
         kept.append(stream)
         return stream.clone()  # what follows may write into it
 
-    with site.begun(begun), site.hooked(begin):
+    with site.resumed_from(resume_from), site.hooked(begin):
         logits = network.logits(canvas.to(network.mean.device))[0]
     chosen = int(logits.argmax()) if class_ is None else class_
     (slope,) = torch.autograd.grad(logits[chosen], kept[0])
@@ -125,7 +125,7 @@ def estimated(usae: USAE, backbone: str, codes: Codes, output: Tensor, slope: Te
     return each.new_zeros(usae.n_concepts).index_add_(0, codes.indices.flatten(), each.flatten())
 
 
-def answering(usae: USAE, backbone: str) -> tuple[Backbone, Site]:
+def answering(usae: USAE, backbone: str) -> tuple[Backbone, EditSite]:
     """A backbone whose answer depends on its read patches, and where these can be edited.
 
     Raises:

@@ -10,11 +10,10 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
 from usae_train.images.arrays import canvases_of
+from usae_train.interventions.edit_site import EditSite, edit_site_of
 from usae_train.interventions.edits import EditValue, check_not_others, moved_by, parse_edits
-from usae_train.interventions.site import Site, site_of
-from usae_train.model.given import check_usae
 from usae_train.model.sparse import Codes
-from usae_train.model.usae import USAE
+from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import torch_as_it_starts
@@ -106,18 +105,18 @@ def transplant(usae: USAE, backbone: str, donor: str, canvases: Array, keep_rest
         yield network
 
 
-def editable(usae: USAE, backbone: str) -> tuple[Backbone, Site]:
+def editable(usae: USAE, backbone: str) -> tuple[Backbone, EditSite]:
     """A backbone, and where in its pass its read tokens can be edited.
 
     Raises:
         ValueError: for an unknown backbone, a USAE without backbones, or a layer that cannot be edited.
     """
     network = usae.backbones[usae.known_name(backbone)]
-    return network, site_of(network)
+    return network, edit_site_of(network)
 
 
 @contextmanager
-def _changed(usae: USAE, backbone: str, site: Site, change: CodeChange, prefix: bool) -> Iterator[None]:
+def _changed(usae: USAE, backbone: str, site: EditSite, change: CodeChange, prefix: bool) -> Iterator[None]:
     """Within it whatever the site's module gives is changed."""
 
     def edited(output: Tensor) -> Tensor:

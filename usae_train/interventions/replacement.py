@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.backbone import as_tokens
+from usae_train.interventions.edit_site import EditSite
 from usae_train.interventions.importance import IMAGES_A_PASS, answering
-from usae_train.interventions.site import Site
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
@@ -61,7 +61,7 @@ def _decoded(usae: USAE, backbone: str, source: str, tokens: Tensor) -> Tensor:
     return usae.decode(backbone, usae.encode(source, as_tokens(features, usae.backbones[backbone].grid).contiguous()))
 
 
-def _logits(usae: USAE, backbone: str, site: Site, canvases: Tensor, there: list[Tensor]) -> Tensor:
+def _logits(usae: USAE, backbone: str, site: EditSite, canvases: Tensor, there: list[Tensor]) -> Tensor:
     """(3 + given, pictures, classes)."""
     network = usae.backbones[backbone]
     count = MEAN + 1 + len(there)

@@ -10,14 +10,13 @@ import torch
 from usae_train.backbones.backbone import Backbone
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import ImageSource
-from usae_train.model.given import check_usae
 from usae_train.model.places import EMBEDDED
 from usae_train.model.statistics import Statistics
 from usae_train.model.top_maps import MAPS
-from usae_train.model.usae import USAE
-from usae_train.model.usae_folder import STATISTICS, origin_of, read_folder, write_folder
+from usae_train.model.usae import USAE, check_usae
+from usae_train.model.usae_folder import STATISTICS, WEIGHTS, origin_of, read_folder, write_folder
 from usae_train.runtime.errors import UsageError
 
 
@@ -59,7 +58,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
 
 def fills(usae: USAE, statistics: Statistics) -> bool:
     """Whether statistics belong into the folder of a USAE: its own folder, and no better ones are there."""
-    is_own = usae.source not in EMBEDDED and (named_place(str(usae.source)) / "model.safetensors").is_file()
+    is_own = usae.source not in EMBEDDED and (named_place(str(usae.source)) / WEIGHTS).is_file()
     return is_own and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
 
 
@@ -76,9 +75,9 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
         ValueError: when it was not loaded from a folder of one's own, or the weights there are others by now.
     """
     folder = named_place(str(usae.source))
-    if usae.source in EMBEDDED or not (folder / "model.safetensors").is_file():
+    if usae.source in EMBEDDED or not (folder / WEIGHTS).is_file():
         raise UsageError(f"{usae.source} is not a folder of yours; save the USAE to one, and evaluate that")
-    if (sha256 := file_hash(folder / "model.safetensors")) != usae.sha256:
+    if (sha256 := file_hash(folder / WEIGHTS)) != usae.sha256:
         raise UsageError(f"the weights in {folder} changed while they were measured ({sha256[:12]}...); evaluate again")
     before, usae.measured_on = usae.measured_on, SourceRecord.of(source)
     usae.statistics, usae.factors = statistics, list(factors)

@@ -10,7 +10,7 @@ from usae_train.backbones.identity import WeightsRecord
 from usae_train.backbones.names import check_name
 from usae_train.backbones.spec import BackboneSpec, Side
 from usae_train.files.validation import Frozen
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.model.private import PrivateConcepts
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
@@ -31,11 +31,9 @@ class UsaeConfig(Frozen):
     n_concepts: int = Field(ge=1)
     k: int = Field(ge=1)
     batch_norm: bool
-    sparsity: SerializeAsAny[Sparsity] = Field(default_factory=TopK)  # folders of before have none
+    sparsity: SerializeAsAny[Sparsity] = Field(default_factory=TopK)  # older folders have none
     unit_norm: bool = True  # nor this
-    private: dict[str, tuple[int, int]] = Field(
-        default_factory=dict
-    )  # nor this: {backbone: (first, one past the last)}
+    private: dict[str, tuple[int, int]] = Field(default_factory=dict)  # nor this; (first, one past the last) concept
     recipe: str
     grid: tuple[Side, Side] | None
     backbones: dict[str, BackboneSpec]
@@ -43,7 +41,7 @@ class UsaeConfig(Frozen):
     n_images: int | None = None
     fingerprint: str | None
     factors: list[str]
-    outliers: dict[str, Outliers] = Field(default_factory=dict)  # folders of before have none
+    outliers: dict[str, Outliers] = Field(default_factory=dict)  # older folders have none
     weights: dict[str, WeightsRecord] = Field(default_factory=dict)  # nor this
     versions: dict[str, str]
     commit: str | None = None
@@ -64,7 +62,7 @@ class UsaeConfig(Frozen):
         return settings if isinstance(settings, Sparsity) else read_sparsity(settings)
 
     def as_json(self) -> str:
-        """The file's text. What all folders of before are is left out: they are saved again as they were."""
+        """The file's text. What older folders all are is left out, so that they are saved again as they were."""
         usual = {"sparsity": TopK(), "unit_norm": True, "private": {}}
         known = {key for key, value in usual.items() if getattr(self, key) == value}
         return self.model_dump_json(indent=2, by_alias=True, exclude=known) + "\n"

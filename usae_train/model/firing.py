@@ -16,6 +16,7 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.paired import PairedTokens
 
 HALF_MAX = torch.finfo(torch.float16).max
+ENCODED_AT_ONCE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
 
 
 class FiringTally:
@@ -140,7 +141,7 @@ class FiringTally:
 @undisturbed
 @torch.no_grad()
 def measure(
-    usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = 8, input_size: int = 0
+    usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = ENCODED_AT_ONCE, input_size: int = 0
 ) -> Statistics:
     """Work out a USAE's statistics on paired tokens, a chunk of pictures at a time.
 
@@ -157,14 +158,19 @@ def measure(
     device = usae.device
     tally, top = FiringTally(usae.names, usae.n_concepts, usae.lengths), TopCodes(usae.names)
     for lot in [paired] if isinstance(paired, PairedTokens) else paired:
-        for start in range(0, len(lot.numbers), chunk):
-            some = {name: lot.tokens[name][start : start + chunk].to(device, torch.float32) for name in usae.names}
-            codes = {name: usae.encode(name, tokens) for name, tokens in some.items()}
-            tally.add(lot.numbers[start : start + chunk], codes)
-            top.add(lot.numbers[start : start + chunk], codes, tally.top_images)
+        for few in lot.lots(chunk):
+            codes = {name: usae.encode(name, few.tokens[name].to(device, torch.float32)) for name in usae.names}
+            tally.add(few.numbers, codes)
+            top.add(few.numbers, codes, tally.top_images)
     found = tally.statistics()
     usae.maps = top.maps(found.top_images, found.quantiles[..., -1], input_size) if usae.specs and usae.grid else None
     return found
+
+
+def dead_counts(usae: USAE, statistics: Statistics) -> dict[str, int]:
+    """{backbone: how many of its concepts it never fires}; what others have for themselves is none of them."""
+    never = zip(usae.private.counts().items(), (statistics.fires == 0).sum(1).tolist(), strict=True)
+    return {name: silent - (usae.n_concepts - count) for (name, count), silent in never}
 
 
 def _peak_codes(values: Tensor, indices: Tensor, n_concepts: int) -> tuple[Tensor, Tensor]:

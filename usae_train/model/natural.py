@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.images.sources import ImageSource
-from usae_train.model.firing import FiringTally
+from usae_train.model.firing import ENCODED_AT_ONCE, FiringTally
 from usae_train.model.sparse import Codes
 from usae_train.model.top_maps import TopCodes, TopMaps
 from usae_train.model.usae import USAE
@@ -110,6 +110,23 @@ def encoded(
     assert usae.grid is not None
     for paired in stream_readable(backbones, source, usae.grid, progress=progress, failure=failure):
         yield paired.numbers, {name: usae.encode(name, tokens) for name, tokens in paired.tokens.items()}
+
+
+def peak_codes(
+    usae: USAE,
+    source: ImageSource,
+    progress: CountCallback = lambda done, total: None,
+    failure: Callable[[str], None] = lambda why: None,
+    readers: int = 0,
+) -> tuple[Tensor, Tensor]:
+    """The numbers (pictures,) of pictures that can be read, and their largest codes (pictures, backbones, concepts)."""
+    backbones, tally, numbers = usae.backbones, FiringTally(usae.names, usae.n_concepts), []
+    assert usae.grid is not None
+    for paired in stream_readable(backbones, source, usae.grid, progress=progress, failure=failure, readers=readers):
+        for few in paired.lots(ENCODED_AT_ONCE):
+            tally.add(few.numbers, {name: usae.encode(name, tokens) for name, tokens in few.tokens.items()})
+        numbers.append(paired.numbers)
+    return torch.cat(numbers), torch.cat(tally.largest)
 
 
 def _of_statistics(usae: USAE, source: ImageSource) -> NaturalPictures:

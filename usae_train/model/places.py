@@ -9,8 +9,7 @@ from usae_train.files.place_names import named_place
 from usae_train.runtime.errors import UsageError
 
 LABELS = "labels.json"  # names of concepts, in the form that usae-viz takes
-HERE = Path(__file__).parents[1]
-EMBEDDED = {"demo": HERE / "demo" / "universe", "photos": HERE / "photos" / "universe"}  # ids of ours
+EMBEDDED = {name: Path(__file__).parents[1] / name / "universe" for name in ("demo", "photos")}  # ids of ours
 
 
 def folder_of(usae: str) -> Path:

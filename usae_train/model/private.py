@@ -92,7 +92,7 @@ class PrivateConcepts:
         """{backbone: how many concepts it has, shared ones and its own}."""
         return {name: self.n_shared + len(self.ranges.get(name, ())) for name in self.names}
 
-    def nested(self, fractions: Sequence[float]) -> tuple[float, ...]:
+    def matryoshka_fractions(self, fractions: Sequence[float]) -> tuple[float, ...]:
         """Shares of all concepts that must explain the tokens alone: these of the shared ones, and all shared ones.
 
         Without the last, what all could share is drained into private concepts.
@@ -157,7 +157,7 @@ def leave_out_gradients(usae: USAE, names: Sequence[str]) -> None:
 
 
 def check_closed(usae: USAE, file: object) -> None:
-    """Nothing; a ValueError for weights of which a backbone makes something of another's own concepts; says which."""
+    """Refuse weights of which a backbone makes something of another's own concepts; says which."""
     for name in usae.names:
         for foreign in usae.private.foreign(name):
             if any((part[foreign] != value).any() for part, value in _parts(usae, name)):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from usae_train.backbones.spec import PAPER, Level, PositiveStd
 from usae_train.backbones.weight_files import not_plain
-from usae_train.files.homes import from_home
+from usae_train.files.homes import beside
 from usae_train.files.torch_state import read_pickled
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.model.usae import USAE
@@ -23,7 +23,7 @@ from usae_train.runtime.undisturbed import undisturbed
 # Their names for the paper's backbones, ours, and the width of the tokens
 NAMES = {"SigLIP": ("siglip", 768), "DinoV2": ("dino", 384), "ViT": ("vit", 768)}
 MAX_SIZE = 2**20  # of a size in their YAML: theirs are 6144 concepts of 768 features
-LINEAR, NORM, ATOMS = "encoder.final_block.0", "encoder.final_block.1", "dictionary._weights"
+LINEAR, NORM, ATOMS = "encoder.final_block.0", "encoder.final_block.1", "dictionary._weights"  # overcomplete's names
 
 
 class _Lenient(BaseModel):
@@ -91,7 +91,7 @@ def import_published(config: str | Path) -> USAE:
         raise UsageError(f"{config}: num_tokens {sorted(grids)}; expected one square number for all backbones")
     size, checkpoints = release.global_.nb_components, dict[str, dict[str, Tensor]]()
     for name, (theirs, model) in zoo.items():
-        file = config.parent / from_home(model.checkpoint_path)
+        file = beside(model.checkpoint_path, config.parent)
         checkpoints[name] = _read_checkpoint(file, theirs)
         # before memory is taken for what the YAML says
         _tensor(checkpoints[name], f"{LINEAR}.weight", (size, model.input_shape), str(file))
@@ -108,7 +108,7 @@ def import_published(config: str | Path) -> USAE:
     except UsageError as error:
         raise UsageError(f"{config}: {error}") from error
     for name, (_, model) in zoo.items():
-        _copy_pair(usae, name, checkpoints[name], str(config.parent / from_home(model.checkpoint_path)))
+        _copy_pair(usae, name, checkpoints[name], str(beside(model.checkpoint_path, config.parent)))
         usae.scale(name).set(torch.tensor(model.model_mean), torch.tensor(model.model_std))
     return usae.eval().requires_grad_(False)
 

@@ -29,10 +29,6 @@ class Standardization(nn.Module):
         self.register_buffer("matrix", None)
         self.register_buffer("inverse_matrix", None)
 
-    def measure(self, tokens: Tensor) -> None:
-        """Take one mean and std from tokens (..., width)."""
-        self.set(tokens.float().mean(), tokens.float().std())
-
     def set(self, mean: Tensor, std: Tensor) -> None:
         """Take one mean and std, each a scalar."""
         self.mean, self.std = mean.to(self.mean), std.to(self.mean)

@@ -15,6 +15,8 @@ from usae_train.model.outline import outline_of
 from usae_train.model.places import EMBEDDED
 from usae_train.runtime.errors import UsageError
 
+PRESETS = ("paper", *EMBEDDED)
+
 
 class _WrittenSpec(BackboneSpec):
     """A spec as a file has it: `layers` stands for one a layer."""

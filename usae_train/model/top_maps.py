@@ -17,7 +17,7 @@ from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
 from usae_train.files.tensor_files import load_file, safe_open, save_tensors
-from usae_train.images.colour import levels
+from usae_train.images.arrays import to_uint8
 from usae_train.model.sparse import Codes
 from usae_train.runtime.errors import UsageError
 
@@ -229,7 +229,7 @@ class _Entries:
             peaks=peaks.view(-1, backbones),
             ends=torch.bincount(run, minlength=peaks.numel()).cumsum(0).int().view(-1, backbones),
             tokens=_small(self.tokens[order]),
-            levels=levels(share)[order],
+            levels=to_uint8(share)[order],
             input_size=input_size,
         )
 

@@ -11,14 +11,15 @@ from torch.nn import functional
 
 from usae_train.backbones.names import among, check_name
 from usae_train.images.arrays import canvases_of
-from usae_train.images.measured import SourceRecord
-from usae_train.model.described import usae_html, usae_lines
+from usae_train.images.source_record import SourceRecord
 from usae_train.model.private import PrivateConcepts, close_foreign
 from usae_train.model.scale import Standardization
 from usae_train.model.sparse import Codes, sparse_decode
 from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
+from usae_train.model.top_maps import TopMaps, read_maps
 from usae_train.model.usae_folder import read_folder, upload_folder, write_folder
+from usae_train.model.usae_text import usae_html, usae_lines
 from usae_train.runtime.arrays import Array, floats_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.transfers import to_device
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from usae_train.backbones.spec import BackboneSpec
     from usae_train.model.natural import NaturalPictures
     from usae_train.model.statistics import Statistics
-    from usae_train.model.top_maps import TopMaps
     from usae_train.tokens.standardization import Outliers
 
 IMPORTED = "imported from"  # with what the recipe of an autoencoder of another library begins
@@ -101,9 +101,7 @@ class USAE(nn.Module):
         self.sparsity, self.unit_norm = sparsity or TopK(), unit_norm
         self.sparsity.check_sizes(k, self.private)
         self.statistics: Statistics | None = None
-        self.natural: NaturalPictures | None = (
-            None  # to show top-activating patches of, where not those of the statistics
-        )
+        self.natural: NaturalPictures | None = None  # whose top-activating patches are shown, not the statistics' own
         self.maps_file: Path | None = None  # where its concepts fire in those of the statistics, where its folder says
         self._maps: TopMaps | None = None
         self.source: str | None = None  # the id or folder it was loaded from, and the hash of its weights
@@ -160,8 +158,6 @@ class USAE(nn.Module):
             ValueError: for a file that is broken.
         """
         if self._maps is None and self.maps_file is not None and self.grid is not None:
-            from usae_train.model.top_maps import read_maps
-
             rows, cols = self.grid
             of_these = self.sha256, self.measured_on.fingerprint
             self._maps = read_maps(self.maps_file, *of_these, len(self.names), self.n_concepts, rows * cols)
@@ -214,7 +210,7 @@ class USAE(nn.Module):
                 built = build_backbones({**self.specs, **self.modules_given}, warn=False)  # who chose them was warned
                 if self.weights:
                     records = {name: backbone.record() for name, backbone in built.items()}
-                    check_records(records, self.weights, {name: spec.put_right() for name, spec in self.specs.items()})
+                    check_records(records, self.weights, {name: spec.remedy() for name, spec in self.specs.items()})
             self._backbones = built
         device = self.device
         # nothing is to be moved but after a move of the USAE, and to find that out by `to` takes 6 ms a backbone
@@ -299,6 +295,12 @@ class USAE(nn.Module):
             ValueError: when no backbone is called so; names those that there are.
         """
         return among(self.widths, name)
+
+
+def check_usae(usae: object) -> None:
+    """Refuse what is not a USAE, such as its name."""
+    if not isinstance(usae, USAE):
+        raise UsageError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
 
 
 class Encoder(nn.Module):

@@ -13,21 +13,21 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from usae_train.backbones.carried import bring_all
+from usae_train.backbones.weights_taken_along import bring_all
 from usae_train.files.atomic import atomic_path, check_free, leftovers_of, remove_leftovers
-from usae_train.files.json_files import parse_json, read_object, validated
+from usae_train.files.json_files import parse_json, read_named_object, read_object, validated
 from usae_train.files.place_names import printable
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.files.tensor_files import load_file
 from usae_train.model.agreement import read_agreement, save_agreement
 from usae_train.model.config import CONFIG_SCHEMA, Origin, UsaeConfig
-from usae_train.model.forms import check_finite, check_statistics_form, check_weights_form
+from usae_train.model.file_checks import check_finite, check_statistics_form, check_weights_form
 from usae_train.model.places import LABELS, config_file, folder_of
 from usae_train.model.private import PrivateConcepts, check_closed
 from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.top_maps import MAPS
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import plural
+from usae_train.runtime.printing import one_line, plural
 from usae_train.runtime.undisturbed import undisturbed
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from usae_train.backbones.spec import BackboneSpec
     from usae_train.model.usae import USAE
 
-STATISTICS = "statistics.safetensors"
+WEIGHTS, STATISTICS = "model.safetensors", "statistics.safetensors"
 
 
 @undisturbed
@@ -53,14 +53,14 @@ def write_folder(
         # in float16 a matrix and its inverse would no longer undo each other, and a threshold would be another
         exact = ("scales.", "thresholds.")
         tensors = {n: _as_saved(t, half and not n.startswith(exact)) for n, t in usae.state_dict().items()}
-        save_file(tensors, fresh / "model.safetensors")
+        save_file(tensors, fresh / WEIGHTS)
         if usae.statistics is not None:
-            origin = origin_of(usae, file_hash(fresh / "model.safetensors"))
+            origin = origin_of(usae, file_hash(fresh / WEIGHTS))
             usae.statistics.save(fresh / STATISTICS, origin)
             if (maps := usae.maps) is not None:
                 maps.save(fresh / MAPS, origin["usae_sha256"], usae.measured_on.fingerprint or "")
         if usae.agreement is not None:
-            save_agreement(usae.agreement, fresh, file_hash(fresh / "model.safetensors"))
+            save_agreement(usae.agreement, fresh, file_hash(fresh / WEIGHTS))
         (fresh / "README.md").write_text(card or _model_card(config))
         for file in beside:
             shutil.copyfile(file, fresh / file.name)
@@ -103,7 +103,7 @@ def read_folder(
     """A USAE of a class; see `checkpoint.load`."""
     folder = folder_of(str(usae))
     config = _read_config(folder)
-    weights = folder / "model.safetensors"
+    weights = folder / WEIGHTS
     check_weights_form(weights, config)  # before memory is taken for it
     specs = {name: spec.relative_to(folder) for name, spec in config.backbones.items()}
     model = kind(
@@ -127,7 +127,7 @@ def read_folder(
         }
         model.load_state_dict(tensors)
     except (SafetensorError, OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UsageError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
     check_finite(weights, tensors)
     check_closed(model, weights)
@@ -175,7 +175,7 @@ def upload_folder(usae: USAE, repository: str, *, private: bool = False, token: 
             folder = write_folder(usae, Path(temporary) / "usae")
             return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message="A USAE"))
     except (HfHubHTTPError, HFValidationError, OfflineModeIsEnabled, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)[:200]
         raise UsageError(
             f"{repository} could not be uploaded: {reason}; check the id, the token, the network"
         ) from error
@@ -183,10 +183,7 @@ def upload_folder(usae: USAE, repository: str, *, private: bool = False, token: 
 
 def _read_config(folder: Path) -> UsaeConfig:
     file = config_file(folder)
-    try:
-        values = read_object(file)
-    except UsageError as error:
-        raise UsageError(f"{file} is not a valid JSON object: {error}") from error
+    values = read_named_object(file)
     schema = values.get("schema")
     if schema != CONFIG_SCHEMA:
         raise UsageError(
@@ -249,7 +246,7 @@ def _bring_labels(file: Path, fresh: Path) -> None:
         labels = read_object(file)
     except UsageError as error:
         raise UsageError(f"{file}, the names of the USAE's concepts, cannot be read: {error}; remove it") from error
-    labels["usae_sha256"] = file_hash(fresh / "model.safetensors")
+    labels["usae_sha256"] = file_hash(fresh / WEIGHTS)
     (fresh / LABELS).write_text(json.dumps(labels, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Rebuild `photos`: a USAE over two EfficientNet-Lites, from a folder of photographs, judged on another."""
+"""Rebuild `photos`: a USAE over two EfficientNet-Lites, from a folder of photographs, measured on another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from usae_train.files.atomic import check_free
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import save
 from usae_train.model.usae import USAE
-from usae_train.photos.card import Judged, card
+from usae_train.photos.card import BuildReport, card
 from usae_train.runtime.progress import CountCallback, ProgressCallback, counting
 from usae_train.tokens.paired import stream_readable
 from usae_train.training.execution import Execution
@@ -64,14 +64,14 @@ def build(
     device: str = "cpu",
     report: ProgressCallback = lambda stage, done, total, note: None,
     failure: Callable[[str], None] = lambda why: None,
-) -> Judged:
-    """Train on one folder of photographs, judge on another, and write a USAE folder with its card.
+) -> BuildReport:
+    """Train on one folder of photographs, measure on another, and write a USAE folder with its card.
 
     The photographs are not kept, nor where they lay; their fingerprint is.
 
     Args:
         train: the photographs to train on and to measure statistics on.
-        held: photographs to judge it on; none of them may be among the others.
+        held: photographs to measure it on; none of them may be among the others.
         out: folder to write.
         settings: size and length.
         device: where to train.
@@ -88,23 +88,23 @@ def build(
             failure(some.left_out)
     watch = FitCallbacks(
         counting(report, "tokens"),
-        lambda step, figures: report("usae", step, settings.steps, f"loss {figures['loss']:.3f}"),
+        lambda step, metrics: report("usae", step, settings.steps, f"loss {metrics['loss']:.3f}"),
         failure=failure,
     )
     usae = fit_pictures(source, settings, SPECS, Execution(device, watch))
     usae.measured_on = replace(usae.measured_on, name=None)  # a path of the machine that it was made on
-    judged = judge(usae, len(source), others, counting(report, "held out"), failure)
-    save(usae, out, half=True, card=card(usae, settings, judged))
-    return judged
+    measured = measure_held_out(usae, len(source), others, counting(report, "held out"), failure)
+    save(usae, out, half=True, card=card(usae, settings, measured))
+    return measured
 
 
-def judge(
+def measure_held_out(
     usae: USAE,
     trained_on: int,
     held: ImageSource,
     progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
-) -> Judged:
+) -> BuildReport:
     """What a USAE explains of photographs that it was not trained on, and how many concepts live in each backbone."""
     assert usae.statistics is not None
     assert usae.grid is not None
@@ -114,4 +114,4 @@ def judge(
             measures.add(paired, 0)
         read += len(paired.numbers)
     live = (usae.statistics.fires > 0).sum(1).tolist()
-    return Judged(trained_on, read, measures.whole().r2, dict(zip(usae.names, live, strict=True)))
+    return BuildReport(trained_on, read, measures.whole().r2, dict(zip(usae.names, live, strict=True)))

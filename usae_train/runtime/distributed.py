@@ -162,10 +162,6 @@ class DistributedContext:
             found = [find()] if self.is_main else []
         return self.from_main(found)[0]
 
-    def wait(self) -> None:
-        """Until all have come here."""
-        self.gather(None)
-
     def local_batch(self, batch: int) -> int:
         """A rank's share of a batch.
 
@@ -213,7 +209,7 @@ def ranks_of_torchrun(device: str, patience: timedelta | None = None) -> Iterato
     Raises:
         ValueError: when the others cannot be reached.
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if named_by_torchrun().world_size == 1:
         yield SINGLE_PROCESS
         return
     on_gpu = device.startswith("cuda")
@@ -243,5 +239,5 @@ def _lost_others() -> Iterator[None]:
     except RuntimeError as error:
         if shortage(error) is not None:
             raise
-        reason = " ".join(str(error).split())[:120]
+        reason = one_line(error)[:120]
         raise ConnectionError(f"another process has ended, and this one with it: see its message ({reason})") from error

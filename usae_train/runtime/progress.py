@@ -11,6 +11,11 @@ CountCallback = Callable[[int, int], None]  # done, in all
 StepCallback = Callable[[int, dict[str, Any]], None]  # steps done, what is known after them
 
 
+def stage_line(stage: str, done: int, total: int, note: str) -> str:
+    """How far a stage is: `pictures: 3 of 8, skipped 1`."""
+    return f"{stage}: {done} of {total}{', ' if note else ''}{note}"
+
+
 def counting(report: ProgressCallback, stage: str, note: str = "") -> CountCallback:
     """A callback that reports what is counted as a stage, with a note beside it."""
     return lambda done, total: report(stage, done, total, note)

@@ -103,9 +103,8 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
         asks = parameters.pop(CONTEXT.name, None) is not None
         hidden = [_hidden(old, parameters[name]) for old, name in former.items()]
         required = {name for name in former.values() if parameters[name].default is Parameter.empty}
-        parameters |= {
-            name: _may_be_missing(parameters[name]) for name in required
-        }  # it may be given by its former name
+        # it may be given by its former name
+        parameters |= {name: _may_be_missing(parameters[name]) for name in required}
         return _signed(taken, [CONTEXT, *parameters.values(), *hidden])
 
     return decorate
@@ -171,7 +170,7 @@ def is_given(context: typer.Context, name: str) -> bool:
 
 
 def refuse_beside(context: typer.Context, word: str, taken: Collection[str]) -> None:
-    """Nothing; wrong usage where something is typed that does nothing beside an option.
+    """Refuse, as wrong usage, what is typed and does nothing beside an option.
 
     Args:
         context: the command's.

@@ -14,14 +14,14 @@ import typer
 
 from usae_train.runtime.errors import UsageError, kept_traceback, shows_tracebacks
 from usae_train.runtime.printing import one_line, say, say_error, written_out
+from usae_train.runtime.progress import ProgressCallback, stage_line
 from usae_train.runtime.shortage import is_fault, shortage
 from usae_train.runtime.signals import Stopped
 from usae_train.runtime.starting import restore_ctrl_c
+from usae_train.runtime.warned import OneLine, ReadOtherwise
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-    from usae_train.runtime.progress import ProgressCallback
 
 Bars = TypeVar("Bars", bound="Progress")
 
@@ -70,8 +70,6 @@ def wrong_usage() -> Iterator[None]:
 @contextmanager
 def _one_line_warnings(quiet: bool) -> Iterator[None]:
     """Warnings of ours without the place in the code, which says nothing to who gives a command; others' as ever."""
-    from usae_train.runtime.warned import OneLine, ReadOtherwise
-
     with warnings.catch_warnings():
         if quiet:
             warnings.simplefilter("ignore", ReadOtherwise)
@@ -88,11 +86,11 @@ def _one_line_warnings(quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def progress_report(quiet: bool) -> Iterator[ProgressCallback]:
-    """What shows how far a command is, as `watched` does, as long as it works."""
+    """What shows how far a command is, as `bars_or_lines` does, as long as it works."""
     from rich.progress import Progress
 
     with bars(Progress, quiet) as progress:
-        yield watched(progress, quiet)
+        yield bars_or_lines(progress, quiet)
 
 
 @contextmanager
@@ -131,7 +129,7 @@ def stages(progress: Progress) -> ProgressCallback:
     return report
 
 
-def watched(progress: Progress, quiet: bool) -> ProgressCallback:
+def bars_or_lines(progress: Progress, quiet: bool) -> ProgressCallback:
     """Bars on a terminal; elsewhere, as in a log, a line about every half minute; nothing when quiet."""
     return stages(progress) if quiet or not progress.disable else progress_lines()
 
@@ -144,7 +142,7 @@ def progress_lines(seconds: float = 30.0) -> ProgressCallback:
         nonlocal last
         if time.monotonic() - last >= seconds:
             last = time.monotonic()
-            say(f"{stage}: {done} of {total}{', ' if note else ''}{note}", err=True)
+            say(stage_line(stage, done, total, note), err=True)
 
     return report
 

@@ -1,5 +1,17 @@
 """What we warn of; light, for command lines know it before torch is needed. A command shows each as one line."""
 
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from usae_train.runtime.errors import UsageError
+
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
+
 
 class OneLine(UserWarning):
     """What a command shows without the place in the code."""
@@ -23,3 +35,22 @@ class NearlyTheWeights(OfABackbone):
 
 class ReadOtherwise(OfABackbone):
     """A backbone's layer is not quite what its spec, or timm's `forward_features`, would make one expect."""
+
+
+def former_arguments(**former: str) -> Callable[[Callable[Given, Returned]], Callable[Given, Returned]]:
+    """Let a function take arguments by names of an earlier version too, {former: today's}, with a warning."""
+
+    def decorate(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
+        @functools.wraps(function)
+        def taken(*args: Given.args, **given: Given.kwargs) -> Returned:
+            for old in former.keys() & given.keys():
+                name = former[old]
+                if name in given:
+                    raise UsageError(f"{old} is the former name of {name}; give {name} alone")
+                warnings.warn(f"{old} is called {name} now; write {name}", FormerName, stacklevel=2)
+                given[name] = given.pop(old)
+            return function(*args, **given)
+
+        return taken
+
+    return decorate

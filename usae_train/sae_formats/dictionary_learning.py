@@ -8,18 +8,18 @@ from typing import Any
 
 import torch
 
+from usae_train.files.json_files import read_named_object
 from usae_train.model.sparsity.batchtopk import BatchTopK
 from usae_train.model.sparsity.jumprelu import JumpReLU
 from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
-from usae_train.sae_formats.format import Format, UserAnswers
+from usae_train.sae_formats.format import GATED, Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import loaded
-from usae_train.sae_formats.weights import Weights, check_config_sizes, config_word, read_config
+from usae_train.sae_formats.weights import Weights, check_config_sizes, config_word
 
 WEIGHTS, CONFIG = "ae.pt", "config.json"
-GATED = "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept"
 AMBIGUOUS = (
     "TopK and BatchTopK have the same tensors, and only config.json beside it says which (trainer.dict_class); put it "
     "there"
@@ -56,7 +56,7 @@ class DictionaryLearning(Format):
 
 def _trainer_of(config: Path) -> Mapping[str, Any]:
     """What config.json says of its trainer; nothing where there is no such file."""
-    trainer = read_config(config).get("trainer") if config.is_file() else None
+    trainer = read_named_object(config).get("trainer") if config.is_file() else None
     return trainer if isinstance(trainer, Mapping) else {}
 
 

@@ -11,6 +11,9 @@ from typing import ClassVar
 from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.sae import SparseAutoencoder
 
+# Why gated autoencoders are not read.
+GATED = "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept"
+
 
 @dataclass(frozen=True)
 class UserAnswers:
@@ -39,7 +42,7 @@ class Format(ABC):
         """
 
     def check_answers_used(self, answers: UserAnswers) -> None:
-        """Nothing; a ValueError for an option that the file answers itself, or that cannot be."""
+        """Refuse an option that the file answers itself, or that cannot be."""
         for key, answer in vars(answers).items():
             if answer is not None and key not in self.asks:
                 raise UsageError(f"{key} is {answer}, and a file of {self.name} says it itself; leave it out")

@@ -12,11 +12,10 @@ from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.names import check_name
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import atomic_path, check_free
-from usae_train.files.kinds import import_all
 from usae_train.files.place_names import named_place
 from usae_train.files.validation import check_settings
-from usae_train.model.given import check_usae
-from usae_train.model.usae import USAE
+from usae_train.files.variant_registry import import_all
+from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.sae_formats.format import Format, UserAnswers

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from usae_train.model.published import ATOMS, LINEAR, NORM
 from usae_train.model.sparsity.batchtopk import BatchTopK
 from usae_train.model.sparsity.jumprelu import JumpReLU
 from usae_train.model.sparsity.topk import TopK
@@ -17,8 +18,7 @@ from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, loaded
 from usae_train.sae_formats.weights import Weights, bounded
 
-LINEAR, NORM = "encoder.final_block.0", "encoder.final_block.1"
-ATOMS, ARCHETYPES = "dictionary._weights", "dictionary.W"
+ARCHETYPES = "dictionary.W"  # where there are some, and no `ATOMS`
 EPSILON = 1e-5  # torch's of BatchNorm1d, which overcomplete leaves as it is
 DELTA = 1.0001  # their default bound of the rest's norm, and rounding
 UNIT = 0.1  # rows this near to norm 1 are taken for the default's: one step of its optimizer moves them by less

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from usae_train.files.json_files import read_named_object
 from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
@@ -16,7 +17,7 @@ from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED_ARCHITECTURES
 from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, Inert, loaded
-from usae_train.sae_formats.weights import Weights, bounded, check_config_sizes, read_config
+from usae_train.sae_formats.weights import Weights, bounded, check_config_sizes
 
 CONFIG = "config.json"
 OBJECTS = (
@@ -77,12 +78,12 @@ def _read_place(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
     if isinstance(inside, Inert):
         return file, vars(inside), tensors
     beside = file.parent / CONFIG
-    config = read_config(beside) if beside.is_file() else {}
+    config = read_named_object(beside) if beside.is_file() else {}
     return (file, config, tensors) if "activation_fn_str" in config and "normalize_activations" in config else None
 
 
 def _check(config: Mapping[str, Any], file: Path) -> None:
-    """Nothing; a ValueError for what cannot be reproduced."""
+    """Refuse what cannot be reproduced."""
     if missing := [key for key in ASKED if key not in config and key != "architecture"]:
         raise UsageError(f"{file}: its config has no {missing[0]}; expected one of Prisma's autoencoders")
     architecture = config.get("architecture", "standard")

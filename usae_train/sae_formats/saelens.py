@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from usae_train.files.json_files import read_named_object
 from usae_train.files.tensor_files import save_tensors
 from usae_train.model.sparsity.batchtopk import BatchTopK
 from usae_train.model.sparsity.jumprelu import JumpReLU
@@ -16,9 +17,9 @@ from usae_train.model.sparsity.relu import ReLU
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
-from usae_train.sae_formats.format import Format, UserAnswers
+from usae_train.sae_formats.format import GATED, Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.weights import bounded, config_word, read_config, read_tensors
+from usae_train.sae_formats.weights import bounded, config_word, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 VERSION = "6.54.12"  # that this was compared with, and whose form is written
@@ -35,7 +36,7 @@ COMMON = {
 }
 EXPECTED_KEYS = {"standard": set[str](), "jumprelu": set[str](), "topk": {"k", "rescale_acts_by_decoder_norm"}}
 REFUSED_ARCHITECTURES = {
-    "gated": "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept",
+    "gated": GATED,
     "abstopk": "its codes are negative as well as positive, and a concept would mean two things",
     "batchtopk": "this is the form of training, whose codes depend on the batch; save it with save_inference_model",
     "matryoshka_batchtopk": "this is the form of training, whose codes depend on the batch; save it with "
@@ -118,7 +119,7 @@ def _read_cfg(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: for any other; names what cannot.
     """
-    config = read_config(file)
+    config = read_named_object(file)
     metadata, architecture = config.get("metadata"), config_word(config.get("architecture"))
     if not isinstance(metadata, Mapping) or not str(metadata.get("sae_lens_version", "")).startswith("6."):
         raise UsageError(f"{file} is not of SAELens 6; load it there (SAE.load_from_disk) and save it (save_model)")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from usae_train.files.json_files import read_named_object
 from usae_train.files.tensor_files import save_tensors
 from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.weights import bounded, read_config, read_tensors
+from usae_train.sae_formats.weights import bounded, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
 WORDLESS = {"expansion_factor", "normalize_decoder", "multi_topk"}  # of training: once it is saved they change nothing
@@ -29,7 +30,7 @@ class Sparsify(Format):
     def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         file = place / CONFIG
-        config = read_config(file)
+        config = read_named_object(file)
         if odd := sorted(config.keys() - KNOWN):
             raise UsageError(f"{file}: {odd[0]} is not a key of sparsify 1.3, which leaves it out")
         refused = {

@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from usae_train.backbones.weight_files import first_line, not_plain
-from usae_train.files.json_files import read_object
 from usae_train.files.tensor_files import load_file
 from usae_train.runtime.errors import UsageError
 
@@ -108,18 +107,6 @@ def read_tensors(file: Path) -> Weights:
         raise UsageError(f"{file} is broken or incomplete ({first_line(error)}); save or copy it again") from error
 
 
-def read_config(file: Path) -> dict[str, Any]:
-    """The object of a JSON file.
-
-    Raises:
-        ValueError: for one that is missing, or no JSON object.
-    """
-    try:
-        return read_object(file)
-    except UsageError as error:
-        raise UsageError(f"{file} is not a readable JSON object: {error}") from error
-
-
 def config_word(word: Any) -> str:
     """A word of a config, whatever stands there instead of one."""
     return word if isinstance(word, str) else json.dumps(word)
@@ -139,7 +126,7 @@ def bounded(number: Any, key: str, file: Path, most: int) -> int:
 
 
 def check_config_sizes(config: Mapping[str, Any], sizes: Mapping[str, int], file: Path) -> None:
-    """Nothing; a ValueError where a config says another size than its tensors have. What it does not say may be any."""
+    """Refuse a config that says another size than its tensors have. What it does not say may be any."""
     for key, size in sizes.items():
         if config.get(key, size) != size:
             raise UsageError(f"{file}: its config says {key} {config[key]!r}, and its tensors have {size}")

@@ -1,7 +1,7 @@
 """Scenes with ground truth: overlapping objects on a background, and each factor's value at every pixel.
 
 A scene is drawn in two steps. `draw_parameters` takes every random decision (colour, texture, shape, place, light, ...)
-from one CPU generator; `render` turns the decisions into pixels without chance. So one factor of one object can be
+from one CPU generator; `render_scenes` turns them into pixels without chance. So one factor of one object can be
 changed with the rest held, and the same generator gives the same scenes on every machine.
 """
 
@@ -17,6 +17,8 @@ from usae_train.scenes.factors import BACKGROUND, COLOURS, FACTORS, SHAPES, TEXT
 SIZE = 96
 MAX_OBJECTS = 4
 PLACES = 12  # places tried for an object; the one that hides least of the others is taken
+NOISE = 0.02  # largest standard deviation of the pixel noise of a scene
+PLAIN = 0.25  # share of its surfaces that are solid, beyond those that chance makes so
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class Scenes:
 
 
 def draw_parameters(
-    n: int, generator: torch.Generator, zoomed: float = 0.0, noise: float = 0.02, plain: float = 0.25
+    n: int, generator: torch.Generator, zoomed: float = 0.0, noise: float = NOISE, plain: float = PLAIN
 ) -> SceneParameters:
     """Draw the decisions behind n scenes.
 
@@ -124,8 +126,8 @@ def draw(
     generator: torch.Generator,
     size: int = SIZE,
     zoomed: float = 0.0,
-    noise: float = 0.02,
-    plain: float = 0.25,
+    noise: float = NOISE,
+    plain: float = PLAIN,
 ) -> Scenes:
     """Draw and render n scenes: pictures (n, 3, size, size) and per-pixel labels. See `draw_parameters`."""
     return render_scenes(draw_parameters(n, generator, zoomed, noise, plain), size)

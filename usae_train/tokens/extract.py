@@ -52,7 +52,7 @@ class ExtractionPlan(NamedTuple):
 
 
 @undisturbed
-def plan(
+def plan_extraction(
     source: ImageSource, specs: Mapping[str, BackboneSpec], storage_dtype: str = EXTRACT_DEFAULTS.storage_dtype
 ) -> ExtractionPlan:
     """What an extraction will write.
@@ -104,7 +104,7 @@ def extract(
 
     Args:
         source: the images.
-        record: what `plan` made of them and the backbones.
+        record: what `plan_extraction` made of them and the backbones.
         out: the store's folder.
         batch: images a forward pass.
         device: where the backbones run.
@@ -115,7 +115,7 @@ def extract(
         progress: called after each batch.
         piece_seconds: time between two pieces of a shard that are kept until it is whole.
         ranks: the processes that extract together, a shard each at a time; `out` is on a disk that all of them see.
-        backbones: those that `plan` has built; built from the record unless given.
+        backbones: those that `plan_extraction` has built; built from the record unless given.
         warn: called with what is found damaged of a store that is resumed; it is written again.
 
     Raises:
@@ -229,7 +229,7 @@ class _OwnShards:
         if self.rank >= len(each):
             return None
         tried = each[self.rank]
-        shard = _Shard(tried, self.record)
+        shard = _ShardInProgress(tried, self.record)
         for piece in self.kept.pop(tried):
             shard.take(piece)
         for indices, canvases, broken in islice(self.batches, self.counts[tried]):
@@ -257,7 +257,7 @@ class _OwnShards:
         return seen
 
 
-class _Shard:
+class _ShardInProgress:
     """What is known of one shard's images: tokens of those that were read, and why others were not."""
 
     def __init__(self, tried: range, record: StoreRecord) -> None:

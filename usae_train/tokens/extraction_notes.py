@@ -11,7 +11,7 @@ from pathlib import Path
 
 from usae_train.files.atomic import remove_leftovers, write_atomically
 from usae_train.files.placing import place_of
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import ImageSource, open_images
 from usae_train.runtime.distributed import DistributedContext
 from usae_train.runtime.errors import UsageError

@@ -12,10 +12,10 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.tokens.paired import LOT, PairedTokens, joined_tokens
-from usae_train.tokens.store import ActivationStore, Piece
+from usae_train.tokens.store import ActivationStore, ShardSlice
 
 IMAGES_AT_ONCE = 16  # of a shard when single tokens are picked: of the paper's backbones 12 MB
-PIECE_BYTES = 16e6  # of a shard that are read together: windows mix pieces of all shards, whatever their size
+SLICE_BYTES = 16e6  # of a shard that are read together: windows mix slices of all shards, whatever their size
 CHECKED = 65_536  # tokens that are looked through for NaN at a time
 
 
@@ -70,9 +70,9 @@ class MemoryFeed:
 
 
 class StoreFeed:
-    """Tokens of an activation store; a window is as many random pieces of shards as fit into the memory allowed.
+    """Tokens of an activation store; a window is as many random slices of shards as fit into the memory allowed.
 
-    What a piece is does not depend on that memory, so that a training can be resumed with another.
+    What a slice is does not depend on that memory, so that a training can be resumed with another.
 
     Args:
         store: a finished store.
@@ -83,14 +83,14 @@ class StoreFeed:
         self.store, self.widths = store, dict(store.record.widths)
         self.per_image = store.record.grid[0] * store.record.grid[1]
         self.shards = [number for number, shard in enumerate(store.record.shards) if shard.images]
-        a_piece = max(1, int(PIECE_BYTES / (store.bytes / len(store))))
-        self.pieces = [
-            Piece(number, images[first : first + a_piece])
+        a_slice = max(1, int(SLICE_BYTES / (store.bytes / len(store))))
+        self.slices = [
+            ShardSlice(number, images[first : first + a_slice])
             for number in self.shards
             for images in [range(store.record.shards[number].images)]
-            for first in range(0, len(images), a_piece)
+            for first in range(0, len(images), a_slice)
         ]
-        largest = max(len(piece.images) for piece in self.pieces)
+        largest = max(len(each.images) for each in self.slices)
         self.at_once = max(1, int(memory / (store.bytes / len(store) * largest)))
         counts = torch.tensor([store.record.shards[number].images * self.per_image for number in self.shards])
         self.ends = counts.cumsum(0)
@@ -99,9 +99,9 @@ class StoreFeed:
     def __len__(self) -> int:
         return len(self.store) * self.per_image
 
-    def length(self, piece: int) -> int:
-        """How many tokens a piece has of each backbone."""
-        return len(self.pieces[piece].images) * self.per_image
+    def length(self, number: int) -> int:
+        """How many tokens a slice has of each backbone."""
+        return len(self.slices[number].images) * self.per_image
 
     def pick(self, rows: Tensor) -> dict[str, Tensor]:
         places = torch.searchsorted(self.ends, rows, right=True)
@@ -118,12 +118,12 @@ class StoreFeed:
         return picked
 
     def windows(self, generator: torch.Generator) -> list[list[int]]:
-        order = torch.randperm(len(self.pieces), generator=generator).tolist()
+        order = torch.randperm(len(self.slices), generator=generator).tolist()
         # sorted: a single window is then the same in every epoch, and need not be loaded again
         return [sorted(order[first : first + self.at_once]) for first in range(0, len(order), self.at_once)]
 
     def load(self, window: list[int]) -> dict[str, Tensor]:
-        return self.store.read_pieces([self.pieces[piece] for piece in window]).flat()
+        return self.store.read_slices([self.slices[number] for number in window]).flat()
 
     def sample(self) -> Iterator[PairedTokens]:
         """The images that statistics are measured on, a lot at a time: drawn from all of them, whatever the memory."""

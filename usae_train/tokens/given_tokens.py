@@ -19,6 +19,7 @@ from usae_train.files.place_names import named_place
 from usae_train.files.regular import check_regular
 from usae_train.files.tensor_files import load_file
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import one_line
 from usae_train.runtime.sampling import drawn_numbers, measured_numbers
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.places import EXPECTED_TOKENS, named_tokens, names_tokens
@@ -97,7 +98,7 @@ def read_tokens(place: str) -> GivenTokens:
 
 
 def check_pairs(tokens: dict[str, Tensor]) -> None:
-    """Complain of tokens whose rows cannot be the same places.
+    """Refuse tokens whose rows cannot be the same places.
 
     Raises:
         ValueError: with the rows of all.
@@ -172,4 +173,4 @@ def read_npy(file: Path) -> Tensor:
     except UsageError:
         raise
     except (ValueError, OSError, EOFError) as error:
-        raise UsageError(f"{file} is broken or no .npy file ({' '.join(str(error).split())[:120]})") from error
+        raise UsageError(f"{file} is broken or no .npy file ({one_line(error)[:120]})") from error

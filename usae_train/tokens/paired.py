@@ -11,6 +11,7 @@ from torch import Tensor
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.common_sizes import largest_input
 from usae_train.backbones.together import tokens_together
+from usae_train.images.settings import IMAGE_BATCH
 from usae_train.images.sources import ImageSource, none_can_be_read, read_batches, readable_batches
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
@@ -39,6 +40,14 @@ class PairedTokens:
             {name: tokens[kept] for name, tokens in self.tokens.items()}, self.numbers[kept], self.failures
         )
 
+    def lots(self, size: int) -> Iterator[PairedTokens]:
+        """The same, so many pictures at a time."""
+        for first in range(0, len(self.numbers), size):
+            few = slice(first, first + size)
+            canvases = None if self.canvases is None else self.canvases[few]
+            tokens = {name: own[few] for name, own in self.tokens.items()}
+            yield PairedTokens(tokens, self.numbers[few], canvases=canvases)
+
     def flat(self) -> dict[str, Tensor]:
         """{backbone: (image * token, width)}."""
         return {name: tokens.flatten(0, 1) for name, tokens in self.tokens.items()}
@@ -56,7 +65,7 @@ def collect_tokens(
     backbones: Mapping[str, Backbone],
     source: ImageSource,
     grid: tuple[int, int],
-    batch: int = 32,
+    batch: int = IMAGE_BATCH,
     storage_dtype: torch.dtype = torch.bfloat16,
     progress: CountCallback = lambda done, total: None,
     ranks: DistributedContext = SINGLE_PROCESS,
@@ -122,7 +131,7 @@ def stream_tokens(
     backbones: Mapping[str, Backbone],
     source: ImageSource,
     grid: tuple[int, int],
-    batch: int = 32,
+    batch: int = IMAGE_BATCH,
     tried: Sequence[int] | None = None,
     canvases: bool = False,
 ) -> Iterator[PairedTokens]:
@@ -151,7 +160,7 @@ def stream_readable(
     backbones: Mapping[str, Backbone],
     source: ImageSource,
     grid: tuple[int, int],
-    batch: int = 32,
+    batch: int = IMAGE_BATCH,
     progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
     readers: int = 0,

@@ -20,7 +20,7 @@ def is_store(place: str | Path) -> bool:
 
 
 def check_store_place(out: Path) -> None:
-    """Nothing; whether a store may be begun or resumed there.
+    """Check that a store may be begun or resumed there.
 
     Raises:
         ValueError: for a finished store, and for a folder that holds something else.

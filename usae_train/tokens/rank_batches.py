@@ -28,15 +28,15 @@ def own_rows(order: Tensor, batch: int, offset: int, ranks: DistributedContext) 
         (own rows,): those of the first batch, then those of the second, ...
     """
     first = min(batch - offset, len(order))
-    pieces = [order[:first], *order[first:].split(batch)] if len(order) > first else [order[:first]]
+    batches = [order[:first], *order[first:].split(batch)] if len(order) > first else [order[:first]]
     own = []
-    for number, piece in enumerate(pieces):
+    for number, rows in enumerate(batches):
         start = offset if number == 0 else 0
         ends = torch.tensor(
-            [_count_of_rank(start, start + len(piece), other, ranks.world_size) for other in range(ranks.world_size)]
+            [_count_of_rank(start, start + len(rows), other, ranks.world_size) for other in range(ranks.world_size)]
         )
         last = int(ends[: ranks.rank + 1].sum())
-        own.append(piece.sort().values[last - int(ends[ranks.rank]) : last])
+        own.append(rows.sort().values[last - int(ends[ranks.rank]) : last])
     return torch.cat(own)
 
 
@@ -93,7 +93,7 @@ class RankBatches(Batches):
         """Nothing yet where a window's size is known without: the order decides what is needed of it."""
         if not isinstance(self.feed, StoreFeed):
             return super()._load()
-        length = sum(self.feed.length(piece) for piece in self.windows[self.window])
+        length = sum(self.feed.length(number) for number in self.windows[self.window])
         return length, length * sum(self.feed.widths.values()) * self.feed.dtype.itemsize
 
     def _check_window(self) -> None:
@@ -114,15 +114,15 @@ class RankBatches(Batches):
         return tokens_of
 
 
-def _load_rows(feed: StoreFeed, pieces: list[int], rows: Tensor) -> dict[str, Tensor]:
-    """Some rows of a window, one piece in memory at a time, and none that has no row of them."""
+def _load_rows(feed: StoreFeed, slices: list[int], rows: Tensor) -> dict[str, Tensor]:
+    """Some rows of a window, one slice in memory at a time, and none that has no row of them."""
     loaded = {name: torch.empty(len(rows), width, dtype=feed.dtype) for name, width in feed.widths.items()}
     start = 0
-    for piece in pieces:
-        length = feed.length(piece)
+    for number in slices:
+        length = feed.length(number)
         inside = (rows >= start) & (rows < start + length)
         if inside.any():
-            for name, tokens in feed.load([piece]).items():
+            for name, tokens in feed.load([number]).items():
                 loaded[name][inside] = tokens[rows[inside] - start]
         start += length
     return loaded

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from usae_train.files.json_files import read_object
+from usae_train.files.json_files import read_named_object
 from usae_train.files.regular import check_regular
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -80,11 +80,7 @@ def read_sizes(file: Path) -> Sizes:
     Raises:
         ValueError: for a file that does not say it.
     """
-    try:
-        values = read_object(file)
-    except (UsageError, OSError) as error:
-        raise UsageError(f"{file} is not a valid JSON object: {error}") from error
-    numbers = {}
+    values, numbers = read_named_object(file), {}
     for name, keys in KEYS.items():
         number = next((values[key] for key in keys if key in values), None)
         if type(number) is not int or not 1 <= number < LARGEST_SIZE:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -25,11 +25,12 @@ from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
 from usae_train.files.tensor_files import safe_open, save_tensors
 from usae_train.files.validation import Frozen
-from usae_train.images.fingerprints import same
-from usae_train.images.measured import SourceRecord
+from usae_train.images.fingerprints import same_setting
+from usae_train.images.source_record import SourceRecord
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.places import RECORD
+from usae_train.tokens.settings import StorageDtype
 
 STORE_SCHEMA = 1
 READ_BYTES = 16e6  # of a shard that is in memory beside what it is read into
@@ -63,7 +64,7 @@ class Unreadable(BaseModel):
     why: str
 
 
-class Piece(NamedTuple):
+class ShardSlice(NamedTuple):
     """Some images of a shard."""
 
     shard: int
@@ -79,16 +80,15 @@ class StoreRecord(Frozen):
     backbones: dict[str, BackboneSpec]
     widths: dict[str, Annotated[int, Field(ge=1, lt=2**24)]] = Field(min_length=1)
     grid: tuple[Side, Side]
-    dtype: Literal["bfloat16", "float16", "float32"]
+    dtype: StorageDtype
     source: str
     fingerprint: str
     n_images: int = Field(ge=1, description="images of the source that were asked for, readable or not")
     drawn_from: int | None = Field(
         None,
-        description="how many the source has, from which they were drawn; stores of before have none: they took "
-        "the first",
+        description="how many the source has, from which they were drawn; older stores have none: they took the first",
     )
-    weights: dict[str, WeightsRecord] = Field(default_factory=dict, description="stores of before have none")
+    weights: dict[str, WeightsRecord] = Field(default_factory=dict, description="older stores have none")
     complete: bool = False
     shards: tuple[Shard, ...] = ()
 
@@ -110,7 +110,7 @@ class StoreRecord(Frozen):
     def differences(self, other: StoreRecord) -> list[str]:
         """The names of settings in which another extraction differs."""
         compared = set(StoreRecord.model_fields) - {"complete", "shards", "schema_", "weights", "drawn_from"}
-        differing = [name for name in compared if not same(name, getattr(self, name), getattr(other, name))]
+        differing = [name for name in compared if not same_setting(name, getattr(self, name), getattr(other, name))]
         hashes = [
             {name: weights_record.sha256 for name, weights_record in record.weights.items()} for record in (self, other)
         ]
@@ -173,16 +173,16 @@ class ActivationStore:
         Raises:
             ValueError: for a shard that is missing or broken.
         """
-        return self.read_pieces([Piece(number, range(self.record.shards[number].images)) for number in shards])
+        return self.read_slices([ShardSlice(number, range(self.record.shards[number].images)) for number in shards])
 
-    def read_pieces(self, pieces: Sequence[Piece]) -> PairedTokens:
+    def read_slices(self, slices: Sequence[ShardSlice]) -> PairedTokens:
         """The same of parts of shards."""
-        total, per_image = sum(len(piece.images) for piece in pieces), self.record.grid[0] * self.record.grid[1]
+        total, per_image = sum(len(each.images) for each in slices), self.record.grid[0] * self.record.grid[1]
         dtype = getattr(torch, self.record.dtype)
         tokens = {name: torch.empty(total, per_image, width, dtype=dtype) for name, width in self.record.widths.items()}
         numbers, done = torch.empty(total, dtype=torch.long), 0
         at_once = max(1, int(READ_BYTES / (self.bytes / len(self))))
-        for shard, images in pieces:
+        for shard, images in slices:
             for first in range(0, len(images), at_once):  # opened anew each time: what was read is unmapped
                 span = images[first : first + at_once]
                 with opened_shard(self.folder, self.record, self.record.shards[shard]) as opened:
@@ -209,7 +209,7 @@ class ActivationStore:
         """Images that could not be read, each with why."""
         return [str(failure["why"]) for failure in read_failures(self.folder)]
 
-    def verify(self, shards: Sequence[Shard] | None = None) -> Iterator[str]:
+    def compare_checksums(self, shards: Sequence[Shard] | None = None) -> Iterator[str]:
         """Go through some shards, or all, and compare their checksums; the name of each as it is found right.
 
         Raises:
@@ -249,7 +249,7 @@ def opened_shard(folder: Path, record: StoreRecord, shard: Shard) -> Iterator[An
 
 
 def check_shards(folder: Path, record: StoreRecord, shards: Sequence[Shard] | None = None) -> None:
-    """Whether some shards, or all, are there and as long as they say; their content is not read.
+    """Check that some shards, or all, are there and as long as they say; their content is not read.
 
     Raises:
         ValueError: for the first that is not.
@@ -260,7 +260,7 @@ def check_shards(folder: Path, record: StoreRecord, shards: Sequence[Shard] | No
 
 
 def _check_image_numbers(folder: Path, shard: Shard, numbers: Tensor) -> None:
-    """Nothing; a ValueError for images that the shard cannot have: of others top-activating patches would be shown."""
+    """Refuse images that the shard cannot have: of others top-activating patches would be shown."""
     if len(numbers) and not (shard.first <= int(numbers.min()) and int(numbers.max()) <= shard.last):
         raise UsageError(
             f"{folder / shard.file} holds pictures {int(numbers.min())} to {int(numbers.max())}; by {RECORD} it should "
@@ -269,7 +269,7 @@ def _check_image_numbers(folder: Path, shard: Shard, numbers: Tensor) -> None:
 
 
 def check_content(folder: Path, shard: Shard) -> None:
-    """Whether a shard's checksum is that of the record.
+    """Check that a shard's checksum is that of the record.
 
     Raises:
         ValueError: when it is not, or the shard is missing.

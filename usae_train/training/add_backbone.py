@@ -13,27 +13,25 @@ from usae_train.backbones.backbone import Backbone, build_backbones, set_compute
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.evaluation.measures import reconstruction_of
 from usae_train.evaluation.metrics import Matrix
-from usae_train.files.kinds import plain
 from usae_train.files.validation import check_settings
-from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import ImageSource, none_can_be_read
-from usae_train.model.firing import measure
-from usae_train.model.given import check_usae, source_of
+from usae_train.files.variant_registry import plain
+from usae_train.images.source_record import SourceRecord
+from usae_train.images.sources import ImageSource, as_source, none_can_be_read
+from usae_train.model.firing import ENCODED_AT_ONCE, measure
 from usae_train.model.sparsity.splittopk import SplitTopK
 from usae_train.model.sparsity.variants import trained_sparsity
-from usae_train.model.usae import IMPORTED, USAE
+from usae_train.model.usae import IMPORTED, USAE, check_usae
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
+from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.runtime.watching import watched_here
 from usae_train.tokens.paired import PairedTokens, collect_tokens
-from usae_train.training.asked import fit_settings, named_recipe
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import check_none_private, feed_pictures, other_sizes
-from usae_train.training.logging.callbacks import FitCallbacks
-from usae_train.training.logging.closing import Shown
+from usae_train.training.logging.callbacks import FitBars, FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae
+from usae_train.training.resolving import fit_settings, named_recipe
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
@@ -155,13 +153,13 @@ def add_backbone(
     chosen = growth_settings(usae, recipe, **settings)
     if name in usae.widths:
         raise UsageError(f"this USAE has a backbone {name!r} already; give the new one another name")
-    source = source_of(images, limit)
-    with watched_here(quiet) as here:
-        bars = Shown(here, chosen.steps)
+    source = as_source(images, limit)
+    with progress_display(quiet) as progress:
+        bars = FitBars(progress, chosen.steps)
         how = Execution(device, bars.beside(watch or FitCallbacks()), checkpointer, memory, readers)
         beside = bars.beside(joint_watch or watch or FitCallbacks(), "joint training") if joint else None
         grown = _grown(usae, source, name, spec, chosen, how, beside)
-        here.close(lambda: [*grown.in_words(), "in memory only: ut.save(grown.usae, FOLDER) keeps it"])
+        progress.close(lambda: [*grown.in_words(), "in memory only: ut.save(grown.usae, FOLDER) keeps it"])
     return grown
 
 
@@ -218,16 +216,9 @@ def _held_out_tokens(
 
 
 @torch.no_grad()
-def held_out_r2(usae: USAE, paired: PairedTokens, chunk: int = 8) -> Matrix:
-    """R² around each feature's mean of every backbone's codes decoded by every dictionary, in raw units.
-
-    A chunk of pictures is taken at a time.
-    """
-    lots = range(0, len(paired.numbers), chunk)
-    flat = (
-        {name: tokens[first : first + chunk].flatten(0, 1) for name, tokens in paired.tokens.items()} for first in lots
-    )
-    return reconstruction_of(usae, flat).r2
+def held_out_r2(usae: USAE, paired: PairedTokens) -> Matrix:
+    """R² around each feature's mean of every backbone's codes decoded by every dictionary, in raw units."""
+    return reconstruction_of(usae, (few.flat() for few in paired.lots(ENCODED_AT_ONCE))).r2
 
 
 def every_token(settings: FitSettings) -> FitSettings:

@@ -43,6 +43,6 @@ def tokens_of_concepts(codes: Codes, tokens: Tensor, n_concepts: int) -> Tensor:
         n_concepts: rows of the result.
     """
     sums = tokens.new_zeros(n_concepts, tokens.shape[1])
-    for values, indices in zip(codes.values.T, codes.indices.T, strict=True):  # at once it were tokens x k x width
+    for values, indices in zip(codes.values.T, codes.indices.T, strict=True):  # all at once would be tokens x k x width
         sums.index_add_(0, indices, tokens * values[:, None])
     return sums

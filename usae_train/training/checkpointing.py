@@ -14,15 +14,16 @@ import torch
 from torch import Tensor
 
 from usae_train.files.atomic import remove_leftovers
-from usae_train.files.tensor_forms import Damaged, check_tensor, check_tensors
+from usae_train.files.tensor_checks import Damaged, check_tensor, check_tensors
 from usae_train.files.torch_state import read_pickled, write_state
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import one_line
 from usae_train.runtime.signals import Stopped, handle_signals, status_of
 from usae_train.tokens.feeding import Batches
 from usae_train.training.settings import ExecutionSettings, FitSettings
-from usae_train.training.state_forms import check_moments, check_position, differing
+from usae_train.training.state_checks import check_moments, check_position, differing
 
 EXECUTION_DEFAULTS = ExecutionSettings()
 UNREADABLE = -1  # no step: there are states, and none can be read
@@ -140,7 +141,7 @@ class TrainingCheckpointer:
             try:
                 state.load_state_dict(kept)
             except (Damaged, RuntimeError) as error:  # a generator's state is torch's own to judge
-                reason = " ".join(str(error).split())[:200]
+                reason = one_line(error)[:200]
                 raise UsageError(
                     f"{self.folder / state_file_name(step)} is not a state of this training ({reason}): it is "
                     "damaged, or another version of usae wrote it; remove it to resume from the one before, or "

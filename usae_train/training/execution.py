@@ -21,7 +21,7 @@ class Execution:
         checkpointer: writes training states, and resumes from the last.
         memory: GB of tokens that are in memory at a time; a third of the machine's by default. Pictures whose tokens
             all fit go through the backbones once; otherwise they are streamed, once an epoch, in windows of random
-            pictures. A store that is larger is gone through in windows of random pieces of its shards.
+            pictures. A store that is larger is gone through in windows of random slices of its shards.
         readers: processes that read pictures; 0 reads in this one.
         ranks: the processes that train as one.
     """
@@ -34,4 +34,4 @@ class Execution:
     ranks: DistributedContext = SINGLE_PROCESS
 
 
-HERE = Execution()  # in this process, on the CPU, unseen
+IN_THIS_PROCESS = Execution()  # in this process, on the CPU, unseen

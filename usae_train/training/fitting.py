@@ -14,17 +14,16 @@ from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.validation import check_settings
 from usae_train.files.whole_numbers import at_least
 from usae_train.images.failures import BrokenPictures
-from usae_train.images.measured import SourceRecord
-from usae_train.images.sources import ImageSource
+from usae_train.images.source_record import SourceRecord
+from usae_train.images.sources import ImageSource, as_source
 from usae_train.model.firing import measure
-from usae_train.model.given import source_of
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.runtime.watching import watched_here
 from usae_train.tokens.arrays import token_tensors
 from usae_train.tokens.feeding import Feed, MemoryFeed, OneBackbone, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, read_tokens
@@ -32,11 +31,10 @@ from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_token
 from usae_train.tokens.places import is_store, names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.streaming import StreamFeed
-from usae_train.training.asked import allowed_memory, fit_settings
-from usae_train.training.execution import HERE, Execution
-from usae_train.training.logging.callbacks import FitCallbacks
-from usae_train.training.logging.closing import Shown
+from usae_train.training.execution import IN_THIS_PROCESS, Execution
+from usae_train.training.logging.callbacks import FitBars, FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae, sparsity_of
+from usae_train.training.resolving import allowed_memory, fit_settings
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
 
 
@@ -79,11 +77,11 @@ def fit(
         ValueError: for settings that do not exist or clash, tokens that do not pair, pictures that cannot be read.
     """
     chosen = fit_settings(recipe, **settings)
-    with watched_here(quiet) as here:
-        shown = Shown(here, chosen.steps)
-        how = Execution(device, shown.beside(watch or FitCallbacks()), readers=readers)
+    with progress_display(quiet) as progress:
+        bars = FitBars(progress, chosen.steps)
+        how = Execution(device, bars.beside(watch or FitCallbacks()), readers=readers)
         usae = _fitted(data, backbones, chosen, limit, how)
-        shown.close(usae)
+        bars.close(usae)
     return usae
 
 
@@ -108,7 +106,7 @@ def _fitted(
         return fit_store(data, chosen, how)
     if not backbones:
         raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
-    return fit_pictures(source_of(data, limit), chosen, _specs(backbones), how)
+    return fit_pictures(as_source(data, limit), chosen, _specs(backbones), how)
 
 
 def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, object]]:
@@ -119,7 +117,7 @@ def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, obj
 
 
 def check_none_private(settings: FitOptions, why: str) -> None:
-    """Complain of private concepts that are asked of a space which can get none.
+    """Refuse private concepts that are asked of a space which can get none.
 
     Raises:
         ValueError: for `n_private` or `k_private`; says why not.
@@ -130,7 +128,7 @@ def check_none_private(settings: FitOptions, why: str) -> None:
 
 
 @undisturbed
-def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = HERE) -> USAE:
+def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = IN_THIS_PROCESS) -> USAE:
     """Train a USAE on tokens that somebody else made; it has no backbones to see pictures with.
 
     Args:
@@ -174,7 +172,7 @@ def fit_pictures(
     source: ImageSource,
     settings: FitSettings,
     backbones: Mapping[str, BackboneSpec | Backbone],
-    how: Execution = HERE,
+    how: Execution = IN_THIS_PROCESS,
     grid: tuple[int, int] | None = None,
 ) -> USAE:
     """Train a USAE on pictures.
@@ -216,7 +214,7 @@ def feed_pictures(
     source: ImageSource,
     grid: tuple[int, int],
     settings: FitSettings,
-    how: Execution = HERE,
+    how: Execution = IN_THIS_PROCESS,
     numbers: Sequence[int] | None = None,
 ) -> tuple[Feed, Callable[[], Iterator[PairedTokens]]]:
     """The tokens of pictures, in memory if they fit and else streamed; and what gives those of its statistics.
@@ -272,7 +270,7 @@ def store_to_fit(
 def fit_store(
     store: ActivationStore,
     settings: FitSettings,
-    how: Execution = HERE,
+    how: Execution = IN_THIS_PROCESS,
     only: str | None = None,
 ) -> USAE:
     """Train a USAE on an activation store.

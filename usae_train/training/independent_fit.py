@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +12,12 @@ from types import MappingProxyType
 from typing import Any
 
 from usae_train.backbones.backbone import build_backbones, listed_specs
-from usae_train.backbones.carried import check_weights
 from usae_train.backbones.common_sizes import common_grid
+from usae_train.backbones.weights_taken_along import check_weights
 from usae_train.files.atomic import check_folder, write_atomically
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import held
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import open_images
 from usae_train.model.checkpoint import load, save
 from usae_train.model.spec_files import read_specs
@@ -26,8 +25,10 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
+from usae_train.runtime.terminal import is_alone
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.places import names_tokens
+from usae_train.tokens.settings import DEFAULT_BACKBONES
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.verifying import check_checksums
 from usae_train.training.checkpointing import EXECUTION_DEFAULTS, TrainingCheckpointer
@@ -37,14 +38,14 @@ from usae_train.training.logging.callbacks import logging_callbacks
 from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 from usae_train.training.logging.step_metrics import dead_of
 from usae_train.training.settings import ExecutionSettings, FitSettings
-from usae_train.training.state_forms import differing
+from usae_train.training.state_checks import differing
 
 BEGUN = "independent.json"  # what all SAEs of a folder have in common
 FitOne = Callable[[str, FitSettings, Execution], USAE]
 
 
 @dataclass(frozen=True)
-class Work:
+class Executions:
     """How several trainings are run: what changes nothing of what they come to."""
 
     device: str = "cpu"
@@ -53,7 +54,7 @@ class Work:
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
     @contextmanager
-    def execution_of(self, name: str, states: Path, steps: int) -> Iterator[Execution]:
+    def one(self, name: str, states: Path, steps: int) -> Iterator[Execution]:
         """How one of them is carried out, with bars of its name; its states and metrics lie in a folder."""
         chosen = self.execution
         checkpointer = TrainingCheckpointer(states, chosen.checkpoint_minutes, chosen.keep_checkpoints)
@@ -76,7 +77,7 @@ def fit_independent(
     out: Path,
     backbones: str | None,
     settings: FitSettings,
-    work: Work,
+    executions: Executions,
     verify_checksums: bool = False,
     opened: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
@@ -87,7 +88,7 @@ def fit_independent(
         out: the folder of folders; training states lie in `.NAME.training` in it.
         backbones: what `--backbones` takes; a store has its own.
         settings: of all trainings; see `fit_each` for their seeds.
-        work: how it is done.
+        executions: how each is carried out.
         verify_checksums: compare a store's checksums first.
         opened: is called when pictures are opened, before backbones for them are fetched.
 
@@ -98,7 +99,7 @@ def fit_independent(
         ValueError: for a folder with SAEs of other settings, or more than one process.
         Stopped: after SIGTERM or Ctrl-C; the state is kept.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if not is_alone():
         raise UsageError("--independent trains in one process; start it without torchrun")
     check_folder(out)
     if names_tokens(images):
@@ -106,12 +107,12 @@ def fit_independent(
             f"{images}: an SAE per backbone is trained on a store or on pictures; give each backbone's tokens to a fit "
             "of its own"
         )
-    store = store_to_fit(images, backbones, work.execution.limit, settings.dtype, verify_checksums)
+    store = store_to_fit(images, backbones, executions.execution.limit, settings.dtype, verify_checksums)
     if store is not None:
-        return _fit_on_store(store, out, settings, work, verify_checksums)
-    specs, source = read_specs(backbones or "paper"), open_images(images, work.execution.limit)
+        return _fit_on_store(store, out, settings, executions, verify_checksums)
+    specs, source = read_specs(backbones or DEFAULT_BACKBONES), open_images(images, executions.execution.limit)
     if source.left_out:
-        work.failure(source.left_out)
+        executions.failure(source.left_out)
     opened()
     grid = common_grid(list(build_backbones(specs, warn=False).values()))  # each fit warns of its own
     data = {**SourceRecord.of(source).of_a_state, "backbones": listed_specs(specs)}
@@ -120,11 +121,12 @@ def fit_independent(
         return fit_pictures(source, seeded, {name: specs[name]}, how, grid)
 
     with held(out):
-        return fit_each(list(specs), settings, fit_one, out, work, data)
+        fit_each(list(specs), settings, fit_one, out, executions, data)
+        return _dead_shares(out, specs)
 
 
 def _fit_on_store(
-    store: ActivationStore, out: Path, settings: FitSettings, work: Work, verify_checksums: bool
+    store: ActivationStore, out: Path, settings: FitSettings, executions: Executions, verify_checksums: bool
 ) -> dict[str, float]:
     check_weights(store.specs)
     data = {
@@ -138,8 +140,13 @@ def _fit_on_store(
 
     with held(out):
         if verify_checksums:
-            check_checksums(store, work.report)
-        return fit_each(list(store.record.widths), settings, fit_one, out, work, data)
+            check_checksums(store, executions.report)
+        fit_each(list(store.record.widths), settings, fit_one, out, executions, data)
+        return _dead_shares(out, store.record.widths)
+
+
+def _dead_shares(out: Path, names: Iterable[str]) -> dict[str, float]:
+    return {name: dead_of(load(out / name))[name] for name in names}
 
 
 def fit_each(
@@ -147,24 +154,7 @@ def fit_each(
     settings: FitSettings,
     fit_one: FitOne,
     out: Path,
-    work: Work | None = None,
-    data: Mapping[str, Any] = MappingProxyType({}),
-) -> dict[str, float]:
-    """Train an SAE per backbone, those that are not there yet; see `train_each`.
-
-    Returns:
-        {backbone: share of its SAE's concepts that never fire on the pictures of its statistics}.
-    """
-    train_each(names, settings, fit_one, out, work, data)
-    return {name: dead_of(load(out / name))[name] for name in names}
-
-
-def train_each(
-    names: Sequence[str],
-    settings: FitSettings,
-    fit_one: FitOne,
-    out: Path,
-    work: Work | None = None,
+    executions: Executions | None = None,
     data: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Train those that are not there yet.
@@ -178,13 +168,13 @@ def train_each(
         settings: of all trainings.
         fit_one: trains one: its name, its settings, how it is carried out.
         out: the folder of folders.
-        work: how it is done.
+        executions: how each is carried out.
         data: what the trainings are on, ready for JSON.
 
     Raises:
         ValueError: when those that are there have other settings or are of other data; says which differ.
     """
-    work, begun = work or Work(), {**settings.model_dump(mode="json"), **data}
+    executions, begun = executions or Executions(), {**settings.model_dump(mode="json"), **data}
     _check_begun(out / BEGUN, begun)
     for name in names:
         if (out / name / "config.json").is_file():
@@ -193,7 +183,7 @@ def train_each(
         if not (out / name / "config.json").is_file():
             apart = {"seed": settings.seed + 1 + position, "init_seed": settings.init_seed + 1 + position}
             states = out / f".{name}.training"
-            with work.execution_of(name, states, settings.steps) as how:
+            with executions.one(name, states, settings.steps) as how:
                 usae = fit_one(name, settings.model_copy(update=apart), how)
             write_atomically(out / BEGUN, json.dumps(begun, indent=2) + "\n")
             save(usae, out / name, beside=[states / METRICS] if (states / METRICS).is_file() else ())

@@ -23,15 +23,13 @@ from usae_train.runtime.transfers import read_numbers, to_device
 from usae_train.tokens.feeding import Batches, Feed, MemoryFeed
 from usae_train.tokens.rank_batches import RankBatches
 from usae_train.tokens.shuffling import ShuffledFeed
-from usae_train.tokens.standardization import (
-    kept_rows,
-)
+from usae_train.tokens.standardization import kept_rows
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
 from usae_train.training.dictionaries.binding import project, release
+from usae_train.training.gradient_clipping import clip_gradients, gradient_norms, learned_thresholds, trained_parameters
 from usae_train.training.initialization import prepare
-from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_figures, unsound_pairs
+from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_metrics, unsound_pairs
 from usae_train.training.noise import NoiseSource
-from usae_train.training.pairs import clip_pairs, learned_thresholds, pair_norms, pair_parameters
 from usae_train.training.settings import FitSettings, TrainingRecipe
 from usae_train.training.step import ERRORS, step_loss
 from usae_train.training.sync_batch_norm import share_statistics
@@ -41,7 +39,7 @@ from usae_train.training.thresholds import follow_thresholds, set_thresholds
 # with these in float32 50 losses of `published` are within 7.6e-5 of overcomplete's, without them within 1.4e-4
 # (tests/benchmarks/train_speed.py --losses).
 EXACT_STEPS = 10
-LOGGED_TOKENS = 512  # of a batch, for the figures of every pair: all encode them densely
+LOGGED_TOKENS = 512  # of a batch, for the metrics of every pair: all encode them densely
 
 
 def fit_tokens(
@@ -49,7 +47,7 @@ def fit_tokens(
     settings: FitSettings,
     usae: USAE | None = None,
     device: torch.device | str = "cpu",
-    progress: StepCallback = lambda step, figures: None,
+    progress: StepCallback = lambda step, metrics: None,
     checkpointer: TrainingCheckpointer | None = None,
     log_every: int | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
@@ -63,7 +61,7 @@ def fit_tokens(
         settings: size, length and recipe.
         usae: the model to train; a new one unless given.
         device: where to train.
-        progress: called with the step and its figures: loss, dead ({backbone: share of the concepts that have not
+        progress: called with the step and its metrics: loss, dead ({backbone: share of the concepts that have not
             fired for long through its encoder}), learning_rate, tokens_per_second, gb_read, and {from: {to: ...}}
             pair_loss and r2, the latter around each feature's mean.
         checkpointer: writes training states, and resumes from the last.
@@ -89,9 +87,9 @@ def fit_tokens(
     log_every = log_every or max(1, settings.steps // LINES)
     for step in range(first, settings.steps):
         logged = step % log_every == 0 or step == settings.steps - 1
-        figures = trainer.step(step, logged, checkpointer)
+        metrics = trainer.step(step, logged, checkpointer)
         if logged:
-            progress(step + 1, figures)
+            progress(step + 1, metrics)
         if checkpointer is not None:
             checkpointer.after(step + 1, trainer.state, trainer.ranks)
     for name in trained:
@@ -160,11 +158,11 @@ class Trainer:
 
         Args:
             step: its number, from 0.
-            logged: whether its figures are wanted.
-            checkpointer: has the states of before, of which an error tells.
+            logged: whether its metrics are wanted.
+            checkpointer: has the earlier states, of which an error tells.
 
         Returns:
-            Its figures, as `fit_tokens` hands them on; none of them unless wanted.
+            Its metrics, as `fit_tokens` hands them on; none of them unless wanted.
 
         Raises:
             UsageError: for tokens, a loss or a gradient that is not finite; nothing was changed then.
@@ -182,12 +180,12 @@ class Trainer:
             self._refuse(whole_loss, batch, step, checkpointer)
         pairs = self._pairs(batch, len(places)) if logged else {}  # by what was before the step
         rate = learning_rate(step, self.settings)
-        if wrong := clip_pairs(usae, stepping, self.recipe, self.state.optimizers, norms, read_norms):
+        if wrong := clip_gradients(usae, stepping, self.recipe, self.state.optimizers, norms, read_norms):
             raise_on_all(self.ranks, checkpointer, f"the gradient of {', '.join(wrong)} is not finite at step {step}")
         self._move(stepping, rate)
         follow_thresholds(usae, batch, stepping, self.ranks)
         self.speed.add(self.settings.batch)
-        return self._figures(whole_loss, unused, rate) | pairs if logged else {}
+        return self._metrics(whole_loss, unused, rate) | pairs if logged else {}
 
     def _next_batch(self) -> tuple[dict[str, Tensor], Tensor]:
         """A batch's standardized tokens (rows, width) by backbone, and each row's place in the whole batch."""
@@ -216,7 +214,7 @@ class Trainer:
                 stepping,
                 exact=exact,
                 noise=self.noises.draw(self.state.generator),
-                fractions=self.usae.private.nested(fractions_of(self.recipe, self.state.generator)),
+                fractions=self.usae.private.matryoshka_fractions(fractions_of(self.recipe, self.state.generator)),
                 n_dead=self.n_dead,
             )
 
@@ -226,8 +224,8 @@ class Trainer:
         (loss * self.ranks.weight).backward()
         leave_out_gradients(self.usae, stepping)
         for name in stepping:
-            self.ranks.average_gradients(pair_parameters(self.usae, name, self.recipe))
-        return pair_norms(self.usae, stepping, self.recipe)
+            self.ranks.average_gradients(trained_parameters(self.usae, name, self.recipe))
+        return gradient_norms(self.usae, stepping, self.recipe)
 
     def _note_fired(self, fired: Tensor, step: int) -> Tensor:
         """Which concepts were dead before a step (backbones, n_concepts); those that are after it are kept."""
@@ -237,14 +235,14 @@ class Trainer:
         return unused
 
     def _pairs(self, batch: Mapping[str, Tensor], n_rows: int, tokens: int = LOGGED_TOKENS) -> dict[str, Any]:
-        """The figures of every pair, of so many tokens at most.
+        """The metrics of every pair, of so many tokens at most.
 
         They are spread over the batch: a rank's part of it is in the order of rows, and the first would be always the
         same.
         """
         spaced = max(1, -(-n_rows // tokens))
         some = {name: tokens_of[::spaced] for name, tokens_of in batch.items()}
-        return pair_figures(self.usae, some, ERRORS[self.recipe.loss], self.ranks)
+        return pair_metrics(self.usae, some, ERRORS[self.recipe.loss], self.ranks)
 
     def _refuse(
         self, loss: float, batch: Mapping[str, Tensor], step: int, checkpointer: TrainingCheckpointer | None
@@ -267,7 +265,7 @@ class Trainer:
             project(self.usae.decoder(name), self.recipe.renormalize)
         close_foreign(self.usae, stepping)  # weight decay has moved biases
 
-    def _figures(self, loss: float, unused: Tensor, rate: float) -> dict[str, Any]:
+    def _metrics(self, loss: float, unused: Tensor, rate: float) -> dict[str, Any]:
         shares = unused.sum(1) / (~self.foreign).sum(1)
         dead = dict(zip(self.usae.names, shares.tolist(), strict=True))
         read = {"tokens_per_second": self.speed.take(), "gb_read": self.state.batches.bytes_read / 1e9}
@@ -372,11 +370,13 @@ def learning_rate(step: int, settings: FitSettings) -> float:
 
 
 def new_optimizer(usae: USAE, name: str, recipe: TrainingRecipe) -> torch.optim.Optimizer:
-    """AdamW over what training may change of a pair, fused; `clip_pairs` relies on that."""
+    """AdamW over what training may change of a pair, fused; `clip_gradients` relies on that."""
     thresholds = learned_thresholds(usae, name)
-    weights = pair_parameters(usae, name, recipe)[: -1 if thresholds else None]
+    weights = trained_parameters(usae, name, recipe)[: -1 if thresholds else None]
     groups: list[dict[str, Any]] = [{"params": weights, "times": 1.0}]
     if thresholds:  # their decay is what brings back a concept that its threshold silenced
         groups += [{"params": thresholds, "times": usae.sparsity.threshold_rate}]
     # fused: 5 ms for 6144 x 768 twice, where the plain one takes 53 (one core of an EPYC)
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True)
+    return torch.optim.AdamW(
+        groups, lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
+    )

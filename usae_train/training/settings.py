@@ -14,7 +14,7 @@ from usae_train.images.failures import MAX_BROKEN
 from usae_train.images.settings import Limit, Readers
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import MAX_COUNT
-from usae_train.training.variants import DictionaryName, Fractions, SparsityName
+from usae_train.training.setting_types import Beta, DictionaryName, Fractions, Matryoshka, SparsityName
 
 
 class TrainingRecipe(Settings):
@@ -49,7 +49,7 @@ class TrainingRecipe(Settings):
     renormalize: bool = Field(
         False, description="divide dictionary rows by their norm after a step, not within it (as overcomplete does)"
     )
-    # free lengths, noise and the rate: tests/benchmarks/real_recipe.py and known_world.py have the tables
+    # free lengths, noise, the rate, betas, the auxiliary weight: real_recipe.py and known_world.py of tests/benchmarks
     unit_norm: bool = Field(
         False,
         description="dictionary rows of norm 1; otherwise a concept counts in each backbone as much as it is there",
@@ -70,19 +70,22 @@ class TrainingRecipe(Settings):
     matryoshka_fractions: Fractions = Field(
         (0.25,), description="shares of the concepts that must explain the tokens alone as well, rising"
     )
-    matryoshka: Literal["fixed", "drawn"] = Field(
+    matryoshka: Matryoshka = Field(
         "fixed", description="those shares at every step, or as many drawn at each, from the least of them to all"
     )
     sparsity: SparsityName = Field("topk", description="which concepts of a token are active")
     dictionary: DictionaryName = Field("free", description="what dictionary rows may be")
     auxiliary: Literal["left_out", "dead", "none"] = "dead"
-    auxiliary_weight: float = Field(1 / 32, ge=0, description="Gao et al. 2024, appendix A.2: 1/32")
+    auxiliary_weight: float = Field(1 / 8, ge=0, description="of what dead concepts explain; Gao et al. 2024: 1/32")
     dead_after: int = Field(
         50, ge=1, description="steps without firing through a backbone after which a concept counts as dead there"
     )
-    learning_rate: float = Field(1.5e-2, gt=0)
+    learning_rate: float = Field(1.7e-2, gt=0)
     final_learning_rate: float = Field(1e-5, ge=0)
     warm_up: float = Field(0.03, ge=0, le=1, description="share of the steps with a rising learning rate")
+    betas: tuple[Beta, Beta] = Field(
+        (0.8, 0.99), description="AdamW's: what its means of the gradients, and of their squares, keep at a step"
+    )
     weight_decay: float = Field(0.1, ge=0)
     batch: int = Field(4096, ge=1, description="tokens per step, unless the fit says otherwise")
     max_grad_norm: float = Field(1.0, gt=0, description="largest gradient norm of an encoder-dictionary pair")
@@ -121,6 +124,7 @@ PUBLISHED = TrainingRecipe(
     learning_rate=3e-4,
     final_learning_rate=1e-6,
     warm_up=1 / 30,
+    betas=(0.9, 0.999),
     weight_decay=1e-5,
     batch=6272,
 )
@@ -193,7 +197,7 @@ class FitSettings(Settings):
         description="rising shares of the concepts, with commas, that must explain the tokens alone as well, or "
         "`none`. The recipe's by default (0.25; published none; a consensus has none)",
     )
-    matryoshka: Literal["fixed", "drawn"] | None = Field(
+    matryoshka: Matryoshka | None = Field(
         None,
         description="`fixed`: those shares at every step; `drawn`: others at each. The recipe's by default (`fixed`)",
     )
@@ -247,7 +251,7 @@ class FitSettings(Settings):
         return self
 
     def check_parts(self, n_shared: int) -> None:
-        """Complain of Matryoshka fractions of the concepts that all share which are none of them, all, or the same.
+        """Refuse Matryoshka fractions of the concepts that all share which are none of them, all, or the same.
 
         The default recipe's own are for a space of any size, and of drawn ones no number is known.
 
@@ -281,7 +285,7 @@ class FitOptions(TypedDict, total=False):
     sparsity: str | Mapping[str, Any] | None
     dictionary: str | Mapping[str, Any] | None
     matryoshka_fractions: tuple[float, ...] | None
-    matryoshka: Literal["fixed", "drawn"] | None
+    matryoshka: Matryoshka | None
     max_broken: float
 
 
@@ -309,7 +313,7 @@ class ExecutionSettings(Settings):
 def check_for_pictures(
     why: str, settings: FitSettings, limit: int | None, backbones: object = None, readers: int = 0
 ) -> None:
-    """Nothing; an error where something is asked for that would do nothing with tokens that were read before.
+    """Refuse what would do nothing with tokens that were read before.
 
     Args:
         why: it would do nothing, for the message.

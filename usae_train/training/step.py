@@ -293,7 +293,7 @@ def has_zeros(usae: USAE) -> bool:
 def groups_of(usae: USAE) -> Sequence[int]:
     """The groups that the largest pre-codes are looked for in.
 
-    Of concepts of length 1 they are what they always were: ties would fall otherwise, and trainings of before are kept
+    Of concepts of length 1 they are what they always were: ties would fall otherwise, and earlier trainings are kept
     to the bit.
     """
     return GROUPS if usae.unit_norm or usae.n_concepts % GROUPS[0] == 0 else OTHER_GROUPS

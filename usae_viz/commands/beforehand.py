@@ -22,11 +22,11 @@ from usae_viz.concepts.edit_text import check_edit_texts, check_edits_of
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import check_concepts
 from usae_viz.concepts.selection import check_selected
-from usae_viz.explorer.places import check_run
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.class_names import check_class
 from usae_viz.optimization.checks import check_clashes, check_written
 from usae_viz.own_code.importing import check_own, names_own_code
+from usae_viz.runs.places import check_run
 
 if TYPE_CHECKING:
     from usae_viz.explanations.edit_recipe import EditRecipe
@@ -117,7 +117,7 @@ def check_explained(known: Known | None, class_: str | None, run: Path | None, i
     """
     if run is not None:
         check_run(run)
-    check_own_pictures(images)
+    check_patch_images(images)
     if known is not None and class_ is not None and class_.strip().isdecimal():
         _check_class(known[0], whole_number(class_.strip()))
 
@@ -131,7 +131,7 @@ def _check_class(outline: UsaeOutline, number: int) -> None:
 
 def check_edited(recipe: EditRecipe) -> None:
     """Raise a ValueError for what `intervene` was asked besides its photographs and that cannot be."""
-    check_own_pictures(recipe.among)
+    check_patch_images(recipe.among)
     known = known_of(recipe.usae, recipe.labels)
     if known is None:
         return
@@ -141,7 +141,7 @@ def check_edited(recipe: EditRecipe) -> None:
         check_edit_texts(outline, edit.edits, labels)
 
 
-def check_own_pictures(images: str | None) -> None:
+def check_patch_images(images: str | None) -> None:
     """Raise a ValueError for pictures of the reader's own that are named and not there."""
     if images is not None:
         check_images(images)

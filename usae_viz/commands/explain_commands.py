@@ -15,7 +15,7 @@ from usae_train.runtime.settings_options import is_given, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report, say_left_out, say_skipped
 from usae_viz.commands.completions import complete_usae
-from usae_viz.commands.own_pictures import PatchImages, take_pictures
+from usae_viz.commands.options import PatchImages, take_patch_images
 from usae_viz.commands.render_commands import new_run
 from usae_viz.explanations.settings import ExplainSettings, InterveneSettings
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from usae_viz.explanations.explanation import Explanation
     from usae_viz.explanations.intervention import Gallery, Intervention
     from usae_viz.explanations.photograph import Photograph
-    from usae_viz.explorer.runs import RunFolder
+    from usae_viz.runs.run_folder import RunFolder
 
     EditedPhotos = Sequence[tuple[str, str, NamedEdit]]  # each edit in each photograph: its folder, photograph, edit
 
@@ -45,12 +45,6 @@ RECIPE_OPTIONS = {
     "among": "--among",
     "labels": "--labels",
 }
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(explain)
-    app.command()(intervene)
 
 
 @takes_settings(ExplainSettings, completions={"usae": complete_usae})
@@ -91,7 +85,7 @@ def explain(
         drawn = None if run is None else _run_of(model, run)
         named = labels_of(model, settings.labels)
         explained = [explain_one(model, photo, settings.class_, named) for photo in opened]
-        take_pictures(model, images, quiet)
+        take_patch_images(model, images, quiet)
         with progress_report(quiet) as report:
             progress = counting(report, "top-activating patches")
             write_explanations(explained, place, settings.columns, settings.top, drawn, progress)
@@ -248,7 +242,7 @@ def _run_of(usae: USAE, folder: Path) -> RunFolder:
         ValueError: for a folder that is not a run's, or of another USAE.
     """
     from usae_train.files.place_names import named_place
-    from usae_viz.explorer.runs import read_run
+    from usae_viz.runs.run_folder import read_run
 
     run = read_run(named_place(str(folder)))
     if run.usae_sha256 is not None and run.usae_sha256 != usae.sha256:

@@ -2,8 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from usae_train.runtime.progress import counting
+from usae_train.runtime.terminal import progress_report, say_left_out, say_skipped
+
+if TYPE_CHECKING:
+    from usae_train.model.usae import USAE
+
 JsonForTable = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+PatchImages = Annotated[
+    str | None,
+    typer.Option(
+        help="Patches from these pictures of yours, a folder or what else usae-train takes, each seen once "
+        "by every backbone; from those that the USAE was measured on by default, where they are at hand."
+    ),
+]
+
+
+def take_patch_images(usae: USAE, images: str | None, quiet: bool) -> None:
+    """Let a USAE's top-activating patches come from pictures of the reader's own, where some are named.
+
+    Raises:
+        ValueError: for pictures that are not there, or cannot be read.
+    """
+    if images is None:
+        return
+    from usae_train.images.sources import open_images
+    from usae_train.model.natural import look_through
+
+    source = open_images(images)
+    say_left_out(source.left_out)
+    with progress_report(quiet) as report:
+        usae.natural = look_through(usae, source, counting(report, "top-activating patches"), say_skipped)

@@ -15,18 +15,10 @@ from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report
 from usae_viz.commands.completions import complete_usae
-from usae_viz.commands.options import JsonForTable
-from usae_viz.commands.own_pictures import PatchImages, take_pictures
+from usae_viz.commands.options import JsonForTable, PatchImages, take_patch_images
 from usae_viz.commands.render_commands import new_run
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.rating.settings import RateSettings
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(explore)
-    app.command()(rate)
-    app.command("rate-score")(rate_score)
 
 
 @takes_settings(ExploreSettings)
@@ -62,7 +54,7 @@ def explore(
     with one_line_errors():
         from usae_train.model.outline import outline_here
         from usae_train.runtime.workers import one_thread
-        from usae_viz.commands.beforehand import check_own_pictures
+        from usae_viz.commands.beforehand import check_patch_images
         from usae_viz.explorer.places import check_explorer_place, names_run
 
         place = out or _own_place(named)
@@ -72,7 +64,7 @@ def explore(
             names_run(each)
         if settings.usae is not None:
             outline_here(settings.usae)
-        check_own_pictures(images)
+        check_patch_images(images)
         from usae_viz.explorer.page import address, size_of
         from usae_viz.explorer.page import explore as write
         from usae_viz.explorer.sources import open_sources
@@ -80,7 +72,7 @@ def explore(
         one_thread()
         sources = open_sources(named, settings.usae, settings.pictures_only, pick_device(device))
         if sources.usae is not None and settings.natural:
-            take_pictures(sources.usae, images, quiet)
+            take_patch_images(sources.usae, images, quiet)
         with progress_report(quiet) as report:
             missing = write(sources, place, settings.natural, report, workers)
         say(*missing, err=True)
@@ -118,23 +110,23 @@ def rate(
     """
     with one_line_errors():
         from usae_train.model.outline import outline_here
-        from usae_viz.commands.beforehand import check_own_pictures
-        from usae_viz.explorer.places import check_run
+        from usae_viz.commands.beforehand import check_patch_images
         from usae_viz.rating.places import check_study_place
+        from usae_viz.runs.places import check_run
 
         check_run(run)
         place = out or new_run("rate")
         check_study_place(place)
         if settings.usae is not None:
             outline_here(settings.usae)
-        check_own_pictures(images)
+        check_patch_images(images)
         from usae_train.model.natural import natural_pictures
         from usae_viz.explorer.sources import open_sources
         from usae_viz.rating.study import make_study, write_study
 
         sources = open_sources([str(run)], settings.usae, device=pick_device(device))
         assert sources.usae is not None
-        take_pictures(sources.usae, images, quiet)
+        take_patch_images(sources.usae, images, quiet)
         natural, why = natural_pictures(sources.usae)
         if natural is None:
             raise UsageError(f"a study needs top-activating patches. {why}")
@@ -180,7 +172,7 @@ def rate_score(
 def _own_place(named: list[str]) -> Path:
     """A run alone keeps its page itself."""
     from usae_train.files.place_names import named_place
-    from usae_viz.explorer.places import is_run
+    from usae_viz.runs.places import is_run
 
     if len(named) == 1 and is_run(place := named_place(named[0])):
         return place

@@ -16,8 +16,7 @@ from usae_train.runtime.settings_options import refuse_beside, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_report
 from usae_viz.commands.completions import complete_recipe, complete_usae
-from usae_viz.commands.options import JsonForTable
-from usae_viz.commands.own_pictures import PatchImages, take_pictures
+from usae_viz.commands.options import JsonForTable, PatchImages, take_patch_images
 from usae_viz.runs.settings import RenderSettings
 from usae_viz.runs.shipped_recipes import about_recipe, find_recipe, shipped_recipes
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from usae_viz.runs.plan import RenderPlan
     from usae_viz.runs.run_writer import ObjectiveResult
 
-PATIENCE = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
+RANKS_TIMEOUT = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
 
 STAMP = r"-\d{4}-\d\d-\d\d-\d{6}(-\d+)?"  # what `new_run` puts behind a name
 
@@ -47,8 +46,8 @@ RecipeOut = Annotated[
     typer.Option(
         "--out",
         "-o",
-        help="Run folder; outputs/ and a name of its own by default. In one that is there "
-        "already, only what is missing or has changed is drawn.",
+        help="Run folder; by default a new one in outputs/. In one that is there already, only what is missing or has "
+        "changed is drawn.",
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume the run at --out, or the last run of this recipe.")]
@@ -63,13 +62,6 @@ AllowRecipeCode = Annotated[
     ),
 ]
 Schema = Annotated[bool, typer.Option("--schema", help="Print the JSON schema of recipes, for editors.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    app.command()(render)
-    app.command()(show)
-    app.command()(recipes)
 
 
 @takes_settings(RenderSettings, completions={"usae": complete_usae})
@@ -113,7 +105,7 @@ def render(
 
         if settings.threads > 1 and (workers or 1) > 1:
             raise typer.BadParameter(f"--threads {settings.threads} is of one process; leave it or --workers out")
-        with ranks_of_torchrun("cpu", PATIENCE) as ranks:  # nothing but words pass between them
+        with ranks_of_torchrun("cpu", RANKS_TIMEOUT) as ranks:  # nothing but words pass between them
             with ranks.raise_together():
                 plan, model = _plan(file, settings, device, allow_code)
             place = ranks.compute_on_main(lambda: _place(file.stem, out, resume, dry_run))
@@ -124,7 +116,7 @@ def render(
                     _say_estimate(model, plan, place, as_json, workers, ranks.world_size)
                 return
             with ranks.raise_together():
-                take_pictures(model, images, quiet or not ranks.is_main)
+                take_patch_images(model, images, quiet or not ranks.is_main)
             render_and_report(model, plan, place, quiet or not ranks.is_main, as_json, ranks=ranks, workers=workers)
 
 
@@ -134,9 +126,9 @@ def show(
 ) -> None:
     """Print a picture's settings, scores and versions, and the command that draws it again."""
     with one_line_errors():
-        from usae_viz.runs.metadata import read_about
+        from usae_viz.runs.metadata import read_metadata
 
-        about = read_about(file)
+        about = read_metadata(file)
         from usae_viz.runs.show import code_of, command_again, metadata_lines, parts_of, why_not_again
 
         again, code, parts = command_again(file, about), code_of(about), parts_of(about)
@@ -220,7 +212,7 @@ def _exit_as_drawn(results: Sequence[ObjectiveResult], is_main: bool) -> None:
 
     The first process says it of all; with another's status torchrun would end it before that.
     """
-    stopped, lost = any(result.stopped for result in results), sum(result.failed for result in results)
+    stopped, failed = any(result.stopped for result in results), sum(result.failed for result in results)
     for result in results if is_main else ():
         if result.ended is not None and not result.images:
             say_error(result.ended)
@@ -228,9 +220,9 @@ def _exit_as_drawn(results: Sequence[ObjectiveResult], is_main: bool) -> None:
             say(f"{result.objective}: {result.ended}", err=True)
     if stopped:
         raise SystemExit(130)
-    if lost and is_main:
+    if failed and is_main:
         if len(results) > 1:
-            say_error(f"the score became NaN or infinite in {lost} of {len(results)} folders, as said above")
+            say_error(f"the score became NaN or infinite in {failed} of {len(results)} folders, as said above")
         raise SystemExit(1)
 
 
@@ -261,13 +253,13 @@ def _check_beforehand(
 ) -> None:
     """Raise an error for what of a recipe, or beside it, can be found wrong before torch is loaded."""
     from usae_viz.commands import beforehand
-    from usae_viz.runs.metadata import read_about
+    from usae_viz.runs.metadata import read_metadata
     from usae_viz.runs.recipe import read_render_recipe
 
     beforehand.check_place(out)
-    beforehand.check_own_pictures(images)
+    beforehand.check_patch_images(images)
     if file.suffix.lower() == ".png":
-        read_about(file)
+        read_metadata(file)
         return
     with warnings.catch_warnings(action="ignore"):  # which are shown when it is read to be drawn
         recipe = read_render_recipe(file, settings.labels)
@@ -283,14 +275,14 @@ def _plan(file: Path, settings: RenderSettings, device: str, allow_code: bool) -
     import torch
 
     from usae_train.model.checkpoint import load
-    from usae_viz.runs.metadata import read_about, usae_near
+    from usae_viz.runs.metadata import read_metadata, usae_near
     from usae_viz.runs.run import plan_file
     from usae_viz.runs.show import changed_since, plan_again
 
     torch.set_num_threads(settings.threads)
     if file.suffix.lower() != ".png":
         return plan_file(file, settings.usae, settings.labels, allow_code, pick_device(device))
-    about = read_about(file)
+    about = read_metadata(file)
     model = load(settings.usae or usae_near(about.usae or "demo", file), pick_device(device))
     plan = plan_again(model, about, file, allow_code, settings.labels)
     if (changed := changed_since(file, about, plan.jobs[0].objective)) is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from usae_train.model.outline import known_concept
-from usae_viz.concepts.followed import FOLLOWS, factor_followed
+from usae_viz.concepts.followed import FOLLOWS_AUROC, factor_followed
 from usae_viz.concepts.labels import labels_of, names_by_concept
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def caption(usae: USAE, concept: int, names: Mapping[int, str] | None = None) ->
     if concept in names:
         words.append(names[concept])
     if followed is not None:
-        word = "follows" if followed.auroc >= FOLLOWS else "nearest to"
+        word = "follows" if followed.auroc >= FOLLOWS_AUROC else "nearest to"
         words.append(f"{word} {followed.value} (AUROC {followed.auroc:.2f})")
     if usae.agreement is not None:
         words.append(f"in {usae.agreement[concept].item():.0%} of the trainings")

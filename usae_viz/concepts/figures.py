@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, get_args
 
 from usae_train.runtime.errors import UsageError
-from usae_viz.concepts.followed import Follows, follows
+from usae_viz.concepts.followed import FollowedFactor, best_factor
 from usae_viz.concepts.measured import need_figure
 from usae_viz.concepts.settings import ConceptsSettings, Sort
 
@@ -26,7 +26,7 @@ class ConceptRow:
     entropy: float | None  # None where nothing fires, or with one backbone
     energy: float
     firing_share: list[float]
-    follows: Follows | None
+    follows: FollowedFactor | None
     agreement: float | None = None  # of a consensus: the share of its trainings in which the concept came back
     private: str | None = None  # the one backbone that has it; None for a concept that all share
 
@@ -59,7 +59,7 @@ def concept_rows(
             None if entropy[k].isnan() else entropy[k].item(),
             energy[k].item(),
             shares[:, k].tolist(),
-            follows(usae, k),
+            best_factor(usae, k),
             None if usae.agreement is None else round(usae.agreement[k].item(), 4),
             usae.private.owner(k),
         )

@@ -10,20 +10,20 @@ from usae_viz.concepts.measured import need_statistics
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
 
-FOLLOWS = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value
+FOLLOWS_AUROC = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value
 # The same, below which a factor value says nothing of a concept: 0.5 is a coin's; 188 of the demo's 256 are below.
-CHANCE = 0.6
+CHANCE_AUROC = 0.6
 
 
 @dataclass(frozen=True)
-class Follows:
+class FollowedFactor:
     """The factor value that a concept tracks best, by the smallest AUROC over the backbones."""
 
     value: str  # such as "colour: red"
     auroc: float
 
 
-def follows(usae: USAE, concept: int) -> Follows | None:
+def best_factor(usae: USAE, concept: int) -> FollowedFactor | None:
     """The factor value that a concept follows best in all backbones that have it; None where the truth is not known."""
     if usae.statistics is None or usae.statistics.auroc is None:
         return None
@@ -31,13 +31,13 @@ def follows(usae: USAE, concept: int) -> Follows | None:
     rows = slice(None) if owner is None else [usae.names.index(owner)]
     smallest = usae.statistics.auroc[rows, :, concept].amin(0).nan_to_num(0.0)
     value = int(smallest.argmax())
-    return Follows(usae.factors[value], smallest[value].item())
+    return FollowedFactor(usae.factors[value], smallest[value].item())
 
 
-def factor_followed(usae: USAE, concept: int) -> Follows | None:
+def factor_followed(usae: USAE, concept: int) -> FollowedFactor | None:
     """What a concept is labelled by: the factor value that it follows best, unless that is no better than chance."""
-    followed = follows(usae, concept)
-    return None if followed is None or followed.auroc < CHANCE else followed
+    followed = best_factor(usae, concept)
+    return None if followed is None or followed.auroc < CHANCE_AUROC else followed
 
 
 def best_concept(usae: USAE, value: int) -> tuple[int, float]:

@@ -17,7 +17,7 @@ from usae_train.model.outline import Described, known_concept
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_viz.concepts.figures import by_universality
-from usae_viz.concepts.followed import CHANCE, best_concept
+from usae_viz.concepts.followed import CHANCE_AUROC, best_concept
 from usae_viz.concepts.labels import Label, concepts_by_name, labels_of, nearest_names, replace_names
 from usae_viz.concepts.measured import need_statistics
 
@@ -113,7 +113,7 @@ def _labelled(usae: Described, label: str, labels: Sequence[Label]) -> Meaning:
 
 def _best(usae: USAE, label: str, value: int) -> int:
     concept, auroc = best_concept(usae, value)
-    if auroc < CHANCE:
+    if auroc < CHANCE_AUROC:
         raise UsageError(f"no concept follows {label!r}: the nearest, {concept}, is at chance (AUROC {auroc:.2f})")
     return concept
 
@@ -140,7 +140,8 @@ def _matching(usae: Described, pattern: str, labels: Sequence[Label]) -> Meaning
 
     def matching(usae: USAE) -> list[int]:
         best = [best_concept(usae, value) for value in followed]
-        return named + [concept for concept, auroc in best if auroc >= CHANCE] or _no_match(pattern, [*names, *values])
+        followers = [concept for concept, auroc in best if auroc >= CHANCE_AUROC]
+        return named + followers or _no_match(pattern, [*names, *values])
 
     if not named and not followed:
         _no_match(pattern, [*names, *values])

@@ -9,13 +9,14 @@ from pydantic import Field
 
 from usae_train.files.validation import Settings
 
+LISTED = 30  # concepts, where nobody says how many
 Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "agreement", "index"]
 UsaeName = Annotated[str, Field(description="`demo`, `photos`, a USAE folder or a hub id")]
 OwnLabels = Annotated[
     str | None,
     Field(
         description="your own names for concepts, beside those that the USAE has: the JSON that the explorer "
-        "exports. `favourites` names those",
+        "exports. `favourites` stands for all that are marked as such in it",
     ),
 ]
 
@@ -32,10 +33,15 @@ class ConceptsSettings(Settings):
     )
     labels: OwnLabels = None
     top: int | None = Field(
-        None, ge=1, description="how many of the list are shown; 30, or with --json or --named all by default"
+        None, ge=1, description=f"how many of the list are shown; {LISTED}, or with --json or --named all by default"
     )
 
     @property
     def order(self) -> Sort:
         """What they are sorted by: private ones, which have no universality, by energy by default."""
-        return "energy" if self.private is not None and "sort" not in self.model_fields_set else self.sort
+        return self.sort if "sort" in self.model_fields_set else default_sort(self.private)
+
+
+def default_sort(private: str | None) -> Sort:
+    """What a list of all concepts is sorted by, or of those that are private to a backbone."""
+    return ConceptsSettings().sort if private is None else "energy"

@@ -6,25 +6,24 @@ whenever anything in it is imported, over whatever had that name.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from usae_train.files.whole_numbers import at_least
-from usae_train.model.given import check_usae
-from usae_train.model.usae import USAE
+from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.tables import Table
-from usae_train.runtime.warned import FormerName
-from usae_viz.concepts.figures import LIST_DEFAULTS, ConceptRow, concept_rows
+from usae_train.runtime.warned import former_arguments
+from usae_viz.concepts.figures import ConceptRow, concept_rows
 from usae_viz.concepts.labels import labels_of, names_by_concept
-from usae_viz.concepts.settings import Sort
+from usae_viz.concepts.settings import Sort, default_sort
 
 if TYPE_CHECKING:
     import pandas  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
 
+@former_arguments(limit="top")
 def concept_table(
     usae: USAE,
     sort: Sort | None = None,
@@ -32,7 +31,6 @@ def concept_table(
     private: str | None = None,
     labels: str | Path | None = None,
     top: int | None = None,
-    limit: int | None = None,
 ) -> pandas.DataFrame | Table:
     """A row for each concept: what `usae-viz concepts` lists.
 
@@ -43,7 +41,6 @@ def concept_table(
         private: only what this backbone has for itself, where the USAE was trained with private concepts.
         labels: your own names for concepts, the JSON that the explorer exports, beside those that the USAE has.
         top: how many of the list, from 0; all by default.
-        limit: what `top` was called before.
 
     Returns:
         A pandas DataFrame; without pandas a `Table` of the same columns: `concept` (its number), `name` (or None),
@@ -61,13 +58,10 @@ def concept_table(
         5
     """
     check_usae(usae)
-    if limit is not None:
-        warnings.warn("limit is called top now; write top", FormerName, stacklevel=2)
-        top = limit
     if top is not None:
         at_least(0, top, "top")
     names = names_by_concept(labels_of(usae, labels))
-    order = sort or (LIST_DEFAULTS.sort if private is None else "energy")
+    order = sort or default_sort(private)
     rows = [_cells(usae, row, names) for row in concept_rows(usae, order, top, private)]
     if find_spec("pandas") is not None:
         import pandas

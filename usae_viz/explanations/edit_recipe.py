@@ -67,8 +67,8 @@ def read_edit_recipe(file: str) -> EditRecipe:
     folder = named_place(file).parent
 
     def if_there(place: str, part: str = "") -> str:
-        there = beside(place, folder)
-        return str(there) if (there / part).exists() else place
+        near = beside(place, folder)
+        return str(near) if (near / part).exists() else place
 
     return recipe.model_copy(
         update={

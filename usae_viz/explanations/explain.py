@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from usae_train.backbones.common_sizes import largest_input
-from usae_train.interventions.importance import ClassView, look
-from usae_train.model.given import check_usae
-from usae_train.model.usae import USAE
+from usae_train.interventions.importance import ClassView, class_view
+from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import Label, labels_of
@@ -58,13 +57,13 @@ def explain(
     canvas = photograph.canvas(largest_input(backbones))
     maps, class_views, refused = {}, {}, {}
     for name, backbone in backbones.items():
-        view = _looked(usae, name, canvas, chosen.get(name))
+        view = _view_or_why(usae, name, canvas, chosen.get(name))
         if isinstance(view, ClassView):
             codes, class_views[name] = view.codes, view
         else:
             refused[name] = view
             with torch.no_grad():
-                codes = usae.encode(name, backbone(canvas.to(backbone.mean.device))[0])
+                codes = usae.encode(name, backbone(canvas.to(usae.device))[0])
         maps[name] = ConceptMaps.from_codes(codes, backbone.grid, usae.n_concepts)
     return Explanation(usae, photograph, canvas, maps, class_views, refused, named)
 
@@ -87,7 +86,7 @@ def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> 
     network = usae.backbones[name]
     canvas = photograph.canvas(usae.input_size)
     with torch.no_grad():
-        codes = usae.encode(backbone, network(canvas.to(network.mean.device))[0])
+        codes = usae.encode(backbone, network(canvas.to(usae.device))[0])
     return ConceptMaps.from_codes(codes, network.grid, usae.n_concepts).codes[number]
 
 
@@ -119,9 +118,9 @@ def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
     return classes
 
 
-def _looked(usae: USAE, name: str, canvas: Tensor, class_: int | None) -> ClassView | str:
-    """A backbone's look; or why its concepts' part in an answer cannot be computed."""
+def _view_or_why(usae: USAE, name: str, canvas: Tensor, class_: int | None) -> ClassView | str:
+    """A backbone's view; or why its concepts' part in an answer cannot be computed."""
     try:
-        return look(usae, name, canvas, class_)
+        return class_view(usae, name, canvas, class_)
     except UsageError as error:
         return str(error)

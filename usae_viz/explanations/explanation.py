@@ -17,7 +17,7 @@ class Explanation(PhotographConcepts):
     """What the backbones of a USAE see in one photograph; in a notebook it shows its sheet."""
 
     def sheet(self, columns: int | None = None) -> Image.Image:
-        """All of it as a picture: a row per backbone, a column a concept.
+        """All of it as a picture: a row per backbone, a column per concept.
 
         Raises:
             ValueError: for fewer columns than 1.

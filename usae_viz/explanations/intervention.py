@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from usae_train.files.whole_numbers import at_least
 from usae_train.images.sources import ImageSource, none_can_be_read, read_batches
-from usae_train.interventions.edits import EditValue
+from usae_train.interventions.edits import EditValue, read_edit
 from usae_train.interventions.importance import answering
 from usae_train.interventions.intervene import editable, intervene
 from usae_train.model.usae import USAE
@@ -82,7 +82,7 @@ def gallery_of(
             failures.append(each.why)
             failure(each.why)
         if indices:
-            seen.append(network.embedding(canvases.to(network.mean.device)))
+            seen.append(network.embedding(canvases.to(usae.device)))
         numbers += indices
         progress(len(numbers) + len(failures), len(source))
     if not seen:
@@ -107,7 +107,7 @@ class Intervention:
     def idle(self) -> list[int]:
         """The edited concepts that have no code in the photograph, and that their edit gives none."""
         peaks = self.maps.peaks
-        return [k for k, edit in self.edits.items() if not peaks[k] and _leaves_nothing(edit)]
+        return [k for k, edit in self.edits.items() if not peaks[k] and not read_edit(k, edit).shift]
 
     def as_dict(self) -> dict[str, Any]:
         """What intervene.json holds of it."""
@@ -146,7 +146,7 @@ def intervention_in(
     photograph = open_photograph(photo)
     has_classes = usae.specs[usae.known_name(backbone)].classes > 0 if usae.specs else False
     network, _ = (answering if has_classes else editable)(usae, backbone)
-    canvas = photograph.canvas(network.input_size).to(network.mean.device)
+    canvas = photograph.canvas(network.input_size).to(usae.device)
     codes = usae.encode(backbone, network(canvas)[0])
     plain = network.embedding(canvas)
     logits = [network.logits(canvas)[0]] if has_classes else []
@@ -173,12 +173,6 @@ def intervention_in(
 def as_json(answer: ClassChange | ClassAnswer) -> dict[str, Any]:
     """What a classifier says, for a record: `class_`, whose name is Python's own word, is `class`."""
     return {key.removesuffix("_"): value for key, value in vars(answer).items()}
-
-
-def _leaves_nothing(edit: EditValue) -> bool:
-    """Whether an edit makes no code of none."""
-    kind, number = edit if isinstance(edit, tuple) else ("set", edit)
-    return kind == "scale" or number == 0
 
 
 def _classes(logits: Tensor, top: int) -> list[ClassChange]:

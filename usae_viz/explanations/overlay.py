@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from usae_train.images.colour import levels
+from usae_train.images.arrays import to_uint8
 from usae_viz.explanations.photograph import Photograph
 
 DIM = (8, 10, 16)  # as the explorer's spotlight
@@ -29,8 +29,8 @@ def spotlight(photograph: Photograph, codes: Tensor, size: tuple[int, int]) -> I
     left, top, side = (round(edge * scale) for edge in photograph.square)
     side = max(1, side)  # of a photograph that is all but a line
     light = torch.full((height, width), UNSEEN_LIGHT)
-    patches = Image.fromarray(levels(light_of(codes)).numpy()).resize((side, side), Image.Resampling.NEAREST)
-    cover = Image.fromarray(levels(light).numpy())
+    patches = Image.fromarray(to_uint8(light_of(codes)).numpy()).resize((side, side), Image.Resampling.NEAREST)
+    cover = Image.fromarray(to_uint8(light).numpy())
     cover.paste(patches, (left, top))
     cover = cover.point([round(255 - (255 - each) * DARKEST / 255) for each in range(256)])
     return Image.composite(scaled(photograph, size), Image.new("RGB", size, DIM), cover)

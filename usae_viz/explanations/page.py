@@ -7,19 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
-from usae_train.images.colour import levels
+from usae_train.images.arrays import to_uint8
 from usae_train.model.natural import natural_pictures
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
 from usae_viz.explanations.overlay import fitted_size, light_of, scaled
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explorer.natural import TILE
-from usae_viz.explorer.page_files import WEBP, copy_page_files, small_copy
-from usae_viz.explorer.runs import RunFolder
-from usae_viz.export.natural_patches import MAX_PATCHES, natural_patches
+from usae_viz.explorer.page_files import WEBP, copy_page_files, page_text, small_copy
+from usae_viz.export.top_patches import MAX_PATCHES, top_patch_pictures
+from usae_viz.runs.run_folder import RunFolder
 
 EXPLAIN_FOLDER = "explain"  # the folder beside index.html with all that it shows
 SHARED_PARTS = ("dom.js", "spotlight.js")  # with the explorer
@@ -61,8 +60,7 @@ def write_page(
     copy_page_files("usae_viz.explorer", SHARED_PARTS, folder)
     copy_page_files("usae_viz.explanations", PARTS, folder)
     scripts = [name for name in (*SHARED_PARTS, *PARTS) if name.endswith(".js")]
-    template = Environment(loader=PackageLoader("usae_viz.explanations", "page"), autoescape=select_autoescape())
-    page = template.get_template("index.html").render(title=_title(explanations), own=EXPLAIN_FOLDER, scripts=scripts)
+    page = page_text("usae_viz.explanations", title=_title(explanations), own=EXPLAIN_FOLDER, scripts=scripts)
     (out / "index.html").write_text(page, encoding="utf-8")
 
 
@@ -78,13 +76,13 @@ def _concepts(record: Mapping[str, Any]) -> list[int]:
 
 
 def _photograph(explanation: PhotographConcepts, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page has of a photograph: the record, with light (base64, a byte a patch) instead of maps."""
+    """What the page has of a photograph: the record, with light (base64, a byte per patch) instead of maps."""
     backbones = {}
     for name, backbone in record["backbones"].items():
         rows = [{key: value for key, value in row.items() if key != "map"} for row in backbone["concepts"]]
         for row in rows:
             if row["area"]:
-                light = levels(light_of(explanation.maps[name].codes[row["concept"]]))
+                light = to_uint8(light_of(explanation.maps[name].codes[row["concept"]]))
                 row["light"] = base64.b64encode(light.numpy().tobytes()).decode()
         backbones[name] = {**backbone, "concepts": rows}
     return {**record, "backbones": backbones}
@@ -99,7 +97,7 @@ def _patches(
         return counts
     (folder / "patches").mkdir()
     for done, concept in enumerate(concepts, 1):
-        patches = natural_patches(explanation.usae, concept)
+        patches = top_patch_pictures(explanation.usae, concept)
         progress(done, len(concepts))
         if not any(patches.values()):
             continue

@@ -9,11 +9,12 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from usae_train.files.whole_numbers import at_least
-from usae_train.interventions.importance import ClassView, look, without_each
-from usae_train.interventions.in_turn import taken_in_turn
+from usae_train.interventions.importance import ClassView, class_view, without_each
+from usae_train.interventions.removal_order import removal_order
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_viz.concepts.followed import FOLLOWS, follows
+from usae_train.runtime.warned import former_arguments
+from usae_viz.concepts.followed import FOLLOWS_AUROC, best_factor
 from usae_viz.concepts.labels import Label, names_by_concept
 from usae_viz.concepts.parsing import one_concept
 from usae_viz.explanations.concept_maps import ConceptMaps, ConceptSeen
@@ -76,19 +77,20 @@ class PhotographConcepts:
         self.names: dict[int, str] = _followed(self.usae) | names_by_concept(self.labels)
         self._exact: dict[tuple[str, int], dict[int, float]] = {}
 
-    def concepts(self, backbone: str, by: By = "peak", limit: int | None = None) -> list[ConceptSeen]:
+    @former_arguments(limit="top")
+    def concepts(self, backbone: str, by: By = "peak", top: int | None = None) -> list[ConceptSeen]:
         """The concepts that fire in a backbone, the strongest first.
 
         Args:
             backbone: which one.
             by: largest code, share of the patches in which it fires, or what it does to the answer (either way).
-            limit: so many; all by default.
+            top: so many; all by default.
 
         Raises:
-            ValueError: for an unknown backbone or order, a limit below 0, or, by importance, one that cannot be asked.
+            ValueError: for an unknown backbone or order, a `top` below 0, or, by importance, one that cannot be asked.
         """
-        if limit is not None:
-            at_least(0, limit, "limit")
+        if top is not None:
+            at_least(0, top, "top")
         if by not in get_args(By):
             raise UsageError(f"concepts by {by!r}; expected one of {', '.join(get_args(By))}")
         maps = self._maps(backbone)
@@ -97,7 +99,7 @@ class PhotographConcepts:
         else:
             areas = maps.areas
             order = maps.firing if by == "peak" else sorted(maps.firing, key=lambda k: -areas[k].item())
-        return [maps.seen(concept, self.names.get(concept)) for concept in order[:limit]]
+        return [maps.seen(concept, self.names.get(concept)) for concept in order[:top]]
 
     def map(self, backbone: str, concept: int | str) -> Tensor:
         """A concept's codes, (rows, cols), at the backbone's own grid; the concept by number or name."""
@@ -118,7 +120,7 @@ class PhotographConcepts:
         Raises:
             ValueError: for a backbone without an answer.
         """
-        view = self._look(backbone)
+        view = self._class_view(backbone)
         return view.class_, class_in_words(len(view.logits), view.class_)
 
     def importance(self, backbone: str, class_: int | str | None = None, exact: int = EXACT) -> list[Importance]:
@@ -136,9 +138,9 @@ class PhotographConcepts:
                 than none to take away.
         """
         at_least(0, exact, "exact")
-        view = self._look(backbone)
+        view = self._class_view(backbone)
         if class_ is not None and (number := parse_class(self.usae, backbone, class_)) != view.class_:
-            view = look(self.usae, backbone, self.canvas, number, view.output)
+            view = class_view(self.usae, backbone, self.canvas, number, view.output)
         firing = sorted(self.maps[backbone].firing, key=lambda k: -abs(view.estimate[k].item()))
         drops = self._drops(backbone, view.class_, firing[:exact])
         importances = [Importance(k, self.names.get(k), drops.get(k), view.estimate[k].item()) for k in firing]
@@ -158,8 +160,8 @@ class PhotographConcepts:
             ValueError: for a backbone without classifier or that cannot be edited, or a count below 1.
         """
         at_least(1, count, "count")
-        view, firing = self._look(backbone), self.maps[backbone].firing
-        order = taken_in_turn(self.usae, backbone, self.canvas, view, firing, count)
+        view, firing = self._class_view(backbone), self.maps[backbone].firing
+        order = removal_order(self.usae, backbone, self.canvas, view, firing, count)
         gone = [order[: at + 1] for at in range(len(order))]
         logits = without_each(self.usae, backbone, self.canvas, gone, view)
         lost = (logits[0, view.class_] - logits[1:, view.class_]).tolist()
@@ -198,7 +200,7 @@ class PhotographConcepts:
     def _maps(self, backbone: str) -> ConceptMaps:
         return self.maps[self.usae.known_name(backbone)]
 
-    def _look(self, backbone: str) -> ClassView:
+    def _class_view(self, backbone: str) -> ClassView:
         """Of a backbone whose answer can be asked about.
 
         Raises:
@@ -225,5 +227,5 @@ def _followed(usae: USAE) -> dict[int, str]:
     """Names where the truth is known: of the concepts that follow a factor value."""
     if not usae.factors:
         return {}
-    factors = {concept: follows(usae, concept) for concept in range(usae.n_concepts)}
-    return {k: factor.value for k, factor in factors.items() if factor is not None and factor.auroc >= FOLLOWS}
+    factors = {concept: best_factor(usae, concept) for concept in range(usae.n_concepts)}
+    return {k: factor.value for k, factor in factors.items() if factor is not None and factor.auroc >= FOLLOWS_AUROC}

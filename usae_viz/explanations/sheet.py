@@ -1,4 +1,4 @@
-"""An explanation as a picture: a row per backbone, a column a concept, each map over the photograph."""
+"""An explanation as a picture: a row per backbone, a column per concept, each map over the photograph."""
 
 from __future__ import annotations
 

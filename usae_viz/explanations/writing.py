@@ -1,4 +1,4 @@
-"""An explanation's folder: a sheet a photograph, explain.json, and a page that opens from disk."""
+"""An explanation's folder: a sheet per photograph, explain.json, and a page that opens from disk."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explanations.record import EXPLAIN_SCHEMA, record_of, usae_record
 from usae_viz.explanations.settings import ExplainSettings
 from usae_viz.explanations.sheet import SHEET_COLUMNS, explanation_sheet
-from usae_viz.explorer.runs import RunFolder
 from usae_viz.export.png import save_png
+from usae_viz.runs.run_folder import RunFolder
 
 
 @undisturbed

@@ -33,16 +33,16 @@ def atlas_data(usae: USAE | None, concepts: Sequence[int | None]) -> AtlasData |
     Returns:
         None for fewer than 8 concepts.
     """
-    own = [concept for concept in concepts if concept is not None]
-    if usae is None or len(own) < FEWEST:
+    known = [concept for concept in concepts if concept is not None]
+    if usae is None or len(known) < FEWEST:
         return None
     with torch.no_grad():
-        plane = tsne(atom_similarity(usae)[own])
+        plane = tsne(atom_similarity(usae)[known])
     low, high = plane.amin(0), plane.amax(0)
     span = (high - low).max().clamp_min(1e-12)
     middle = (plane - (low + high) / 2) / span + 0.5
-    found = dict(zip(own, middle.tolist(), strict=True))
-    placed = [None if concept is None else found[concept] for concept in concepts]
+    places = dict(zip(known, middle.tolist(), strict=True))
+    placed = [None if concept is None else places[concept] for concept in concepts]
     x, y = ([None if at is None else round(at[axis], 4) for at in placed] for axis in (0, 1))
     return AtlasData(x, y)
 

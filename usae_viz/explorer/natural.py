@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from usae_train.images.colour import levels
+from usae_train.images.arrays import to_uint8
 from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.top_maps import LEAST_PEAK
@@ -23,8 +23,8 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.workers import Job, JobReport, Workers
 from usae_viz.explorer.page_files import WEBP
-from usae_viz.export.natural_patches import cut_patch
 from usae_viz.export.png import to_picture
+from usae_viz.export.top_patches import cut_patch
 
 TILE = 64  # pixels of a patch with its surroundings
 WHOLE = 192  # pixels of a whole picture, at most
@@ -59,7 +59,7 @@ def patch_places(natural: NaturalPictures, concepts: Sequence[int], count: int) 
 def write_natural(
     usae: USAE,
     natural: NaturalPictures,
-    wanted: Sequence[PatchPlace],
+    places: Sequence[PatchPlace],
     count: int,
     folder: Path,
     progress: CountCallback,
@@ -70,7 +70,7 @@ def write_natural(
     Args:
         usae: the USAE.
         natural: the pictures.
-        wanted: what is shown of them.
+        places: what is shown of them.
         count: tiles per row.
         folder: the folder.
         progress: called with the pictures done of all.
@@ -82,18 +82,18 @@ def write_natural(
         the pictures that could not be read, each with why.
     """
     by_picture: dict[int, list[PatchPlace]] = {}
-    for place in wanted:
+    for place in places:
         by_picture.setdefault(place.number, []).append(place)
-    entries: dict[int, list[list[dict[str, Any]]]] = {place.concept: [[] for _ in usae.names] for place in wanted}
+    entries: dict[int, list[list[dict[str, Any]]]] = {place.concept: [[] for _ in usae.names] for place in places}
     for part in ("natural", "patches"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    strips, unreadable = _Strips(wanted, (count * TILE, len(usae.names) * TILE), folder / "patches"), list[str]()
+    strips, unreadable = _Strips(places, (count * TILE, len(usae.names) * TILE), folder / "patches"), list[str]()
     numbers = sorted(by_picture)
     batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
     jobs = [_job(usae, natural, {number: by_picture[number] for number in batch}, folder) for batch in batches]
     count_of_workers = workers_for(workers, len(jobs), usae.device.type, _bytes_of_a_batch(usae))
-    with Workers(jobs, count_of_workers) as looking:
-        for job, (batch, (shown, broken)) in enumerate(zip(batches, looking.results(), strict=True)):
+    with Workers(jobs, count_of_workers) as jobs_done:
+        for job, (batch, (shown, broken)) in enumerate(zip(batches, jobs_done.results(), strict=True)):
             unreadable += broken
             for place in (place for number in batch for place in by_picture[number]):
                 entry, patch = shown.get(place, (None, None))
@@ -110,14 +110,14 @@ class _Strips:
     """patches/CONCEPT.webp, a row per backbone: each is written when the last of a concept's places was looked at.
 
     Args:
-        wanted: all places.
+        places: all of them.
         size: width and height in pixels.
         folder: where they go.
     """
 
-    def __init__(self, wanted: Sequence[PatchPlace], size: tuple[int, int], folder: Path) -> None:
+    def __init__(self, places: Sequence[PatchPlace], size: tuple[int, int], folder: Path) -> None:
         self.size, self.folder = size, folder
-        self.left = Counter(place.concept for place in wanted)
+        self.left = Counter(place.concept for place in places)
         self.strips: dict[int, Image.Image] = {}
 
     def take(self, place: PatchPlace, patch: Image.Image | None) -> None:
@@ -132,7 +132,7 @@ class _Strips:
 
 
 def _job(
-    usae: USAE, natural: NaturalPictures, wanted: Mapping[int, Sequence[PatchPlace]], folder: Path
+    usae: USAE, natural: NaturalPictures, by_picture: Mapping[int, Sequence[PatchPlace]], folder: Path
 ) -> Job[ShownPatches]:
     """Look at a batch of pictures: write each whole, and give what is shown of every place."""
 
@@ -140,24 +140,24 @@ def _job(
         assert usae.grid is not None
         shown: dict[PatchPlace, tuple[dict[str, Any], Image.Image]] = {}
         unreadable: list[str] = []
-        canvases = _read(natural.source, list(wanted), _side(usae, natural), unreadable)
-        unknown = [number for number in canvases if not all(_is_known(natural, place) for place in wanted[number])]
+        canvases = _read(natural.source, list(by_picture), _side(usae, natural), unreadable)
+        unknown = [number for number in canvases if not all(_is_known(natural, place) for place in by_picture[number])]
         codes = _encoded(usae, {number: canvases[number] for number in unknown})
         for number, canvas in canvases.items():
             picture = to_picture(canvas)
             whole = picture.copy()
             whole.thumbnail((WHOLE, WHOLE), Image.Resampling.BICUBIC)
             whole.save(folder / "natural" / f"{number}.webp", **WEBP)
-            for place in wanted[number]:
+            for place in by_picture[number]:
                 patch = cut_patch(picture, place.token, usae.grid).resize((TILE, TILE), Image.Resampling.BICUBIC)
-                peaks, maps = _looked_up(usae, natural, place, codes.get(number))
+                peaks, maps = _peaks_and_levels(usae, natural, place, codes.get(number))
                 shown[place] = _entry(natural, place, peaks, maps), patch
         return shown, unreadable
 
     return job
 
 
-def _looked_up(
+def _peaks_and_levels(
     usae: USAE, natural: NaturalPictures, place: PatchPlace, codes: Sequence[Tensor] | None
 ) -> tuple[list[float], Tensor]:
     """A place's largest code, and its levels (backbones, tokens), by backbone: as they are kept, or of codes."""
@@ -167,7 +167,7 @@ def _looked_up(
         return natural.maps.of(place.concept, place.number, usae.grid[0] * usae.grid[1])
     maps = torch.stack([of_backbone[:, place.concept] for of_backbone in codes])
     largest = natural.largest[:, place.concept, None].clamp_min(LEAST_PEAK)
-    return maps.amax(1).tolist(), levels(maps / largest)
+    return maps.amax(1).tolist(), to_uint8(maps / largest)
 
 
 def _entry(natural: NaturalPictures, place: PatchPlace, peaks: Sequence[float], maps: Tensor) -> dict[str, Any]:
@@ -193,13 +193,13 @@ def _read(source: ImageSource, numbers: Sequence[int], size: int, unreadable: li
     """Those of some pictures that can be read."""
     if isinstance(source, DemoImages):
         return dict(zip(numbers, source.read_together(numbers, size), strict=True))
-    found = {}
+    readable = {}
     for number in numbers:
         try:
-            found[number] = source.read(number, size)
+            readable[number] = source.read(number, size)
         except UsageError as error:
             unreadable.append(str(error))
-    return found
+    return readable
 
 
 @torch.no_grad()

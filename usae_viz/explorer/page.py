@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-
-from usae_train.files.atomic import atomic_path, remove_leftovers
-from usae_train.files.placing import permit, place_of, put
+from usae_train.files.atomic import remove_leftovers, replaced_folder, write_atomically
 from usae_train.files.provenance import versions
 from usae_train.files.validation import by_todays_names
 from usae_train.model.natural import natural_pictures
-from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback, counting
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
 from usae_viz.explorer.atlas import atlas_data
-from usae_viz.explorer.entries import NaturalRows, card_data, natural_of, write_details
-from usae_viz.explorer.figures import Column, concept_columns, picture_columns
+from usae_viz.explorer.cards import NaturalRows, card_data, natural_of, write_details
+from usae_viz.explorer.columns import Column, concept_columns, picture_columns
 from usae_viz.explorer.natural import patch_places, write_natural
-from usae_viz.explorer.page_files import copy_page_files, small_copy
-from usae_viz.explorer.places import EXPLORER_FOLDER, MARK, check_explorer_place
-from usae_viz.explorer.runs import RunFolder
+from usae_viz.explorer.page_files import copy_page_files, page_text, small_copy
+from usae_viz.explorer.places import GENERATOR, check_explorer_place
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.explorer.sources import Sources
 from usae_viz.explorer.vocabulary import factor_data, most_universal_first
 from usae_viz.export.sheet import CELL
+from usae_viz.runs.places import EXPLORER_FOLDER
+from usae_viz.runs.run_folder import RunFolder
 from usae_viz.settings import SHARED, MaximizeSettings
 
-SCHEMA = 1
+DATA_SCHEMA = 1
 NATURAL = ExploreSettings().natural  # top-activating patches per backbone
 THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
 _NAMES = (
@@ -73,7 +68,7 @@ def explore(
     check_explorer_place(out)
     remove_leftovers([*out.glob(f".{EXPLORER_FOLDER}.*.part"), *out.glob(".index.html.*.part")])
     missing = [why for run in sources.runs for why in run.unreadable]
-    with _replaced(out / EXPLORER_FOLDER) as folder:
+    with replaced_folder(out / EXPLORER_FOLDER) as folder:
         shown: dict[int, NaturalRows] = {}
         if sources.usae is None:
             missing.append("Made without the USAE: no statistics and no top-activating patches.")
@@ -85,12 +80,8 @@ def explore(
         data = page_data(sources, shown, natural, out, missing)
         (folder / "data.js").write_text(f"usaeData({json_text(data, separators=(',', ':'))});\n")
         copy_page_files("usae_viz.explorer", (*SCRIPTS, "explorer.css"), folder)
-    template = Environment(loader=PackageLoader("usae_viz.explorer", "page"), autoescape=select_autoescape())
-    page = template.get_template("index.html").render(
-        title=data["title"], mark=MARK, own=EXPLORER_FOLDER, scripts=SCRIPTS
-    )
-    with atomic_path(out / "index.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    words = {"title": data["title"], "generator": GENERATOR, "own": EXPLORER_FOLDER, "scripts": SCRIPTS}
+    write_atomically(out / "index.html", page_text("usae_viz.explorer", **words))
     return missing
 
 
@@ -106,7 +97,7 @@ def page_data(
     source = usae.source if usae is not None else runs[0].usae
     atlas = atlas_data(usae, [card.concept for card in cards])
     return {
-        "schema": SCHEMA,
+        "schema": DATA_SCHEMA,
         "title": _title(sources),
         "usae": {
             "source": source,
@@ -212,59 +203,6 @@ def _natural(
         count_unread = plural(len(unreadable), "picture")
         missing.append(f"{count_unread} with top-activating patches could not be read; the first: {unreadable[0]}")
     return shown
-
-
-class _replaced:
-    """A folder of ours that is built beside its place and then takes it, instead of an older one.
-
-    The older one is moved aside before it is removed: half of it in its place would be no explorer's any more.
-
-    Raises:
-        ValueError: when it cannot be written; nothing of it is left then.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder = place_of(folder)
-        self.building = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-        self.aside = folder.with_name(f".{folder.name}.old.{os.getpid()}.part")
-        self.missing = [parent for parent in folder.parents if not parent.exists()]
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self.building, ignore_errors=True)
-        self.building.mkdir(parents=True)
-        return self.building
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        try:
-            if kind is None:
-                self._take()
-        except OSError as wrong:
-            error = wrong
-        finally:
-            for left in (self.building, self.aside):
-                shutil.rmtree(left, ignore_errors=True)
-        if error is not None:
-            with suppress(OSError):  # nothing was written: leave nothing
-                for parent in self.missing:
-                    parent.rmdir()
-        if isinstance(error, OSError):
-            raise UsageError(
-                f"{self.folder} cannot be written: {error.strerror or error}; free some space, or choose another place "
-                "with --out"
-            ) from error
-
-    def _take(self) -> None:
-        shutil.rmtree(self.aside, ignore_errors=True)
-        older = self.folder.exists()
-        if older:
-            os.replace(self.folder, self.aside)
-        try:
-            permit(self.building)
-            put(self.building, self.folder)
-        except OSError:
-            if older:
-                os.replace(self.aside, self.folder)
-            raise
 
 
 def address(page: Path) -> str:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
 from usae_viz.export.png import read_pixels
@@ -16,11 +17,17 @@ from usae_viz.export.png import read_pixels
 WEBP: dict[str, Any] = {"format": "WEBP", "quality": 82, "method": 2}
 
 
+def page_text(package: str, **values: Any) -> str:
+    """A package's page/index.html with values in its places."""
+    pages = Environment(loader=PackageLoader(package, "page"), autoescape=select_autoescape())
+    return pages.get_template("index.html").render(**values)
+
+
 def copy_page_files(package: str, names: Iterable[str], folder: Path) -> None:
     """Copy a package's page/NAME into a folder."""
-    own = files(package).joinpath("page")
+    page = files(package).joinpath("page")
     for name in names:
-        (folder / name).write_text(own.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
+        (folder / name).write_text(page.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")
 
 
 def small_copy(picture: Path, target: Path, side: int, quality: int = WEBP["quality"]) -> None:

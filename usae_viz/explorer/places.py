@@ -8,20 +8,9 @@ from usae_train.files.atomic import check_file
 from usae_train.files.place_names import named_place
 from usae_train.model.places import EMBEDDED
 from usae_train.runtime.errors import UsageError
+from usae_viz.runs.places import EXPLORER_FOLDER, is_run
 
-EXPLORER_FOLDER = "explorer"  # the page's folder inside a run
-MARK = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder holds a run's record."""
-    return (folder / "run.json").is_file()
-
-
-def check_run(named: str | Path) -> None:
-    """Raise a ValueError for what is not a run folder."""
-    if not is_run(named_place(named)):
-        raise UsageError(f"{named} is not a run folder: it has no run.json; draw one with usae-viz maximize or render")
+GENERATOR = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
 
 
 def names_run(named: str) -> bool:
@@ -47,7 +36,7 @@ def names_run(named: str) -> bool:
 def check_explorer_place(out: Path) -> None:
     """Raise a ValueError where the explorer cannot be written, or would replace what is not ours."""
     page, folder = out / "index.html", out / EXPLORER_FOLDER
-    if page.is_file() and MARK not in page.read_text(encoding="utf-8", errors="replace"):
+    if page.is_file() and GENERATOR not in page.read_text(encoding="utf-8", errors="replace"):
         raise UsageError(f"{page} is there already, and is not an explorer that usae-viz made; choose another --out")
     if folder.exists() and not (folder / "data.js").is_file():
         raise UsageError(f"{folder} is there already and not an explorer's; choose another --out")

@@ -12,9 +12,10 @@ from usae_train.model.checkpoint import load
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_viz.explorer.places import is_run, names_run
-from usae_viz.explorer.runs import RenderedObjective, RunFolder, read_run
+from usae_viz.explorer.places import names_run
 from usae_viz.runs.metadata import usae_near
+from usae_viz.runs.places import is_run
+from usae_viz.runs.run_folder import RenderedObjective, RunFolder, read_run
 
 
 @dataclass(frozen=True)

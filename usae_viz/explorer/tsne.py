@@ -62,9 +62,9 @@ def nearest_points(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
         far = square[first : first + BLOCK, None] + square - 2 * block @ points.T
         rows = torch.arange(len(block))
         far[rows, first + rows] = math.inf
-        found = far.topk(count, largest=False)
-        places.append(found.indices)
-        distances.append(found.values.clamp_min(0))
+        nearest = far.topk(count, largest=False)
+        places.append(nearest.indices)
+        distances.append(nearest.values.clamp_min(0))
     return torch.cat(places), torch.cat(distances)
 
 
@@ -125,10 +125,10 @@ def repulsion(plane: Tensor) -> Tensor:
     cell, share = _nodes(at, side)
     charges = torch.cat([torch.ones(1, len(plane)), plane.T])
     grid = torch.zeros(3, side * side)
-    for own, amount in zip(cell, share, strict=True):
-        grid.index_add_(1, own, charges * amount)
+    for node, amount in zip(cell, share, strict=True):
+        grid.index_add_(1, node, charges * amount)
     fields = _spread(grid.view(3, side, side), spacing).view(4, -1)
-    close, squared, across, down = sum(fields[:, own] * amount for own, amount in zip(cell, share, strict=True))
+    close, squared, across, down = sum(fields[:, node] * amount for node, amount in zip(cell, share, strict=True))
     pairs = close.sum() - len(plane)
     gradient: Tensor = (squared[:, None] * plane - torch.stack([across, down], 1)) / pairs
     return gradient

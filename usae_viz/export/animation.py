@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
-from usae_train.images.colour import levels
+from usae_train.images.arrays import to_uint8
 from usae_train.runtime.errors import UsageError
 
 FRAME_SECONDS = 0.08
@@ -113,7 +113,7 @@ class Frames(Sequence[Tensor]):
 def write_frames(file: Path, frames: Iterable[Tensor]) -> None:
     """Write canvases (3, H, W) as an animation, .gif or .mp4, that stays on its last frame for a second.
 
-    They are asked for one by one; of a GIF Pillow keeps a byte a pixel until the end.
+    They are asked for one by one; of a GIF Pillow keeps a byte per pixel until the end.
 
     Raises:
         ValueError: for another ending.
@@ -147,7 +147,7 @@ def _in_bytes(frames: Iterable[Tensor]) -> Iterator[np.ndarray]:
     """Canvases (3, H, W) as (H, W, 3), uint8; the last one again and again, for a second."""
     picture = None
     for frame in frames:
-        picture = levels(frame).permute(1, 2, 0).numpy()
+        picture = to_uint8(frame).permute(1, 2, 0).numpy()
         yield picture
     if picture is not None:
         yield from [picture] * round(1 / FRAME_SECONDS)

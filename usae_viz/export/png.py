@@ -27,11 +27,11 @@ def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tenso
 
     `alpha` (H, W), 0..1, what the gradient asked for, becomes the transparency, see `opacity`.
     """
-    from usae_train.images.colour import levels  # with torch, which what is in a PNG is read without
+    from usae_train.images.arrays import to_uint8  # with torch, which what is in a PNG is read without
 
     picture = to_picture(canvas)
     if alpha is not None:
-        picture.putalpha(Image.fromarray(levels(opacity(alpha)).numpy()))
+        picture.putalpha(Image.fromarray(to_uint8(opacity(alpha)).numpy()))
     save_png(file, picture, about)
 
 
@@ -126,6 +126,6 @@ def opacity(alpha: Tensor) -> Tensor:
 
 def to_picture(canvas: Tensor) -> Image.Image:
     """(3, H, W), 0..1 -> a picture of the nearest 8-bit levels."""
-    from usae_train.images.colour import levels
+    from usae_train.images.arrays import to_uint8
 
-    return Image.fromarray(levels(canvas).permute(1, 2, 0).contiguous().numpy())
+    return Image.fromarray(to_uint8(canvas).permute(1, 2, 0).contiguous().numpy())

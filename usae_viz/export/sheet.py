@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from usae_viz.export.natural_patches import MAX_PATCHES
 from usae_viz.export.png import to_picture
+from usae_viz.export.top_patches import MAX_PATCHES
 from usae_viz.verification.scores import SEED_SUFFIX, Scores
 from usae_viz.verification.verdict import Verdict
 

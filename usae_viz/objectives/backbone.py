@@ -9,7 +9,7 @@ from usae_train.files.whole_numbers import at_least
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.concept import Pool, check_choice, format_call, pool_tokens
+from usae_viz.objectives.concept import Pool, check_backbone, check_choice, format_call, pool_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +37,7 @@ class Direction(Objective):
     def __init__(self, backbone: str, vector: Tensor | Sequence[float], pool: Pool = "mean") -> None:
         from usae_train.runtime.transfers import to_device
 
+        check_backbone(backbone)
         check_choice(pool, get_args(Pool), "pool ")
         listed, direction = _direction(backbone, vector)
 
@@ -62,7 +63,7 @@ def _direction(backbone: str, vector: Tensor | Sequence[float]) -> tuple[list[fl
     with torch_as_it_starts():
         try:
             direction = torch.as_tensor(vector).detach().float()
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise UsageError(f"Direction: expected numbers for {backbone!r}: {error}") from error
         if direction.ndim != 1 or not direction.norm().isfinite() or direction.norm() == 0:
             raise UsageError(f"Direction: expected a vector (width,) that is finite and not zero, for {backbone!r}")
@@ -88,6 +89,7 @@ class Channel(Objective):
     """
 
     def __init__(self, backbone: str, index: int, pool: Pool = "mean") -> None:
+        check_backbone(backbone)
         index = at_least(0, index, "channel")
         check_choice(pool, get_args(Pool), "pool ")
 

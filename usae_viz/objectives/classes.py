@@ -9,7 +9,7 @@ from usae_train.files.whole_numbers import at_least
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.algebra import Objective
 from usae_viz.objectives.class_names import ClassName
-from usae_viz.objectives.concept import format_call, unbound
+from usae_viz.objectives.concept import check_backbone, format_call, unbound
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +27,7 @@ class _OfClass(Objective):
     CONSTANTS: ClassVar[Mapping[str, float] | None] = None  # see `Objective`
 
     def __init__(self, backbone: str, index: int | str) -> None:
+        check_backbone(backbone)
         kind = type(self)
         if isinstance(index, str):
             called = ClassName(backbone, index)

@@ -55,9 +55,9 @@ class SameCodes(Objective):
             if named and acts.backbone not in named:
                 return acts.tokens.new_zeros(len(acts.tokens))
             assert acts.reference is not None
-            wanted = acts.reference.codes.dense(acts.usae.n_concepts).detach()
-            missed = (acts.pre_codes.relu() - wanted).square().sum((1, 2, 3))
-            return -missed / wanted.square().sum((1, 2, 3)).clamp_min(1e-12)
+            codes = acts.reference.codes.dense(acts.usae.n_concepts).detach()
+            difference = (acts.pre_codes.relu() - codes).square().sum((1, 2, 3))
+            return -difference / codes.square().sum((1, 2, 3)).clamp_min(1e-12)
 
         name = format_call("SameCodes", *([named] if named else []))
         super().__init__(same, name, backbones=named or None, needs_reference=True)
@@ -87,6 +87,6 @@ def with_closeness(objective: Objective, closeness: float | None = None) -> Obje
 
 def _closeness(acts: Activations) -> Tensor:  # (batch,)
     assert acts.reference is not None
-    there = acts.reference.tokens.detach()
-    spread = (there - there.mean((1, 2), keepdim=True)).square().mean((1, 2, 3))
-    return -(acts.tokens - there).square().mean((1, 2, 3)) / spread.clamp_min(1e-12)
+    tokens = acts.reference.tokens.detach()
+    spread = (tokens - tokens.mean((1, 2), keepdim=True)).square().mean((1, 2, 3))
+    return -(acts.tokens - tokens).square().mean((1, 2, 3)) / spread.clamp_min(1e-12)

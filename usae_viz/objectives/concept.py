@@ -71,6 +71,8 @@ class Concept(Objective):
             k = at_least(0, k, "concept")
         check_choice(pool, get_args(Pool), "pool ")
         check_choice(of, get_args(Of), "of=")
+        if backbone is not None:
+            check_backbone(backbone)
         name = format_call("Concept", k, pool=(pool, "auto"), of=(of, "pre_code"), backbone=(backbone, None))
         backbones = None if backbone is None else [backbone]
         if isinstance(k, str):
@@ -93,6 +95,12 @@ def unbound(what: str, called: str) -> ScoreFunction:
         raise UsageError(f"{what} {called!r} has no number yet: `maximize` looks it up, or give a number")
 
     return scored
+
+
+def check_backbone(name: Any) -> None:
+    """Raise a ValueError for what is no backbone's name."""
+    if not isinstance(name, str):
+        raise UsageError(f"backbone {name!r}: expected its name, such as 'dino'")
 
 
 def check_choice(value: Any, known: tuple[str, ...], what: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import difflib
-import re
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -98,10 +98,10 @@ def _call(name: str, values: list[Any], settings: dict[str | None, Any], text: s
     if name not in OBJECTIVES:
         raise UsageError(f"objective {_short(text)!r}: unknown name {name!r}{_near(name)}")
     try:
-        return OBJECTIVES[name](*values, **settings)  # type: ignore[arg-type]  # ** with a None key raises TypeError
-    except (TypeError, RuntimeError) as error:
-        why = re.sub(r"^\w+\.__init__\(\) ", "it ", str(error)).replace("it missing", "it is missing")
-        raise UsageError(f"objective {_short(text)!r}: {name} cannot be made so: {why}") from error
+        given = inspect.signature(OBJECTIVES[name]).bind(*values, **settings)  # type: ignore[arg-type]  # None of `**`
+    except TypeError as error:
+        raise UsageError(f"objective {_short(text)!r}: {name} cannot be made so: {error}") from error
+    return OBJECTIVES[name](*given.args, **given.kwargs)
 
 
 def _divided(value: Any, by: Any, text: str) -> Any:

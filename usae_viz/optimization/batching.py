@@ -33,15 +33,14 @@ def max_batch_size(
         view_config: how pictures are shown.
         size: side of a canvas, pixels.
         limit: GB; on a GPU a share of what is free by default.
-        canvases: pictures an objective: they take turns in the backbones, but all are there all the time.
+        canvases: pictures per objective: they take turns in the backbones, but all are there all the time.
         seeds: how many of those are the same but for the seed.
         together: how many of those a backbone has to be shown at once, for a score that compares them.
 
     Raises:
         ValueError: when not even one objective's fit; says what helps.
     """
-    backbones = view_config.usae.backbones
-    device = next(iter(backbones.values())).mean.device
+    backbones, device = view_config.usae.backbones, view_config.usae.device
     if limit is None and device.type == "cpu":
         return 1
     if limit is None:
@@ -105,7 +104,7 @@ def own_bytes(part: OwnPart, size: int) -> int:
 
 def _saved(view_config: ViewConfig, backbone: Backbone, view: int, views: int) -> int:
     """Bytes that autograd keeps of so many views through a backbone, its parameters apart."""
-    shown = torch.zeros(1, views, 3, view, view, device=backbone.mean.device, requires_grad=True)
+    shown = torch.zeros(1, views, 3, view, view, device=view_config.usae.device, requires_grad=True)
     # the classifier as well, which an objective may ask for
     classifies = backbone.spec.classes > 0
     return _kept(lambda: encode_views(view_config, backbone, shown[:, 0], shown, classifies=classifies))

@@ -14,7 +14,11 @@ from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.presets import AUGMENTATION, PRESETS
 
-OWNERS = {"spectrum": "maco", "decay": "fourier", "contrast": "fourier"}  # settings of one parameterization alone
+PARAMETERIZATION_OF = {
+    "spectrum": "maco",
+    "decay": "fourier",
+    "contrast": "fourier",
+}  # of settings of one alone
 
 
 def check_objectives(usae: Described, objectives: Sequence[Objective]) -> None:
@@ -66,7 +70,7 @@ def clash_of(settings: MaximizeSettings) -> tuple[str, str, str] | None:
         Its name, what to say of it, and what to do; None where there is none.
     """
     part = settings.parameterization
-    for name, owner in OWNERS.items():
+    for name, owner in PARAMETERIZATION_OF.items():
         if getattr(settings, name) is not None and part != owner:
             a_spectrum = "a spectrum" if name == "spectrum" else name
             why = f"{a_spectrum} is for the parameterization {owner}, not for {part}"

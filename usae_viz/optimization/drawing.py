@@ -79,7 +79,7 @@ def starting_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Paramete
 
 
 def canvas_specs(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[CanvasSpec]:
-    """The canvases of one objective: seeds x (a backbone each, or one shared by all)."""
+    """The canvases of one objective: seeds x (one per backbone, or one that all share)."""
     names = list(objective.backbones or usae.names)
     seen_by = {SHARED: tuple(names)} if settings.mode == SHARED else {name: (name,) for name in names}
     seeds = range(settings.seed, settings.seed + settings.seeds)

@@ -54,7 +54,7 @@ def _check_crops(size: int, share: float) -> None:
 
 
 def _check_feature_statistics(usae: USAE, settings: MaximizeSettings) -> None:
-    if settings.feature_statistics and not any(own.n_norms for own in usae.backbones.values()):
+    if settings.feature_statistics and not any(backbone.n_norms for backbone in usae.backbones.values()):
         raise UsageError(
             f"feature_statistics is {settings.feature_statistics:g}, and {' and '.join(usae.names)} have no batch norm "
             "whose statistics can be read; leave it out"
@@ -68,10 +68,10 @@ def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     """
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
     device = usae.device
-    there = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else present_memory()
+    memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else present_memory()
     needed = canvases * bytes_a_canvas(size)
-    if needed > there:
+    if needed > memory:
         raise UsageError(
             f"{canvases} pictures of {size} px are drawn at the same time for {settings.seeds} seeds and take "
-            f"{needed / 1e9:.3g} GB, and there are {there / 1e9:.3g}; lower --seeds or --size"
+            f"{needed / 1e9:.3g} GB, and there are {memory / 1e9:.3g}; lower --seeds or --size"
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from usae_train.model.usae import USAE
+from usae_train.runtime.warned import former_arguments
 from usae_viz.objectives import Objective, SameCodes
 from usae_viz.objectives.closeness import CLOSENESS, with_closeness
 from usae_viz.optimization.maximize import maximize
@@ -46,11 +47,12 @@ def accentuate(
     return maximize(usae, with_closeness(objective, closeness), start=picture, quiet=quiet, **settings)
 
 
+@former_arguments(backbones="match")
 def invert(
     usae: USAE,
     picture: Picture,
     *,
-    backbones: Sequence[str] = (),
+    match: str | Sequence[str] = (),
     quiet: bool = False,
     **settings: Unpack[MaximizeOptions],
 ) -> Result:
@@ -59,8 +61,8 @@ def invert(
     Args:
         usae: a USAE with backbones.
         picture: as `start` of `maximize`.
-        backbones: match these backbones' codes only.
+        match: backbones whose codes alone are matched, or one; all by default.
         quiet: as for `maximize`.
         settings: as for `maximize`.
     """
-    return maximize(usae, SameCodes(backbones), reference=picture, quiet=quiet, **settings)
+    return maximize(usae, SameCodes(match), reference=picture, quiet=quiet, **settings)

@@ -27,11 +27,11 @@ class HalvingDraw:
 
     Attributes:
         draw: how pictures that are drawn at once come about.
-        at_once: objectives at most; nothing is known of it before the first time.
+        batch_size: objectives at most; nothing is known of it before the first time.
     """
 
     draw: DrawTogether
-    at_once: int | None = None
+    batch_size: int | None = None
 
     def __call__(
         self,
@@ -46,9 +46,9 @@ class HalvingDraw:
         A picture whose score is not finite is named by its row among all of them.
         """
         while True:
-            limit = min(self.at_once or view_config.at_once, view_config.at_once)
+            limit = min(self.batch_size or view_config.batch_size, view_config.batch_size)
             rows = _first_objectives(specs, limit)
-            drawn = self._drawn(replace(view_config, at_once=limit), specs, rows, settings, start, progress)
+            drawn = self._drawn(replace(view_config, batch_size=limit), specs, rows, settings, start, progress)
             if drawn:
                 return [_named(each, specs) for each in drawn]
             self._halve(limit)  # beyond the error, whose traceback holds what the pack took
@@ -65,19 +65,19 @@ class HalvingDraw:
         """Some rows of the pictures; none where they do not fit and are of more than one objective."""
         try:
             return self.draw(view_config, [specs[row] for row in rows], settings, start, progress)
-        except InvalidImageScore as lost:
-            raise InvalidImageScore(rows[lost.row], str(lost)) from lost
+        except InvalidImageScore as error:
+            raise InvalidImageScore(rows[error.row], str(error)) from error
         except RuntimeError as error:  # torch.OutOfMemoryError is one, and so is what cuBLAS and cuDNN lack it by
-            if view_config.at_once == 1 or not is_want_of_memory(error):
+            if view_config.batch_size == 1 or not is_want_of_memory(error):
                 raise
             return []
 
     def _halve(self, limit: int) -> None:
-        if self.at_once is None:
+        if self.batch_size is None:
             why = f"{plural(limit, 'objective')} at once do not fit into the GPU's memory: fewer are drawn from now on"
             advice = "what is finished is kept; a lower --memory (GB) begins with fewer"
             warnings.warn(f"{why}; {advice}", OneLine, stacklevel=2)
-        self.at_once = max(1, limit // 2)
+        self.batch_size = max(1, limit // 2)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -90,8 +90,8 @@ def _first_objectives(specs: Sequence[CanvasSpec], most: int) -> list[int]:
 
 def _named(drawn: DrawnCanvases, specs: Sequence[CanvasSpec]) -> DrawnCanvases:
     """Canvases whose picture with a score that is not finite, if any, is named by its row among all of them."""
-    lost = drawn.result.lost
-    if lost is None:
+    failed_row = drawn.result.failed_row
+    if failed_row is None:
         return drawn
-    row = next(row for row, spec in enumerate(specs) if spec is drawn.specs[lost])
-    return replace(drawn, result=replace(drawn.result, lost=row))
+    row = next(row for row, spec in enumerate(specs) if spec is drawn.specs[failed_row])
+    return replace(drawn, result=replace(drawn.result, failed_row=row))

@@ -39,7 +39,7 @@ class Step:
 
 
 class InvalidImageScore(ImageError):
-    """A picture that cannot be drawn on, or not at all."""
+    """A picture, or its score, that is not finite, has no gradient or is of the wrong shape."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class OptimizationResult:
     settled: list[int]  # for each picture, the steps after which its score had settled; 0 where it had not
     ended: str | None = None  # why before the last step, unless all have settled
     cut_short: bool = False  # whether Ctrl-C or the objective ended it
-    lost: int | None = None  # the row of the picture whose objective it was
+    failed_row: int | None = None  # of the picture whose objective it was
 
 
 def optimize(
@@ -79,39 +79,39 @@ def optimize(
     optimizer = torch.optim.Adam([p for p in image.parameters() if p.requires_grad], lr=learning_rate)
     # full rate for the first quarter, then down to almost nothing: the last steps take noise out of the pictures
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 4 / 3 * (1 - step / steps) + 0.02))
-    best, settled, attention, done = BestCanvas(), ConvergenceMonitor(patience), torch.zeros(()), 0
+    best, monitor, attention, done = BestCanvas(), ConvergenceMonitor(patience), torch.zeros(()), 0
     try:
-        while done < steps and not settled:
+        while done < steps and not monitor:
             drawn = image()
-            canvas = settled.freeze_converged(drawn.detach())
+            canvas = monitor.freeze_converged(drawn.detach())
             gradient, scores = compute_gradients(view_config.at(done / steps), drawn.detach(), specs, generators)
             optimizer.zero_grad(set_to_none=True)
             drawn.backward(-gradient)  # the one place where a score to be made large becomes something to descend
             optimizer.step()
             schedule.step()
             done += 1
-            attention = attention + settled.mask_converged(gradient.abs().mean(1))
+            attention = attention + monitor.mask_converged(gradient.abs().mean(1))
             best.keep(canvas, total_scores(scores))
-            settled.update(total_scores(scores))
+            monitor.update(total_scores(scores))
             watch(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
         with torch.no_grad():
-            last = settled.freeze_converged(image())
+            last = monitor.freeze_converged(image())
         if (row := _not_finite(last, range(len(specs)))) is not None:  # no step looks at what the last one left
             raise InvalidImageScore(row, f"the picture of {specs[row].name} is not finite")
     except (KeyboardInterrupt, ImageError) as reason:
         if best.canvas is None and isinstance(reason, PartFailed):
             raise  # its message has the fix
-        lost = None if isinstance(reason, KeyboardInterrupt) else reason.row
-        why = f"stopped by hand after {done} of {steps} steps" if lost is None else f"{reason} at step {done}"
-        if best.canvas is None and lost is not None:
-            raise InvalidImageScore(lost, f"{why}; check the objective {specs[lost].objective}") from reason
+        row = None if isinstance(reason, KeyboardInterrupt) else reason.row
+        why = f"stopped by hand after {done} of {steps} steps" if row is None else f"{reason} at step {done}"
+        if best.canvas is None and row is not None:
+            raise InvalidImageScore(row, f"{why}; check the objective {specs[row].objective}") from reason
         if best.canvas is None:
             raise
         why = f"{why}; the best so far is kept"
         return OptimizationResult(
-            best.canvas, share_of_largest(attention), done, settled.after.tolist(), why, True, lost
+            best.canvas, share_of_largest(attention), done, monitor.after.tolist(), why, True, row
         )
-    return OptimizationResult(last, share_of_largest(attention), done, settled.after.tolist())
+    return OptimizationResult(last, share_of_largest(attention), done, monitor.after.tolist())
 
 
 def compute_gradients(
@@ -135,7 +135,7 @@ def compute_gradients(
         PartFailed: for a transform of somebody's own that fails.
     """
     gradient, scores = torch.zeros_like(canvas), dict[str, Tensor]()
-    batches = batch_rows(specs, view_config.at_once)
+    batches = batch_rows(specs, view_config.batch_size)
     for number, rows in enumerate(batches, 1):
         places, of_batch = index_of(rows, canvas.device), [specs[row] for row in rows]
         with _among(rows):
@@ -163,11 +163,11 @@ def _batch_gradients(
     if canvas.device.type == "cpu":
         read_scores(canvas, {}, specs, [range(len(specs))])
     finite = canvas if canvas.device.type == "cpu" else canvas.nan_to_num(0.0, 0.0, 0.0)
-    shown, beside = views_of(view_config, finite, generators, largest_input(backbones))
+    shown, reference = views_of(view_config, finite, generators, largest_input(backbones))
     gradient, depends, scores = torch.zeros_like(canvas), False, dict[str, Tensor]()
     for name in seen_by:
         classifies = any(name in spec.objective.classifies for spec in specs)
-        acts = encode_views(view_config, backbones[name], canvas, shown, beside, len(seen_by) > 1, classifies)
+        acts = encode_views(view_config, backbones[name], canvas, shown, reference, len(seen_by) > 1, classifies)
         values = image_scores(acts, [spec.objective for spec in specs])
         if values.requires_grad:  # an objective of another backbone is a constant here
             if acts.unnaturalness is not None:
@@ -199,17 +199,17 @@ def read_scores(
     return here
 
 
-def batch_rows(specs: Sequence[CanvasSpec], at_once: int) -> list[list[int]]:
+def batch_rows(specs: Sequence[CanvasSpec], batch_size: int) -> list[list[int]]:
     """Rows of pictures that go through a backbone in one batch: seen by the same backbones, at most so many at once.
 
-    Pictures whose objective depends on the whole batch stay together. With `at_once` 1 a picture is the same to the bit
-    whatever else is drawn beside it: a matrix product of another height rounds differently.
+    Pictures whose objective depends on the whole batch stay together. With a `batch_size` of 1 a picture is the same to
+    the bit whatever else is drawn beside it: a matrix product of another height rounds differently.
     """
     batches: list[list[int]] = []
     for seen_by in dict.fromkeys(spec.seen_by for spec in specs):
         rows = [row for row, spec in enumerate(specs) if spec.seen_by == seen_by]
         alone = [row for row in rows if not specs[row].objective.whole_batch]
-        batches += [alone[first : first + at_once] for first in range(0, len(alone), at_once)]
+        batches += [alone[first : first + batch_size] for first in range(0, len(alone), batch_size)]
         for objective in dict.fromkeys(specs[row].objective for row in rows if row not in alone):
             batches.append([row for row in rows if specs[row].objective is objective])
     return batches

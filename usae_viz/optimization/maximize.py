@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 
 from usae_train.files.validation import check_settings
-from usae_train.model.given import check_usae
-from usae_train.model.usae import USAE
+from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.progress import StepCallback
+from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.undisturbed import undisturbed
-from usae_train.runtime.watching import watched_here
 from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import labels_of
 from usae_viz.export.animation import Frames
@@ -26,20 +25,19 @@ from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
 from usae_viz.optimization.by_objective import settings_for
 from usae_viz.optimization.checks import check_objectives
-from usae_viz.optimization.closing import closing_lines
 from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether, canvas_specs, draw_together, starting_image
 from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.given_pictures import canvas_at, naming_given, whole_picture
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.resolving import resolve_settings
-from usae_viz.optimization.result import Result
+from usae_viz.optimization.result import Result, closing_lines
 from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
-from usae_viz.verification.classes import verify_classes
+from usae_viz.verification.classes import score_class_images
+from usae_viz.verification.concepts import score_images
 from usae_viz.verification.noise import shared_noise
 from usae_viz.verification.scores import Scores
-from usae_viz.verification.verify import score_images
 from usae_viz.views.viewing import ViewConfig
 
 if TYPE_CHECKING:
@@ -92,14 +90,14 @@ def maximize(
     known = None if labels is None else labels_of(usae, labels)
     named = bound_in(usae, [objective], known)
     chosen = with_edits_bound(usae, chosen, known)
-    with watched_here(quiet) as watch:
+    with progress_display(quiet) as display:
 
         def stepped(done: int, scores: dict[str, Any]) -> None:
-            watch.report("steps", done, chosen.steps, "")
+            display.report("steps", done, chosen.steps, "")
             progress(done, scores)
 
         (result,) = maximize_each(usae, named, chosen, stepped, start, reference)
-        watch.close(lambda: closing_lines(result))
+        display.close(lambda: closing_lines(result))
     if result.ended is not None:
         warnings.warn(result.ended, stacklevel=2)
     return result
@@ -124,8 +122,8 @@ def maximize_each(
         objectives: what to make large.
         settings: of all of them.
         progress: as for `maximize`; a score is the mean over the pictures drawn at once.
-        start: as for `maximize`; the file that the settings name, or noise, unless given.
-        reference: as for `maximize`; the file that the settings name, or the start, unless given.
+        start: as for `maximize`; the file that the settings name, or noise, by default.
+        reference: as for `maximize`; the file that the settings name, or the start, by default.
         draw: how pictures that are drawn at once come about; in one loop by default.
 
     Raises:
@@ -133,11 +131,11 @@ def maximize_each(
     """
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, HalvingDraw) else HalvingDraw(draw)
-    for own, alike in groupby(objectives, lambda objective: settings_for(usae, objective, settings)):
-        left, shown = list(alike), _by_objective(view_config, own)
+    for filled, alike in groupby(objectives, lambda objective: settings_for(usae, objective, settings)):
+        left, shown = list(alike), _by_objective(view_config, filled)
         while left:
-            pack = _up_to_a_repeat(left[: view_config.at_once])
-            if not (drawn := (yield from _draw(shown, pack, own, start, progress, draw))):
+            pack = _up_to_a_repeat(left[: view_config.batch_size])
+            if not (drawn := (yield from _draw(shown, pack, filled, start, progress, draw))):
                 return
             del left[:drawn]
 
@@ -217,19 +215,19 @@ def _draw(
     drawn: list[DrawnCanvases] = []
     try:
         drawn = draw(view_config, specs, settings, start, progress)
-        row, why = next((each.result.lost for each in drawn if each.result.lost is not None), None), ""
-    except InvalidImageScore as lost:
-        row, why = lost.row, str(lost)  # and no traceback, which holds what the whole pack keeps for its gradient
+        row, why = next((each.result.failed_row for each in drawn if each.result.failed_row is not None), None), ""
+    except InvalidImageScore as error:
+        row, why = error.row, str(error)  # and no traceback, which holds what the whole pack keeps for its gradient
     if drawn and row is None:
         objectives_drawn = {id(spec.objective) for each in drawn for spec in each.specs}
         yield from _results(view_config, pack, drawn, settings)
         return 0 if any(each.result.cut_short for each in drawn) else len(objectives_drawn)
     assert row is not None
-    lost_one = specs[row].objective
-    ended = list(_results(view_config, [lost_one], drawn, settings)) if drawn else []
+    failed_one = specs[row].objective
+    ended = list(_results(view_config, [failed_one], drawn, settings)) if drawn else []
     del drawn  # the others' canvases
     for objective in pack:
-        if objective is lost_one:
+        if objective is failed_one:
             if not ended:
                 raise InvalidImageScore(row, why)
             yield from ended
@@ -249,8 +247,8 @@ def view_config_for(
     assert settings.size is not None
     view_config = _alone_in_view(usae, settings, objectives, reference)
     canvases, together = _canvas_counts(usae, settings, objectives)
-    at_once = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, together)
-    return replace(view_config, at_once=at_once)
+    batch_size = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, together)
+    return replace(view_config, batch_size=batch_size)
 
 
 def bytes_of(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> int:
@@ -321,7 +319,7 @@ def _results(
             given=given,
             ended=ended,
             cut_short=any(canvases.result.cut_short for canvases in drawn),
-            failed=any(canvases.result.lost is not None for canvases in drawn),
+            failed=any(canvases.result.failed_row is not None for canvases in drawn),
         )
 
 
@@ -355,7 +353,7 @@ def verify_images(
     if concept is not None:
         return score_images(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)
     if objective.classes:
-        return verify_classes(usae, objective.classes, images, drawn_for, settings.seed, noise, settings.verdict)
+        return score_class_images(usae, objective.classes, images, drawn_for, settings.seed, noise, settings.verdict)
     return None
 
 

@@ -15,7 +15,7 @@ from usae_viz.parameterizations.spectra import DEMO, PHOTOGRAPHS
 from usae_viz.settings import MaximizeSettings
 
 # Of the largest input size: 512 px for networks of 224, of which a crop of 0.44 is shown pixel by pixel.
-CANVAS = 16 / 7
+CANVAS_SCALE = 16 / 7
 
 
 def resolve_settings(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings:
@@ -25,7 +25,7 @@ def resolve_settings(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings
         ValueError: as `with_edits_bound` and `check_feasible`.
     """
     settings = with_edits_bound(usae, settings)
-    size = settings.size or round(CANVAS * usae.input_size)
+    size = settings.size or round(CANVAS_SCALE * usae.input_size)
     check_feasible(usae, settings, size)
     patch = max(1 / min(backbone.grid) for backbone in usae.backbones.values())
     return settings.model_copy(

@@ -11,15 +11,16 @@ from torch import Tensor
 
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.animation import Frames, write_frames
 from usae_viz.export.concept_folder import write_concept
 from usae_viz.export.naming import objective_folder, shown_concept, title_of, title_with_edits
-from usae_viz.export.natural_patches import natural_patches
 from usae_viz.export.png import to_picture
 from usae_viz.export.provenance import drawn_on, given_hashes, provenance
 from usae_viz.export.run_record import keep_record, pictures_by_folder, run_record
 from usae_viz.export.sheet import sheet
+from usae_viz.export.top_patches import top_patch_pictures
 from usae_viz.objectives import Objective
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.scores import Scores, count_verdicts
@@ -114,7 +115,7 @@ class Result:
     def patches(self) -> dict[str, Any]:
         """The top-activating patches of its concept, or else of that it was scored for, a list per backbone."""
         concept = shown_concept(self.objective, self.settings)
-        return {} if concept is None else natural_patches(self.usae, concept)
+        return {} if concept is None else top_patch_pictures(self.usae, concept)
 
     def __repr__(self) -> str:
         return f"<Result of {summary_line(self)}>"
@@ -140,3 +141,22 @@ def summary_line(result: Result) -> str:
             f"{count} {verdict}" for verdict, count in count_verdicts([result.scores]).items() if count
         )
     return f"{result.title}: {verdicts}"
+
+
+def closing_lines(result: Result) -> list[str]:
+    """What `maximize` says when it is done: the verdicts, what may help where some are not strong, how to keep it."""
+    keep = "in memory only: .save(FOLDER) keeps the pictures, .scores has all figures"
+    return [summary_line(result), *_advice(result), keep]
+
+
+def _advice(result: Result) -> list[str]:
+    scores = result.scores
+    if scores is None or all(scores.verdict(image) == "strong" for image in result.images):
+        return []
+    doubtful = sum(scores.verdict(image) != "strong" for image in result.images)
+    more = f"more steps (steps={2 * result.settings.steps})"
+    are = "is" if doubtful == 1 else "are"
+    return [
+        f"{plural(doubtful, 'picture')} {are} not to be believed yet: {more} or other views may help; "
+        "a concept that hardly fires (uv.concept_table(usae)) has nothing to show"
+    ]

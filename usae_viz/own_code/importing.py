@@ -57,8 +57,8 @@ def check_own(text: str, folder: Path, allow_code: bool, what: str) -> None:
     _ask_leave(text, allow_code, what)
     module_name = text.partition(":")[0]
     with _looked_for_in(folder):
-        there = module_name in sys.modules or _spec_of(module_name) is not None
-    if not there:
+        known = module_name in sys.modules or _spec_of(module_name) is not None
+    if not known:
         raise UsageError(f"{what} {text!r}: {module_name} cannot be imported from {folder}: there is no such module")
 
 
@@ -108,10 +108,10 @@ def _forget_changed(code: Mapping[str, tuple[Path, str]]) -> None:
 
 def _check_place(what: str, module_name: str, code: Mapping[str, tuple[Path, str]]) -> None:
     """Raise a ValueError where Python has imported a module of this name from another file, which would be run."""
-    there = _imported_from(module_name)
-    if there is not None and module_name in code and there != code[module_name][0]:
+    file = _imported_from(module_name)
+    if file is not None and module_name in code and file != code[module_name][0]:
         raise UsageError(
-            f"{what}: Python has imported another {module_name}, {there}, and not {code[module_name][0]}; "
+            f"{what}: Python has imported another {module_name}, {file}, and not {code[module_name][0]}; "
             "give the file another name"
         )
 

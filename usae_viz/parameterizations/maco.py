@@ -45,7 +45,7 @@ class MacoImage(Parameterization):
     Args:
         seeds: one picture per seed.
         size: side of the canvas in pixels.
-        magnitude: (3, s, s // 2 + 1), in decorrelated logits; that of photographs unless given.
+        magnitude: (3, s, s // 2 + 1), in decorrelated logits; that of photographs by default.
 
     Example:
         >>> from usae_viz.parameterizations import analytic_spectrum

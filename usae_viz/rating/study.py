@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jinja2 import Environment, PackageLoader, select_autoescape
 from PIL import Image
 
 from usae_train.files.atomic import atomic_path, write_atomically
@@ -26,12 +25,12 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_viz.explorer.page_files import copy_page_files
-from usae_viz.explorer.runs import RenderedImage, RunFolder
-from usae_viz.export.natural_patches import cut_patch, inside_window
+from usae_viz.explorer.page_files import copy_page_files, page_text
 from usae_viz.export.png import read_pixels
+from usae_viz.export.top_patches import cut_patch, inside_window
 from usae_viz.rating.places import check_study_place
 from usae_viz.rating.settings import CONTROL, RateSettings
+from usae_viz.runs.run_folder import RenderedImage, RunFolder
 from usae_viz.verification.verdict import Verdict
 
 KEY_SCHEMA = 1
@@ -135,7 +134,7 @@ class _QuestionMaker:
     def __init__(self, usae: USAE, natural: NaturalPictures, generator: torch.Generator, choices: int) -> None:
         self.usae, self.natural, self.generator, self.choices = usae, natural, generator, choices
         self.size = usae.input_size
-        self.seen: dict[int, list[Codes]] = {}  # of the pictures that were looked at last, a backbone each
+        self.seen: dict[int, list[Codes]] = {}  # of the pictures that were looked at last, one per backbone
 
     def question(self, concept: int, picture: RenderedImage | None) -> QuestionKey | None:
         """None for a concept that has no top-activating patches to ask about."""
@@ -228,9 +227,8 @@ def write_study(
         (folder / "data.js").write_text(f"usaeStudy({json.dumps(data)});\n")
         copy_page_files("usae_viz.explorer", ["dom.js"], folder)
         copy_page_files("usae_viz.rating", ["rate.js", "rate.css"], folder)
-        page = Environment(loader=PackageLoader("usae_viz.rating", "page"), autoescape=select_autoescape())
-        text = page.get_template("index.html").render(trials=len(questions), choices=len(questions[0].choices))
-        (folder / "index.html").write_text(text, encoding="utf-8")
+        page = page_text("usae_viz.rating", trials=len(questions), choices=len(questions[0].choices))
+        (folder / "index.html").write_text(page, encoding="utf-8")
     write_atomically(out / "key.json", json_text({**record, "study": study}, indent=1) + "\n")
     return study
 

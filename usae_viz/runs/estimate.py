@@ -16,12 +16,12 @@ from usae_viz.export.animation import write_frames
 from usae_viz.export.png import write_png
 from usae_viz.optimization.maximize import maximize_each, view_config_for
 from usae_viz.optimization.result import Result
-from usae_viz.runs.ahead import workers_of
 from usae_viz.runs.manifest import Manifest
+from usae_viz.runs.parallel_drawing import workers_of
 from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.settings import MaximizeSettings
 
-TRIAL_STEPS = 3  # steps; the first, which warms up, is not counted
+TRIAL_STEPS = 3  # the first, which warms up, is not counted
 TRIAL_FRAMES = 50  # of an animation that is written to know its size; a longer one is so much larger
 
 

@@ -1,4 +1,4 @@
-"""What of a run is finished: a record a job, by the key of its content, written after its files.
+"""What of a run is finished: a record per job, by the key of its content, written after its files.
 
 A record is what makes a job count: files without one are drawn again, and a record whose files are gone or others
 by now counts for nothing. So a run can be killed at any moment.
@@ -27,10 +27,10 @@ from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import png_with, rewrite_png
 from usae_viz.optimization.result import Result
 from usae_viz.runs.plan import RenderJob
+from usae_viz.verification.concepts import percentile_of
 from usae_viz.verification.score import read_score
 from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings
-from usae_viz.verification.verify import percentile_of
 
 CODE_DIGITS = 5  # of mean codes, which are only compared with each other: a record is to be smaller than its picture
 MOST_CONCEPTS = 2**24  # the paper's space has 6144

@@ -91,7 +91,7 @@ def usae_near(usae: str, file: Path) -> str:
     return next((str(folder) for folder in above if (folder / "config.json").is_file()), usae)
 
 
-def read_about(file: Path) -> ImageMetadata:
+def read_metadata(file: Path) -> ImageMetadata:
     """What a picture says of itself.
 
     Raises:

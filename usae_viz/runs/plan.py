@@ -170,12 +170,12 @@ def _planned_objectives(
 ) -> list[_Planned]:
     """What variants draw of a recipe's `objectives`, without what is drawn of its concepts already."""
     drawn = {(str(each.objective), each.run_variant.settings) for each in concepts}
-    beside = [
+    others = [
         objective
         for objective in codes
         if not drawn.issuperset((str(objective), variant.settings) for variant in variants)
     ]
-    return _planned_in(usae, folders_of(beside, {each.folder for each in concepts}), variants, codes)
+    return _planned_in(usae, folders_of(others, {each.folder for each in concepts}), variants, codes)
 
 
 def _planned_in(
@@ -286,14 +286,14 @@ def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
 def _keys(content: Mapping[str, Any], whole_first: float | None, default: float) -> list[str]:
     """The key of what decides a job's pictures, and what else it may have been before 0.9.
 
-    Until then `whole_first` stood in it as it was told, null or the same number.
+    Until then `whole_first` stood in it as it was given, null or the same number.
     """
-    told = [None, whole_first] if whole_first == default else [whole_first]
+    spellings = [None, whole_first] if whole_first == default else [whole_first]
     return [
         hashlib.sha256(
             json.dumps({**content, "settings": {**content["settings"], "whole_first": each}}, sort_keys=True).encode()
         ).hexdigest()[:32]
-        for each in told
+        for each in spellings
     ]
 
 

@@ -16,8 +16,8 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.workers import NotDone
 from usae_viz.objectives import Objective
 from usae_viz.optimization.maximize import view_config_for
-from usae_viz.runs.ahead import drawn_ahead
 from usae_viz.runs.manifest import Manifest, claimed, statistics_hash
+from usae_viz.runs.parallel_drawing import drawn_in_parallel
 from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.runs.run_writer import ObjectiveResult, RunWriter
 from usae_viz.settings import MaximizeSettings
@@ -34,7 +34,7 @@ def render_plan(
     ranks: DistributedContext = SINGLE_PROCESS,
     workers: int | None = 1,
 ) -> list[ObjectiveResult]:
-    """Draw what of a plan is not there yet; write run.json and one folder an objective.
+    """Draw what of a plan is not there yet; write run.json and one folder per objective.
 
     After an optimization that was stopped by hand, what is there is written and no more is begun. One whose score
     became NaN or infinite is written as far as it came, one that cannot be begun is left out; the next are begun.
@@ -69,14 +69,15 @@ def render_plan(
 
         numbers = ranks.compute_on_main(first_of_all)[ranks.rank :: ranks.world_size]
         packs = [[plan.jobs[number] for number in pack] for pack in numbers]
-        writer.ahead = stack.enter_context(drawn_ahead(usae, list(chain.from_iterable(packs)), workers, report))
+        jobs = list(chain.from_iterable(packs))
+        writer.parallel = stack.enter_context(drawn_in_parallel(usae, jobs, workers, report))
         for result in _draw_packs(writer, packs, report, ranks.is_main):
             completed.append(result)
             done(result)
         if not writer.stopped:  # else the others go on, and torchrun stops them
-            writer.lost = {key: why for lost in ranks.gather(writer.lost) for key, why in lost.items()}
+            writer.undrawable = {key: why for each in ranks.gather(writer.undrawable) for key, why in each.items()}
         written = writer.finish() if ranks.is_main else completed
-        if writer.ahead is not None and writer.ahead.workers.stopped and not writer.stopped:
+        if writer.parallel is not None and writer.parallel.workers.stopped and not writer.stopped:
             raise KeyboardInterrupt
         return written
 
@@ -94,7 +95,7 @@ def _draw_packs(
         for folder in dict.fromkeys(job.folder for job in pack):
             if writer.stopped or writer.complete(folder):
                 yield writer.assemble(folder, anew=True)
-        if writer.stopped and writer.ahead is None:
+        if writer.stopped and writer.parallel is None:
             return
 
 
@@ -136,12 +137,12 @@ def _packs(usae: USAE, plan: RenderPlan, finished: Sequence[int], ranks: Distrib
     for number in left:
         drawn_with.setdefault(plan.jobs[number].settings, []).append(plan.jobs[number].objective)
         folders.setdefault(plan.jobs[number].folder, []).append(number)
-    at_once = min(view_config_for(usae, settings, objectives).at_once for settings, objectives in drawn_with.items())
-    at_once = min(at_once, -(-len(folders) // ranks.world_size))
+    sizes = (view_config_for(usae, settings, objectives).batch_size for settings, objectives in drawn_with.items())
+    together = min(*sizes, -(-len(folders) // ranks.world_size))
     by_folder, packs = list(folders.values()), list[list[int]]()
-    for first in range(0, len(by_folder), at_once):
+    for first in range(0, len(by_folder), together):
         groups: dict[tuple[str | None, MaximizeSettings], list[int]] = {}
-        for number in chain.from_iterable(by_folder[first : first + at_once]):
+        for number in chain.from_iterable(by_folder[first : first + together]):
             job = plan.jobs[number]
             groups.setdefault((job.variant, job.settings), []).append(number)
         packs += groups.values()

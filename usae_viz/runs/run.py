@@ -12,7 +12,7 @@ from usae_train.model.checkpoint import load
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_train.runtime.watching import watched_here
+from usae_train.runtime.progress_display import progress_display
 from usae_viz.runs.plan import RenderPlan, plan_recipe
 from usae_viz.runs.recipe import read_render_recipe
 from usae_viz.runs.render import render_plan
@@ -46,7 +46,7 @@ class Run:
 
     @property
     def sheets(self) -> list[Path]:
-        """The sheets that there are, one an objective."""
+        """The sheets that there are, one per objective."""
         return [file for each in self.drawn if (file := each.folder / SHEET).is_file()]
 
     def __repr__(self) -> str:
@@ -90,9 +90,9 @@ def render(
     """
     file = find_recipe(str(recipe))
     plan, model = plan_file(Path(file), usae, labels, allow_code, device)
-    with watched_here(quiet) as watch:
-        run = Run(Path(out), render_plan(model, plan, Path(out), watch.report, workers=workers))
-        watch.close(lambda: _lines(run))
+    with progress_display(quiet) as progress:
+        run = Run(Path(out), render_plan(model, plan, Path(out), progress.report, workers=workers))
+        progress.close(lambda: _lines(run))
     return run
 
 

@@ -19,18 +19,18 @@ from usae_train.runtime.progress import ProgressCallback
 from usae_viz.export.animation import write_frames
 from usae_viz.export.concept_folder import write_json
 from usae_viz.export.naming import shown_concept, title_with_edits
-from usae_viz.export.natural_patches import natural_patches
 from usae_viz.export.png import check_whole, read_pixels, read_png, save_png, write_png
 from usae_viz.export.provenance import provenance
 from usae_viz.export.run_record import keep_record, pictures_by_folder, run_record
 from usae_viz.export.sheet import WIDEST, sheet, side_by_side
+from usae_viz.export.top_patches import top_patch_pictures
 from usae_viz.optimization.drawing import draw_together
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.maximize import maximize_each
 from usae_viz.optimization.result import Result
-from usae_viz.runs.ahead import Ahead, report_steps
 from usae_viz.runs.manifest import Manifest, Record, scores_of, statistics_hash
+from usae_viz.runs.parallel_drawing import ParallelDrawing, report_steps
 from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.verification.scores import Scores, count_verdicts
 
@@ -54,16 +54,16 @@ class RunWriter:
     """A run folder that one process fills.
 
     Attributes:
-        lost: {the key of a job that cannot be drawn: why}.
+        undrawable: {the key of a job that cannot be drawn: why}.
         stopped: whether Ctrl-C cut a drawing short.
-        ahead: workers that draw; None where this process does it alone.
+        parallel: workers that draw; None where this process does it alone.
     """
 
     def __init__(self, usae: USAE, plan: RenderPlan, out: Path) -> None:
         self.usae, self.plan, self.out, self.manifest = usae, plan, out, Manifest(out)
         self.folders = plan.folders
-        self.lost, self.stopped = dict[str, str](), False
-        self.ahead: Ahead | None = None
+        self.undrawable, self.stopped = dict[str, str](), False
+        self.parallel: ParallelDrawing | None = None
         self._begun = False  # whether run.json is of this plan
         self._together = HalvingDraw(draw_together)  # one for all packs: what does not fit is found once
 
@@ -73,7 +73,7 @@ class RunWriter:
         def progress(done: int, scores: dict[str, float]) -> None:
             report_steps(report, jobs, done, scores)
 
-        draw = self._together if self.ahead is None else self.ahead.draw_of(jobs)
+        draw = self._together if self.parallel is None else self.parallel.draw_of(jobs)
         records, left = list[Record](), list(jobs)
         while left:
             objectives = [job.objective for job in left]
@@ -83,8 +83,8 @@ class RunWriter:
                         self.write_record()
                     records.append(self.write_job(left.pop(0), result))
                 break  # those that are left after one that was stopped are not begun
-            except InvalidImageScore as lost:  # the first without a result; the others are drawn all the same
-                self.lost[left.pop(0).key] = str(lost)
+            except InvalidImageScore as error:  # the first without a result; the others are drawn all the same
+                self.undrawable[left.pop(0).key] = str(error)
         return records
 
     def write_job(self, job: RenderJob, result: Result) -> Record:
@@ -106,7 +106,7 @@ class RunWriter:
 
     def complete(self, folder: str) -> bool:
         """Whether what can be drawn for a folder is there, whoever drew it, and nothing of it is to be drawn again."""
-        possible = (job for job in reversed(self.folders[folder]) if job.key not in self.lost)
+        possible = (job for job in reversed(self.folders[folder]) if job.key not in self.undrawable)
         last_first = map(self.manifest.drawn, possible)  # what is missing is near the end
         return all(record is not None and not record.stopped for record in last_first)
 
@@ -149,8 +149,8 @@ class RunWriter:
         by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
         ended = next((record.ended for record in by_weight if record.ended is not None), None)
         stopped, failed = (any(getattr(record, kind) for record in records) for kind in ("stopped", "failed"))
-        if lost := [self.lost[job.key] for job in jobs if job.key in self.lost]:
-            ended, failed = lost[0], True
+        if reasons := [self.undrawable[job.key] for job in jobs if job.key in self.undrawable]:
+            ended, failed = reasons[0], True
         images = tuple(name for record in records for name in record.names)
         return ObjectiveResult(str(jobs[0].objective), self.out / folder, images, scores, ended, stopped, failed)
 
@@ -185,11 +185,11 @@ class RunWriter:
             table = side_by_side(list(images))
         first, _ = drawn[0]
         concept = shown_concept(first.objective, first.settings)
-        patches = {} if concept is None else natural_patches(self.usae, concept)
+        patches = {} if concept is None else top_patch_pictures(self.usae, concept)
         pictures, size = first.settings.given_pictures, first.settings.size
         assert size is not None
-        beside = read_picture(named_place(next(iter(reversed(pictures.values())))), size) if pictures else None
-        return sheet(title, images, scores, patches, beside, table)
+        given = read_picture(named_place(next(iter(reversed(pictures.values())))), size) if pictures else None
+        return sheet(title, images, scores, patches, given, table)
 
 
 def _summaries(drawn: Sequence[tuple[RenderJob, Record]]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from usae_viz.verification.verdict import VerdictSettings
 
 @undisturbed
 @torch.no_grad()
-def verify_classes(
+def score_class_images(
     usae: USAE,
     classes: Sequence[tuple[str, int]],
     canvases: Mapping[str, Tensor],

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from usae_train.model.sparse import Codes, joined_codes
 from usae_train.model.usae import USAE
-from usae_viz.views.augmentation import views
+from usae_viz.views.augmentation import augmented_views
 from usae_viz.views.presets import HELD_OUT, Augmentation
 from usae_viz.views.viewing import ViewConfig, encode_views
 
@@ -22,23 +22,23 @@ CLOSER_VIEWS = 4  # each
 
 
 def held_out_codes(
-    usae: USAE, backbone: str, canvases: Tensor, seed: int, views: int = VIEWS, augmentation: Augmentation = HELD_OUT
+    usae: USAE, backbone: str, canvases: Tensor, seed: int, n_views: int = VIEWS, augmentation: Augmentation = HELD_OUT
 ) -> Codes:
     """Codes (image, view, token, k) of canvases (image, 3, H, W) under views that no picture is optimized on."""
     codes = []
-    for canvas, shown in _shown(usae, canvases, seed, views, augmentation):
-        view_config = ViewConfig(usae, augmentation, views)
+    for canvas, shown in _shown(usae, canvases, seed, n_views, augmentation):
+        view_config = ViewConfig(usae, augmentation, n_views)
         codes.append(encode_views(view_config, usae.backbones[backbone], canvas, shown).codes)
     return joined_codes(codes)
 
 
 def held_out_probabilities(
-    usae: USAE, backbone: str, canvases: Tensor, seed: int, views: int = VIEWS, augmentation: Augmentation = HELD_OUT
+    usae: USAE, backbone: str, canvases: Tensor, seed: int, n_views: int = VIEWS, augmentation: Augmentation = HELD_OUT
 ) -> Tensor:
     """(image, view, class): what a backbone's own classifier says of canvases (image, 3, H, W) under such views."""
     logits = [
         usae.backbones[backbone].logits(shown.flatten(0, 1)).float()
-        for _, shown in _shown(usae, canvases, seed, views, augmentation)
+        for _, shown in _shown(usae, canvases, seed, n_views, augmentation)
     ]
     return torch.stack(logits).softmax(-1)
 
@@ -49,7 +49,7 @@ def closer_views(share: float) -> Augmentation:
 
 
 def _shown(
-    usae: USAE, canvases: Tensor, seed: int, count: int, augmentation: Augmentation
+    usae: USAE, canvases: Tensor, seed: int, n_views: int, augmentation: Augmentation
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Each canvas (1, 3, H, W) and its views (1, view, 3, size, size), one by one.
 
@@ -58,4 +58,4 @@ def _shown(
     size = usae.input_size
     for canvas in canvases.split(1):
         generator = torch.Generator().manual_seed(seed + HELD_OUT_SEED)
-        yield canvas, views(canvas, augmentation, [generator], count, size)
+        yield canvas, augmented_views(canvas, augmentation, [generator], n_views, size)

@@ -16,7 +16,7 @@ from usae_viz.verification.held_out import held_out_codes, held_out_probabilitie
 # 0.34 to 0.72), so that the mean of 32 is right to 3 to 4% (6 to 13%); with two pictures, as before, to 16% (50%).
 NOISE_PICTURES = 32
 FIRST_SEED = 0xC4A2CE
-AT_ONCE = 8  # canvases in memory
+NOISE_BATCH = 8  # canvases in memory
 
 DrawStarts = Callable[[list[int]], Tensor]  # seeds -> canvases (n, 3, H, W) as a drawing starts
 _kept: WeakKeyDictionary[USAE, dict[Hashable, NoiseLevels]] = WeakKeyDictionary()
@@ -40,7 +40,7 @@ class NoiseLevels:
         """A class's probability, mean over the pictures."""
         if backbone not in self._probabilities:
             self._probabilities[backbone] = self._mean(
-                usae, lambda canvases: held_out_probabilities(usae, backbone, canvases, FIRST_SEED, views=1)[:, 0]
+                usae, lambda canvases: held_out_probabilities(usae, backbone, canvases, FIRST_SEED, n_views=1)[:, 0]
             )
         return self._probabilities[backbone][index].item()
 
@@ -48,7 +48,7 @@ class NoiseLevels:
     def _mean(self, usae: USAE, seen: Callable[[Tensor], Tensor]) -> Tensor:
         device = usae.device
         seeds = [FIRST_SEED + number for number in range(NOISE_PICTURES)]
-        packs = [seeds[first : first + AT_ONCE] for first in range(0, NOISE_PICTURES, AT_ONCE)]
+        packs = [seeds[first : first + NOISE_BATCH] for first in range(0, NOISE_PICTURES, NOISE_BATCH)]
         return torch.cat([seen(self._draw(pack).to(device)) for pack in packs]).mean(0).cpu()
 
 
@@ -63,5 +63,5 @@ def shared_noise(usae: USAE, how: Hashable, draw: DrawStarts) -> NoiseLevels:
 
 
 def _largest(usae: USAE, backbone: str, canvases: Tensor) -> Tensor:
-    codes = held_out_codes(usae, backbone, canvases, FIRST_SEED, views=1)
+    codes = held_out_codes(usae, backbone, canvases, FIRST_SEED, n_views=1)
     return codes.dense(usae.n_concepts)[:, 0].amax(1)

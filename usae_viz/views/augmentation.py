@@ -74,7 +74,7 @@ def _sides(settings: Augmentation, uniform: Tensor, generator: torch.Generator) 
     return low + (high - low) * uniform
 
 
-def views(
+def augmented_views(
     canvas: Tensor, settings: Augmentation, generators: Sequence[torch.Generator], n_views: int, size: int
 ) -> Tensor:
     """Show canvases as the backbones will see them.
@@ -125,7 +125,7 @@ class DrawnViews(NamedTuple):
 def draw_views(
     canvas: Tensor, settings: Augmentation, generators: Sequence[torch.Generator], n_views: int, size: int
 ) -> DrawnViews:
-    """What `views` draws; of the canvas (n, 3, H, W) only shape and device are asked."""
+    """What `augmented_views` draws; of the canvas (n, 3, H, W) only shape and device are asked."""
     drawn = [draw_changes(settings, generator, n_views, size, canvas.device) for generator in generators]
     geometry, colour, noise = (torch.cat(part) for part in zip(*drawn, strict=True))
     return DrawnViews(_crops(canvas, geometry, size), to_device(colour, canvas.device), noise)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from usae_train.runtime.errors import UsageError
 from usae_viz.own_code.part import OwnPart, failing_at
 from usae_viz.own_code.seeding import seeded_by
-from usae_viz.views.augmentation import views
+from usae_viz.views.augmentation import augmented_views
 from usae_viz.views.presets import AUGMENTATION, Augmentation, Transform
 
 TRANSFORM = "transform"
@@ -53,7 +53,7 @@ def transformed_views(
                 with failing_at(row):
                     seen = _through(transform, seen, generator)
             else:
-                seen = views(seen, augmentation, [generator], n_views, size)[0]
+                seen = augmented_views(seen, augmentation, [generator], n_views, size)[0]
         shown.append(_resized(seen, size))
     return torch.stack(shown)
 

@@ -21,10 +21,10 @@ class Augmentation(Worded):
 
     Example:
         >>> import torch
-        >>> from usae_viz.views.augmentation import views
+        >>> from usae_viz.views.augmentation import augmented_views
         >>> gentle = Augmentation(crop=(0.8, 1.0), rotate=5)
         >>> canvas = torch.rand(1, 3, 64, 64)
-        >>> views(canvas, gentle, [torch.Generator().manual_seed(0)], n_views=4, size=32).shape
+        >>> augmented_views(canvas, gentle, [torch.Generator().manual_seed(0)], n_views=4, size=32).shape
         torch.Size([1, 4, 3, 32, 32])
     """
 

@@ -15,7 +15,7 @@ from usae_train.interventions.intervene import intervene
 from usae_train.model.usae import USAE
 from usae_viz.concepts.edit_text import BackboneEdits
 from usae_viz.objectives import Activations
-from usae_viz.views.augmentation import views
+from usae_viz.views.augmentation import augmented_views
 from usae_viz.views.own_transforms import transformed_views
 from usae_viz.views.precision import dtype_for
 from usae_viz.views.presets import Augmentation, Transform
@@ -30,7 +30,7 @@ class ViewConfig:
         augmentation: how views are drawn.
         n_views: views per picture and step.
         dtype: what the backbones run in, a setting: `auto` is each backbone's own (`dtype_for`).
-        at_once: pictures that go through a backbone in one batch; see `batch_rows`.
+        batch_size: pictures that go through a backbone in one batch; see `batch_rows`.
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
         statistics_weight: how much a score is lowered by `unnaturalness`; the setting `feature_statistics`.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
@@ -43,7 +43,7 @@ class ViewConfig:
     augmentation: Augmentation
     n_views: int
     dtype: ComputeDtype = "float32"
-    at_once: int = 1
+    batch_size: int = 1
     whole_first: float = 0.0
     statistics_weight: float = 0.0
     reference: Tensor | None = None
@@ -61,7 +61,7 @@ def encode_views(
     backbone: Backbone,
     canvas: Tensor,
     shown: Tensor,
-    beside: Tensor | None = None,
+    shown_reference: Tensor | None = None,
     shared: bool = False,
     classifies: bool = False,
 ) -> Activations:
@@ -72,9 +72,11 @@ def encode_views(
     if edits := view_config.edits.get(backbone.name):
         others = {name: each for name, each in view_config.edits.items() if name != backbone.name}
         with intervene(view_config.usae, backbone.name, edits):
-            return encode_views(replace(view_config, edits=others), backbone, canvas, shown, beside, shared, classifies)
+            return encode_views(
+                replace(view_config, edits=others), backbone, canvas, shown, shown_reference, shared, classifies
+            )
 
-    def seen(views: Tensor, reference: Activations | None = None) -> Activations:
+    def through(views: Tensor, reference: Activations | None = None) -> Activations:
         dtype, logits = dtype_for(view_config.dtype, backbone), None
         with torch.autocast(views.device.type, dtype, enabled=dtype != torch.float32):
             if classifies:
@@ -86,11 +88,11 @@ def encode_views(
         return Activations(view_config.usae, backbone.name, canvas, views, tokens, reference, shared, logits)
 
     with torch.no_grad():
-        reference = None if beside is None else seen(beside)
+        reference = None if shown_reference is None else through(shown_reference)
     if not view_config.statistics_weight or not shown.requires_grad:
-        return seen(shown, reference)
+        return through(shown, reference)
     with statistics_distances(backbone.model, len(shown), 3 * backbone.input_size**2) as distances:
-        acts = seen(shown, reference)
+        acts = through(shown, reference)
     acts.unnaturalness = unnaturalness(distances.values()) if distances else None
     return acts
 
@@ -111,7 +113,7 @@ def views_of(
 
 def _shown(view_config: ViewConfig, canvas: Tensor, generators: Sequence[torch.Generator], size: int) -> Tensor:
     if not view_config.transforms:
-        return views(canvas, view_config.augmentation, generators, view_config.n_views, size)
+        return augmented_views(canvas, view_config.augmentation, generators, view_config.n_views, size)
     return transformed_views(
         canvas, view_config.transforms, view_config.augmentation, generators, view_config.n_views, size
     )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from usae_train.backbones import timm_models
 from usae_train.backbones.backbone import Backbone, BackboneSpec
-from usae_train.backbones.folding import Watched, fold, lay_channels_last
+from usae_train.backbones.folding import PassRecorder, fold, lay_channels_last
 
 SIZE = 64
 FOLDED = ["resnet10t", "tf_efficientnet_lite0", "regnetx_002", "mobilenetv3_small_050"]
@@ -51,7 +51,7 @@ def test_layers_logits_and_gradients_stay(name: str) -> None:
     spec = BackboneSpec(model=name, weights="random", input_size=SIZE, classes=7)
     model = lived(timm_models.create_model("a", spec)).double().eval().requires_grad_(False)
     expected, norms = answers(model), norms_of(model)
-    with Watched(model) as seen:
+    with PassRecorder(model) as seen:
         logits = model(shown(torch.float64))
     fold(model, seen.pairs(logits))
     lay_channels_last(model)
@@ -105,7 +105,7 @@ class Branching(nn.Module):
 def test_only_a_norm_that_alone_takes_what_a_convolution_gives_is_folded() -> None:
     model = lived(Branching()).eval().requires_grad_(False)
     picture = torch.rand(1, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    with Watched(model) as seen:
+    with PassRecorder(model) as seen:
         expected = model(picture.clone())
     assert [pair.convolution for pair in seen.pairs(expected)] == [model.convolutions[2]]
     fold(model, seen.pairs(expected))
@@ -116,7 +116,7 @@ def test_only_a_norm_that_alone_takes_what_a_convolution_gives_is_folded() -> No
 def test_what_is_read_right_behind_a_convolution_is_not_scaled() -> None:
     convolution, norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
     model = lived(nn.Sequential(convolution, norm)).eval()
-    with Watched(model) as seen:
+    with PassRecorder(model) as seen:
         between = convolution(torch.ones(1, 3, 4, 4))
         after = norm(between)
     assert not seen.pairs(between)

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from test_weight_files import SMALL, VIT, tensors_of
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
-from usae_train.backbones.carried import check_weights
 from usae_train.backbones.options import OWN_FIELDS, REFUSED_OPTIONS, accepted
 from usae_train.backbones.timm_models import create_model
+from usae_train.backbones.weights_taken_along import check_weights
 from usae_train.model.checkpoint import load, save
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE

@@ -12,10 +12,10 @@ from torch import Tensor
 import usae_train as ut
 import usae_viz as uv
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones
-from usae_train.backbones.carried import bring_all
 from usae_train.backbones.module_backbone import ModuleBackbone
 from usae_train.backbones.timm_models import create_model
 from usae_train.backbones.together import tokens_together
+from usae_train.backbones.weights_taken_along import bring_all
 from usae_train.model.spec_files import read_specs
 
 SMALL = {"depth": 3, "embed_dim": 32, "num_heads": 2, "reg_tokens": 2}

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, field_validator
 
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.spec import PAPER
@@ -139,3 +140,16 @@ def test_keys_of_nested_settings_get_their_own_hints_and_line(tmp_path: Path) ->
 def test_a_missing_key_is_put_on_the_line_of_its_mapping(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"specs\.yaml:[34]: b\.model: it is missing"):
         read_specs(written(tmp_path, "a:\n  model: resnet10t\nb:\n  weights: random\n"))
+
+
+def test_a_type_error_of_a_settings_own_check_is_no_mistake_of_the_file(tmp_path: Path) -> None:
+    class Faulty(BaseModel):
+        steps: int
+
+        @field_validator("steps")
+        @classmethod
+        def _of_words(cls, steps: int) -> int:
+            return len(steps)  # type: ignore[arg-type]  # what is tested
+
+    with pytest.raises(TypeError, match="has no len"):
+        checked(Faulty, read_mapping(written(tmp_path, "steps: 5\n")), "f.yaml")

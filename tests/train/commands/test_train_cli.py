@@ -88,7 +88,7 @@ def test_wrong_settings_are_one_line(specs: str, picture_folder: Path, tmp_path:
         ("fit", "usae_train.commands.fit_together._trained"),
         ("fit --independent", "usae_train.training.independent_fit.build_backbones"),
         ("fit --starts 2", "usae_train.agreement.trainings.fit_starts"),
-        ("extract", "usae_train.tokens.extract.plan"),
+        ("extract", "usae_train.tokens.extract.plan_extraction"),
     ],
 )
 def test_which_backbones_are_taken_is_said_before_they_are_fetched(words, work, picture_folder, tmp_path, monkeypatch):

@@ -17,10 +17,10 @@ from command_line import run
 import usae_train as ut
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.files.provenance import file_hash
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.model.statistics import read_origin
-from usae_train.training.asked import fit_settings
-from usae_train.training.independent_fit import Work, fit_independent
+from usae_train.training.independent_fit import Executions, fit_independent
+from usae_train.training.resolving import fit_settings
 from usae_train.training.settings import ExecutionSettings
 
 SPECS = """
@@ -128,7 +128,7 @@ def test_independent_fits_are_no_work_for_torchrun(monkeypatch: pytest.MonkeyPat
 
 def fit_own(place: Path, out: Path, report: Any = lambda *_: None, **execution: Any) -> dict[str, ut.USAE]:
     settings = fit_settings("default", n_concepts=8, k=2, steps=6, batch=32, seed=0, mask_outliers=True)
-    own = Work(execution=ExecutionSettings(limit=6, **execution), report=report)
+    own = Executions(execution=ExecutionSettings(limit=6, **execution), report=report)
     fit_independent("demo:train", out, str(place / "specs.yaml"), settings, own)
     return {name: ut.load(out / name) for name in ("left", "right")}
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from usae_train.images import fingerprints
-from usae_train.images.fingerprints import Content, content_of, fingerprint_of, same, same_pictures
+from usae_train.images.fingerprints import Content, content_of, fingerprint_of, same_pictures, same_setting
 from usae_train.images.sources import open_images
 
 
@@ -48,9 +48,9 @@ def test_what_is_no_fingerprint_is_compared_as_it_is() -> None:
     assert not same_pictures("demo-train-9", "demo-train-8")
     assert not same_pictures(None, None)
     assert not same_pictures("a+b", None)
-    assert same("fingerprint", "a", "a+b")
-    assert not same("fingerprint", "a+c", "a+b")
-    assert not same("pictures", "a", "a+b")
+    assert same_setting("fingerprint", "a", "a+b")
+    assert not same_setting("fingerprint", "a+c", "a+b")
+    assert not same_setting("pictures", "a", "a+b")
 
 
 def test_the_middle_of_a_large_picture_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

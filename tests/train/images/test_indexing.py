@@ -5,7 +5,7 @@ import torch
 
 import usae_train as ut
 from usae_train.images.indexing import INDEXED_SIZE
-from usae_train.images.sources import read_batches
+from usae_train.images.sources import DemoImages, read_batches
 
 
 @pytest.fixture(params=["folder", "demo"])
@@ -63,3 +63,9 @@ def test_a_picture_that_a_source_of_ones_own_cannot_read_is_passed_over():
     ((numbers, canvases, failures),) = read_batches(Own(), 8, 2)
     assert (numbers, canvases.shape) == ([0], (1, 3, 8, 8))
     assert [(each.number, each.why) for each in failures] == [(1, "number 1 is broken")]
+
+
+def test_a_fault_in_a_source_of_ours_is_no_picture_that_cannot_be_read(monkeypatch):
+    monkeypatch.setattr(DemoImages, "read", lambda self, index, size: int("a fault"))
+    with pytest.raises(ValueError, match="invalid literal"):
+        list(read_batches(DemoImages(2), 8, 2))

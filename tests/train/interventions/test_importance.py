@@ -4,8 +4,8 @@ from edited_networks import SPECS, space, vit
 from torch import nn
 
 import usae_train as ut
-from usae_train.interventions import importance, site
-from usae_train.interventions.importance import look, without_each
+from usae_train.interventions import edit_site, importance
+from usae_train.interventions.importance import class_view, without_each
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -35,15 +35,15 @@ def test_what_comes_before_the_read_layer_runs_once(edited, pictures):
 def test_a_network_that_cannot_grow_on_the_way_is_run_as_a_whole(edited, pictures, monkeypatch):
     backbone, canvas = edited.backbones["conv"], pictures[:1]
     together = without_each(edited, "conv", canvas, [[0], [1]])
-    whole = site.replace(site.site_of(backbone), grows=False)
-    monkeypatch.setitem(site._KNOWN, backbone, whole)
+    whole = edit_site.replace(edit_site.edit_site_of(backbone), grows=False)
+    monkeypatch.setitem(edit_site._KNOWN, backbone, whole)
     torch.testing.assert_close(without_each(edited, "conv", canvas, [[0], [1]]), together, rtol=1e-4, atol=1e-5)
 
 
 def test_where_what_follows_is_linear_the_estimate_is_exact(edited, pictures):
     """`last` is read behind its norm, and then there is a mean over patches and a linear classifier."""
     canvas = pictures[:1]
-    estimate = look(edited, "last", canvas, 2).estimate
+    estimate = class_view(edited, "last", canvas, 2).estimate
     logits = without_each(edited, "last", canvas, [[k] for k in range(16)])
     torch.testing.assert_close(estimate, logits[0, 2] - logits[1:, 2], rtol=1e-4, atol=1e-6)
     assert (estimate != 0).sum() > 4
@@ -53,7 +53,7 @@ def test_where_what_follows_is_linear_the_estimate_is_exact(edited, pictures):
 def test_elsewhere_it_is_near(edited, pictures, name):
     """For small changes it is the derivative: of a hundredth of each code, a hundredth of the estimate."""
     canvas, backbone = pictures[:1], edited.backbones[name]
-    estimate = look(edited, name, canvas, 1).estimate
+    estimate = class_view(edited, name, canvas, 1).estimate
     with torch.no_grad():
         plain = backbone.logits(canvas)[0, 1]
         drops = torch.zeros(16)
@@ -66,7 +66,7 @@ def test_elsewhere_it_is_near(edited, pictures, name):
 
 def test_one_pass_gives_codes_logits_and_the_likeliest_class(edited, pictures):
     backbone, canvas = edited.backbones["registers"], pictures[:1]
-    both = look(edited, "registers", canvas)
+    both = class_view(edited, "registers", canvas)
     with torch.no_grad():
         assert both.class_ == int(backbone.logits(canvas).argmax())
         torch.testing.assert_close(both.logits[None], backbone.logits(canvas))
@@ -75,7 +75,7 @@ def test_one_pass_gives_codes_logits_and_the_likeliest_class(edited, pictures):
 
 def test_an_answer_that_no_patch_reaches_is_refused(pictures):
     usae = space({"deaf": vit(layer=-1, norm=True), "mute": vit().model_copy(update={"classes": 0})})
-    for ask in (look, lambda *given: without_each(*given, [[1]])):
+    for ask in (class_view, lambda *given: without_each(*given, [[1]])):
         with pytest.raises(ValueError, match="deaf: no patch token of layer -1 reaches the classifier"):
             ask(usae, "deaf", pictures[:1])
         with pytest.raises(ValueError, match="mute has no classifier"):

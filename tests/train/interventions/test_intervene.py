@@ -6,8 +6,8 @@ from edited_networks import SILENT, SPECS, space, vit
 
 import usae_train as ut
 from usae_train.backbones.backbone import BackboneSpec
+from usae_train.interventions.edit_site import edit_site_of
 from usae_train.interventions.edits import moved_by, parse_edits
-from usae_train.interventions.site import site_of
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 
@@ -105,7 +105,7 @@ def test_a_backbone_that_runs_in_bfloat16_is_edited_too(edited, pictures, name, 
 @torch.no_grad()
 def test_class_and_register_tokens_are_edited_only_when_asked(edited, pictures):
     backbone = edited.backbones["registers"]
-    site = site_of(backbone)
+    site = edit_site_of(backbone)
     given = []
     hook = backbone.model.blocks[1].register_forward_pre_hook(lambda module, inputs: given.append(inputs[0]))
     try:
@@ -142,7 +142,7 @@ def test_a_picture_beside_an_edited_one_keeps_its_bits(edited, pictures):
 
 def test_hooks_are_gone_whatever_happened(edited, pictures):
     backbone = edited.backbones["vit"]
-    site_of(backbone)
+    edit_site_of(backbone)
 
     def hooks() -> int:
         return sum(len(module._forward_hooks) for module in backbone.model.modules())
@@ -217,8 +217,8 @@ def test_a_layer_that_cannot_be_edited_is_refused():
 
 def test_a_class_token_read_after_the_last_layer_does_not_hear_the_patches():
     usae = space({"deaf": vit(layer=-1, norm=True), "hearing": vit(layer=0)})
-    assert not site_of(usae.backbones["deaf"]).reaches
-    assert site_of(usae.backbones["hearing"]).reaches
+    assert not edit_site_of(usae.backbones["deaf"]).reaches
+    assert edit_site_of(usae.backbones["hearing"]).reaches
 
 
 @torch.no_grad()

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 import usae_train as ut
+from usae_train.interventions.edit_site import EditSite, edit_site_of
 from usae_train.interventions.held_norm import HeldNorm
 from usae_train.interventions.layout import Layout
-from usae_train.interventions.site import Site, site_of
 
 
 def by_hand() -> nn.LayerNorm:
@@ -21,7 +21,7 @@ def by_hand() -> nn.LayerNorm:
 
 def test_an_edit_reaches_the_stream_with_mean_and_scale_held():
     stream = torch.tensor([[[9.0, 1.0], [4.0, 0.0], [0.0, 4.0]]])  # a class token and two patches
-    site = Site(nn.Identity(), Layout("NLC", 1), HeldNorm(by_hand(), stream, by_hand()(stream)))
+    site = EditSite(nn.Identity(), Layout("NLC", 1), HeldNorm(by_hand(), stream, by_hand()(stream)))
     assert site.read(stream).tolist() == [[[2.5, -0.5], [-1.5, 0.5]]]
     moved = site.moved(stream, torch.tensor([[[3.0, 1.0], [0.0, 0.0]]]))
     assert moved.tolist() == [[[9.0, 1.0], [7.0, 4.0], [0.0, 4.0]]]  # 4 + 3 / 1, 0 + 1 / 0.25
@@ -52,7 +52,7 @@ def test_norms_that_cannot_be_undone_are_refused():
 def test_a_middle_layer_read_with_the_final_norm_is_edited_in_the_stream(edited, pictures):
     """The whole pass again, by the network's own parts: x + d / gain after block 0, then block 1, norm and head."""
     backbone = edited.backbones["normed"]
-    model, site = backbone.model, site_of(backbone)
+    model, site = backbone.model, edit_site_of(backbone)
     assert site.module is model.blocks[0]
     assert site.norm is not None
     assert site.norm.module is model.norm
@@ -74,6 +74,6 @@ def test_a_middle_layer_read_with_the_final_norm_is_edited_in_the_stream(edited,
 
 def test_the_last_layers_norm_is_edited_behind_it(edited):
     """What is read is what the head takes, no copy."""
-    site = site_of(edited.backbones["last"])
+    site = edit_site_of(edited.backbones["last"])
     assert site.module is edited.backbones["last"].model.norm
     assert site.norm is None

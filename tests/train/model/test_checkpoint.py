@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.model.checkpoint import load, save
 from usae_train.model.usae import USAE
 from usae_train.training.fitting import fit

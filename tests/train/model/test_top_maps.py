@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save_file
 
 import usae_train as ut
 from usae_train.backbones.backbone import BackboneSpec
-from usae_train.images.colour import levels
+from usae_train.images.arrays import to_uint8
 from usae_train.images.sources import DemoImages
 from usae_train.model import top_maps
 from usae_train.model.checkpoint import fill_statistics
@@ -80,7 +80,7 @@ def dense_maps(usae: ut.USAE, largest: torch.Tensor, number: int, concept: int) 
     canvas = DemoImages(12).read(number, usae.input_size)[None]
     codes = [usae.encode(name, usae.tokens(name, canvas)).dense(8)[0, :, concept] for name in usae.names]
     shares = [own / peak.clamp_min(1e-6) for own, peak in zip(codes, largest[:, concept], strict=True)]
-    return [own.max().item() for own in codes], torch.stack([levels(share) for share in shares])
+    return [own.max().item() for own in codes], torch.stack([to_uint8(share) for share in shares])
 
 
 @pytest.mark.parametrize("looked", [True, False])
@@ -172,4 +172,4 @@ def test_the_demo_keeps_what_its_pictures_show():
         peaks, found = kept.of(concept, number, 64)
         assert peaks[row] == pytest.approx(code.max().item(), abs=1e-4)
         peak = usae.statistics.quantiles[row, concept, -1]
-        assert (found[row].int() - levels(code / peak).int()).abs().max() <= 1
+        assert (found[row].int() - to_uint8(code / peak).int()).abs().max() <= 1

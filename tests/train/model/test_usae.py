@@ -72,7 +72,7 @@ def test_a_backbones_codes_decode_to_another_width() -> None:
 
 def test_standardize_by_hand() -> None:
     usae = USAE({"a": 2}, 2, 1)
-    usae.scale("a").measure(torch.tensor([[1.0, 3.0], [5.0, 7.0]]))  # mean 4, std sqrt(20 / 3)
+    usae.scale("a").set(torch.tensor(4.0), torch.tensor((20 / 3) ** 0.5))
     expected = (9 - 4) / ((20 / 3) ** 0.5 + 1e-5)
     assert usae.standardize("a", torch.tensor([9.0, 9.0]))[0].item() == pytest.approx(expected, rel=1e-6)
 

@@ -6,7 +6,7 @@ import torch
 import usae_train as ut
 from usae_train.model.places import EMBEDDED
 from usae_train.model.spec_files import read_specs
-from usae_train.photos.build import SETTINGS, SPECS, judge
+from usae_train.photos.build import SETTINGS, SPECS, measure_held_out
 
 FOLDER = EMBEDDED["photos"]
 
@@ -42,7 +42,7 @@ def test_it_explains_photographs_that_it_was_not_trained_on(real):
     """The card's figures are of all 118; these are of every fifth of them."""
     source = ut.open_images(real / "photos" / "held")
     source.files = source.files[::5]
-    r2 = judge(ut.load("photos"), 943, source).r2
+    r2 = measure_held_out(ut.load("photos"), 943, source).r2
     assert min(r2[name][name] for name in SPECS) > 0.5
     assert min(r2["lite0"]["lite2"], r2["lite2"]["lite0"]) > 0.4
 

@@ -16,7 +16,7 @@ from toys import WIDTHS, toy_settings, toy_tokens
 from usae_train.images.sources import open_images
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext, ranks_of_torchrun
 from usae_train.runtime.errors import UsageError
-from usae_train.tokens.extract import extract, plan
+from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
 from usae_train.tokens.rank_batches import RankBatches, own_rows
 from usae_train.tokens.store import ActivationStore, read_record
@@ -201,7 +201,15 @@ def run_rank(number: int, folder: Path, port: int) -> None:
     with ranks_of_torchrun("cpu") as ranks:
         lines = run_fits(ranks, folder)
         source = open_images(folder / "pictures")
-        extract(source, plan(source, SPECS)[0], folder / "two", batch=2, images_a_shard=4, max_broken=0.2, ranks=ranks)
+        extract(
+            source,
+            plan_extraction(source, SPECS)[0],
+            folder / "two",
+            batch=2,
+            images_a_shard=4,
+            max_broken=0.2,
+            ranks=ranks,
+        )
         sparse = torch.nn.Parameter(torch.zeros(4, 2))
         sparse.grad = torch.sparse_coo_tensor([[number, 3]], [[1.0, 2.0], [4.0, 6.0]], (4, 2))
         ranks.average_gradients([sparse])
@@ -283,7 +291,7 @@ def test_two_processes_extract_the_store_of_one(trained):
     folder = trained[0]
     one, two = read_record(folder / "store"), read_record(folder / "two")
     assert one == two  # with the checksums of all shards
-    assert list(ActivationStore(folder / "two").verify()) == [shard.file for shard in one.shards]
+    assert list(ActivationStore(folder / "two").compare_checksums()) == [shard.file for shard in one.shards]
     assert (folder / "two" / "failures.jsonl").read_text() == (folder / "store" / "failures.jsonl").read_text()
 
 

@@ -11,18 +11,18 @@ from toys import toy_tokens
 
 import usae_train as ut
 from usae_train.backbones.backbone import build_backbones
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import open_images
 from usae_train.runtime.sampling import drawn_numbers
 from usae_train.tokens import extraction_notes
-from usae_train.tokens.extract import extract, outliers_of, plan
+from usae_train.tokens.extract import extract, outliers_of, plan_extraction
 from usae_train.tokens.feeding import StoreFeed
 from usae_train.tokens.paired import bytes_an_image
 from usae_train.tokens.store import ActivationStore, read_record
 from usae_train.tokens.store import write_shard as store_write
-from usae_train.training.asked import fit_settings
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import feed_pictures, fit_store
+from usae_train.training.resolving import fit_settings
 from usae_train.training.settings import FitSettings
 
 CLASSES = ("ant", "bee", "cat")
@@ -140,7 +140,7 @@ def test_a_store_that_was_begun_with_the_first_pictures_goes_on_with_them(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool
 ) -> None:
     out, source = tmp_path / "store", open_images(pictures).chosen(range(7))
-    record = plan(source, SPECS)[0].model_copy(update={"drawn_from": None})
+    record = plan_extraction(source, SPECS)[0].model_copy(update={"drawn_from": None})
     write_record = extraction_notes.write_record
 
     def stop(folder: Path, noted) -> None:

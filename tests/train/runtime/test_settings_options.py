@@ -21,7 +21,7 @@ from usae_train.commands.options import RECIPE_DEFAULTS
 from usae_train.demo.settings import BuildSettings
 from usae_train.evaluation.checkpointing import PassCheckpointer
 from usae_train.evaluation.evaluate import Compared, evaluate_source
-from usae_train.evaluation.measured import EvaluateOptions
+from usae_train.evaluation.from_python import EvaluateOptions
 from usae_train.evaluation.settings import EvaluateSettings, NameSettings
 from usae_train.files.validation import Settings, by_todays_names, check_settings
 from usae_train.images.settings import SpectrumSettings
@@ -30,7 +30,7 @@ from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.warned import FormerName
 from usae_train.sae_formats.formats import export_sae
 from usae_train.sae_formats.settings import ExportSettings, ImportSettings
-from usae_train.tokens.extract import extract, plan
+from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.tokens.settings import ExtractSettings
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.settings import ExecutionSettings, FitOptions, FitSettings
@@ -85,7 +85,7 @@ COMMANDS = [
 PYTHON = [
     (consensus, "share", AgreementSettings, "share"),
     (consensus, "alike", AgreementSettings, "alike"),
-    (plan, "storage_dtype", ExtractSettings, "storage_dtype"),
+    (plan_extraction, "storage_dtype", ExtractSettings, "storage_dtype"),
     (extract, "compute_dtype", ExtractSettings, "compute_dtype"),
     (extract, "batch", ExtractSettings, "image_batch"),
     (extract, "readers", ExtractSettings, "readers"),

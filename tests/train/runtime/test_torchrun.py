@@ -29,7 +29,7 @@ try:
     with ranks_of_torchrun("cpu") as ranks:
         group = weakref.ref(distributed.group.WORLD)
         import torch.distributed.nn.functional  # as AdamW does, or a backbone
-        ranks.wait()
+        ranks.gather(None)
         {end}
 except ValueError:
     pass

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import usae_train as ut
 from usae_train.cli import app
 from usae_train.images.sources import open_images
-from usae_train.tokens.extract import extract, plan
+from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.tokens.extraction_notes import begin
 from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
 from usae_train.tokens.store import ActivationStore, disk_bytes_an_image, read_record, write_record
@@ -47,7 +47,7 @@ def test_a_store_is_what_the_design_says(pictures, tmp_path):
     failures = [json.loads(line) for line in (tmp_path / "store" / "failures.jsonl").read_text().splitlines()]
     assert [f["image"] for f in failures] == [4]
     assert failures[0]["why"].startswith("04.png cannot be read")
-    assert list(store.verify()) == [s.file for s in record.shards]
+    assert list(store.compare_checksums()) == [s.file for s in record.shards]
 
 
 def test_it_holds_what_the_backbones_see(pictures, tmp_path):
@@ -63,7 +63,7 @@ def test_it_holds_what_the_backbones_see(pictures, tmp_path):
 
 def test_the_size_is_said_before(pictures, tmp_path):
     source = open_images(pictures)
-    record, gigabytes, _ = plan(source, SPECS)
+    record, gigabytes, _ = plan_extraction(source, SPECS)
     assert disk_bytes_an_image(record) == 4 * 32 * 2
     assert gigabytes == pytest.approx(11 * 4 * 32 * 2 / 1e9)
     (tmp_path / "specs.yaml").write_text(YAML)
@@ -129,7 +129,7 @@ def test_a_written_shard_is_noted_before_the_next_one_is_done(pictures, tmp_path
 
 def test_backbones_and_workers_start_once(pictures, tmp_path, monkeypatch):
     source = open_images(pictures)
-    record, _, built = plan(source, SPECS)
+    record, _, built = plan_extraction(source, SPECS)
     loaders = []
     monkeypatch.setattr("usae_train.tokens.extract.build_backbones", None)
     monkeypatch.setattr(
@@ -142,12 +142,12 @@ def test_backbones_and_workers_start_once(pictures, tmp_path, monkeypatch):
 def test_too_many_broken_images_stop_it(pictures, tmp_path):
     source = open_images(pictures)
     with pytest.raises(ValueError, match=r"1 of 11 pictures cannot be read, more than 1\.0% of all; the first: 04"):
-        extract(source, plan(source, SPECS)[0], tmp_path / "store")
+        extract(source, plan_extraction(source, SPECS)[0], tmp_path / "store")
 
 
 def test_tokens_that_are_not_finite_are_never_stored(pictures, tmp_path):
     source = open_images(pictures)
-    record, _, built = plan(source, SPECS)
+    record, _, built = plan_extraction(source, SPECS)
     with torch.no_grad():
         built["right"].model.norm.weight.mul_(torch.nan)
     with pytest.raises(ValueError, match="right: some tokens of the pictures 0 to 10 are NaN or infinite in bfloat16"):
@@ -171,23 +171,23 @@ def store_write_of_nan(out, number, filled):
 def test_what_does_not_go_together_is_refused(pictures, tmp_path):
     source = open_images(pictures)
     with pytest.raises(ValueError, match="more than"):
-        extract(source, plan(source, SPECS)[0], tmp_path / "store")
+        extract(source, plan_extraction(source, SPECS)[0], tmp_path / "store")
     other = {"left": SPECS["left"], "middle": SPECS["right"]}
     with pytest.raises(ValueError, match="was begun with another backbones, widths"):
-        extract(source, plan(source, other)[0], tmp_path / "store")
+        extract(source, plan_extraction(source, other)[0], tmp_path / "store")
     Image.new("RGB", (8, 8)).save(pictures / "new.png")
     source = open_images(pictures)
     with pytest.raises(ValueError, match="was begun with another fingerprint, n_images"):
-        extract(source, plan(source, SPECS)[0], tmp_path / "store")
+        extract(source, plan_extraction(source, SPECS)[0], tmp_path / "store")
     with pytest.raises(ValueError, match="is not an activation store"):
         ActivationStore(pictures)
     with pytest.raises(ValueError, match="exists already and is not a store"):
-        extract(source, plan(source, SPECS)[0], pictures)
+        extract(source, plan_extraction(source, SPECS)[0], pictures)
 
 
 def test_a_store_that_an_earlier_version_began_goes_on_and_not_with_other_pictures(pictures, tmp_path):
     """Its fingerprint is of names and sizes alone."""
-    own, out = plan(open_images(pictures), SPECS)[0], tmp_path / "store"
+    own, out = plan_extraction(open_images(pictures), SPECS)[0], tmp_path / "store"
     before = own.model_copy(update={"fingerprint": own.fingerprint.partition("+")[0]})
     write_record(out, before)
     assert begin(own, out) == before
@@ -200,7 +200,7 @@ def test_a_store_that_an_earlier_version_began_goes_on_and_not_with_other_pictur
 def test_a_backbone_with_a_name_that_none_can_have_is_refused_before_anything_is_extracted(pictures):
     """`images` would be overwritten by the shards' tensor of numbers."""
     with pytest.raises(ValueError, match="a backbone cannot be called 'images'; use letters, digits, _ and -"):
-        plan(open_images(pictures), {"images": SPECS["left"]})
+        plan_extraction(open_images(pictures), {"images": SPECS["left"]})
 
 
 def test_a_damaged_shard_is_found(pictures, tmp_path):
@@ -210,8 +210,11 @@ def test_a_damaged_shard_is_found(pictures, tmp_path):
     content[-1] ^= 1
     file.write_bytes(content)
     with pytest.raises(ValueError, match=r"shard-00001\.safetensors has the checksum"):
-        list(store.verify())
-    assert list(store.verify(store.record.shards[::2])) == ["shard-00000.safetensors", "shard-00002.safetensors"]
+        list(store.compare_checksums())
+    assert list(store.compare_checksums(store.record.shards[::2])) == [
+        "shard-00000.safetensors",
+        "shard-00002.safetensors",
+    ]
     for way in ([], ["--independent"]):
         words = ["fit", tmp_path / "store", "-o", tmp_path / "usae", *SMALL, *way]
         assert_one_error(run(*words, "--verify-checksums"), "shard-00001.safetensors has the checksum")
@@ -240,9 +243,9 @@ def test_a_feed_from_a_store_shows_every_token_once_an_epoch(pictures, tmp_path)
 def test_a_window_mixes_pieces_of_several_shards_within_the_memory(pictures, tmp_path, monkeypatch):
     store = write(pictures, tmp_path / "store")
     image = store.bytes / len(store)
-    monkeypatch.setattr("usae_train.tokens.feeding.PIECE_BYTES", 2 * image)
+    monkeypatch.setattr("usae_train.tokens.feeding.SLICE_BYTES", 2 * image)
     feed = StoreFeed(store, memory=4.5 * image)
-    assert [(piece.shard, list(piece.images)) for piece in feed.pieces] == [
+    assert [(each.shard, list(each.images)) for each in feed.slices] == [
         (0, [0, 1]),
         (0, [2, 3]),
         (1, [0, 1]),
@@ -252,7 +255,7 @@ def test_a_window_mixes_pieces_of_several_shards_within_the_memory(pictures, tmp
     ]
     windows = feed.windows(torch.Generator().manual_seed(0))
     assert [len(window) for window in windows] == [2, 2, 2]
-    assert any(len({feed.pieces[piece].shard for piece in window}) == 2 for window in windows)
+    assert any(len({feed.slices[number].shard for number in window}) == 2 for window in windows)
     assert sum(feed.load(window)["left"].nbytes * 2 for window in windows) == store.bytes
     assert max(feed.load(window)["left"].nbytes * 2 for window in windows) <= 4.5 * image
     everything = store.read([0, 1, 2])
@@ -335,7 +338,7 @@ def test_a_record_that_is_not_of_its_shards_is_one_line(pictures, tmp_path, key,
 
 
 def test_a_store_of_local_weights_is_fitted_from_anywhere_and_not_without_them(pictures, tmp_path, monkeypatch):
-    donor = plan(open_images(pictures), SPECS).backbones["left"]
+    donor = plan_extraction(open_images(pictures), SPECS).backbones["left"]
     save_file(donor.model.state_dict(), tmp_path / "w.safetensors")
     (tmp_path / "specs.yaml").write_text(YAML.replace("weights: random", "weights: w.safetensors", 1))
     monkeypatch.chdir(tmp_path)

@@ -12,11 +12,11 @@ from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import Batches
 from usae_train.tokens.paired import bytes_an_image, collect_tokens
 from usae_train.tokens.streaming import StreamFeed
-from usae_train.training.asked import fit_settings
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import feed_pictures, fit_pictures
 from usae_train.training.logging.callbacks import FitCallbacks
+from usae_train.training.resolving import fit_settings
 from usae_train.training.settings import FitSettings
 
 GRID = (2, 2)

@@ -21,7 +21,7 @@ from usae_train.files.torch_state import write_state
 from usae_train.images.sources import open_images
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped
-from usae_train.tokens.extract import extract, plan
+from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.tokens.store import read_record
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens
@@ -233,7 +233,7 @@ def test_a_disk_that_fills_up_during_extraction_loses_no_shard(tmp_path, monkeyp
     monkeypatch.setattr("usae_train.tokens.extract.ThreadPoolExecutor", AtOnce)
     folder, out = make_pictures(tmp_path / "pictures"), tmp_path / "store"
     source = open_images(folder)
-    record = plan(source, SPECS).record
+    record = plan_extraction(source, SPECS).record
     settings = {"batch": 2, "images_a_shard": 4, "max_broken": 0.2}
     shards = []
 
@@ -259,7 +259,7 @@ def test_a_disk_without_room_for_a_store_is_refused_in_gb_that_can_be_read(tmp_p
     source = open_images(make_pictures(tmp_path / "pictures"))
     monkeypatch.setattr("shutil.disk_usage", lambda place: types.SimpleNamespace(free=2500))
     with pytest.raises(ValueError, match=r"store will take 2\.82e-06 GB, and the disk has 2\.5e-06 GB free"):
-        extract(source, plan(source, SPECS)[0], tmp_path / "store")
+        extract(source, plan_extraction(source, SPECS)[0], tmp_path / "store")
     assert not (tmp_path / "store").exists()
 
 

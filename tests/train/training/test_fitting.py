@@ -13,9 +13,9 @@ from usae_train.runtime.warned import FormerName
 from usae_train.tokens import paired
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training import fitting
-from usae_train.training.asked import allowed_memory, fit_settings
 from usae_train.training.fitting import fit
 from usae_train.training.logging.callbacks import FitCallbacks
+from usae_train.training.resolving import allowed_memory, fit_settings
 from usae_train.training.settings import DEFAULT, PUBLISHED
 
 SMALL = {"n_concepts": 8, "k": 2, "steps": 3, "batch": 16}

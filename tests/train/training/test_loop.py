@@ -11,9 +11,9 @@ from usae_train.demo.activations import known_world
 from usae_train.model.usae import USAE
 from usae_train.tokens.feeding import Batches, MemoryFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.gradient_clipping import clip_gradients, gradient_norms, trained_parameters
 from usae_train.training.initialization import initialize, standardize_from
 from usae_train.training.loop import EXACT_STEPS, fit_tokens, learning_rate, new_optimizer, new_usae, stepping_pairs
-from usae_train.training.pairs import clip_pairs, pair_norms, pair_parameters
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import step_loss
 
@@ -71,8 +71,8 @@ def test_stepping_pairs() -> None:
 def test_pair_parameters_are_all_but_the_published_offset() -> None:
     usae = new_usae(WIDTHS, toy_settings(PUBLISHED))
     of_a = {id(p) for n, p in usae.named_parameters() if n.split(".")[1] == "a"}
-    assert {id(p) for p in pair_parameters(usae, "a", DEFAULT)} == of_a
-    assert {id(p) for p in pair_parameters(usae, "a", PUBLISHED)} == of_a - {id(usae.decoder("a").offset)}
+    assert {id(p) for p in trained_parameters(usae, "a", DEFAULT)} == of_a
+    assert {id(p) for p in trained_parameters(usae, "a", PUBLISHED)} == of_a - {id(usae.decoder("a").offset)}
 
 
 def test_the_start_ties_encoders_to_dictionaries_at_the_same_patches() -> None:
@@ -323,9 +323,9 @@ def test_clipping_is_torchs(clip: float) -> None:
                 drawn = torch.randn(p.shape, generator=torch.Generator().manual_seed(100 * step + number))
                 p.grad = drawn / 1e4 if step == 1 else drawn  # in between one that is short enough
         for name in usaes[0].names:
-            torch.nn.utils.clip_grad_norm_(pair_parameters(usaes[0], name, recipe), clip)
-        norms = pair_norms(usaes[1], usaes[1].names, recipe)
-        assert clip_pairs(usaes[1], usaes[1].names, recipe, optimizers[1], norms, norms.tolist()) == []
+            torch.nn.utils.clip_grad_norm_(trained_parameters(usaes[0], name, recipe), clip)
+        norms = gradient_norms(usaes[1], usaes[1].names, recipe)
+        assert clip_gradients(usaes[1], usaes[1].names, recipe, optimizers[1], norms, norms.tolist()) == []
         for own in optimizers:
             for optimizer in own.values():
                 optimizer.step()

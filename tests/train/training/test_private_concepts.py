@@ -74,11 +74,11 @@ def test_which_concepts_are_whose() -> None:
     assert [own.owner(concept) for concept in (0, 5, 6, 9, 11)] == [None, None, "a", "b", "c"]
     assert own.is_foreign("b").nonzero().flatten().tolist() == [6, 7, 10, 11]
     assert own.counts() == dict.fromkeys("abc", 8)
-    assert own.nested((0.25, 0.5)) == (0.125, 0.25, 0.5)
+    assert own.matryoshka_fractions((0.25, 0.5)) == (0.125, 0.25, 0.5)
     assert own.in_words() == "6 shared; private: a 6 to 7, b 8 to 9, c 10 to 11"
     none = PrivateConcepts(list(WIDTHS), 12)
     assert (bool(none), none.n_shared, none.owner(11), none.foreign("a"), none.in_words()) == (False, 12, None, [], "")
-    assert none.nested((0.25,)) == (0.25,)
+    assert none.matryoshka_fractions((0.25,)) == (0.25,)
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from usae_train.model.sparsity.jumprelu import JumpReLU
 from usae_train.model.sparsity.variant import Chosen, all_above, batch_threshold
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import MemoryFeed
-from usae_train.training.asked import fit_settings
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.archetypal import Mixtures, nearest
 from usae_train.training.initialization import initialize
 from usae_train.training.loop import fit_tokens, fractions_of, new_usae
+from usae_train.training.resolving import fit_settings
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.thresholds import threshold_sample
 

@@ -9,10 +9,10 @@ import torch
 
 from usae_viz.concepts.caption import caption
 from usae_viz.concepts.figures import concept_rows
-from usae_viz.concepts.followed import factor_followed, follows
+from usae_viz.concepts.followed import best_factor, factor_followed
 from usae_viz.concepts.parsing import parse_concepts
 from usae_viz.concepts.selection import Selection, select
-from usae_viz.explorer.figures import concept_columns
+from usae_viz.explorer.columns import concept_columns
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_label_at_chance_is_not_shown(known):
         "concept 5",
     ]
     assert factor_followed(known, 2) is None
-    assert follows(known, 2).auroc == pytest.approx(0.59)
+    assert best_factor(known, 2).auroc == pytest.approx(0.59)
 
 
 def test_a_label_at_chance_names_no_concept(known):

@@ -8,7 +8,7 @@ import torch
 
 import usae_viz as uv
 from usae_train.interventions.edits import parse_edits
-from usae_viz.cli import _objectives
+from usae_viz.commands.drawing_commands import _objectives
 from usae_viz.concepts.edit_text import parse_edit_texts
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.parsing import one_concept, parse_concepts

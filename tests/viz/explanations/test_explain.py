@@ -114,7 +114,7 @@ def test_agreed_and_only_by_hand(explained):
     )
     assert made.agreed() == [0, 1]  # places 0, 2, 1 and 1, 1, 2: the worst is the same, the sum is not
     assert {name: made.only(name) for name in made.maps} == {"vit": [], "conv": [], "mute": [3]}
-    assert [each.concept for each in made.concepts("conv", limit=2)] == [2, 1]
+    assert [each.concept for each in made.concepts("conv", top=2)] == [2, 1]
     assert strongest_in_turn(made, 9) == [0, 2, 3, 1]  # the first of each, then the second of each
     made.maps["vit"] = made.maps["mute"] = maps(5, 0, 0, 0)
     assert strongest_in_turn(made, 9) == [0, 2, 1]  # and on, where one has no more
@@ -211,7 +211,7 @@ def test_imagenets_names_are_classes_and_near_ones_are_told():
         (lambda seen: seen.carriers("vit", 1.5), r"count 1\.5: expected a whole number >= 1"),
         (lambda seen: seen.importance("vit", exact=-1), "exact -1: expected a whole number >= 0"),
         (lambda seen: seen.importance("vit", exact=True), "exact True: expected a whole number >= 0"),
-        (lambda seen: seen.concepts("vit", limit=-2), "limit -2: expected a whole number >= 0"),
+        (lambda seen: seen.concepts("vit", top=-2), "top -2: expected a whole number >= 0"),
         (lambda seen: seen.sheet(0), "columns 0: expected a whole number >= 1"),
         (lambda seen: seen.asked("mute"), "mute has no classifier"),
         (lambda seen: seen.asked("conf"), "unknown backbone 'conf'.*did you mean 'conv'"),

@@ -6,7 +6,7 @@ import torch
 import usae_train as ut
 import usae_viz as uv
 from usae_train.backbones.backbone import Backbone
-from usae_train.interventions.site import site_of
+from usae_train.interventions.edit_site import edit_site_of
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 
@@ -44,8 +44,8 @@ def test_a_transformer_read_in_the_middle_with_its_final_norm(real):
     usae._backbones = {"dino": backbone}
     canvas = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     tokens, plain = backbone(canvas), backbone.embedding(canvas)
-    usae.scale("dino").measure(tokens)
-    site = site_of(backbone)
+    usae.scale("dino").set(tokens.mean(), tokens.std())
+    site = edit_site_of(backbone)
     assert site.module is backbone.model.blocks[8]
     assert site.norm is not None
     concept = int(usae.encode("dino", tokens).indices[0, 0, 0])

@@ -7,7 +7,7 @@ from PIL import Image
 
 import usae_train as ut
 import usae_viz as uv
-from usae_train.images.measured import SourceRecord
+from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import open_images
 from usae_viz.explorer.page import address
 from usae_viz.export.png import read_png, rewrite_png, to_picture, write_png

@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 from usae_viz.cli import app
-from usae_viz.explorer.figures import transfer
+from usae_viz.explorer.columns import transfer
 from usae_viz.explorer.page import explore
-from usae_viz.explorer.runs import RenderedImage, RenderedObjective, read_run
 from usae_viz.explorer.sources import open_sources
 from usae_viz.runs.metadata import ImageMetadata
+from usae_viz.runs.run_folder import RenderedImage, RenderedObjective, read_run
 
 
 def run(*words):
@@ -273,7 +273,7 @@ def test_what_a_killed_run_left_goes_and_what_a_living_one_writes_stays(run_copy
 def test_a_page_whose_place_cannot_be_taken_gives_it_back(run_copy, monkeypatch):
     assert run(run_copy, "--natural", "0").exit_code == 0
     before = {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()}
-    monkeypatch.setattr("usae_viz.explorer.page.os.replace", _replace_but_not_new)
+    monkeypatch.setattr("usae_train.files.placing.os.replace", _replace_but_not_new)
     with pytest.raises(ValueError, match="explorer cannot be written: no; free some space, or choose another place"):
         explore(open_sources([str(run_copy)]), run_copy, natural=0)
     assert {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()} == before

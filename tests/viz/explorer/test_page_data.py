@@ -7,16 +7,17 @@ from importlib.resources import files
 
 import pytest
 
+from usae_viz.concepts import followed
 from usae_viz.concepts.labels import Label
-from usae_viz.explorer import entries, vocabulary
-from usae_viz.explorer.figures import Column
+from usae_viz.explorer import cards, vocabulary
+from usae_viz.explorer.columns import Column
 from usae_viz.explorer.page import explore
 from usae_viz.explorer.sources import open_sources
 
 OF_DATACLASSES = {
-    "PictureData": entries.PictureData,
-    "DrawnData": entries.DrawnData,
-    "CardData": entries.CardData,
+    "PictureData": cards.PictureData,
+    "DrawnData": cards.DrawnData,
+    "CardData": cards.CardData,
     "ColumnData": Column,
     "FactorData": vocabulary.FactorData,
 }
@@ -27,6 +28,14 @@ def declared(page):
     text = files(f"usae_viz.{page}").joinpath("page/data.d.ts").read_text()
     bodies = re.findall(r"^interface (\w+) \{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL)
     return {name: set(re.findall(r"^  (\w+)\??:", body, re.MULTILINE)) for name, body in bodies}
+
+
+@pytest.mark.parametrize(("file", "constant"), [("view.js", "FOLLOWS"), ("concepts.js", "CHANCE")])
+def test_a_page_takes_labels_from_the_same_auroc_on_as_python(file, constant):
+    (value,) = re.findall(
+        rf"^const {constant} = ([\d.]+);", files("usae_viz.explorer").joinpath("page", file).read_text(), re.M
+    )
+    assert float(value) == getattr(followed, f"{constant}_AUROC")
 
 
 @pytest.mark.parametrize("name", OF_DATACLASSES)

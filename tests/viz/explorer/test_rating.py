@@ -15,10 +15,10 @@ from usae_train.images.sources import open_images
 from usae_train.model.natural import natural_pictures
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_viz.cli import app
-from usae_viz.explorer.runs import read_run
-from usae_viz.export.natural_patches import cut_patch, inside_window
+from usae_viz.export.top_patches import cut_patch, inside_window
 from usae_viz.rating.scoring import score_answers
 from usae_viz.rating.study import make_study
+from usae_viz.runs.run_folder import read_run
 
 STUDY = "abcdefabcdef"
 COLUMNS = "study,rater,trial,choice,seconds"

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 import usae_viz as uv
-from usae_train.images.colour import levels
+from usae_train.images.arrays import to_uint8
 from usae_train.images.sources import read_picture
 from usae_viz.export.animation import write_frames
 from usae_viz.export.naming import objective_folder
@@ -218,6 +218,6 @@ def test_every_one_of_256_levels_is_kept_wherever_a_canvas_becomes_a_picture(tmp
     for file in ("plain.png", "moving.gif"):
         with Image.open(tmp_path / file) as picture:
             assert np.array_equal(np.asarray(picture.convert("RGB")), exact.permute(1, 2, 0)), file
-    assert torch.equal(levels(read_picture(tmp_path / "plain.png", 16)), exact)
-    assert torch.equal(levels(canvas - 0.499 / 255), exact)
-    assert levels(torch.tensor([-1.0, 2.0])).tolist() == [0, 255]
+    assert torch.equal(to_uint8(read_picture(tmp_path / "plain.png", 16)), exact)
+    assert torch.equal(to_uint8(canvas - 0.499 / 255), exact)
+    assert to_uint8(torch.tensor([-1.0, 2.0])).tolist() == [0, 255]

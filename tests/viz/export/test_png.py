@@ -10,8 +10,8 @@ from PIL import Image
 import usae_train
 import usae_viz
 from usae_train.runtime.json_text import json_text
-from usae_viz.explorer.runs import read_run
 from usae_viz.export.png import check_whole, read_pixels, read_png, rewrite_png, write_png
+from usae_viz.runs.run_folder import read_run
 
 
 @pytest.fixture(params=["BMP", "GIF", "JPEG", "TIFF"])

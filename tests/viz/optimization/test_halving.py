@@ -19,7 +19,7 @@ def _packed(monkeypatch):
 
     def together(*given):
         objectives, view_config, *others = _prepared(*given)
-        return objectives, replace(view_config, at_once=8), *others
+        return objectives, replace(view_config, batch_size=8), *others
 
     monkeypatch.setattr("usae_viz.optimization.maximize._prepared", together)
 
@@ -29,7 +29,7 @@ def small(objectives, packs):
 
     def draw(view_config, pictures, *others):
         packs.append(len({id(picture.objective) for picture in pictures}))
-        if packs[-1] > objectives or view_config.at_once > 2 * packs[-1]:
+        if packs[-1] > objectives or view_config.batch_size > 2 * packs[-1]:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return draw_together(view_config, pictures, *others)
 

@@ -216,8 +216,8 @@ def test_what_is_no_usae_is_said():
         (lambda usae: uv.accentuate(usae, 412, GREY), r"objective 412: expected one such as Concept\(12\)"),
         (lambda usae: uv.accentuate(usae, "Concept(3)", GREY), r"objective 'Concept\(3\)': expected one such as"),
         (lambda usae: uv.accentuate(usae, uv.Concept(3), GREY, closeness="5"), "closeness is '5'; expected a number"),
-        (lambda usae: uv.invert(usae, GREY, backbones=3), "SameCodes of backbones 3: expected their names"),
-        (lambda usae: uv.invert(usae, GREY, backbones=[3]), r"SameCodes of backbones \[3\]: expected their names"),
+        (lambda usae: uv.invert(usae, GREY, match=3), "SameCodes of backbones 3: expected their names"),
+        (lambda usae: uv.invert(usae, GREY, match=[3]), r"SameCodes of backbones \[3\]: expected their names"),
     ],
     ids=range(5),
 )

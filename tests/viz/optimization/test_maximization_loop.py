@@ -157,9 +157,9 @@ def test_each_of_two_lost_scores_of_a_pack_ends_its_own_objective(usae):
     assert results[0].ended is None
 
 
-@pytest.mark.parametrize("at_once", [1, 3])
-def test_the_picture_that_is_lost_is_named_by_its_row(usae, at_once):
-    view_config = ViewConfig(usae, PRESETS["none"], 1, at_once=at_once)
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_the_picture_that_is_lost_is_named_by_its_row(usae, batch_size):
+    view_config = ViewConfig(usae, PRESETS["none"], 1, batch_size=batch_size)
     canvas = torch.full((4, 3, 32, 32), 0.5)
     fine, broken = uv.Concept(3), not_finite_from(1, float("inf"))
     kinds = [(fine, "right"), (fine, "left"), (broken, "left"), (fine, "left")]

@@ -47,7 +47,7 @@ def waits_of_a_step(backbones, objectives, preset="default", reference=None, **s
     chosen = MaximizeSettings(**{"size": 64, "learning_rate": 0.1, "seeds": 2, "steps": 2, **fourier, **settings})
     pictures = [spec for objective in objectives for spec in canvas_specs(usae, objective, chosen)]
     augmentation = PRESETS[preset].model_copy(update=COLOURS).for_patches(0.25)
-    view_config = ViewConfig(usae, augmentation, 4, "float32", at_once=8, reference=reference)
+    view_config = ViewConfig(usae, augmentation, 4, "float32", batch_size=8, reference=reference)
 
     def after(done, scores):  # noqa: ARG001
         steps.append(+waits.found)

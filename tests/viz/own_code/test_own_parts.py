@@ -26,7 +26,7 @@ from usae_viz.parameterizations import OwnImages
 from usae_viz.runs.plan import plan_recipe
 from usae_viz.runs.recipe import RenderRecipe
 from usae_viz.settings import MaximizeSettings
-from usae_viz.views.augmentation import views
+from usae_viz.views.augmentation import augmented_views
 from usae_viz.views.own_transforms import transformed_views
 from usae_viz.views.presets import PRESETS
 
@@ -216,7 +216,7 @@ def test_transforms_replace_the_augmentation_or_go_around_it():
     whole = nn.functional.interpolate(canvas, (16, 16), mode="bilinear", antialias=True)
     assert torch.equal(shown(looked_at)[0], whole.expand(2, -1, -1, -1))
     assert seen == [(2, 3, 40, 40)]
-    plain = views(canvas, PRESETS["default"], [torch.Generator().manual_seed(1)], 2, 16)
+    plain = augmented_views(canvas, PRESETS["default"], [torch.Generator().manual_seed(1)], 2, 16)
     assert torch.equal(shown("augmentation"), plain)
     assert shown(looked_at, "augmentation", looked_at).shape == plain.shape
     assert seen == [(1, 3, 40, 40), (2, 3, 16, 16)]

@@ -25,7 +25,7 @@ def test_the_work_is_divided_folder_by_folder_and_settings_by_settings(usae, tmp
     recipe = RenderRecipe(concepts=["0-4"], variants={"a": {}, "b": {"views": 2}}, settings={"size": 32})
     plan = plan_recipe(usae, recipe, tmp_path)  # drawings 0 and 1 of concept 0, 2 and 3 of 1, ...
     assert _packs(usae, plan, [2, 8, 9], SINGLE_PROCESS) == [[0], [1], [3], [4], [5], [6], [7]]
-    monkeypatch.setattr(usae_viz.runs.render, "view_config_for", lambda *_: SimpleNamespace(at_once=2))
+    monkeypatch.setattr(usae_viz.runs.render, "view_config_for", lambda *_: SimpleNamespace(batch_size=2))
     assert _packs(usae, plan, [2, 8, 9], SINGLE_PROCESS) == [[0], [1, 3], [4, 6], [5, 7]]
     assert _packs(usae, plan, [2, 8, 9], DistributedContext(0, 4)) == _packs(
         usae, plan, [2, 8, 9], DistributedContext(1, 4)

@@ -17,12 +17,12 @@ import usae_viz as uv
 from usae_train.files.provenance import file_hash
 from usae_train.runtime.distributed import DistributedContext
 from usae_viz.cli import app
-from usae_viz.explorer.runs import read_run
 from usae_viz.export.png import read_png, rewrite_png
 from usae_viz.runs.manifest import Manifest
 from usae_viz.runs.plan import plan_recipe
 from usae_viz.runs.recipe import RenderRecipe, read_render_recipe
 from usae_viz.runs.render import render_plan
+from usae_viz.runs.run_folder import read_run
 
 
 def test_what_is_finished_is_not_drawn_again(folder, tmp_path, drawings):

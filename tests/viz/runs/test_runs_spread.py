@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-import usae_viz.runs.ahead as ahead
+import usae_viz.runs.parallel_drawing as parallel_drawing
 from usae_viz.explorer.page import explore
 from usae_viz.objectives import Concept, objective
 from usae_viz.optimization.maximize import draw_group
@@ -42,8 +42,8 @@ def test_files_are_the_same_to_the_byte_whatever_the_number_of_workers(usae, tmp
 
 
 def test_one_objective_is_drawn_by_several_and_one_picture_by_none(usae, tmp_path, monkeypatch):
-    begun, really = [], ahead.Workers._begun
-    monkeypatch.setattr(ahead.Workers, "_begun", lambda self: begun.append(self) or really(self))
+    begun, really = [], parallel_drawing.Workers._begun
+    monkeypatch.setattr(parallel_drawing.Workers, "_begun", lambda self: begun.append(self) or really(self))
     for number, (target, workers) in enumerate([(Concept(3), 4), (Concept(3, backbone="left"), 4), (Concept(5), 1)]):
         plan = plan_objectives(usae, [target], [MaximizeSettings(**QUICK)])
         render_plan(usae, plan, tmp_path / f"{number}", workers=workers)
@@ -102,7 +102,7 @@ def test_a_killed_worker_costs_its_picture_alone(usae, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGKILL)
         return draw_group(usae, target, settings, rows, progress)
 
-    monkeypatch.setattr(ahead, "draw_group", fatal)
+    monkeypatch.setattr(parallel_drawing, "draw_group", fatal)
     render_plan(usae, plan, tmp_path / "run", workers=2)
     assert files_of(tmp_path / "run") == files_of(tmp_path / "alone")
     assert sorted(drawn.read_text().split("\n")) == [
@@ -127,7 +127,7 @@ def test_twenty_killed_workers_cost_nothing(usae, tmp_path, monkeypatch):
 
         return draw_group(usae, target, settings, rows, at_a_step)
 
-    monkeypatch.setattr(ahead, "draw_group", fatal)
+    monkeypatch.setattr(parallel_drawing, "draw_group", fatal)
     render_plan(usae, plan, tmp_path / "run", workers=2)
     assert len(list(killed.iterdir())) == 20
     assert files_of(tmp_path / "run") == files_of(tmp_path / "alone")

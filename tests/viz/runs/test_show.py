@@ -12,7 +12,7 @@ import usae_viz as uv
 from usae_viz.cli import app
 from usae_viz.explorer.sources import open_sources
 from usae_viz.export.png import read_png, rewrite_png, save_png
-from usae_viz.runs.metadata import ImageMetadata, read_about, usae_near
+from usae_viz.runs.metadata import ImageMetadata, read_metadata, usae_near
 from usae_viz.runs.show import command_again, metadata_lines, why_not_again
 
 
@@ -268,7 +268,7 @@ def test_what_a_picture_says_begins_no_line_and_reaches_no_terminal_raw(drawn_by
     with Image.open(drawn_by_code) as picture:
         save_png(drawn_by_code, picture, {**about, "ended": forged, "objective": forged, "versions": {forged: forged}})
     plain = run("show", drawn_by_code).stdout
-    assert plain.count("\n") == len(metadata_lines(read_about(drawn_by_code))) + 1
+    assert plain.count("\n") == len(metadata_lines(read_metadata(drawn_by_code))) + 1
     assert not any(line.startswith("verdict ") for line in plain.splitlines())
     assert r"ended       x\nverdict     strong\x1b[2J" in plain
     assert "\x1b" not in plain

@@ -14,7 +14,7 @@ from usae_train.model.usae import USAE
 from usae_viz.objectives.class_names import class_name
 from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.checks import check_written
-from usae_viz.runs.metadata import read_about
+from usae_viz.runs.metadata import read_metadata
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.show import metadata_lines
 
@@ -68,7 +68,7 @@ def test_the_class_is_said_wherever_a_concept_is(drawn, tmp_path):
     assert own["index"] == 4
     assert own["probability"] == drawn.scores["left"]["right"].probability
     assert json.loads((tmp_path / "run.json").read_text())["verdicts"][verdict] == 1
-    about = read_about(folder / "left.png")
+    about = read_metadata(folder / "left.png")
     assert about.verdict == verdict
     assert f"verdict     {verdict}" in metadata_lines(about)
     assert any("probability" in line for line in metadata_lines(about))

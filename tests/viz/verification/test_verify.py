@@ -6,11 +6,11 @@ from rich.console import Console
 
 import usae_viz as uv
 from usae_train.runtime.warned import FormerName
+from usae_viz.verification.concepts import score_images
 from usae_viz.verification.held_out import CLOSER_VIEWS, held_out_codes
 from usae_viz.verification.noise import NOISE_PICTURES, NoiseLevels, shared_noise
 from usae_viz.verification.score import DEFAULT_THRESHOLDS, Score
 from usae_viz.verification.scores import Scores
-from usae_viz.verification.verify import score_images
 from usae_viz.views.presets import HELD_OUT
 
 
@@ -115,7 +115,8 @@ def test_the_level_of_noise_is_measured_once_and_is_the_mean_over_its_pictures(u
     found = [noise.code(usae, "left", concept) for concept in (0, 3, 3)]
     assert len(asked) == len(set(asked)) == NOISE_PICTURES
     seeds = asked.copy()
-    largest = [held_out_codes(usae, "left", draw([seed]), seeds[0], views=1).dense(12)[0, 0].amax(0) for seed in seeds]
+    codes = [held_out_codes(usae, "left", draw([seed]), seeds[0], n_views=1) for seed in seeds]
+    largest = [each.dense(12)[0, 0].amax(0) for each in codes]
     by_hand = torch.stack(largest).mean(0)
     assert found == pytest.approx([by_hand[0].item(), by_hand[3].item(), by_hand[3].item()], abs=1e-5)
     canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(6))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 import usae_viz as uv
-from usae_viz.views.augmentation import draw_changes, views
+from usae_viz.views.augmentation import augmented_views, draw_changes
 from usae_viz.views.presets import HELD_OUT, PRESETS, Augmentation
 
 ALL = {**PRESETS, "unseen": HELD_OUT}
@@ -18,15 +18,15 @@ def canvases(n, size=40):
 
 def test_none_shows_the_canvas_itself():
     canvas = canvases(2)
-    shown = views(canvas, PRESETS["none"], generators(0, 1), 3, 40)
+    shown = augmented_views(canvas, PRESETS["none"], generators(0, 1), 3, 40)
     assert torch.allclose(shown, canvas[:, None].expand(-1, 3, -1, -1, -1), atol=1e-4)
 
 
 @pytest.mark.parametrize("preset", ALL)
 def test_a_picture_does_not_depend_on_its_batch_and_equal_generators_draw_alike(preset):
     canvas = canvases(1).expand(3, -1, -1, -1)
-    together = views(canvas, ALL[preset], generators(5, 9, 5), 2, 32)
-    alone = views(canvas[:1], ALL[preset], generators(5), 2, 32)
+    together = augmented_views(canvas, ALL[preset], generators(5, 9, 5), 2, 32)
+    alone = augmented_views(canvas[:1], ALL[preset], generators(5), 2, 32)
     assert torch.allclose(together[0], alone[0], atol=1e-6)
     assert torch.equal(together[0], together[2])
     if preset != "none":
@@ -35,21 +35,21 @@ def test_a_picture_does_not_depend_on_its_batch_and_equal_generators_draw_alike(
 
 def test_the_global_generator_is_left_alone():
     before = torch.random.get_rng_state()
-    views(canvases(1), PRESETS["default"], generators(0), 2, 32)
+    augmented_views(canvases(1), PRESETS["default"], generators(0), 2, 32)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_no_zero_borders():
     white = torch.ones(1, 3, 40, 40)
     settings = Augmentation(crop=(0.9, 1.0), shift=0.5, rotate=180, brightness=0, contrast=0, saturation=0, noise=0)
-    shown = views(white, settings, generators(0), 64, 32)
+    shown = augmented_views(white, settings, generators(0), 64, 32)
     assert shown.min() > 0.999
 
 
 @pytest.mark.parametrize("preset", ALL)
 def test_no_preset_shows_anything_but_the_canvas(preset):
     plain = ALL[preset].model_copy(update={"brightness": 0, "contrast": 0, "saturation": 0, "noise": 0})
-    shown = views(torch.ones(2, 3, 40, 40), plain.for_patches(0.5), generators(0, 1), 32, 32)
+    shown = augmented_views(torch.ones(2, 3, 40, 40), plain.for_patches(0.5), generators(0, 1), 32, 32)
     assert torch.allclose(shown, torch.ones(()), atol=1e-4)
 
 
@@ -65,14 +65,14 @@ def test_the_noise_of_a_view_is_as_strong_as_it_happens_to_be_up_to_the_largest(
 def test_a_crop_of_half_the_side_shows_half_of_the_canvas_twice_as_large():
     ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
     settings = Augmentation(crop=(0.5, 0.5), shift=0, rotate=0, brightness=0, contrast=0, saturation=0, noise=0)
-    shown = views(ramp, settings, generators(0), 20, 64)[0]
+    shown = augmented_views(ramp, settings, generators(0), 20, 64)[0]
     assert torch.allclose(shown[..., -1] - shown[..., 0], torch.tensor(0.5), atol=0.01)
     assert shown[:, 0, 0, 0].std() > 0.05  # and not always the same half
 
 
 def test_gradient_reaches_the_canvas():
     canvas = canvases(1).requires_grad_()
-    views(canvas, PRESETS["default"], generators(0), 8, 32).sum().backward()
+    augmented_views(canvas, PRESETS["default"], generators(0), 8, 32).sum().backward()
     assert (canvas.grad != 0).float().mean() > 0.9
 
 
@@ -151,14 +151,16 @@ def test_the_shift_is_half_of_the_largest_patch_unless_told(usae):
 def test_draws_depend_on_their_own_generator_alone():
     settings = Augmentation(shift=0.1)
     canvas = canvases(3)
-    together = views(canvas, settings, generators(4, 5, 6), 3, 32)
+    together = augmented_views(canvas, settings, generators(4, 5, 6), 3, 32)
     for row, seed in enumerate((4, 5, 6)):
-        assert torch.allclose(together[row : row + 1], views(canvas[row : row + 1], settings, generators(seed), 3, 32))
+        assert torch.allclose(
+            together[row : row + 1], augmented_views(canvas[row : row + 1], settings, generators(seed), 3, 32)
+        )
 
 
 def test_draws_go_on_from_step_to_step():
     (generator,) = generators(4)
-    first, second = (views(canvases(1), PRESETS["lucid"], [generator], 2, 32) for _ in range(2))
+    first, second = (augmented_views(canvases(1), PRESETS["lucid"], [generator], 2, 32) for _ in range(2))
     assert not torch.allclose(first, second, atol=1e-3)
 
 
@@ -177,9 +179,9 @@ def test_a_crop_that_shows_a_canvas_smaller_sees_every_pixel_of_it():
     """Lines of one pixel are grey from afar, not black or white as the points happen to fall."""
     lines = (torch.arange(64) % 2).float().expand(1, 3, 64, 64)
     settings = Augmentation(crop=(0.5, 1.0), shift=0, rotate=0, brightness=0, contrast=0, saturation=0, noise=0)
-    whole = views(lines, settings.model_copy(update={"crop": (1.0, 1.0)}), generators(0), 1, 32)
+    whole = augmented_views(lines, settings.model_copy(update={"crop": (1.0, 1.0)}), generators(0), 1, 32)
     assert torch.allclose(whole, torch.tensor(0.5), atol=1e-3)
-    half = views(lines, settings.model_copy(update={"crop": (0.5, 0.5)}), generators(0), 8, 32)
+    half = augmented_views(lines, settings.model_copy(update={"crop": (0.5, 0.5)}), generators(0), 8, 32)
     assert half.max() - half.min() > 0.5  # a pixel of the view for one of the canvas: as it is
 
 

@@ -15,17 +15,6 @@ FLIPS_SEED = 4_000_000_007  # of no split of the demo's scenes
 SCENES_AT_ONCE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers
 
 
-def flips(usae: USAE, concept_of: dict[str, int], pairs: int = 200) -> dict[str, dict[str, float]]:
-    """Share of the flips that concepts follow, {factor: {backbone: share}}, of the factors that can be flipped.
-
-    Args:
-        usae: the model.
-        concept_of: {"colour: red": concept, ...}, the values that have one.
-        pairs: pairs of scenes a factor.
-    """
-    return {factor: flips_of(usae, factor, concept_of, pairs) for factor in flipped(concept_of)}
-
-
 def flipped(concept_of: Mapping[str, int]) -> list[str]:
     """The factors of which two values or more have a concept."""
     return [factor for factor in FACTORS if len(_values_with_concept(factor, concept_of)) > 1]

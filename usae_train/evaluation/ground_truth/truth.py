@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from usae_train.images.sources import DemoImages
 from usae_train.model.sparse import Codes
 from usae_train.model.statistics import auroc
 from usae_train.model.usae import USAE
+from usae_train.runtime.progress import StageCallback
 from usae_train.runtime.workers import Job, Workers
 from usae_train.scenes.factors import FACTOR_VALUES, patch_truth
 from usae_train.scenes.world import SIZE
@@ -30,7 +31,7 @@ def truth_figures(
     source: DemoImages,
     numbers: Tensor,
     codes: Mapping[str, Codes],
-    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    progress: StageCallback = lambda stage, done, total: None,
     workers: int = 1,
 ) -> tuple[TruthFigures, Tensor]:
     """The figures that need the truth.

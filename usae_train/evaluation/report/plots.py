@@ -12,6 +12,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from usae_train.evaluation.metrics import SAME_ATOM
 from usae_train.evaluation.report_form import Report
 
 TEXT = "#010203"  # of words and axes; becomes the page's own colour of text, light or dark
@@ -91,7 +92,7 @@ def consistency_plot(report: Report) -> str:
         )
         axes.plot([i / len(curve) for i in range(len(curve))], curve, style, color=colour, label=name)
         axes.plot([i / len(chance) for i in range(len(chance))], chance, style, color="#999999", linewidth=0.8)
-    axes.axhline(0.5, color="#999999", linewidth=0.6)
+    axes.axhline(SAME_ATOM, color="#999999", linewidth=0.6)
     axes.plot([], [], color="#999999", linewidth=0.8, label="random atoms")
     axes.set_ylim(min(0, axes.get_ylim()[0]), 1)
     axes.set_xlabel("share of the concepts")

@@ -63,7 +63,7 @@ class Sparsity(Frozen, ABC):
         return None
 
     def check_sizes(self, k: int, private: PrivateConcepts) -> None:
-        """Nothing.
+        """Refuse settings that no space of these sizes can have; by default none.
 
         Args:
             k: the USAE's.
@@ -175,7 +175,7 @@ def all_above(pre_codes: Tensor, threshold: Tensor | float) -> Chosen:
 
     Pre-codes are finite: a NaN may be among them or not.
     """
-    limit = torch.as_tensor(threshold, dtype=pre_codes.dtype, device=pre_codes.device)  # in float32 it were slower
+    limit = torch.as_tensor(threshold, dtype=pre_codes.dtype, device=pre_codes.device)  # float32 would be slower
     if pre_codes.device.type != "cpu" or torch.compiler.is_compiling() or limit.signbit().any():  # -0.0 as well
         return Chosen(*(pre_codes > limit).nonzero().unbind(1))
     # numpy, and the bits of floats as integers (see `top_indices`): 1.3 ms for 523 x 6144 in bfloat16, torch 6.5

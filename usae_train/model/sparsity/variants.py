@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import usae_train.model.sparsity as package
-from usae_train.files.kinds import chosen_kind, kinds_in, plain, read_kind
+from usae_train.files.variant_registry import chosen_kind, kinds_in, plain, read_kind
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.runtime.errors import UsageError
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import usae_train.training.dictionaries as package
-from usae_train.files.kinds import chosen_kind, kinds_in
+from usae_train.files.variant_registry import chosen_kind, kinds_in
 from usae_train.training.dictionaries.variant import DictionaryKind
 
 

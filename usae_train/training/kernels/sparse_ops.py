@@ -2,15 +2,15 @@
 
 Three products carry the training:
 
-    decode     a token's sum of its concepts' atoms, weighted by the codes                 -> (segments, width)
-    transpose  a concept's sum of its tokens, weighted: the gradient of all tables         -> (n_concepts, width)
-    match      the inner product of an entry's token and its concept's row: pre-codes, and the gradient of the codes
+    decode         a token's sum of its concepts' atoms, weighted by the codes             -> (segments, width)
+    transpose      a concept's sum of its tokens, weighted: the gradient of all tables     -> (n_concepts, width)
+    sampled_dot    the inner product of an entry's token and its concept's row: pre-codes, and the codes' gradient
 
 The first two are torch's embedding_bag, the third is the gradient that embedding_bag has for its weights. Tables of
 concepts do not fit into a core's cache and a token's row does, so that what can be is done in the concepts' order:
-`match` takes 6 ms so and 20 ms in the tokens' order (1568 tokens, k = 32, 6144 x 768, one core of an EPYC). An inner
-product is the same to the bit in any order. Where a token has five times as many entries, of which most have a gradient
-of their threshold alone, torch's sparse matrices take them: 20 ms for 27, and their last bits are others.
+inner products take 6 ms so and 20 ms in the tokens' order (1568 tokens, k = 32, 6144 x 768, one core of an EPYC). One
+is the same to the bit in any order. Where a token has five times as many entries, of which most have a gradient of
+their threshold alone, torch's sparse matrices take them: 20 ms for 27, and their last bits are others.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _hear_of_sparse_matrices() -> None:
         torch.eye(1).to_sparse_csr()
 
 
-class _Match(torch.autograd.Function):
+class _ChosenProducts(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens: Tensor, weight: Tensor, entries: Entries, many_zeros: bool) -> Tensor:
         ctx.tokens, ctx.entries, ctx.many_zeros = tokens, entries, many_zeros
@@ -186,7 +186,7 @@ def chosen_products(tokens: Tensor, weight: Tensor, entries: Entries, many_zeros
         entries: which products are wanted.
         many_zeros: whether many of them have no gradient; the same comes out, but for last bits.
     """
-    products: Tensor = _Match.apply(tokens, weight, entries, many_zeros)
+    products: Tensor = _ChosenProducts.apply(tokens, weight, entries, many_zeros)
     return products
 
 

@@ -1,4 +1,4 @@
-"""A training on the terminal: its bars, and beneath them the figures that tell whether it goes well."""
+"""A training on the terminal: its bars, and beneath them the metrics that tell whether it goes well."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from usae_train.runtime.printing import as_text
 
 
 class TrainingDisplay(Progress):
-    """rich's progress bars with a training's last figures beneath."""
+    """rich's progress bars with a training's last metrics beneath."""
 
-    figures: Mapping[str, Any] | None = None
+    metrics: Mapping[str, Any] | None = None
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
-        if self.figures is not None:
-            yield as_text(summary(self.figures))
-            yield r2_table(self.figures["r2"])
+        if self.metrics is not None:
+            yield as_text(summary(self.metrics))
+            yield r2_table(self.metrics["r2"])
 
 
-def summary(figures: Mapping[str, Any]) -> str:
+def summary(metrics: Mapping[str, Any]) -> str:
     """One line: loss, R² on and off the diagonal, each backbone's dead share, learning rate, speed, what was read."""
-    on, off = mean_on_and_off(figures["r2"])
+    on, off = mean_on_and_off(metrics["r2"])
     across = "" if off is None else f", of others {off:.3f}"
     return (
-        f"loss {figures['loss']:.4f}   R² of own {on:.3f}{across} around the mean token   "
-        f"dead {dead_shares(figures['dead'])}   learning rate {figures['learning_rate']:.2e}   "
-        f"{figures['tokens_per_second']:,.0f} tokens/s   {figures['gb_read']:.3g} GB read"
+        f"loss {metrics['loss']:.4f}   R² of own {on:.3f}{across} around the mean token   "
+        f"dead {dead_shares(metrics['dead'])}   learning rate {metrics['learning_rate']:.2e}   "
+        f"{metrics['tokens_per_second']:,.0f} tokens/s   {metrics['gb_read']:.3g} GB read"
     )
 
 

@@ -1,4 +1,4 @@
-"""metrics.jsonl: a line of figures every so many steps, none doubled and none lost when a training is stopped."""
+"""metrics.jsonl: a line of metrics every so many steps, none doubled and none lost when a training is stopped."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ JOINT_METRICS = "metrics-joint.jsonl"  # of the training that a grown space is c
 
 
 class Tracker(Protocol):
-    """Where figures go besides the file."""
+    """Where metrics go besides the file."""
 
-    def log(self, step: int, figures: Mapping[str, Any]) -> None:
-        """One step's figures, nested."""
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
+        """One step's metrics, nested."""
         ...
 
     def close(self) -> None:
@@ -43,7 +43,7 @@ class MetricsLogger:
         self.file, self.trackers = file, trackers
         self._begun = False
 
-    def log(self, step: int, figures: Mapping[str, Any]) -> None:
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         """Add a line; it is in the file when this returns.
 
         Raises:
@@ -54,11 +54,11 @@ class MetricsLogger:
             self._begun = True
         try:
             with self.file.open("a") as opened:
-                opened.write(json_text({"step": step, **figures}) + "\n")
+                opened.write(json_text({"step": step, **metrics}) + "\n")
         except OSError as error:
             raise UsageError(f"{self.file} cannot be written: {error.strerror}; free some space") from error
         for tracker in self.trackers:
-            tracker.log(step, figures)
+            tracker.log(step, metrics)
 
     def __enter__(self) -> MetricsLogger:
         return self

@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from usae_train.evaluation.metrics import Matrix
+from usae_train.model.firing import dead_counts
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.transfers import read_numbers
 from usae_train.training.losses import squared_error
 
-LINES = 100  # how often figures are taken in a training by default
+LINES = 100  # how often metrics are taken in a training by default
 EXPLODED = 1e4  # standardized tokens have a mean square of 1: a loss ten thousand times that of explaining nothing
 
 
 @torch.no_grad()
-def pair_figures(
+def pair_metrics(
     usae: USAE,
     batch: Mapping[str, Tensor],
     error: Callable[[Tensor, Tensor], Tensor],
@@ -42,7 +43,7 @@ def pair_figures(
     usae.eval()
     raw = {name: usae.scale(name).inverse(own) for name, own in batch.items()}
     spread = {n: ranks.mean((own - ranks.mean(own.mean(0))).square().mean()) for n, own in raw.items()}
-    figures: list[Tensor] = []
+    metrics: list[Tensor] = []
     for source in batch:
         codes = usae.sparsify(source, usae.encoder(source)(batch[source]))
         decoded = {target: usae.decoder(target)(codes) for target in batch}
@@ -50,10 +51,10 @@ def pair_figures(
         raw_errors = [squared_error(raw[target], usae.scale(target).inverse(own)) for target, own in decoded.items()]
         left = ranks.mean(torch.stack(raw_errors))
         shares = left / torch.stack([spread[target] for target in decoded]).clamp_min(torch.finfo(left.dtype).tiny)
-        figures += [lost, 1 - shares]
+        metrics += [lost, 1 - shares]
     for module, training in modes:
         module.training = training
-    names, rows = list(batch), read_numbers(*figures)
+    names, rows = list(batch), read_numbers(*metrics)
     matrices = [[dict(zip(names, row, strict=True)) for row in rows[kind::2]] for kind in (0, 1)]
     return {kind: dict(zip(names, own, strict=True)) for kind, own in zip(("pair_loss", "r2"), matrices, strict=True)}
 
@@ -62,9 +63,8 @@ def dead_of(usae: USAE) -> dict[str, float]:
     """{backbone: share of its concepts that it never fires on the pictures of the statistics}."""
     if usae.statistics is None:  # an older folder may have none
         return dict.fromkeys(usae.names, math.nan)
-    never, counts = (usae.statistics.fires == 0).sum(1), usae.private.counts()
-    foreign = {name: usae.n_concepts - count for name, count in counts.items()}  # which it never fires either
-    return {n: (int(n_never) - foreign[n]) / counts[n] for n, n_never in zip(usae.names, never, strict=True)}
+    counts = usae.private.counts()
+    return {name: dead / counts[name] for name, dead in dead_counts(usae, usae.statistics).items()}
 
 
 def is_sound(loss: float) -> bool:
@@ -77,12 +77,12 @@ def unsound_pairs(pair_loss: Matrix) -> str:
     return ", ".join(f"{s} -> {t}" for s, row in pair_loss.items() for t, loss in row.items() if not is_sound(loss))
 
 
-def flat_figures(figures: Mapping[str, Any], before: str = "") -> dict[str, float]:
-    """Nested figures under one name each: {"r2": {"a": {"b": 0.5}}} -> {"r2/a/b": 0.5}."""
+def flat_metrics(metrics: Mapping[str, Any], before: str = "") -> dict[str, float]:
+    """Nested metrics under one name each: {"r2": {"a": {"b": 0.5}}} -> {"r2/a/b": 0.5}."""
     flattened: dict[str, float] = {}
-    for name, value in figures.items():
+    for name, value in metrics.items():
         flattened |= (
-            flat_figures(value, f"{before}{name}/") if isinstance(value, Mapping) else {f"{before}{name}": float(value)}
+            flat_metrics(value, f"{before}{name}/") if isinstance(value, Mapping) else {f"{before}{name}": float(value)}
         )
     return flattened
 

@@ -1,4 +1,4 @@
-"""TensorBoard and Weights & Biases: the figures of metrics.jsonl once more, for those who watch them there."""
+"""TensorBoard and Weights & Biases: the metrics of metrics.jsonl once more, for those who watch them there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from usae_train.files.atomic import write_atomically
 from usae_train.files.provenance import install_command
 from usae_train.runtime.errors import UsageError
 from usae_train.training.logging.metrics_log import Tracker
-from usae_train.training.logging.step_metrics import flat_figures
+from usae_train.training.logging.step_metrics import flat_metrics
 
 
 class TensorBoard:
@@ -38,10 +38,10 @@ class TensorBoard:
         self.folder, self._kind = folder, SummaryWriter
         self._writer: SummaryWriter | None = None
 
-    def log(self, step: int, figures: Mapping[str, Any]) -> None:
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         if self._writer is None:  # the first step decides from where on an earlier file is out of date
             self._writer = self._kind(str(self.folder), purge_step=step, flush_secs=10)
-        for name, value in flat_figures(figures).items():
+        for name, value in flat_metrics(metrics).items():
             self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
@@ -83,10 +83,10 @@ class WeightsAndBiases:
                 f"--wandb {project}: {error}; log in with `wandb login`, or set WANDB_MODE=offline"
             ) from error
 
-    def log(self, step: int, figures: Mapping[str, Any]) -> None:
+    def log(self, step: int, metrics: Mapping[str, Any]) -> None:
         if not self._identity.is_file():
             write_atomically(self._identity, self._run.id)
-        self._run.log(flat_figures(figures), step=step)
+        self._run.log(flat_metrics(metrics), step=step)
 
     def close(self) -> None:
         self._run.finish()

@@ -45,7 +45,7 @@ function drawnIn(card, view) {
 }
 
 /**
- * The pictures of one row: a slot a backbone, and one for the shared picture; the first of several seeds.
+ * The pictures of one row: a slot per backbone, and one for the shared picture; the first of several seeds.
  * @param {PageData} data
  * @param {CardData} card
  * @param {PictureRow} row

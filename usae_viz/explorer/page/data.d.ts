@@ -1,4 +1,4 @@
-/* What Python writes for this page: usae_viz/explorer/page.py and entries.py. */
+/* What Python writes for this page: usae_viz/explorer/page.py and cards.py. */
 
 type Verdict = "strong" | "weak" | "failed";
 
@@ -106,7 +106,7 @@ interface NaturalData {
   token: number;
   label: string;
   codes: number[]; // by backbone
-  heat: string[]; // by backbone: a byte a patch, base64
+  heat: string[]; // by backbone: a byte per patch, base64
 }
 
 interface InFullData {

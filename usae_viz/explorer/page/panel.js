@@ -161,7 +161,7 @@ function labelFilter(page) {
         "my names",
         own.map((name) => [`own:${name}`, name]),
       ),
-      ...group("follows (AUROC ≥ 0.9)", followed),
+      ...group(`follows (AUROC ≥ ${FOLLOWS})`, followed),
     );
     label.element.hidden = !own.length && !counts.size;
     label.sync();

@@ -9,7 +9,7 @@
 const bytesOf = (text) => Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
 
 /**
- * @param {HTMLCanvasElement} canvas laid over the picture; becomes one pixel a patch
+ * @param {HTMLCanvasElement} canvas laid over the picture; becomes one pixel per patch
  * @param {ArrayLike<number>} light of each patch, 0 to 1
  * @param {[number, number]} grid rows, columns
  * @param {number} darkest opacity, 0 to 255, of the dark over a patch without light

@@ -17,7 +17,7 @@ from usae_train.model.usae import USAE
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.logging.display import TrainingDisplay, r2_table, summary
 from usae_train.training.logging.metrics_log import MetricsLogger, read_metrics
-from usae_train.training.logging.step_metrics import flat_figures, pair_figures, unsound_pairs
+from usae_train.training.logging.step_metrics import flat_metrics, pair_metrics, unsound_pairs
 from usae_train.training.logging.trackers import TensorBoard
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.losses import absolute_error, squared_error
@@ -43,7 +43,7 @@ def test_pair_figures_by_hand():
         usae.encoder(name).linear.bias.zero_()
         usae.decoder(name).weight.copy_(sign * axes)
     tokens = torch.tensor([[1.0, 2.0], [-1.0, -2.0]])
-    figures = pair_figures(usae, {"a": tokens, "b": tokens}, absolute_error)
+    figures = pair_metrics(usae, {"a": tokens, "b": tokens}, absolute_error)
     assert figures["pair_loss"] == {n: {"a": 0.0, "b": 3.0} for n in ("a", "b")}  # mean of 2 * 1 and 2 * 2
     assert figures["r2"]["a"] == {"a": 1.0, "b": pytest.approx(1 - 4)}
 
@@ -52,7 +52,7 @@ def test_pair_figures_change_nothing_and_give_each_part_its_mode_back():
     usae = new_usae({"a": 6, "b": 5, "c": 7}, toy_settings(PUBLISHED)).train()
     usae.encoder("b").eval()
     before = {name: value.clone() for name, value in usae.state_dict().items()}
-    pair_figures(usae, toy_tokens(), squared_error)
+    pair_metrics(usae, toy_tokens(), squared_error)
     assert all(torch.equal(before[name], value) for name, value in usae.state_dict().items())
     assert usae.encoder("a").norm.training
     assert not usae.encoder("b").norm.training
@@ -75,7 +75,7 @@ def test_the_pairs_losses_sum_to_the_steps_loss_where_there_is_no_other_term():
 def test_matrices_and_names():
     assert mean_on_and_off(FIGURES["r2"]) == (pytest.approx(0.7), pytest.approx(0.375))
     assert mean_on_and_off({"a": {"a": 0.5}}) == (0.5, None)
-    assert flat_figures({"loss": 1, "r2": {"a": {"b": 0.5}}}) == {"loss": 1.0, "r2/a/b": 0.5}
+    assert flat_metrics({"loss": 1, "r2": {"a": {"b": 0.5}}}) == {"loss": 1.0, "r2/a/b": 0.5}
     assert unsound_pairs({"a": {"a": 1.0, "b": float("nan")}, "b": {"a": float("inf"), "b": 0.0}}) == "a -> b, b -> a"
 
 
@@ -185,7 +185,7 @@ def test_the_terminal_shows_what_matters():
     console.print(r2_table(FIGURES["r2"]))
     display = TrainingDisplay(console=console)
     assert len(list(display.get_renderables())) == 1
-    display.figures = FIGURES
+    display.metrics = FIGURES
     assert len(list(display.get_renderables())) == 3
     row = next(line for line in console.file.getvalue().splitlines() if "0.250" in line)
     assert [cell.strip() for cell in row.strip("│ ").split("│")] == ["b", "0.250", "0.650"]

@@ -1,0 +1,65 @@
+"""Which concepts carry a class between them: taken away one after the other, each judged without those before it.
+
+Alone a concept may count for little because another says the same; once that is gone it counts. By their single effects
+50 concepts are chosen that say much the same: for lite0 on 50 photographs 7.8 of the logit if they added up, 6.2
+together. By their peaks it is 2.1 and 6.7, with 23 among the 50 that speak against the class alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from usae_train.interventions.edits import moved_without
+from usae_train.interventions.importance import ClassView, answering, estimated, without_each
+from usae_train.model.sparse import Codes
+from usae_train.model.usae import USAE
+from usae_train.runtime.undisturbed import undisturbed
+
+JUDGED_ANEW = (0, 1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200, 300)  # after so many taken away
+TRIED = 20  # at least so many of the largest estimates are taken away on trial, twice as many as are wanted
+
+
+@undisturbed
+def removal_order(
+    usae: USAE, backbone: str, canvas: Tensor, seen: ClassView, concepts: Sequence[int], count: int
+) -> list[int]:
+    """So many of some concepts, in an order in which the class's logit falls fast.
+
+    Before the first, second, third, fourth, sixth and so on the gradient is taken anew without those before; of its
+    largest estimates those that then cost most, each taken away alone, come next.
+
+    Args:
+        usae: with its backbones.
+        backbone: one with a classifier.
+        canvas: (1, 3, H, W), 0..1.
+        seen: what `class_view` gave of the canvas.
+        concepts: among which, such as those that fire.
+        count: how many.
+    """
+    taken, left = list[int](), list(concepts)
+    for first, after in zip(JUDGED_ANEW, (*JUDGED_ANEW[1:], len(left)), strict=True):
+        missing = min(after, count) - first
+        if missing <= 0 or not left:
+            break
+        estimate = _estimate_without(usae, backbone, canvas, seen, taken)
+        tried = sorted(left, key=lambda k: -estimate[k].item())[: max(TRIED, 2 * missing)]
+        logits = without_each(usae, backbone, canvas, [[*taken, k] for k in tried], seen)[1:, seen.class_]
+        taken += [tried[at] for at in logits.argsort().tolist()[:missing]]
+        left = [k for k in left if k not in taken]
+    return taken
+
+
+def _estimate_without(usae: USAE, backbone: str, canvas: Tensor, seen: ClassView, taken: Sequence[int]) -> Tensor:
+    """(n_concepts,): what the logit is to lose with each concept, where some are gone already; those too have one."""
+    network, site = answering(usae, backbone)
+    codes = Codes(seen.codes.values[None], seen.codes.indices[None])
+    with torch.no_grad():
+        moved = site.moved(seen.output, moved_without(usae, backbone, codes, [taken]))
+    stream = moved.detach().requires_grad_()
+    with site.resumed_from(seen.output), site.hooked(lambda _: stream.clone()):
+        logits = network.logits(canvas.to(network.mean.device))[0]
+    (slope,) = torch.autograd.grad(logits[seen.class_], stream)
+    return estimated(usae, backbone, codes, stream.detach(), slope)

@@ -1,0 +1,51 @@
+"""What settings say of variants: names, or names with settings of their own, checked without torch where it can be."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from usae_train.files.variant_registry import plain
+from usae_train.runtime.errors import UsageError
+
+SAID_AS_NONE = ("", "none")  # how a command line says that there are no fractions
+
+
+def _read_sparsity(setting: Any) -> Any:
+    if setting == "topk":  # of every recipe that is made when the settings are imported, without torch
+        return setting
+    from usae_train.model.sparsity.variants import trained_sparsity
+
+    return plain(trained_sparsity(setting))
+
+
+def _dictionary(setting: Any) -> Any:
+    if setting == "free":
+        return setting
+    from usae_train.training.dictionaries.variants import read_dictionary
+
+    return plain(read_dictionary(setting))
+
+
+def _numbers(setting: Any) -> Any:
+    """Text of a command line: numbers with commas."""
+    if not isinstance(setting, str):
+        return setting
+    return () if setting.strip() in SAID_AS_NONE else tuple(part.strip() for part in setting.split(","))
+
+
+def _rising(fractions: tuple[float, ...]) -> tuple[float, ...]:
+    if not all(0 < fraction < 1 for fraction in fractions):
+        raise UsageError("expected shares above 0 and below 1; all concepts count besides")
+    if any(later <= before for before, later in pairwise(fractions)):
+        raise UsageError("expected fractions that rise, such as 0.1,0.25,0.5")
+    return fractions
+
+
+Beta = Annotated[float, Field(ge=0, lt=1)]
+Matryoshka = Literal["fixed", "drawn"]
+SparsityName = Annotated[str | dict[str, Any], BeforeValidator(_read_sparsity)]
+DictionaryName = Annotated[str | dict[str, Any], BeforeValidator(_dictionary)]
+Fractions = Annotated[tuple[float, ...], BeforeValidator(_numbers), AfterValidator(_rising)]
