@@ -80,7 +80,7 @@ def test_bars_and_lines_show_stages_and_notes_as_they_are(capsys, monkeypatch):
     monkeypatch.setattr("rich.console.Console", lambda **rest: Console(file=told, force_terminal=True, width=200))
     with bars(TrainingDisplay, quiet=False) as progress:
         stages(progress)(f"[/x]{CLEAR}", 1, 2, "[red]\x1b[2J")
-        progress.figures = {
+        progress.metrics = {
             "r2": {"[/]": {"[/]": 0.5}},
             "loss": 1.0,
             "dead": {"[/]\x1b[2J": 0.5},

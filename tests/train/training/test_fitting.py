@@ -153,6 +153,7 @@ def test_the_published_recipe_is_the_authors() -> None:
         "learning_rate": 3e-4,
         "final_learning_rate": 1e-6,
         "warm_up": 1 / 30,
+        "betas": (0.9, 0.999),
         "weight_decay": 1e-5,
         "max_grad_norm": 1.0,
         "batch": 6272,

@@ -1,0 +1,77 @@
+"""How long does a training step of the default recipe take in several builds of the project, in turns, in one run?
+
+The paper's size: widths 768/384/768, 6144 concepts, k = 32, 1568 tokens per step. A step is what a fit of 60 steps
+takes beyond one of 20, in a process of its own. Each build is a folder with the two packages in it. Run from the
+project's root:
+
+    git worktree add /some/place 6c9b1b9
+    python tests/benchmarks/fit_speed.py /some/place . [--turns 3] [--recipe published]
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from clocks import clocks, since
+
+FEW, MORE = 20, 60  # steps
+SIZE = {"n_concepts": 6144, "k": 32, "batch": 1568}
+
+
+def fit(recipe: str) -> None:
+    """Fit in this process, by the build that is on the path, and print clock and processor seconds of a step."""
+    import torch
+
+    from usae_train.demo.activations import known_world
+    from usae_train.training.loop import fit_tokens
+    from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings
+
+    widths = {"siglip": 768, "dino": 384, "vit": 768}
+    tokens = known_world(4 * SIZE["batch"], torch.Generator().manual_seed(0), widths, shared=512, active=16).tokens
+    taken = []
+    for steps in (FEW, FEW, MORE):  # the first warms up
+        settings = FitSettings(**SIZE, steps=steps, recipe={"default": DEFAULT, "published": PUBLISHED}[recipe])
+        began = clocks()
+        fit_tokens(tokens, settings, log_every=MORE)
+        taken.append(since(began))
+    print(json.dumps([(more - few) / (MORE - FEW) for few, more in zip(taken[1], taken[2], strict=True)]))
+
+
+def main() -> None:
+    """Let the builds take turns, and print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("builds", nargs="*", help="the first is what the others are compared with")
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--recipe", choices=("default", "published"), default="default")
+    chosen = parser.parse_args()
+    if not chosen.builds:
+        return fit(chosen.recipe)
+    seconds: dict[str, list[list[float]]] = {build: [] for build in chosen.builds}
+    for _ in range(chosen.turns):
+        for build, own in seconds.items():
+            path = os.pathsep.join((str(Path(build).resolve()), str(Path(__file__).parent)))
+            ran = subprocess.run(
+                [sys.executable, "-P", __file__, "--recipe", chosen.recipe],
+                env={**os.environ, "PYTHONPATH": path},
+                check=True,
+                capture_output=True,
+                text=True,
+            )
+            own.append(json.loads(ran.stdout.splitlines()[-1]))
+    first = [statistics.median(column) for column in zip(*seconds[chosen.builds[0]], strict=True)]
+    for build, own in seconds.items():
+        clock, processor = (statistics.median(column) for column in zip(*own, strict=True))
+        print(
+            f"{build}: a step {clock * 1e3:.0f} ms ({first[0] / clock:.2f} times as fast), processor "
+            f"{processor * 1e3:.0f} ms ({first[1] / processor:.2f}), {SIZE['batch'] / clock:.0f} tokens/s",
+            flush=True,
+        )
+    return None
+
+
+if __name__ == "__main__":
+    main()
