@@ -57,7 +57,7 @@ def explore(
         out: the folder for index.html; a run's own, or any other.
         natural: top-activating patches per backbone, at most 8; 0 leaves them out.
         report: called with the stage, pictures done of all, and a note.
-        workers: processes that look at natural pictures; None: as many as `workers_for` says.
+        workers: processes that look at the pictures of top-activating patches; None: as many as `workers_for` says.
 
     Returns:
         What is missing on the page, in words.
