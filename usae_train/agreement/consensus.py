@@ -34,11 +34,6 @@ from usae_train.training.resolving import fit_settings, named_recipe
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
 SHARE = AgreementSettings().share  # of the trainings, in which a concept must have come back
-# Of the steps, and of the recipe's rate. Over the demo's backbones, in 300 steps (tests/benchmarks/consensus.py has the
-# table), nested as trainings are: encoders alone leave 0.93 of a single training's R² across backbones, and two spaces'
-# matched cosine is 0.752; everything at once, at the full rate, 0.98 and 0.673; first these, then everything slowly,
-# 0.965 and 0.759 (at a 20th 0.960 and 0.768, at a 7th 0.967 and 0.749). Not nested that is 0.980 and 0.784.
-ENCODERS_ALONE, SLOWER = 0.5, 1 / 10
 # A concept's place is by how many trainings have it, and among those by chance: which of them have to explain the
 # tokens alone would be chance too, another in each consensus, and rows would be bent to it.
 NO_MATRYOSHKA: dict[str, Any] = {"matryoshka_fractions": (), "matryoshka": "fixed"}
@@ -64,9 +59,9 @@ def consensus(
     """Make one USAE of the concepts that come back in several trainings from different starts.
 
     Concepts are matched over all backbones' dictionaries at once (`matching.cluster`); those that come back in at least
-    `share` of the trainings are kept, their rows the mean of the matched ones. Encoders are fitted to these
-    dictionaries, and then all of it is trained on slowly. Trainings from one start (`init_seed`) agree because they
-    began alike, and say nothing: give each a start of its own.
+    `share` of the trainings are kept, their rows the mean of the matched ones. From these dictionaries,
+    and encoders that begin at their transposes, all of it is trained. Trainings from one start (`init_seed`) agree
+    because they began alike, and say nothing: give each a start of its own.
 
     Args:
         usaes: two or more, of the same backbones, sizes and recipe: USAEs, folders or ids.
@@ -93,7 +88,7 @@ def consensus(
     """
     members = [member if isinstance(member, USAE) else load(member) for member in usaes]
     check_members(members)
-    chosen = encoder_settings(members, recipe, **settings)
+    chosen = consensus_settings(members, recipe, **settings)
     clusters = agreed(members, share, alike)
     with progress_display(quiet) as progress:
         bars = FitBars(progress, chosen.steps)
@@ -110,52 +105,37 @@ def fit_agreed(
     shown: EncoderData,
     settings: FitSettings,
     how: Execution = IN_THIS_PROCESS,
-    alone: float = ENCODERS_ALONE,
 ) -> USAE:
-    """A USAE of the clusters' mean rows: its encoders fitted, then everything; its statistics measured.
+    """A USAE that is trained from the clusters' mean rows; its statistics measured.
 
     Args:
         members: the trainings.
         clusters: which of their concepts are one.
         shown: what it is fitted on.
-        settings: as `encoder_settings` gives them.
+        settings: as `consensus_settings` gives them.
         how: it is carried out.
-        alone: of the steps, the share in which encoders alone are fitted.
     """
-    watch, checkpointer, device = how.watch, how.checkpointer, how.device
-    first = max(1, round(alone * settings.steps))
-    encoders = settings.model_copy(update={"n_concepts": len(clusters.members), "steps": first})
-    everything = encoders.model_copy(update={"steps": settings.steps - first, "recipe": slower(settings.recipe)})
+    watch, checkpointer = how.watch, how.checkpointer
+    settings = settings.model_copy(update={"n_concepts": len(clusters.members)})
     rows = mean_rows([raw_rows(member) for member in members], clusters)
-    usae = start_space(members[0], rows, shown.feed, encoders)
+    usae = start_space(members[0], rows, shown.feed, settings)
     usae.agreement = clusters.share
-    then = None
     if checkpointer is not None:
         checkpointer.data = {
             **shown.about,
             "members": [member.sha256 for member in members],
             "found": clusters.members.tolist(),
         }
-        then = checkpointer.next("everything")
-    fit_tokens(shown.feed, encoders, usae, device, watch.steps, checkpointer, watch.log_every)
-    if everything.steps:
-        later = lambda step, metrics: watch.steps(first + step, metrics)  # noqa: E731
-        fit_tokens(shown.feed, everything, usae, device, later, then, watch.log_every, fresh=False)
+    fit_tokens(shown.feed, settings, usae, how.device, watch.steps, checkpointer, watch.log_every)
     usae.measured_on = shown.images
     usae.statistics = measure(usae, shown.sample())
     return usae.to("cpu")
 
 
-def slower(recipe: TrainingRecipe) -> TrainingRecipe:
-    """The recipe of fitted encoders, for dictionaries too: on from where both are, at a fraction of the rate."""
-    rates = {"learning_rate": SLOWER * recipe.learning_rate, "final_learning_rate": SLOWER * recipe.final_learning_rate}
-    return recipe.model_copy(update={**rates, "frozen": False, "tied": False})
-
-
-def encoder_settings(
+def consensus_settings(
     members: Sequence[USAE], recipe: str | TrainingRecipe, **settings: Unpack[FitOptions]
 ) -> FitSettings:
-    """The settings that encoders are fitted with: of the members' space, started at dictionaries that do not change.
+    """The settings that a consensus is trained with: of the members' space, from dictionaries that are given.
 
     Raises:
         ValueError: for settings that do not exist, another size or sparsity than the members', dictionaries that are
@@ -175,7 +155,7 @@ def encoder_settings(
         "sparsity": first.sparsity.model_dump(mode="json"),
         "dictionary": "free",  # means of rows of another kind need not be of that kind
     }
-    fixed = {"frozen": True, "dictionary_init": "random", "tied": True}  # random: rows stay as they are given
+    fixed = {"frozen": False, "dictionary_init": "random", "tied": True}  # random: rows begin as they are given
     nesting = {} if settings.get("matryoshka_fractions") or settings.get("matryoshka") else NO_MATRYOSHKA
     settings["n_concepts"], settings["k"] = first.n_concepts, first.k
     return fit_settings(named.model_copy(update={**of_members, **fixed, **nesting}), **settings)

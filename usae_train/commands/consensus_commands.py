@@ -50,9 +50,8 @@ def consensus(
     """Make one USAE of the concepts that several trainings agree on.
 
     Concepts are matched over all backbones' dictionaries at once; those that come back often enough are kept, their
-    rows the mean of the matched ones. In the first half of the steps encoders are fitted to these dictionaries, then
-    all of it is trained slowly. In how large a share of the trainings each came back is kept in the folder
-    (agreement.safetensors).
+    rows the mean of the matched ones, and from these all of it is trained. In how large a share of the trainings each
+    came back is kept in the folder (agreement.safetensors).
     """
     with one_line_errors(quiet):
         from usae_train.commands.beforehand import asked_settings, check_training, check_usaes, has_data
@@ -125,17 +124,17 @@ def _agreed_on(
     members: list[USAE], shown: EncoderData, settings: FitSettings, agreement: AgreementSettings, executions: Executions
 ) -> USAE:
     """The space of what trainings agree on, fitted with their own settings."""
-    from usae_train.agreement.consensus import agreed, encoder_settings, fit_agreed
+    from usae_train.agreement.consensus import agreed, consensus_settings, fit_agreed
     from usae_train.training.execution import Execution
     from usae_train.training.logging.callbacks import FitCallbacks, loss_in_words
 
     same = ("steps", "batch", "seed", "dtype", "mask_outliers", "max_broken")
-    encoding = encoder_settings(members, settings.recipe, **{name: getattr(settings, name) for name in same})
+    trained_with = consensus_settings(members, settings.recipe, **{name: getattr(settings, name) for name in same})
     watch = FitCallbacks(
-        steps=lambda step, metrics: executions.report("encoders", step, settings.steps, loss_in_words(metrics))
+        steps=lambda step, metrics: executions.report("consensus", step, settings.steps, loss_in_words(metrics))
     )
     clusters = agreed(members, agreement.share, agreement.alike)
-    return fit_agreed(members, clusters, shown, encoding, Execution(executions.device, watch))
+    return fit_agreed(members, clusters, shown, trained_with, Execution(executions.device, watch))
 
 
 def agreement_in_words(made: USAE, members: list[USAE], out: Path) -> list[str]:

@@ -45,11 +45,8 @@ def prepare(
     trained: Sequence[str],
     frozen: Sequence[str],
     generator: torch.Generator,
-    fresh: bool = True,
 ) -> Prepared:
     """Make a USAE ready for training: standardized, initialized, with thresholds; frozen backbones are held.
-
-    One that is not `fresh` stays as it is, and goes on from there.
 
     Raises:
         UsageError: for numbers of the USAE or tokens that are not finite.
@@ -59,11 +56,10 @@ def prepare(
             raise UsageError(f"{name} of the USAE has numbers that are NaN or infinite; expected a USAE that is whole")
     rows = standardization_rows(len(feed), usae.grid, generator)
     set_trained(usae, trained)
-    thresholds = standardize_from(usae, feed, rows, trained if fresh else [], settings)
+    thresholds = standardize_from(usae, feed, rows, trained, settings)
     sample = threshold_sample(usae, feed, rows, trained, thresholds)
-    if fresh:
-        initialize(usae, feed, settings.recipe, settings.init_seed, frozen, thresholds)
-        set_thresholds(usae, sample, finished=False)
+    initialize(usae, feed, settings.recipe, settings.init_seed, frozen, thresholds)
+    set_thresholds(usae, sample, finished=False)
     return Prepared(thresholds, sample)
 
 

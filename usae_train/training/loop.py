@@ -52,7 +52,6 @@ def fit_tokens(
     log_every: int | None = None,
     ranks: DistributedContext = SINGLE_PROCESS,
     frozen: Sequence[str] = (),
-    fresh: bool = True,
 ) -> USAE:
     """Train a USAE on paired tokens.
 
@@ -68,8 +67,6 @@ def fit_tokens(
         log_every: steps between two calls of `progress`; a hundredth of the training by default.
         ranks: the processes that train as one; each is given the same tokens and takes its part of every batch.
         frozen: backbones of `usae` that stay as they are, to the bit; the others learn to share their concept space.
-        fresh: set where training starts: standardization, offsets, rows, encoders and thresholds; otherwise all of it
-            goes on from where `usae` has it, whose dictionaries are `free` then.
 
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
@@ -80,7 +77,7 @@ def fit_tokens(
     usae = (usae or new_usae(feed.widths, settings)).to(device)
     generator = torch.Generator().manual_seed(settings.seed)
     trained = [name for name in feed.widths if name not in frozen]
-    prepared = prepare(usae, feed, settings, trained, frozen, generator, fresh)
+    prepared = prepare(usae, feed, settings, trained, frozen, generator)
     trainer = Trainer(begun_state(usae, feed, settings, trained, generator, ranks), ranks, frozen, prepared.thresholds)
     first = 0 if checkpointer is None else checkpointer.restore(trainer.state, ranks)
     trainer.resume_at(first)

@@ -10,7 +10,7 @@ from command_line import assert_one_error, run
 from safetensors.torch import save_file
 
 import usae_train as ut
-from usae_train.agreement.consensus import encoder_settings
+from usae_train.agreement.consensus import consensus_settings
 from usae_train.demo.activations import KnownWorld, known_world
 from usae_train.evaluation.metrics import matched_cosine
 from usae_train.model.agreement import AGREEMENT
@@ -18,8 +18,7 @@ from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.signals import Stopped
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.logging.callbacks import FitCallbacks
-from usae_train.training.loop import fit_tokens
-from usae_train.training.settings import DEFAULT, FitSettings
+from usae_train.training.settings import DEFAULT
 
 SIZES: dict[str, Any] = {"n_concepts": 24, "k": 6, "steps": 60, "batch": 256}
 WORDS = ["--steps", "2", "--batch", "16", "--device", "cpu", "--quiet"]
@@ -88,30 +87,16 @@ def test_a_consensus_is_as_sparse_as_its_trainings(world, sparsity):
     assert agreed.statistics.dead_share.max() < 0.5
 
 
-@pytest.mark.parametrize("sparsity", ["topk", "jumprelu"])
-def test_a_second_fit_that_is_not_fresh_goes_on_from_where_the_first_ended(world, sparsity):
-    """At a rate of nothing it changes nothing: offsets, encoders and thresholds are those that the first one left."""
-    told = FitSettings(**{**SIZES, "sparsity": sparsity, "mask_outliers": True})
-    usae = fit_tokens(world.tokens, told)
-    before = {name: own.clone() for name, own in usae.state_dict().items()}
-    rates = {"learning_rate": 1e-12, "final_learning_rate": 0.0}
-    still = told.model_copy(update={"recipe": told.recipe.model_copy(update=rates), "seed": 5, "steps": 1})
-    fit_tokens(world.tokens, still, usae, fresh=False)
-    scaled = {name for name in before if name.startswith("thresholds.")}  # all by what leaves k active
-    for name, own in usae.state_dict().items():
-        torch.testing.assert_close(own, before[name], rtol=0.05 if name in scaled else 1e-5, atol=1e-6)
-
-
 @pytest.mark.parametrize("matryoshka", ["fixed", "drawn"])
 def test_no_part_of_a_consensus_explains_the_tokens_alone_unless_it_is_told(trainings, matryoshka):
     """Which concepts come first is chance where as many trainings have them: two spaces would be bent apart by it."""
     recipe = DEFAULT.model_copy(update={"matryoshka": matryoshka})
-    assert encoder_settings(trainings, recipe).recipe.matryoshka_fractions == ()
-    nested = encoder_settings(trainings, DEFAULT, matryoshka=matryoshka).recipe
+    assert consensus_settings(trainings, recipe).recipe.matryoshka_fractions == ()
+    nested = consensus_settings(trainings, DEFAULT, matryoshka=matryoshka).recipe
     assert nested.matryoshka_fractions == DEFAULT.matryoshka_fractions
     with pytest.raises(ValueError, match="k_private is 2; the concepts of a consensus are shared"):
-        encoder_settings(trainings, DEFAULT, k_private=2)
-    told = encoder_settings(trainings, recipe, matryoshka_fractions=(0.5,)).recipe
+        consensus_settings(trainings, DEFAULT, k_private=2)
+    told = consensus_settings(trainings, recipe, matryoshka_fractions=(0.5,)).recipe
     assert (told.matryoshka_fractions, told.matryoshka) == ((0.5,), matryoshka)
 
 
@@ -210,7 +195,7 @@ def test_the_command(folder, tmp_path):
     assert_one_error(run(*words, "--out", tmp_path / "made", *WORDS), "exists already")
 
 
-@pytest.mark.parametrize("at", [2, 5], ids=["while encoders are fitted", "while all is trained"])
+@pytest.mark.parametrize("at", [2, 5])
 def test_one_that_was_stopped_goes_on_to_the_same_bits(world, trainings, tmp_path, at):
     def made(
         checkpointer: TrainingCheckpointer | None = None, steps: StepCallback = lambda step, figures: None
