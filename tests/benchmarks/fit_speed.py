@@ -6,6 +6,10 @@ project's root:
 
     git worktree add /some/place 6c9b1b9
     python tests/benchmarks/fit_speed.py /some/place . [--turns 3] [--recipe published]
+
+Measured on two cores of an EPYC with avx512_bf16 (--turns 2, 6c9b1b9 and this): 153 and 146 ms, 1.05 times as fast. On
+a Xeon on which products in bfloat16 are slower than in float32, which is measured in place since, 366 and 281 ms of one
+thread, 1.30 times as fast, by a script that is not kept.
 """
 
 import argparse
