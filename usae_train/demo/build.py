@@ -38,7 +38,9 @@ AS_PACKAGED = {
     "standardization": "scalar",
     "unit_norm": True,
     "noise": 0.0,
+    "auxiliary_weight": 1 / 32,
     "learning_rate": 1e-2,
+    "betas": (0.9, 0.999),
     "weight_decay": 0.0,
     "dead_after": 200,
 }

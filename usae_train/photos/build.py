@@ -52,7 +52,13 @@ SPECS = {
     ),
 }
 # as when the packaged universe was made
-AS_PACKAGED = {"unit_norm": True, "noise": 0.0, "learning_rate": 1e-2}
+AS_PACKAGED = {
+    "unit_norm": True,
+    "noise": 0.0,
+    "auxiliary_weight": 1 / 32,
+    "learning_rate": 1e-2,
+    "betas": (0.9, 0.999),
+}
 SETTINGS = FitSettings(n_concepts=512, k=12, steps=4000, batch=2048, recipe=DEFAULT.model_copy(update=AS_PACKAGED))
 
 

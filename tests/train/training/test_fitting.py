@@ -5,6 +5,8 @@ import pytest
 import torch
 
 import usae_train
+import usae_train.demo.build
+import usae_train.photos.build
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.spec import PAPER
 from usae_train.images.sources import open_images
@@ -165,6 +167,42 @@ def test_the_published_recipe_is_the_authors() -> None:
     }
     settings = fit_settings("published")
     assert (settings.n_concepts, settings.k) == (6144, 32)
+
+
+def test_packaged_universes_are_built_as_they_were_made_whatever_the_default_is_since() -> None:
+    photos = {
+        "name": "default",
+        "own_weight": 1.0,
+        "batch_norm": False,
+        "offset": True,
+        "dictionary_init": "tokens",
+        "tied": True,
+        "renormalize": False,
+        "standardization": "whitened",
+        "frozen": False,
+        "shuffled": False,
+        "encoding": "share",
+        "loss": "squared",
+        "auxiliary": "dead",
+        "auxiliary_weight": 1 / 32,
+        "matryoshka_fractions": (0.25,),
+        "dead_after": 50,
+        "learning_rate": 1e-2,
+        "final_learning_rate": 1e-5,
+        "warm_up": 0.03,
+        "betas": (0.9, 0.999),
+        "weight_decay": 0.1,
+        "max_grad_norm": 1.0,
+        "batch": 4096,
+        "unit_norm": True,
+        "noise": 0.0,
+        "sparsity": "topk",
+        "dictionary": "free",
+        "matryoshka": "fixed",
+    }
+    assert usae_train.photos.build.SETTINGS.recipe.model_dump() == photos
+    demo = {"encoding": "all", "standardization": "scalar", "weight_decay": 0.0, "dead_after": 200}
+    assert usae_train.demo.build.SETTINGS.recipe.model_dump() == photos | demo
 
 
 @pytest.mark.parametrize(
