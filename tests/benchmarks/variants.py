@@ -58,18 +58,20 @@ Measured with --steps 300, by the default recipe of 0.8, one thread of a machine
     the same, later (steps 10 to 40 of 80, nothing beside it, an AMD EPYC): topk 225, batchtopk 271 (1.20),
     jumprelu 311 (1.38), archetypal 296 (1.31)
 
-    with inner products by torch's sparse matrices, archetypal rows in one matrix (the same steps): topk 253, jumprelu
-    288 (1.14), archetypal 322 (1.27); batchtopk 1.22 and jumprelu 1.23 in a run of 30
+    with inner products by torch's sparse matrices, archetypal rows in one matrix, and the recipe of 0.9 (the same
+    steps): topk 253, jumprelu 288 (1.14), archetypal 322 (1.27); in a run of 30 batchtopk 1.22, jumprelu 1.23 and
+    archetypal 1.40; under load jumprelu 1.26, archetypal 1.43. Whether archetypal became faster is not shown.
 
 At most 1.3 was asked for. JumpReLU computes what is near below a threshold as well, for the threshold's gradient: 160
 entries a token, whose inner products are most of what its step costs more (sparse_ops.py); what is near is found by
 bits in 1.3 ms and not 6.5.
 
-Pictures read right, by the same recipe (`--pictures 8` in the demo, a picture in each of three backbones; 4 of real
-networks, each picture read by the two others): in the demo topk 19 of 24, batchtopk 20, jumprelu 21, archetypal 21, not
-nested 24, by a reader who is right of 0.76 of textures and 0.98 of colours; of real networks 2, 0, 0, 1 and 1 of 24,
-since 24 steps of two views at 224 px through one network do not reach the 99th percentile of another, whatever the
-space. Between the kinds of sparsity no difference is more than chance.
+Pictures read right, of the first start alone, by a copy of this script that shared one texture reader among processes
+(`--pictures 8` in the demo, a picture in each of three backbones, so not 24 independent ones; 4 of real networks, each
+picture read by the two others): in the demo topk 19 of 24, batchtopk 20, jumprelu 21, archetypal 21, not nested 24,
+which has fewer factors to draw (truth), by a reader who is right of 0.76 of textures and 0.98 of colours; of real
+networks 2, 0, 0, 1 and 1 of 24, with 24 steps of two views at 224 px; more steps were not tried. So the column tells
+the kinds of sparsity apart in neither.
 
 By these `topk` stays the default: `jumprelu` explains a little more in all three, and its two starts agree less; what
 `batchtopk` wins of own tokens it does not win of others'. Without nesting starts agree most, and in the demo fewer
