@@ -8,13 +8,11 @@ is told. The networks are those of ../shared/real. Run from the project's root:
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import torch
+from builds import in_turns
 from real_networks import needs_real_folder
 
 HERE = str(Path(__file__).parents[2])
@@ -58,14 +56,7 @@ def main() -> None:
         print(json.dumps(best_of(chosen.backbones.split(","), chosen.pictures)))
         return
     told = ["--backbones", chosen.backbones, "--pictures", str(chosen.pictures), "--this-build"]
-    runs: dict[str, list[dict[str, list[float]]]] = {build: [] for build in chosen.builds}
-    for _ in range(chosen.turns):
-        for build, own in runs.items():
-            command = [sys.executable, __file__, *told]
-            done = subprocess.run(
-                command, env={**os.environ, "PYTHONPATH": build}, stdout=subprocess.PIPE, text=True, check=True
-            )
-            own.append(json.loads(done.stdout.splitlines()[-1]))
+    runs = in_turns(chosen.builds, chosen.turns, __file__, told)
     for case in next(iter(runs.values()))[0]:
         for build, own in runs.items():
             forward, both = (min(run[case][kind] for run in own) for kind in (0, 1))

@@ -99,9 +99,9 @@ import real_recipe
 import torch
 
 from usae_train.agreement.consensus import agreed, consensus_settings, fit_agreed
-from usae_train.agreement.encoder_data import open_data
 from usae_train.agreement.matching import Clusters, means_of
 from usae_train.agreement.members import joint_rows, raw_rows
+from usae_train.agreement.opened_data import open_data
 from usae_train.demo.activations import KnownWorld
 from usae_train.demo.build import SETTINGS
 from usae_train.evaluation.measures import Measures

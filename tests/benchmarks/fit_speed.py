@@ -14,12 +14,9 @@ thread, 1.30 times as fast, by a script that is not kept.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
-from pathlib import Path
 
+from builds import in_turns
 from clocks import clocks, since
 
 FEW, MORE = 20, 60  # steps
@@ -54,18 +51,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if not chosen.builds:
         return fit(chosen.recipe)
-    seconds: dict[str, list[list[float]]] = {build: [] for build in chosen.builds}
-    for _ in range(chosen.turns):
-        for build, own in seconds.items():
-            path = os.pathsep.join((str(Path(build).resolve()), str(Path(__file__).parent)))
-            ran = subprocess.run(
-                [sys.executable, "-P", __file__, "--recipe", chosen.recipe],
-                env={**os.environ, "PYTHONPATH": path},
-                check=True,
-                capture_output=True,
-                text=True,
-            )
-            own.append(json.loads(ran.stdout.splitlines()[-1]))
+    seconds = in_turns(chosen.builds, chosen.turns, __file__, ["--recipe", chosen.recipe])
     first = [statistics.median(column) for column in zip(*seconds[chosen.builds[0]], strict=True)]
     for build, own in seconds.items():
         clock, processor = (statistics.median(column) for column in zip(*own, strict=True))

@@ -9,9 +9,9 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
-from usae_train.agreement.encoder_data import Data, EncoderData, open_data
 from usae_train.agreement.matching import ALIKE, Clusters, cluster, sums_of_members
 from usae_train.agreement.members import check_members, joint_rows, raw_rows, standardized_rows
+from usae_train.agreement.opened_data import Data, OpenedData, open_data
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.model.checkpoint import load
 from usae_train.model.firing import measure
@@ -59,9 +59,9 @@ def consensus(
     """Make one USAE of the concepts that come back in several trainings from different starts.
 
     Concepts are matched over all backbones' dictionaries at once (`matching.cluster`); those that come back in at least
-    `share` of the trainings are kept, their rows the mean of the matched ones. From these dictionaries,
-    and encoders that begin at their transposes, all of it is trained. Trainings from one start (`init_seed`) agree
-    because they began alike, and say nothing: give each a start of its own.
+    `share` of the trainings are kept, their rows the mean of the matched ones. From these dictionaries, and encoders
+    that begin at their transposes, all of it is trained. Trainings from one start (`init_seed`) agree because they
+    began alike, and say nothing: give each a start of its own.
 
     Args:
         usaes: two or more, of the same backbones, sizes and recipe: USAEs, folders or ids.
@@ -102,7 +102,7 @@ def consensus(
 def fit_agreed(
     members: Sequence[USAE],
     clusters: Clusters,
-    shown: EncoderData,
+    shown: OpenedData,
     settings: FitSettings,
     how: Execution = IN_THIS_PROCESS,
 ) -> USAE:

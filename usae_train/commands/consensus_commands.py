@@ -20,7 +20,7 @@ from usae_train.runtime.terminal import one_line_errors, pick_device
 from usae_train.training.settings import ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
-    from usae_train.agreement.encoder_data import EncoderData
+    from usae_train.agreement.opened_data import OpenedData
     from usae_train.images.sources import ImageSource
     from usae_train.model.usae import USAE
     from usae_train.tokens.given_tokens import GivenTokens
@@ -121,7 +121,7 @@ def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
 
 
 def _agreed_on(
-    members: list[USAE], shown: EncoderData, settings: FitSettings, agreement: AgreementSettings, executions: Executions
+    members: list[USAE], shown: OpenedData, settings: FitSettings, agreement: AgreementSettings, executions: Executions
 ) -> USAE:
     """The space of what trainings agree on, fitted with their own settings."""
     from usae_train.agreement.consensus import agreed, consensus_settings, fit_agreed

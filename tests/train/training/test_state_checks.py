@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from real_recipe import OF_0_8
 from toys import toy_settings, toy_tokens
 
 from usae_train.backbones.backbone import BackboneSpec, listed_specs
@@ -110,20 +111,17 @@ def test_every_later_setting_of_a_recipe_has_what_recipes_did_before(tmp_path):
     in_0_8 = """name standardization batch_norm offset dictionary_init frozen shuffled tied renormalize unit_norm noise
     encoding loss matryoshka_fractions matryoshka sparsity dictionary auxiliary auxiliary_weight dead_after
     learning_rate final_learning_rate warm_up weight_decay batch max_grad_norm"""
-    default_of_0_8 = DEFAULT.model_copy(
-        update={"auxiliary_weight": 1 / 32, "learning_rate": 1.5e-2, "betas": (0.9, 0.999)}
-    )
-    file = stopped(tmp_path, default_of_0_8)
+    file = stopped(tmp_path, OF_0_8)
     state = torch.load(file, weights_only=True)
     state["settings"]["steps"] = 4
     own = state["settings"]["recipe"]
     state["settings"]["recipe"] = {name: own[name] for name in in_0_8.split()}
     torch.save(state, file)
     with pytest.raises(ValueError, match="whose recipes had another own_weight; end"):
-        resumed(tmp_path, default_of_0_8.model_copy(update={"own_weight": 2.0}))
+        resumed(tmp_path, OF_0_8.model_copy(update={"own_weight": 2.0}))
     with pytest.raises(ValueError, match="whose recipes had another betas; end"):
         resumed(tmp_path, DEFAULT)
-    resumed(tmp_path, default_of_0_8)
+    resumed(tmp_path, OF_0_8)
 
 
 def test_settings_that_differ_are_named_within_a_recipe():

@@ -28,8 +28,8 @@ from usae_train.training.settings import FitSettings, check_for_pictures
 Data = Mapping[str, Tensor] | GivenTokens | str | Path | ImageSource | ActivationStore
 
 
-class EncoderData(NamedTuple):
-    """What encoders are fitted on."""
+class OpenedData(NamedTuple):
+    """What a space is fitted on."""
 
     feed: Feed
     sample: Callable[[], Iterable[PairedTokens]]  # what statistics are measured on
@@ -43,7 +43,7 @@ def open_data(
     settings: FitSettings,
     limit: int | None = None,
     how: Execution = IN_THIS_PROCESS,
-) -> EncoderData:
+) -> OpenedData:
     """Tokens, a store or pictures, of the backbones that the USAEs have.
 
     Raises:
@@ -57,7 +57,7 @@ def open_data(
         check_for_pictures("the data is tokens already", settings, limit, readers=how.readers)
         feed = MemoryFeed(data.flat)
         check_widths(feed.widths, first, "the tokens are")
-        return EncoderData(feed, data.sample, data.identity())
+        return OpenedData(feed, data.sample, data.identity())
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
@@ -69,10 +69,10 @@ def open_data(
     seen, pictures = feed_pictures(backbones, source, first.grid, settings, how)
     images = SourceRecord.of(source)
     about = {**images.of_a_state, "widths": first.widths, "backbones": listed_specs(first.specs)}
-    return EncoderData(seen, pictures, about, images)
+    return OpenedData(seen, pictures, about, images)
 
 
-def open_store(store: ActivationStore, first: USAE, memory: float | None) -> EncoderData:
+def open_store(store: ActivationStore, first: USAE, memory: float | None) -> OpenedData:
     """A store of the USAEs' backbones.
 
     Raises:
@@ -88,7 +88,7 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Enc
     feed = StoreFeed(store, allowed_memory(memory))
     shards = [shard.sha256 for shard in record.shards]
     about = {**record.images.of_a_state, "widths": first.widths, "shards": shards}
-    return EncoderData(feed, feed.sample, about, record.images)
+    return OpenedData(feed, feed.sample, about, record.images)
 
 
 def check_widths(widths: Mapping[str, int], first: USAE, what: str) -> None:
