@@ -22,10 +22,10 @@ from usae_viz.concepts.edit_text import check_edit_texts, check_edits_of
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import check_concepts
 from usae_viz.concepts.selection import check_selected
+from usae_viz.custom_code.importing import check_custom, names_custom_code
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.class_names import check_class
 from usae_viz.optimization.checks import check_clashes, check_written
-from usae_viz.own_code.importing import check_own, names_own_code
 from usae_viz.runs.places import check_run
 
 if TYPE_CHECKING:
@@ -86,14 +86,14 @@ def check_drawing(known: Known | None, settings: MaximizeSettings) -> None:
 def check_recipe(recipe: RenderRecipe, known: Known | None, folder: Path, allow_code: bool) -> None:
     """Raise a ValueError for what of a recipe cannot be, as far as `known_of` its USAE tells.
 
-    Code of somebody's own, looked for in the recipe's folder, is not imported yet: torch computes by one thread then.
+    Custom code, looked for in the recipe's folder, is not imported yet: torch computes with one thread then.
     """
     for each in (recipe.settings, *recipe.variants.values()):
-        each.check_own(folder, allow_code)
+        each.check_custom(folder, allow_code)
     written = list[str]()
     for text in recipe.objectives:
-        if names_own_code(text):
-            check_own(text.strip(), folder, allow_code, "objective")
+        if names_custom_code(text):
+            check_custom(text.strip(), folder, allow_code, "objective")
         else:
             parse_objective(text)
             written.append(text)
@@ -104,7 +104,7 @@ def check_recipe(recipe: RenderRecipe, known: Known | None, folder: Path, allow_
     number = next((item for item in recipe.concepts if isinstance(item, int)), None)
     for objective, settings in recipe.ways_to_draw():
         check_drawing(known, settings)
-        if number is not None and not names_own_code(objective):
+        if number is not None and not names_custom_code(objective):
             written.append(objective.replace("{k}", str(number)))
     check_typed(known, None, written)
 

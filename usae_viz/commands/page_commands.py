@@ -57,7 +57,7 @@ def explore(
         from usae_viz.commands.beforehand import check_patch_images
         from usae_viz.explorer.places import check_explorer_place, names_run
 
-        place = out or _own_place(named)
+        place = out or _default_place(named)
         check_explorer_place(place)
         _check_patches(settings, images)
         for each in named:
@@ -169,7 +169,7 @@ def rate_score(
         say("p: of so many right or more by guessing, one-sided binomial; interval: Wilson")
 
 
-def _own_place(named: list[str]) -> Path:
+def _default_place(named: list[str]) -> Path:
     """A run alone keeps its page itself."""
     from usae_train.files.place_names import named_place
     from usae_viz.runs.places import is_run

@@ -63,7 +63,7 @@ def explore(
         What is missing on the page, in words.
 
     Raises:
-        ValueError: when the folder cannot be written or holds somebody else's page.
+        ValueError: when the folder cannot be written or holds another page.
     """
     check_explorer_place(out)
     remove_leftovers([*out.glob(f".{EXPLORER_FOLDER}.*.part"), *out.glob(".index.html.*.part")])

@@ -36,7 +36,7 @@ class Snapshots:
         self.count = 0
         self._shape: tuple[int, ...] = ()
         with _writing_snapshots():
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it is open as long as somebody has frames of it)
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it is open as long as there are frames of it)
 
     def keep(self, canvas: Tensor) -> None:
         """Add a snapshot of all pictures (pictures, 3, H, W).

@@ -34,13 +34,13 @@ def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
         "spectrum_sha256": next(iter(spectra), None),
         "versions": versions(),
         "commit": commit(),
-        **own_hashes(runs),
+        **custom_hashes(runs),
     }
 
 
-def own_hashes(runs: Sequence[MaximizeSettings]) -> dict[str, dict[str, str | None]]:
-    """{`own_sha256`: {name of a part that is somebody's own: sha256 of its code}}; nothing where there is none."""
-    hashes = {part.text: part.sha256 for settings in runs for part in settings.own_parts}
+def custom_hashes(runs: Sequence[MaximizeSettings]) -> dict[str, dict[str, str | None]]:
+    """{`own_sha256`: {name of a custom part: sha256 of its code}}; nothing where there is none."""
+    hashes = {part.text: part.sha256 for settings in runs for part in settings.custom_parts}
     return {"own_sha256": hashes} if hashes else {}
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
-from usae_viz.objectives.own_score import ScoreFunction, checked_function, checked_score, is_own
+from usae_viz.objectives.custom_score import ScoreFunction, checked_function, checked_score, is_custom
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -56,7 +56,7 @@ class Objective:
         constants: Mapping[str, float] | None = None,
     ) -> None:
         self._bind, self.numbers = bind, dict[str, int]()
-        self._function = checked_function(function, name) if is_own(function) else function
+        self._function = checked_function(function, name) if is_custom(function) else function
         self.name, self.minimized = name, frozenset(minimized)
         self.concepts = tuple(sorted(dict.fromkeys(concepts), key=self.minimized.__contains__))
         self.classes = tuple(sorted(dict.fromkeys(classes), key=self.minimized.__contains__))

@@ -9,7 +9,7 @@ from usae_train.files.whole_numbers import at_least
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.own_score import ScoreFunction
+from usae_viz.objectives.custom_score import ScoreFunction
 
 if TYPE_CHECKING:
     from torch import Tensor

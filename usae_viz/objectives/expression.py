@@ -13,13 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 from usae_train.runtime.errors import UsageError
+from usae_viz.custom_code.importing import names_custom_code
 from usae_viz.objectives.algebra import Objective
 from usae_viz.objectives.backbone import Channel, Direction
 from usae_viz.objectives.classes import Class, Logit, LogProbability
 from usae_viz.objectives.closeness import Closeness, SameCodes
 from usae_viz.objectives.concept import Concept
 from usae_viz.objectives.pictures import L2, Diversity, TotalVariation
-from usae_viz.own_code.importing import names_own_code
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     kind.__name__: kind
@@ -55,7 +55,7 @@ def parse_objective(text: str) -> Objective:
     """
     if len(text) > MAX_CHARACTERS:
         raise UsageError(f"an objective of {len(text)} characters; expected at most {MAX_CHARACTERS}")
-    if names_own_code(text):
+    if names_custom_code(text):
         raise UsageError(
             f"objective {_short(text)!r} is code of your own, which a recipe draws: name it there under `objectives`, "
             "then usae-viz render RECIPE --allow-code; in Python @usae_viz.objective makes one"

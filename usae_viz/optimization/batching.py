@@ -13,8 +13,8 @@ from torch import Tensor
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.common_sizes import largest_input
 from usae_train.runtime.errors import UsageError
-from usae_viz.own_code.part import OwnPart
-from usae_viz.parameterizations import OwnImages
+from usae_viz.custom_code.part import CustomPart
+from usae_viz.parameterizations import CustomImages
 from usae_viz.settings import MIN_SIZE
 from usae_viz.views.viewing import ViewConfig, encode_views
 
@@ -93,13 +93,13 @@ def bytes_a_canvas(size: int) -> int:
 
 
 @cache
-def own_bytes(part: OwnPart, size: int) -> int:
-    """Bytes that autograd keeps of an image of somebody's own parameterization, besides its parameters.
+def custom_image_bytes(part: CustomPart, size: int) -> int:
+    """Bytes that autograd keeps of an image of a custom parameterization, besides its parameters.
 
     Raises:
-        ValueError: as `OwnImages`.
+        ValueError: as `CustomImages`.
     """
-    return _kept(OwnImages(part, [0], size))
+    return _kept(CustomImages(part, [0], size))
 
 
 def _saved(view_config: ViewConfig, backbone: Backbone, view: int, views: int) -> int:

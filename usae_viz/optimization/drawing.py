@@ -10,11 +10,11 @@ from torch import Tensor
 
 from usae_train.model.usae import USAE
 from usae_train.runtime.progress import StepCallback
+from usae_viz.custom_code.part import CustomPart
 from usae_viz.export.animation import Snapshots
 from usae_viz.objectives import Objective
 from usae_viz.optimization.loop import CanvasSpec, OptimizationResult, Step, optimize
-from usae_viz.own_code.part import OwnPart
-from usae_viz.parameterizations import CoupledImage, OwnImages, Parameterization, parameterization
+from usae_viz.parameterizations import CoupledImage, CustomImages, Parameterization, parameterization
 from usae_viz.settings import SHARED, MaximizeSettings
 from usae_viz.views.viewing import ViewConfig
 
@@ -49,7 +49,7 @@ def draw_together(
         progress(step.done, step.scores)
 
     assert settings.learning_rate is not None
-    image: Parameterization | OwnImages | CoupledImage = starting_image(settings, [spec.seed for spec in specs])
+    image: Parameterization | CustomImages | CoupledImage = starting_image(settings, [spec.seed for spec in specs])
     if start is not None and not isinstance(image, CoupledImage):
         image.begin_at(start.cpu())
     if settings.mode == "coupled" and isinstance(image, Parameterization):
@@ -68,11 +68,11 @@ def draw_together(
     return [DrawnCanvases(specs, result, snapshots)]
 
 
-def starting_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization | OwnImages:
+def starting_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization | CustomImages:
     """Pictures as a drawing starts, from noise, by their seeds."""
     assert settings.size is not None
-    if isinstance(settings.parameterization, OwnPart):
-        return OwnImages(settings.parameterization, seeds, settings.size)
+    if isinstance(settings.parameterization, CustomPart):
+        return CustomImages(settings.parameterization, seeds, settings.size)
     return parameterization(
         settings.parameterization, seeds, settings.size, settings.spectrum, settings.decay, settings.contrast
     )

@@ -10,9 +10,9 @@ from usae_train.model.outline import known_concept
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
+from usae_viz.custom_code.part import CustomPart
 from usae_viz.optimization.batching import bytes_a_canvas
 from usae_viz.optimization.checks import check_clashes, is_augmented
-from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
 
 
@@ -25,19 +25,19 @@ def check_feasible(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     """
     if settings.verify is not None:
         known_concept(usae, settings.verify)
-    _check_own(settings)
+    _check_custom_parts(settings)
     _check_feature_statistics(usae, settings)
     if is_augmented(settings):
         _check_crops(size, settings.augmentation.crop[0])
     _check_canvases(usae, settings, size)
 
 
-def _check_own(settings: MaximizeSettings) -> None:
-    """Raise a ValueError where parts of one's own cannot be, or a setting leaves another one without meaning."""
+def _check_custom_parts(settings: MaximizeSettings) -> None:
+    """Raise a ValueError for custom code that was not imported, or settings that clash (`check_clashes`)."""
     for transform in settings.transforms:
-        if isinstance(transform, OwnPart):
+        if isinstance(transform, CustomPart):
             transform.ready("transform")
-    if isinstance(settings.parameterization, OwnPart):
+    if isinstance(settings.parameterization, CustomPart):
         settings.parameterization.ready("parameterization")
     check_clashes(settings)
 

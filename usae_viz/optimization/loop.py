@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from usae_train.backbones.common_sizes import largest_input
 from usae_train.runtime.transfers import index_of, read_numbers
+from usae_viz.custom_code.part import ImageError, PartFailed
 from usae_viz.objectives import Activations, InvalidObjective, Objective, score
 from usae_viz.optimization.convergence import BestCanvas, ConvergenceMonitor
-from usae_viz.own_code.part import ImageError, PartFailed
 from usae_viz.views.viewing import ViewConfig, encode_views, views_of
 
 VIEWS_SEED = 0xA06  # the views' stream is not the one that the picture starts from
@@ -67,11 +67,11 @@ def optimize(
 ) -> OptimizationResult:
     """Optimize every picture for its objective through the backbones that see it, all in the same steps.
 
-    Ctrl-C, a score that is not finite or not one per picture, a part of somebody's own that fails, and a score that has
+    Ctrl-C, a score that is not finite or not one per picture, custom code that fails, and a score that has
     settled end the loop early; all but the last keep the best canvases so far.
 
     Raises:
-        PartFailed: for somebody's own transform or parameterization that fails at the first step.
+        PartFailed: for a custom transform or parameterization that fails at the first step.
         InvalidImageScore: for a score of the wrong shape, or one that is not finite or has no gradient, at the first
             step.
     """
@@ -132,7 +132,7 @@ def compute_gradients(
         InvalidImageScore: for a picture or a score that is not finite, or a score of the wrong shape; says
             through which backbone.
             For a score that has no gradient.
-        PartFailed: for a transform of somebody's own that fails.
+        PartFailed: for a custom transform that fails.
     """
     gradient, scores = torch.zeros_like(canvas), dict[str, Tensor]()
     batches = batch_rows(specs, view_config.batch_size)

@@ -19,10 +19,11 @@ from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import labels_of
+from usae_viz.custom_code.part import CustomPart
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Objective
 from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
+from usae_viz.optimization.batching import bytes_a_picture, custom_image_bytes, max_batch_size
 from usae_viz.optimization.by_objective import settings_for
 from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether, canvas_specs, draw_together, starting_image
@@ -32,7 +33,6 @@ from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.optimization.result import Result, closing_lines
-from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
 from usae_viz.verification.classes import score_class_images
 from usae_viz.verification.concepts import score_images
@@ -272,7 +272,7 @@ def _alone_in_view(
         reference=reference,
         statistics_weight=max(weights, default=0.0),
         transforms=settings.transforms,
-        canvas_bytes=own_bytes(part, settings.size) if isinstance(part, OwnPart) and settings.size else 0,
+        canvas_bytes=custom_image_bytes(part, settings.size) if isinstance(part, CustomPart) and settings.size else 0,
         edits=edits_of(usae, settings.edits),
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from usae_train.model.usae import USAE
+from usae_viz.custom_code.part import CustomPart
 from usae_viz.optimization.edited import with_edits_bound
 from usae_viz.optimization.feasibility import check_feasible
-from usae_viz.own_code.part import OwnPart
 from usae_viz.parameterizations import PARAMETERIZATIONS
+from usae_viz.parameterizations.custom import custom_learning_rate
 from usae_viz.parameterizations.fourier import CONTRAST
-from usae_viz.parameterizations.own import own_learning_rate
 from usae_viz.parameterizations.spectra import DEMO, PHOTOGRAPHS
 from usae_viz.settings import MaximizeSettings
 
@@ -38,9 +38,9 @@ def resolve_settings(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings
     )
 
 
-def _learning_rate(parameterization: str | OwnPart) -> float:
-    if isinstance(parameterization, OwnPart):
-        return own_learning_rate(parameterization)
+def _learning_rate(parameterization: str | CustomPart) -> float:
+    if isinstance(parameterization, CustomPart):
+        return custom_learning_rate(parameterization)
     return PARAMETERIZATIONS[parameterization].learning_rate
 
 

@@ -107,7 +107,7 @@ class RenderRecipe(Frozen):
         """The same with the code that its settings name, from a folder.
 
         Raises:
-            ValueError: without leave, or for what is not there.
+            ValueError: without permission, or for what is not there.
         """
         settings = self.settings.imported(folder, allow_code)
         variants = {name: variant.imported(folder, allow_code) for name, variant in self.variants.items()}

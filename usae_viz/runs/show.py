@@ -12,12 +12,12 @@ from typing import Any
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import labels_of
+from usae_viz.custom_code.importing import hash_before_import, names_custom_code
 from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import Objective, parse_objective
+from usae_viz.objectives.custom_objective import import_objective
 from usae_viz.objectives.named import bound_in
-from usae_viz.objectives.own_objective import import_objective
 from usae_viz.optimization.given_pictures import IN_NO_FILE
-from usae_viz.own_code.importing import hash_before_import, names_own_code
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.metadata import ImageMetadata
 from usae_viz.runs.plan import RenderPlan, plan_objectives
@@ -30,7 +30,7 @@ TEMPERED = (0, 9)  # the version since which the log-probability within `Class` 
 def command_again(file: Path, about: ImageMetadata) -> str | None:
     """The command line that draws a picture again; None where there is none, see `why_not_again`.
 
-    Where it would run code (`code_of`) the command asks for leave, which a picture cannot give.
+    Where it would run code (`code_of`) the command asks for permission, which a picture cannot give.
     """
     if why_not_again(about) is not None:
         return None
@@ -53,7 +53,7 @@ def why_not_again(about: ImageMetadata) -> str | None:
 
 def _has_objective(about: ImageMetadata) -> bool:
     """Whether its objective can be read from its text."""
-    if names_own_code(about.objective):
+    if names_custom_code(about.objective):
         return about.code_sha256 is not None
     try:
         parse_objective(about.objective)
@@ -64,11 +64,11 @@ def _has_objective(about: ImageMetadata) -> bool:
 
 def code_of(about: ImageMetadata) -> dict[str, str] | None:
     """What a custom objective would run, drawn again: module, function, and the hash that its file is to have."""
-    return _code(about.objective, about.code_sha256) if names_own_code(about.objective) else None
+    return _code(about.objective, about.code_sha256) if names_custom_code(about.objective) else None
 
 
 def parts_of(about: ImageMetadata) -> list[dict[str, str]]:
-    """The same for a parameterization and transforms that are somebody's own."""
+    """The same for a custom parameterization and custom transforms."""
     codes = (_code(text, sha256) for text, sha256 in about.own_sha256.items())
     return [code for code in codes if code is not None]
 
@@ -95,7 +95,7 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool, l
     if allow_code:
         _check_code(about, settings, file)
     settings = settings.imported(Path.cwd(), allow_code)
-    if names_own_code(about.objective):
+    if names_custom_code(about.objective):
         imported = import_objective(about.objective, Path.cwd(), allow_code)
         objective, code = imported.objective, imported.sha256
     else:
@@ -162,8 +162,8 @@ def _with_numbers(usae: USAE, objective: Objective, about: ImageMetadata, file: 
 
 def _check_code(about: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
     """Raise a ValueError where any code of a picture is not what it was drawn with. Nothing is run before."""
-    hashes = {part.text: about.own_sha256.get(part.text) for part in settings.own_parts}
-    if names_own_code(about.objective):
+    hashes = {part.text: about.own_sha256.get(part.text) for part in settings.custom_parts}
+    if names_custom_code(about.objective):
         hashes[about.objective] = about.code_sha256
     for text, sha256 in hashes.items():
         if sha256 is None or sha256 != hash_before_import(text, Path.cwd()):

@@ -16,7 +16,7 @@ from usae_train.model.usae import USAE
 from usae_viz.concepts.edit_text import BackboneEdits
 from usae_viz.objectives import Activations
 from usae_viz.views.augmentation import augmented_views
-from usae_viz.views.own_transforms import transformed_views
+from usae_viz.views.custom_transforms import transformed_views
 from usae_viz.views.precision import dtype_for
 from usae_viz.views.presets import Augmentation, Transform
 
@@ -34,9 +34,9 @@ class ViewConfig:
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
         statistics_weight: how much a score is lowered by `unnaturalness`; the setting `feature_statistics`.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
-        canvas_bytes: what a parameterization of somebody's own keeps of each canvas for its gradient.
+        canvas_bytes: what a custom parameterization keeps of each canvas for its gradient.
         edits: {backbone: what is done to concepts in its own pass}, as `usae_train.intervene` takes it.
-        transforms: of somebody's own, in place of the augmentation or, where it is among them, around it.
+        transforms: custom ones, in place of the augmentation or, where it is among them, around it.
     """
 
     usae: USAE

@@ -1,4 +1,4 @@
-"""Views through transforms of somebody's own, in the place of the augmentation or around it."""
+"""Views through custom transforms, in the place of the augmentation or around it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from usae_train.runtime.errors import UsageError
-from usae_viz.own_code.part import OwnPart, failing_at
-from usae_viz.own_code.seeding import seeded_by
+from usae_viz.custom_code.part import CustomPart, failing_at
+from usae_viz.custom_code.seeding import seeded_by
 from usae_viz.views.augmentation import augmented_views
 from usae_viz.views.presets import AUGMENTATION, Augmentation, Transform
 
@@ -49,7 +49,7 @@ def transformed_views(
     for row, (one, generator) in enumerate(zip(canvas.split(1), generators, strict=True)):
         seen = one if AUGMENTATION in transforms else one.expand(n_views, -1, -1, -1)
         for transform in transforms:
-            if isinstance(transform, OwnPart):
+            if isinstance(transform, CustomPart):
                 with failing_at(row):
                     seen = _through(transform, seen, generator)
             else:
@@ -58,7 +58,7 @@ def transformed_views(
     return torch.stack(shown)
 
 
-def _through(transform: OwnPart, seen: Tensor, generator: torch.Generator) -> Tensor:
+def _through(transform: CustomPart, seen: Tensor, generator: torch.Generator) -> Tensor:
     """What a transform makes of views (views, 3, h, w): as many, of any size."""
     with transform.guarded(TRANSFORM), seeded_by(generator, seen.device):
         made: Tensor = transform.ready(TRANSFORM)(seen, generator)
