@@ -176,7 +176,7 @@ def main() -> None:
         out = given.keep or room / "page"
         began = time.perf_counter()
         if not (out / "index.html").is_file():
-            explore(made_up(given.concepts, room / "run"), out, natural=0)
+            explore(made_up(given.concepts, room / "run"), out, patches=0)
             give_real_sizes(out / "explorer" / "thumbs", out)
             print(f"built in {time.perf_counter() - began:.0f} s, {size_of(out) / 1e6:.0f} MB")
         measure(out / "index.html")

@@ -15,7 +15,7 @@ from usae_viz.runs.run_folder import RenderedImage
 from usae_viz.verification.score import ClassScore
 from usae_viz.verification.verdict import Verdict
 
-NaturalRows = list[list[dict[str, Any]]]  # a concept's pictures, by backbone
+PatchRows = list[list[dict[str, Any]]]  # a concept's top-activating patches, by backbone
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,18 @@ class CardData:
     objective: str
     of_class: bool
     follows: str | None
-    natural: list[int]  # pictures that there are, by backbone
+    natural: list[int]  # top-activating patches that there are, by backbone
     drawn: list[DrawnData]
 
 
-def card_data(card: Card, at: int, usae: USAE | None, natural: NaturalRows, backbones: Sequence[str]) -> CardData:
+def card_data(card: Card, at: int, usae: USAE | None, patch_rows: PatchRows, backbones: Sequence[str]) -> CardData:
     """A card.
 
     Args:
         card: the concept or objective.
         at: its place on the page.
         usae: the USAE, where it is not left out.
-        natural: its natural pictures.
+        patch_rows: its top-activating patches.
         backbones: the page's.
     """
     label = None if usae is None or card.concept is None else factor_followed(usae, card.concept)
@@ -77,7 +77,7 @@ def card_data(card: Card, at: int, usae: USAE | None, natural: NaturalRows, back
         objective=_words(card),
         of_class=bool(_of_class(card)),
         follows=None if label is None else label.value,
-        natural=[len(row) for row in natural],
+        natural=[len(row) for row in patch_rows],
         drawn=drawn,
     )
 
@@ -124,7 +124,7 @@ def _in_order(pictures: Sequence[RenderedImage], backbones: Sequence[str]) -> li
     )
 
 
-def write_details(sources: Sources, natural: dict[int, NaturalRows], folder: Path) -> None:
+def write_details(sources: Sources, patch_rows: dict[int, PatchRows], folder: Path) -> None:
     """A small script a card, loaded when it is looked at: a page from disk may not fetch, but may load scripts."""
     folder.mkdir(parents=True)
     for at, card in enumerate(sources.cards):
@@ -132,14 +132,14 @@ def write_details(sources: Sources, natural: dict[int, NaturalRows], folder: Pat
             {picture.below: _in_full(picture) for picture in (objective.pictures if objective else [])}
             for objective in card.rendered
         ]
-        detail = {"natural": natural_of(card, natural), "pictures": pictures}
+        detail = {"natural": patches_of(card, patch_rows), "pictures": pictures}
         text = json_text(detail, separators=(",", ":"))
         (folder / f"{at}.js").write_text(f"usaeDetail({at},{text});\n")
 
 
-def natural_of(card: Card, natural: dict[int, NaturalRows]) -> NaturalRows:
-    """A card's natural pictures; another objective than a concept has none."""
-    return [] if card.concept is None else natural.get(card.concept, [])
+def patches_of(card: Card, patch_rows: dict[int, PatchRows]) -> PatchRows:
+    """A card's top-activating patches; another objective than a concept has none."""
+    return [] if card.concept is None else patch_rows.get(card.concept, [])
 
 
 def _in_full(picture: RenderedImage) -> dict[str, Any]:
