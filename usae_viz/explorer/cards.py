@@ -84,7 +84,7 @@ def card_data(card: Card, at: int, usae: USAE | None, patch_rows: PatchRows, bac
 
 def picture_data(picture: RenderedImage, backbones: Sequence[str]) -> PictureData:
     """A picture, with its strengths in the order of the page's backbones."""
-    scores = picture.about.scores
+    scores = picture.metadata.scores
     seen = {} if scores is None else scores.backbones
     strengths = [round(seen[name].strength, 2) if name in seen else None for name in backbones]
     return PictureData(
@@ -95,7 +95,7 @@ def picture_data(picture: RenderedImage, backbones: Sequence[str]) -> PictureDat
         verdict=picture.verdict,
         strengths=None if scores is None else strengths,
         animation=None if picture.animation is None else picture.animation.suffix,
-        variant=picture.about.variant,
+        variant=picture.metadata.variant,
     )
 
 
@@ -103,7 +103,7 @@ def _of_class(card: Card) -> list[ClassScore]:
     """What its pictures were scored for where that is a class: their strength is a probability then."""
     pictures = [picture for objective in card.rendered if objective is not None for picture in objective.pictures]
     scores = [
-        score for picture in pictures if picture.about.scores for score in picture.about.scores.backbones.values()
+        score for picture in pictures if picture.metadata.scores for score in picture.metadata.scores.backbones.values()
     ]
     return [score for score in scores if isinstance(score, ClassScore)]
 
@@ -117,10 +117,10 @@ def _words(card: Card) -> str:
 def _in_order(pictures: Sequence[RenderedImage], backbones: Sequence[str]) -> list[RenderedImage]:
     """By variant and seed, then by backbone as the USAE has them."""
     places = {name: place for place, name in enumerate(backbones)}
-    variants = list(dict.fromkeys(picture.about.variant for picture in pictures))
+    variants = list(dict.fromkeys(picture.metadata.variant for picture in pictures))
     return sorted(
         pictures,
-        key=lambda each: (variants.index(each.about.variant), each.seed, places.get(each.backbone, len(places))),
+        key=lambda each: (variants.index(each.metadata.variant), each.seed, places.get(each.backbone, len(places))),
     )
 
 
@@ -143,13 +143,13 @@ def patches_of(card: Card, patch_rows: dict[int, PatchRows]) -> PatchRows:
 
 
 def _in_full(picture: RenderedImage) -> dict[str, Any]:
-    about = picture.about
-    return {"scores": _judged(picture), "ended": about.ended, "settings": about.settings}
+    metadata = picture.metadata
+    return {"scores": _judged(picture), "ended": metadata.ended, "settings": metadata.settings}
 
 
 def _judged(picture: RenderedImage) -> dict[str, Any] | None:
     """A picture's verification, with the verdict in each backbone and what it lacks there."""
-    scores = picture.about.scores
+    scores = picture.metadata.scores
     if scores is None:
         return None
     rows = {}

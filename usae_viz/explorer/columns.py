@@ -134,7 +134,7 @@ def transfer(objective: RenderedObjective) -> float | None:
     """Mean, over the pictures drawn for one backbone, of strength through each other one / strength through its own."""
     shares: list[float] = []
     for picture in objective.pictures:
-        scores = picture.about.scores
+        scores = picture.metadata.scores
         if scores is None or len(scores.drawn_for) != 1 or scores.drawn_for[0] not in scores.backbones:
             continue
         home = scores.backbones[scores.drawn_for[0]].strength
@@ -151,7 +151,7 @@ def _weakest(objective: RenderedObjective, figure: str) -> float | None:
 
 
 def _values(picture: RenderedImage, figure: str) -> list[float]:
-    scores = picture.about.scores
+    scores = picture.metadata.scores
     if scores is None:
         return []
     drawn_for = [scores.backbones[name] for name in scores.drawn_for if name in scores.backbones]

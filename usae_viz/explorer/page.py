@@ -115,7 +115,8 @@ def page_data(
         "natural": count if patch_rows else 0,
         "missing": list(missing),
         "runs": [
-            {"name": run.name, "full": _full(run, number, out), "about": _about(run)} for number, run in enumerate(runs)
+            {"name": run.name, "full": _full(run, number, out), "about": _settings_in_words(run)}
+            for number, run in enumerate(runs)
         ],
         "columns": [column.as_dict() for column in columns],
         "cards": [
@@ -136,14 +137,14 @@ def _title(sources: Sources) -> str:
 def _backbones(runs: Sequence[RunFolder]) -> list[str]:
     """Without the USAE: every backbone that a picture was scored through or drawn for."""
     pictures = [picture for run in runs for objective in run.objectives for picture in objective.pictures]
-    scored = [name for p in pictures if p.about.scores is not None for name in p.about.scores.backbones]
+    scored = [name for p in pictures if p.metadata.scores is not None for name in p.metadata.scores.backbones]
     return list(dict.fromkeys(scored or [p.backbone for p in pictures if p.backbone != SHARED]))
 
 
-def _about(run: RunFolder) -> str:
+def _settings_in_words(run: RunFolder) -> str:
     """What its pictures were drawn with, in words."""
     settings = [
-        by_todays_names(MaximizeSettings, picture.about.settings)
+        by_todays_names(MaximizeSettings, picture.metadata.settings)
         for objective in run.objectives
         for picture in objective.pictures
     ]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tensor | None = None) -> None:
+def write_png(file: Path, canvas: Tensor, metadata: Mapping[str, Any], alpha: Tensor | None = None) -> None:
     """Write a canvas (3, H, W), 0..1, with its settings and scores inside (text chunk `usae`, JSON).
 
     `alpha` (H, W), 0..1, what the gradient asked for, becomes the transparency, see `opacity`.
@@ -32,17 +32,17 @@ def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tenso
     picture = to_picture(canvas)
     if alpha is not None:
         picture.putalpha(Image.fromarray(to_uint8(opacity(alpha)).numpy()))
-    save_png(file, picture, about)
+    save_png(file, picture, metadata)
 
 
-def save_png(file: Path, picture: Image.Image, about: Mapping[str, Any]) -> None:
-    """Write a picture with what it is about inside (text chunk `usae`, JSON), whole or not at all."""
-    write_atomically(file, _png_bytes(picture, about))
+def save_png(file: Path, picture: Image.Image, metadata: Mapping[str, Any]) -> None:
+    """Write a picture with its metadata inside (text chunk `usae`, JSON), whole or not at all."""
+    write_atomically(file, _png_bytes(picture, metadata))
 
 
-def _png_bytes(picture: Image.Image, about: Mapping[str, Any]) -> bytes:
+def _png_bytes(picture: Image.Image, metadata: Mapping[str, Any]) -> bytes:
     info, content = PngInfo(), io.BytesIO()
-    info.add_itxt("usae", json_text(about))
+    info.add_itxt("usae", json_text(metadata))
     picture.save(content, "PNG", pnginfo=info)
     return content.getvalue()
 

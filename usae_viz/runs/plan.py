@@ -44,7 +44,7 @@ MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, an
 
 @dataclass(frozen=True)
 class RenderJob:
-    """The pictures of one objective in one run: what is drawn at once, or not at all."""
+    """The pictures of one objective in one variant, mode and seed: what is drawn at once, or not at all."""
 
     objective: Objective
     settings: MaximizeSettings  # resolved, for this objective

@@ -92,13 +92,13 @@ class RunWriter:
         folder, files = self.out / job.folder, {}
         by_image = {} if result.scores is None else result.scores.as_dict()["images"]
         for image, (name, canvas) in zip(job.names, result.images.items(), strict=True):
-            about = {**result.about(image), "variant": job.variant, "code_sha256": job.code}
+            metadata = {**result.metadata(image), "variant": job.variant, "code_sha256": job.code}
             if job.code is not None and job.objective.numbers:  # an objective's text has them itself
-                about["numbers"] = job.objective.numbers
-            about["scores"] = by_image.get(name)
+                metadata["numbers"] = job.objective.numbers
+            metadata["scores"] = by_image.get(name)
             files[f"{image}.png"] = folder / f"{image}.png"
             alpha = result.alpha[name] if result.settings.alpha else None
-            write_png(files[f"{image}.png"], canvas, about, alpha)
+            write_png(files[f"{image}.png"], canvas, metadata, alpha)
             for animation in self.plan.animations if result.frames else ():
                 files[f"{image}.{animation}"] = folder / f"{image}.{animation}"
                 write_frames(files[f"{image}.{animation}"], result.frames[name])
@@ -134,10 +134,10 @@ class RunWriter:
     def write_record(self, scores: Sequence[Scores] = ()) -> None:
         """Write run.json, unless it says the same already; with the scores of all folders, when they are there."""
         jobs = self.plan.jobs
-        runs = dict.fromkeys((job.variant, job.settings) for job in jobs)
+        drawn_with = dict.fromkeys((job.variant, job.settings) for job in jobs)
         objectives = list({str(job.objective): job.objective for job in jobs}.values())
-        record = run_record(self.usae, objectives, [settings for _, settings in runs])
-        record["variants"] = [variant for variant, _ in runs]
+        record = run_record(self.usae, objectives, [settings for _, settings in drawn_with])
+        record["variants"] = [variant for variant, _ in drawn_with]
         record["recipe"] = self.plan.recipe
         record["verdicts"] = count_verdicts(scores)
         record["pictures"] = pictures_by_folder((job.folder, job.names) for job in jobs)
@@ -169,8 +169,8 @@ class RunWriter:
             "statistics": statistics_hash(self.usae),
         }
         if anew or _sheet_of(file, of_now) != of_now:
-            about = {**of_now, **provenance(self.usae, [job.settings for job in jobs])}
-            save_png(file, self._sheet(title, drawn, scores), about)
+            metadata = {**of_now, **provenance(self.usae, [job.settings for job in jobs])}
+            save_png(file, self._sheet(title, drawn, scores), metadata)
 
     def _sheet(self, title: str, drawn: Sequence[tuple[RenderJob, Record]], scores: Scores | None) -> Image.Image:
         images, rows = {}, dict[Any, list[str]]()

@@ -34,7 +34,7 @@ def find_recipe(named: str) -> str:
     return str(shipped[named])
 
 
-def about_recipe(file: Path) -> str:
+def describe_recipe(file: Path) -> str:
     """The first sentence of the comment that a recipe begins with."""
     comment = []
     for line in file.read_text(encoding="utf-8").splitlines():
