@@ -63,7 +63,7 @@ def optimize(
     steps: int,
     learning_rate: float,
     patience: int | None = None,
-    watch: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[Step], None] = lambda step: None,
 ) -> OptimizationResult:
     """Optimize every picture for its objective through the backbones that see it, all in the same steps.
 
@@ -93,7 +93,7 @@ def optimize(
             attention = attention + monitor.mask_converged(gradient.abs().mean(1))
             best.keep(canvas, total_scores(scores))
             monitor.update(total_scores(scores))
-            watch(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
+            on_step(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
         with torch.no_grad():
             last = monitor.freeze_converged(image())
         if (row := _not_finite(last, range(len(specs)))) is not None:  # no step looks at what the last one left

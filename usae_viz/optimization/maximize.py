@@ -26,7 +26,14 @@ from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.batching import bytes_a_picture, custom_image_bytes, max_batch_size
 from usae_viz.optimization.by_objective import settings_for
 from usae_viz.optimization.checks import check_objectives
-from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether, canvas_specs, draw_together, starting_image
+from usae_viz.optimization.drawing import (
+    CanvasBatch,
+    DrawnCanvases,
+    DrawTogether,
+    canvas_specs,
+    draw_together,
+    starting_image,
+)
 from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.given_pictures import canvas_at, naming_given, whole_picture
 from usae_viz.optimization.halving import HalvingDraw
@@ -132,12 +139,12 @@ def maximize_each(
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, HalvingDraw) else HalvingDraw(draw)
     for filled, alike in groupby(objectives, lambda objective: settings_for(usae, objective, settings)):
-        left, shown = list(alike), _by_objective(view_config, filled)
+        left, template = list(alike), CanvasBatch(_by_objective(view_config, filled), (), filled, start, progress)
         while left:
             pack = _up_to_a_repeat(left[: view_config.batch_size])
-            if not (drawn := (yield from _draw(shown, pack, filled, start, progress, draw))):
+            if not (count := (yield from _draw(template, pack, draw))):
                 return
-            del left[:drawn]
+            del left[:count]
 
 
 def _up_to_a_repeat(objectives: Sequence[Objective]) -> list[Objective]:
@@ -165,7 +172,7 @@ def draw_group(
     (objective,), view_config, settings, start = _prepared(usae, [objective], settings)
     settings = settings_for(usae, objective, settings)
     specs = canvas_specs(usae, objective, settings)[rows.start : rows.stop]
-    (drawn,) = draw_together(_by_objective(view_config, settings), specs, settings, start, progress)
+    (drawn,) = draw_together(CanvasBatch(_by_objective(view_config, settings), specs, settings, start, progress))
     return drawn
 
 
@@ -196,42 +203,38 @@ def _prepared(
     return objectives, view_config, settings, begun
 
 
-def _draw(
-    view_config: ViewConfig,
-    pack: Sequence[Objective],
-    settings: MaximizeSettings,
-    start: Tensor | None,
-    progress: StepCallback,
-    draw: DrawTogether,
-) -> Generator[Result, None, int]:
+def _draw(template: CanvasBatch, pack: Sequence[Objective], draw: DrawTogether) -> Generator[Result, None, int]:
     """Draw a pack of objectives, or as many of its first as fit, a result each; returns how many, 0 after Ctrl-C.
+
+    How, but for which canvases, is in the template.
 
     A score that is not finite ends its own objective only: the others of the pack are then drawn one by one.
 
     Raises:
         InvalidImageScore: for a score that is not finite at the first step, when those before it are there.
     """
-    specs = [spec for objective in pack for spec in canvas_specs(view_config.usae, objective, settings)]
+    usae, settings = template.view_config.usae, template.settings
+    specs = [spec for objective in pack for spec in canvas_specs(usae, objective, settings)]
     drawn: list[DrawnCanvases] = []
     try:
-        drawn = draw(view_config, specs, settings, start, progress)
+        drawn = draw(replace(template, specs=specs))
         row, why = next((each.result.failed_row for each in drawn if each.result.failed_row is not None), None), ""
     except InvalidImageScore as error:
         row, why = error.row, str(error)  # and no traceback, which holds what the whole pack keeps for its gradient
     if drawn and row is None:
         objectives_drawn = {id(spec.objective) for each in drawn for spec in each.specs}
-        yield from _results(view_config, pack, drawn, settings)
+        yield from _results(template.view_config, pack, drawn, settings)
         return 0 if any(each.result.cut_short for each in drawn) else len(objectives_drawn)
     assert row is not None
     failed_one = specs[row].objective
-    ended = list(_results(view_config, [failed_one], drawn, settings)) if drawn else []
+    ended = list(_results(template.view_config, [failed_one], drawn, settings)) if drawn else []
     del drawn  # the others' canvases
     for objective in pack:
         if objective is failed_one:
             if not ended:
                 raise InvalidImageScore(row, why)
             yield from ended
-        elif not (yield from _draw(view_config, [objective], settings, start, progress, draw)):
+        elif not (yield from _draw(template, [objective], draw)):
             return 0
     return len(pack)
 
