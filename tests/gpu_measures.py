@@ -23,7 +23,7 @@ from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import dense_active, pass_loss, sparse_active
-from usae_viz.optimization.batching import bytes_a_picture
+from usae_viz.optimization.batching import bytes_per_picture
 from usae_viz.optimization.maximize import draw_group, maximize_each, view_config_for
 from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.views.augmentation import draw_views, show_views
@@ -128,7 +128,7 @@ def memory_of_a_pack(
     """
     chosen = resolve_settings(usae, settings)
     config = view_config_for(usae, chosen, objectives)
-    one, two = (bytes_a_picture(config, usae.backbones, chosen.size or 0, n * len(usae.names), n) for n in (1, 2))
+    one, two = (bytes_per_picture(config, usae.backbones, chosen.size or 0, n * len(usae.names), n) for n in (1, 2))
     estimated = one + (two - one) * (min(config.batch_size, len(objectives)) - 1)
     return peak_gigabytes(lambda: list(maximize_each(usae, objectives, settings)), device), estimated / 1e9
 

@@ -32,8 +32,8 @@ from usae_train.training.independent_fit import fit_each
 from usae_train.training.logging.metrics_log import MetricsLogger
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import PUBLISHED, FitSettings
-from usae_viz.concepts.figures import concept_rows
 from usae_viz.concepts.labels import read_labels
+from usae_viz.concepts.ranking import concept_rows
 from usae_viz.export.run_record import keep_record
 from usae_viz.objectives import Concept
 from usae_viz.rating.scoring import score_answers

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from usae_viz.runs.recipe import RenderRecipe
     from usae_viz.settings import MaximizeSettings
 
-Known = tuple[UsaeOutline, Sequence[Label]]
+OutlineAndLabels = tuple[UsaeOutline, Sequence[Label]]
 
 
-def known_of(usae: str, labels: str | None) -> Known | None:
+def outline_and_labels(usae: str, labels: str | None) -> OutlineAndLabels | None:
     """What a USAE on this machine and a labels file say; None for a USAE that only loading it can tell of.
 
     Raises:
@@ -56,7 +56,7 @@ def check_place(out: Path | None) -> None:
         check_file(out / "run.json")
 
 
-def check_typed(known: Known | None, concept: str | None, objectives: Sequence[str]) -> None:
+def check_typed(known: OutlineAndLabels | None, concept: str | None, objectives: Sequence[str]) -> None:
     """Raise a ValueError for what `--concept` and `--objective` say and the USAE does not have."""
     if known is None:
         return
@@ -67,7 +67,7 @@ def check_typed(known: Known | None, concept: str | None, objectives: Sequence[s
         check_written(outline, text, labels)
 
 
-def check_drawing(known: Known | None, settings: MaximizeSettings) -> None:
+def check_drawing(known: OutlineAndLabels | None, settings: MaximizeSettings) -> None:
     """Raise a ValueError for settings that clash, and for pictures, edits or a concept to verify that are not there."""
     check_clashes(settings)
     for picture in settings.given_pictures.values():
@@ -83,8 +83,8 @@ def check_drawing(known: Known | None, settings: MaximizeSettings) -> None:
         known_concept(outline, settings.verify)
 
 
-def check_recipe(recipe: RenderRecipe, known: Known | None, folder: Path, allow_code: bool) -> None:
-    """Raise a ValueError for what of a recipe cannot be, as far as `known_of` its USAE tells.
+def check_recipe(recipe: RenderRecipe, known: OutlineAndLabels | None, folder: Path, allow_code: bool) -> None:
+    """Raise a ValueError for what of a recipe cannot be, as far as the outline of its USAE tells.
 
     Custom code, looked for in the recipe's folder, is not imported yet: torch computes with one thread then.
     """
@@ -109,7 +109,7 @@ def check_recipe(recipe: RenderRecipe, known: Known | None, folder: Path, allow_
     check_typed(known, None, written)
 
 
-def check_explained(known: Known | None, class_: str | None, run: Path | None, images: str | None) -> None:
+def check_explained(known: OutlineAndLabels | None, class_: str | None, run: Path | None, images: str | None) -> None:
     """Check what `explain` was asked besides its photographs. Names of classes are in timm, which is not loaded yet.
 
     Raises:
@@ -132,7 +132,7 @@ def _check_class(outline: UsaeOutline, number: int) -> None:
 def check_edited(recipe: EditRecipe) -> None:
     """Raise a ValueError for what `intervene` was asked besides its photographs and that cannot be."""
     check_patch_images(recipe.among)
-    known = known_of(recipe.usae, recipe.labels)
+    known = outline_and_labels(recipe.usae, recipe.labels)
     if known is None:
         return
     outline, labels = known

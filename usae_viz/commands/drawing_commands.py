@@ -138,7 +138,7 @@ def _checked(
     with wrong_usage():
         settings = check_settings(MaximizeSettings, **typed)
         list(map(parse_objective, objectives))
-    known = beforehand.known_of(draw.usae, draw.labels)
+    known = beforehand.outline_and_labels(draw.usae, draw.labels)
     beforehand.check_typed(known, concept, objectives)
     beforehand.check_drawing(known, settings)
     beforehand.check_place(out)

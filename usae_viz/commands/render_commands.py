@@ -263,7 +263,7 @@ def _check_beforehand(
         return
     with warnings.catch_warnings(action="ignore"):  # which are shown when it is read to be drawn
         recipe = read_render_recipe(file, settings.labels)
-    known = beforehand.known_of(settings.usae or recipe.usae, recipe.labels)
+    known = beforehand.outline_and_labels(settings.usae or recipe.usae, recipe.labels)
     try:
         beforehand.check_recipe(recipe, known, file.parent, allow_code)
     except UsageError as error:

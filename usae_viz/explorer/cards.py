@@ -85,8 +85,8 @@ def card_data(card: Card, at: int, usae: USAE | None, patch_rows: PatchRows, bac
 def picture_data(picture: RenderedImage, backbones: Sequence[str]) -> PictureData:
     """A picture, with its strengths in the order of the page's backbones."""
     scores = picture.metadata.scores
-    seen = {} if scores is None else scores.backbones
-    strengths = [round(seen[name].strength, 2) if name in seen else None for name in backbones]
+    scored = {} if scores is None else scores.backbones
+    strengths = [round(scored[name].strength, 2) if name in scored else None for name in backbones]
     return PictureData(
         file=picture.below,
         mode=picture.mode,

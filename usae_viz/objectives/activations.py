@@ -68,8 +68,8 @@ class Activations:
             ValueError: for a backbone without its classifier.
         """
         if self._logits is None:
-            seen = self.usae.backbones[self.backbone].logits(self.views.flatten(0, 1))
-            self._logits = seen.float().unflatten(0, self.views.shape[:2])
+            logits = self.usae.backbones[self.backbone].logits(self.views.flatten(0, 1))
+            self._logits = logits.float().unflatten(0, self.views.shape[:2])
         return self._logits
 
     def pre_code(self, concept: int) -> Tensor:

@@ -76,23 +76,23 @@ class Concept(Objective):
         name = format_call("Concept", k, pool=(pool, "auto"), of=(of, "pre_code"), backbone=(backbone, None))
         backbones = None if backbone is None else [backbone]
         if isinstance(k, str):
-            called = k
+            concept_name = k
             super().__init__(
-                unbound("concept", called),
+                unbound("concept", concept_name),
                 name,
                 (),
                 backbones,
-                bind=lambda number: Concept(number(called), pool, of, backbone),
+                bind=lambda number: Concept(number(concept_name), pool, of, backbone),
             )
         else:
             super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], backbones)
 
 
-def unbound(what: str, called: str) -> ScoreFunction:
+def unbound(kind: str, name: str) -> ScoreFunction:
     """The score of a concept or class by its name, before it has a number: an error."""
 
     def scored(acts: Activations) -> Tensor:  # noqa: ARG001
-        raise UsageError(f"{what} {called!r} has no number yet: `maximize` looks it up, or give a number")
+        raise UsageError(f"{kind} {name!r} has no number yet: `maximize` looks it up, or give a number")
 
     return scored
 

@@ -98,10 +98,10 @@ def _call(name: str, values: list[Any], settings: dict[str | None, Any], text: s
     if name not in OBJECTIVES:
         raise UsageError(f"objective {_short(text)!r}: unknown name {name!r}{_near(name)}")
     try:
-        given = inspect.signature(OBJECTIVES[name]).bind(*values, **settings)  # type: ignore[arg-type]  # None of `**`
+        arguments = inspect.signature(OBJECTIVES[name]).bind(*values, **settings)  # type: ignore[arg-type]  # None of `**`
     except TypeError as error:
         raise UsageError(f"objective {_short(text)!r}: {name} cannot be made so: {error}") from error
-    return OBJECTIVES[name](*given.args, **given.kwargs)
+    return OBJECTIVES[name](*arguments.args, **arguments.kwargs)
 
 
 def _divided(value: Any, by: Any, text: str) -> Any:

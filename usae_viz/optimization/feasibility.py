@@ -11,7 +11,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_viz.custom_code.part import CustomPart
-from usae_viz.optimization.batching import bytes_a_canvas
+from usae_viz.optimization.batching import bytes_per_canvas
 from usae_viz.optimization.checks import check_clashes, is_augmented
 from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
 
@@ -69,7 +69,7 @@ def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
     device = usae.device
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else present_memory()
-    needed = canvases * bytes_a_canvas(size)
+    needed = canvases * bytes_per_canvas(size)
     if needed > memory:
         raise UsageError(
             f"{canvases} pictures of {size} px are drawn at the same time for {settings.seeds} seeds and take "

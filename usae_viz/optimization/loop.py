@@ -163,11 +163,11 @@ def _batch_gradients(
     if canvas.device.type == "cpu":
         read_scores(canvas, {}, specs, [range(len(specs))])
     finite = canvas if canvas.device.type == "cpu" else canvas.nan_to_num(0.0, 0.0, 0.0)
-    shown, reference = views_of(view_config, finite, generators, largest_input(backbones))
+    views, reference = views_of(view_config, finite, generators, largest_input(backbones))
     gradient, depends, scores = torch.zeros_like(canvas), False, dict[str, Tensor]()
     for name in seen_by:
         classifies = any(name in spec.objective.classifies for spec in specs)
-        acts = encode_views(view_config, backbones[name], canvas, shown, reference, len(seen_by) > 1, classifies)
+        acts = encode_views(view_config, backbones[name], canvas, views, reference, len(seen_by) > 1, classifies)
         values = image_scores(acts, [spec.objective for spec in specs])
         if values.requires_grad:  # an objective of another backbone is a constant here
             if acts.unnaturalness is not None:
@@ -188,15 +188,15 @@ def read_scores(
     Raises:
         InvalidImageScore: for the first picture of the batches that is not finite, or has a score that is not.
     """
-    fine, *numbers = read_numbers(canvas.isfinite().flatten(1).all(1), *scores.values())
-    here = {name: torch.tensor(values, dtype=canvas.dtype) for name, values in zip(scores, numbers, strict=True)}
+    finite, *numbers = read_numbers(canvas.isfinite().flatten(1).all(1), *scores.values())
+    on_cpu = {name: torch.tensor(values, dtype=canvas.dtype) for name, values in zip(scores, numbers, strict=True)}
     for rows in batches:
-        if (row := next((row for row in rows if not fine[row]), None)) is not None:
+        if (row := next((row for row in rows if not finite[row]), None)) is not None:
             raise InvalidImageScore(row, f"the picture of {specs[row].name} is not finite")
-        for name in (name for name in specs[rows[0]].seen_by if name in here):
-            if (row := _not_finite(here[name][rows], rows)) is not None:
+        for name in (name for name in specs[rows[0]].seen_by if name in on_cpu):
+            if (row := _not_finite(on_cpu[name][rows], rows)) is not None:
                 raise InvalidImageScore(row, f"the score through {name} is not finite")
-    return here
+    return on_cpu
 
 
 def batch_rows(specs: Sequence[CanvasSpec], batch_size: int) -> list[list[int]]:

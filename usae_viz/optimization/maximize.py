@@ -23,7 +23,7 @@ from usae_viz.custom_code.part import CustomPart
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Objective
 from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.batching import bytes_a_picture, custom_image_bytes, max_batch_size
+from usae_viz.optimization.batching import bytes_per_picture, custom_image_bytes, max_batch_size
 from usae_viz.optimization.by_objective import settings_for
 from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.drawing import (
@@ -198,9 +198,11 @@ def _prepared(
     check_edits(usae, settings, objectives)
     assert settings.size is not None
     device = usae.device
-    begun, compared = (canvas_at(picture, settings.size, device) for picture in pictures)
-    view_config = view_config_for(usae, settings, objectives, begun if compared is None else compared)
-    return objectives, view_config, settings, begun
+    start_canvas, reference_canvas = (canvas_at(picture, settings.size, device) for picture in pictures)
+    view_config = view_config_for(
+        usae, settings, objectives, start_canvas if reference_canvas is None else reference_canvas
+    )
+    return objectives, view_config, settings, start_canvas
 
 
 def _draw(template: CanvasBatch, pack: Sequence[Objective], draw: DrawTogether) -> Generator[Result, None, int]:
@@ -226,11 +228,11 @@ def _draw(template: CanvasBatch, pack: Sequence[Objective], draw: DrawTogether) 
         yield from _results(template.view_config, pack, drawn, settings)
         return 0 if any(each.result.cut_short for each in drawn) else len(objectives_drawn)
     assert row is not None
-    failed_one = specs[row].objective
-    ended = list(_results(template.view_config, [failed_one], drawn, settings)) if drawn else []
+    failed_objective = specs[row].objective
+    ended = list(_results(template.view_config, [failed_objective], drawn, settings)) if drawn else []
     del drawn  # the others' canvases
     for objective in pack:
-        if objective is failed_one:
+        if objective is failed_objective:
             if not ended:
                 raise InvalidImageScore(row, why)
             yield from ended
@@ -249,8 +251,8 @@ def view_config_for(
     """
     assert settings.size is not None
     view_config = _alone_in_view(usae, settings, objectives, reference)
-    canvases, together = _canvas_counts(usae, settings, objectives)
-    batch_size = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, together)
+    canvases, compared = _canvas_counts(usae, settings, objectives)
+    batch_size = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, compared)
     return replace(view_config, batch_size=batch_size)
 
 
@@ -258,7 +260,7 @@ def bytes_of(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Object
     """Bytes that one of these objectives takes while it is drawn, all its pictures together; see `view_config_for`."""
     assert settings.size is not None
     view_config = _alone_in_view(usae, settings, objectives)
-    return bytes_a_picture(view_config, usae.backbones, settings.size, *_canvas_counts(usae, settings, objectives))
+    return bytes_per_picture(view_config, usae.backbones, settings.size, *_canvas_counts(usae, settings, objectives))
 
 
 def _alone_in_view(
@@ -304,10 +306,10 @@ def _results(
         seen_by = {name: canvases.specs[row].seen_by for name, (canvases, row) in places.items()}
         drawn_for = {name: _meant_for(objective, names) for name, names in seen_by.items()}
         scores = verify_images(view_config.usae, objective, settings, images, drawn_for)
-        ended, shown = _ending(list(places.values()), settings)
+        ended, n_frames = _ending(list(places.values()), settings)
         images = {name: image.cpu() for name, image in images.items()}
         frames = {
-            name: Frames(canvases.snapshots, row, shown, images[name])
+            name: Frames(canvases.snapshots, row, n_frames, images[name])
             for name, (canvases, row) in places.items()
             if canvases.snapshots is not None
         }

@@ -48,7 +48,7 @@ def _natural(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
     """The spectrum or contrast that pictures are held to by default: that of the pictures that the USAE has seen."""
     if settings.start is not None:  # it keeps its own
         return {}
-    seen = DEMO if (usae.measured_on.name or "").partition(":")[0] == DEMO else PHOTOGRAPHS
+    natural = DEMO if (usae.measured_on.name or "").partition(":")[0] == DEMO else PHOTOGRAPHS
     if settings.parameterization == "maco":
-        return {"spectrum": settings.spectrum or seen}
-    return {"contrast": settings.contrast or CONTRAST[seen]} if settings.parameterization == "fourier" else {}
+        return {"spectrum": settings.spectrum or natural}
+    return {"contrast": settings.contrast or CONTRAST[natural]} if settings.parameterization == "fourier" else {}

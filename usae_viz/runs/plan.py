@@ -256,12 +256,12 @@ def _without_repeats(planned: Sequence[tuple[_Planned, RenderJob]]) -> tuple[Ren
     first: dict[tuple[str, str], _Planned] = {}
     kept, repeats = list[RenderJob](), list[RenderJob]()
     for each, job in planned:
-        asked, other = each.run_variant.settings, first.setdefault((job.folder, job.key), each).run_variant.settings
-        told_apart = any(getattr(asked, name) != getattr(other, name) for name in BY_OBJECTIVE)
-        (repeats if told_apart else kept).append(job)
+        settings, other = each.run_variant.settings, first.setdefault((job.folder, job.key), each).run_variant.settings
+        differs = any(getattr(settings, name) != getattr(other, name) for name in BY_OBJECTIVE)
+        (repeats if differs else kept).append(job)
     drawn = {job.variant for job in kept}
-    left_out = {id(job) for job in repeats if job.variant in drawn}
-    return tuple(job for _, job in planned if id(job) not in left_out)
+    dropped = {id(job) for job in repeats if job.variant in drawn}
+    return tuple(job for _, job in planned if id(job) not in dropped)
 
 
 def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:

@@ -25,7 +25,7 @@ from usae_viz.verification.verdict import Verdict, VerdictSettings
 CONCEPT = re.compile(r"concept-(\d{5,})")  # a folder's name
 SEED_AGREEMENT = TypeAdapter(dict[str, float])  # of a concept's images: {kind: cosine}
 ANIMATIONS = (".mp4", ".gif")
-Kept = TypeVar("Kept")
+Validated = TypeVar("Validated")
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _seed_agreement(folder: Path) -> dict[str, float]:
     return _of_scores(folder, "agreement", SEED_AGREEMENT.validate_python) or {}
 
 
-def _of_scores(folder: Path, key: str, validate: Callable[[Any], Kept]) -> Kept | None:
+def _of_scores(folder: Path, key: str, validate: Callable[[Any], Validated]) -> Validated | None:
     """What a folder's scores.json says under a key; None where it says nothing that can be read.
 
     Its verdicts are newer than its PNGs', when a recipe's thresholds were changed.
