@@ -40,7 +40,7 @@ def outline_and_labels(usae: str, labels: str | None) -> OutlineAndLabels | None
     """What a USAE on this machine and a labels file say; None for a USAE that only loading it can tell of.
 
     Raises:
-        ValueError: for a USAE or a file that is not there or is none.
+        ValueError: for a USAE or a labels file that is not there or cannot be read.
     """
     outline = outline_here(usae)
     if outline is None:

@@ -31,7 +31,7 @@ class ConceptRow:
     private: str | None = None  # the one backbone that has it; None for a concept that all share
 
     def as_dict(self) -> dict[str, object]:
-        """For `--json`; without `agreement` for a USAE that is no consensus, nor `private` for a shared concept."""
+        """For `--json`; without `agreement` for a USAE that is not a consensus, nor `private` for a shared concept."""
         optional = ("agreement", "private")
         return {key: value for key, value in asdict(self).items() if key not in optional or value is not None}
 

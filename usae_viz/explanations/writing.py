@@ -40,7 +40,7 @@ def write_explanations(
         explanations: of photographs through one USAE.
         out: the folder.
         columns: concepts of a sheet.
-        top: concepts of a list, a backbone and order.
+        top: concepts of a list, per backbone and order.
         run: drawings of concepts to show beside.
         progress: called with concepts whose patches were cut out, and how many there are.
 

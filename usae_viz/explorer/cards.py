@@ -125,7 +125,7 @@ def _in_order(pictures: Sequence[RenderedImage], backbones: Sequence[str]) -> li
 
 
 def write_details(sources: Sources, patch_rows: dict[int, PatchRows], folder: Path) -> None:
-    """A small script a card, loaded when it is looked at: a page from disk may not fetch, but may load scripts."""
+    """A small script per card, loaded when it is looked at: a page from disk may not fetch, but may load scripts."""
     folder.mkdir(parents=True)
     for at, card in enumerate(sources.cards):
         pictures = [

@@ -25,7 +25,7 @@ FRAME_SECONDS = 0.08
 class Snapshots:
     """Canvases as they come, float32, in a temporary file without a name, which is gone with the process.
 
-    A picture of 256 px takes 0.8 MB a snapshot, in the folder that TMPDIR names. What has frames of it has an open
+    A picture of 256 px takes 0.8 MB per snapshot, in the folder that TMPDIR names. What has frames of it has an open
     file; pickled, they are in memory until another process has read them.
 
     Attributes:

@@ -56,7 +56,7 @@ def open_png(file: Path, fault: str = "cannot be read as a picture", advice: str
     else.
 
     Raises:
-        ValueError: for a file that is missing, no PNG or broken (with `fault` and `advice`), a pipe or a device.
+        ValueError: for a file that is missing, not a PNG or broken (with `fault` and `advice`), a pipe or a device.
     """
     check_regular(file)
     try:
@@ -65,7 +65,7 @@ def open_png(file: Path, fault: str = "cannot be read as a picture", advice: str
     except FileNotFoundError as error:
         raise UsageError(f"no picture {str(file)!r}: there is no such file{advice}") from error
     except UnidentifiedImageError as error:
-        raise UsageError(f"{file} {fault}: it is no PNG; expected one that usae-viz wrote{advice}") from error
+        raise UsageError(f"{file} {fault}: it is not a PNG; expected one that usae-viz wrote{advice}") from error
     except Exception as error:  # a damaged file makes of PIL what it likes
         if shortage(error) is not None:
             raise
@@ -87,7 +87,7 @@ def read_png(file: Path) -> dict[str, Any]:
     """The settings and scores inside a PNG of ours.
 
     Raises:
-        ValueError: for a file that is none.
+        ValueError: for a file that is not a PNG of ours.
     """
     with open_png(file) as picture:
         text = picture.info.get("usae")

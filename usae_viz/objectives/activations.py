@@ -73,7 +73,7 @@ class Activations:
         return self._logits
 
     def pre_code(self, concept: int) -> Tensor:
-        """One concept's pre-code (batch, view, token): one dot product a token, without the other concepts'."""
+        """One concept's pre-code (batch, view, token): one dot product per token, without the other concepts'."""
         if self._pre_codes is not None:
             return self._pre_codes[..., concept]
         return self.usae.readout(self.backbone, [concept])(self.tokens)[..., 0]

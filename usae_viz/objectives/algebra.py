@@ -203,7 +203,7 @@ class Objective:
 
 
 def check_objective(value: object) -> None:
-    """Raise a ValueError for what is no objective, such as its number or its text."""
+    """Raise a ValueError for what is not an objective, such as its number or its text."""
     if not isinstance(value, Objective):
         raise UsageError(
             f"objective {value!r}: expected one such as Concept(12); parse_objective reads a text, and "

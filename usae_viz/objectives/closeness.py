@@ -76,7 +76,7 @@ def with_closeness(objective: Objective, closeness: float | None = None) -> Obje
     """What accentuation makes large: an objective, and, by the weight of `Closeness`, that the picture stays close.
 
     Raises:
-        ValueError: for a weight below 0 or that is none, or for what is no objective.
+        ValueError: for a weight that is not a number or is below 0, or for what is not an objective.
     """
     check_objective(objective)
     weight = CLOSENESS if closeness is None else closeness

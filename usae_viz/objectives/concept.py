@@ -51,7 +51,7 @@ class Concept(Objective):
         backbone: count this backbone only; all by default.
 
     Raises:
-        ValueError: for a pool, an `of` or a concept that cannot be.
+        ValueError: for an unknown pool or `of`, or a concept below 0.
 
     Example:
         >>> Concept(412) - 0.5 * Concept(7)
@@ -98,7 +98,7 @@ def unbound(kind: str, name: str) -> ScoreFunction:
 
 
 def check_backbone(name: Any) -> None:
-    """Raise a ValueError for what is no backbone's name."""
+    """Raise a ValueError for what is not a backbone's name."""
     if not isinstance(name, str):
         raise UsageError(f"backbone {name!r}: expected its name, such as 'dino'")
 

@@ -47,7 +47,7 @@ def parse_objective(text: str) -> Objective:
         text: such as `Concept(12) - 0.5 * Concept(7)` or `Channel("dino", 3, pool="max") - TotalVariation()`.
 
     Raises:
-        ValueError: for a name that is unknown (with the nearest), wrong arguments, or anything that is no objective.
+        ValueError: for an unknown name (with the nearest), wrong arguments, or anything that is not an objective.
 
     Example:
         >>> parse_objective("Concept(12) - 0.5 * (Concept(7) + L2())")
@@ -87,7 +87,7 @@ def _value(node: ast.expr, text: str) -> Any:
         case ast.Name(id=name) if name in OBJECTIVES:
             raise UsageError(f"objective {_short(text)!r}: {name} has to be called, such as Concept(12) or L2()")
         case ast.Name(id=name):
-            raise UsageError(f"objective {_short(text)!r}: {name!r} is not a number and no objective{_near(name)}")
+            raise UsageError(f"objective {_short(text)!r}: {name!r} is neither a number nor an objective{_near(name)}")
     raise UsageError(
         f"objective {_short(text)!r}: {_short(ast.unparse(node))!r} is not allowed; expected numbers, + - * / and "
         f"{', '.join(OBJECTIVES)}"

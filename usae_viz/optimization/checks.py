@@ -33,7 +33,7 @@ def check_objectives(usae: Described, objectives: Sequence[Objective]) -> None:
 
 
 def check_written(usae: Described, text: str, labels: Sequence[Label]) -> None:
-    """Raise a ValueError for a text that is no objective, or one of what a USAE, or its outline, does not have.
+    """Raise a ValueError for a text that is not an objective, or one of what a USAE, or its outline, does not have.
 
     As much is checked as needs no statistics.
     """

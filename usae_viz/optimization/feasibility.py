@@ -17,7 +17,7 @@ from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
 
 
 def check_feasible(usae: USAE, settings: MaximizeSettings, size: int) -> None:
-    """Check settings, on canvases of `size` pixels a side, by what a USAE and this machine have.
+    """Check settings, on canvases of `size` pixels per side, by what a USAE and this machine have.
 
     Raises:
         ValueError: for crops of less than one pixel of the canvas, more pictures than there is memory for, a concept

@@ -133,7 +133,7 @@ def custom_learning_rate(part: CustomPart) -> float:
     """Adam's: what the class or function says as `learning_rate`, or 0.05.
 
     Raises:
-        ValueError: for one that is no number above 0.
+        ValueError: for one that is not a number above 0.
     """
     rate = getattr(part.ready(PARAMETERIZATION), "learning_rate", LEARNING_RATE)
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:

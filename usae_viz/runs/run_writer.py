@@ -146,7 +146,7 @@ class RunWriter:
 
     def _result(self, folder: str, records: Sequence[Record], scores: Scores | None) -> ObjectiveResult:
         jobs = self.folders[folder]
-        by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
+        by_weight = sorted(records, key=lambda record: not record.cut_short)  # before one that only settled early
         ended = next((record.ended for record in by_weight if record.ended is not None), None)
         stopped, failed = (any(getattr(record, kind) for record in records) for kind in ("stopped", "failed"))
         if reasons := [self.undrawable[job.key] for job in jobs if job.key in self.undrawable]:
