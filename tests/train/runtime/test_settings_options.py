@@ -101,7 +101,7 @@ PYTHON = [
     (write_explanations, "columns", ExplainSettings, "columns"),
     (write_explanations, "top", ExplainSettings, "top"),
     (intervention_in, "top", InterveneSettings, "top"),
-    (explore, "natural", ExploreSettings, "natural"),
+    (explore, "patches", ExploreSettings, "patches"),
     (make_study, "choices", RateSettings, "choices"),
     (make_study, "controls", RateSettings, "controls"),
 ]
