@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.runtime.allocator import keep_memory
 from usae_train.backbones.feature_statistics import keep_statistics, statistics_distances
 from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
@@ -23,6 +22,7 @@ from usae_train.backbones.sites import check_site, read_sites
 from usae_train.backbones.spec import MODULE, BackboneSpec, without_classifier
 from usae_train.backbones.weight_files import first_line
 from usae_train.images.arrays import canvases_of
+from usae_train.runtime.allocator import keep_memory
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import ReadOtherwise

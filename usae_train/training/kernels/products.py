@@ -68,7 +68,5 @@ def products(left: Tensor, *tables: Tensor, exact: bool = False, exact_gradients
 
 def standardized(scale: Standardization, tokens: Tensor) -> Tensor:
     """A step's raw tokens (n, width), standardized; where that takes a matrix, multiplied at the fast precision."""
-    if scale.matrix is None:
-        return scale(tokens)
-    (made,) = products(tokens - scale.mean, scale.matrix)
-    return made
+    scaled: Tensor = scale(tokens) if scale.matrix is None else products(tokens - scale.mean, scale.matrix)[0]
+    return scaled
