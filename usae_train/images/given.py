@@ -35,7 +35,7 @@ def opened_picture(picture: Picture, what: str = "picture") -> Image.Image | Ten
     if isinstance(picture, str | Path):
         return read_named(picture, what)
     if isinstance(picture, Image.Image):
-        return _of_pil(picture, what)
+        return upright_rgb(picture, name_of(picture, what))
     if _can_be_read(picture):
         return read_whole(picture, f"the {what}")
     from usae_train.images.arrays import canvas_of  # with torch, which pictures that are named do without
@@ -92,11 +92,3 @@ def checked_canvas(canvas: Tensor, what: str = "a picture") -> Tensor:
 
 def _can_be_read(picture: Any) -> TypeGuard[BinaryIO]:
     return callable(getattr(picture, "read", None)) and callable(getattr(picture, "seek", None))
-
-
-def _of_pil(picture: Image.Image, what: str) -> Image.Image:
-    """What its file would come to."""
-    try:
-        return upright_rgb(picture)
-    except (OSError, SyntaxError, ValueError) as error:  # it is first read here, and may be cut off
-        raise UsageError(f"{name_of(picture, what)} cannot be read: {error}") from error
