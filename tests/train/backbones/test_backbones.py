@@ -302,6 +302,12 @@ def test_a_layer_that_is_not_there_is_refused_in_words(layer: int) -> None:
         Backbone("a", VIT.model_copy(update={"layer": layer}))
 
 
+def test_a_fault_while_norms_are_folded_is_not_said_of_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("usae_train.backbones.folding.fold", lambda: None)  # which takes no network
+    with pytest.raises(TypeError, match="positional arguments"):
+        Backbone("a", VIT)
+
+
 def test_an_unknown_tag_is_refused_in_words() -> None:
     with pytest.raises(ValueError, match="nonsense"):
         Backbone("a", VIT.model_copy(update={"model": "vit_tiny_patch16_224.nonsense"}))
