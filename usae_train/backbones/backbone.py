@@ -21,9 +21,9 @@ from usae_train.backbones.precision import DTYPES
 from usae_train.backbones.reading import forget_caches, not_last_warning, not_square_warning, unused_norm_warning
 from usae_train.backbones.sites import check_site, read_sites
 from usae_train.backbones.spec import MODULE, BackboneSpec, without_classifier
-from usae_train.backbones.weight_files import first_line
 from usae_train.images.arrays import canvases_of
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import first_line
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import ReadOtherwise
 

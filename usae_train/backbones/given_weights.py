@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from usae_train.backbones.packaged import in_order
 from usae_train.backbones.spec import BackboneSpec
-from usae_train.backbones.weight_files import first_line
 from usae_train.backbones.weight_forms import as_timm_names, foreign_form
 from usae_train.backbones.weight_names import beyond, misfit, unknown_part, without_prefix
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import first_line
 from usae_train.runtime.shortage import is_fault
 
 Filter = Callable[..., dict[str, Tensor]]

@@ -41,8 +41,8 @@ from torch import Tensor, nn
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervised
 from usae_train.files.atomic import atomic_path
-from usae_train.files.tensor_checks import Damaged, check_moment_sizes
-from usae_train.files.torch_state import read_pickled, write_state
+from usae_train.files.tensor_checks import Damaged, check_moment_sizes, check_tensors
+from usae_train.files.torch_state import read_torch_file, write_state
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import one_line
 from usae_train.scenes import world as scenes
@@ -184,18 +184,29 @@ def _resume(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
         ValueError: for one that cannot be read, or has other parts.
     """
     try:
-        state = read_pickled(checkpoint, device)
-        shapes = [own.shape for own in parts["pupil"].parameters()]
-        for part, value in parts.items():
-            if isinstance(value, torch.optim.Optimizer):  # torch takes moments of any size, and reads past their end
-                check_moment_sizes(state[part], value, part)
-            value.load_state_dict(state[part])
-        if shapes != [own.shape for own in parts["pupil"].parameters()]:
-            raise Damaged("its weights have other shapes")
-        return int(state["step"])
-    except Exception as error:  # whatever a damaged file makes of torch
-        reason = one_line(error)[:200]
-        raise UsageError(f"{checkpoint} cannot be resumed ({reason}); remove it to begin anew") from error
+        state = read_torch_file(checkpoint, "it", "training state", device)
+        if not isinstance(state, dict) or state.keys() != {*parts, "step"} or type(state["step"]) is not int:
+            raise Damaged("it has other parts")
+        check_tensors(state["pupil"], parts["pupil"].state_dict(), "pupil")
+        for name, part in parts.items():
+            if isinstance(part, torch.optim.Optimizer):  # torch takes moments of any size, and reads past their end
+                check_moment_sizes(state[name], part, name)
+            _load_part(part, state[name], name)
+    except UsageError as error:
+        raise UsageError(f"{checkpoint} cannot be resumed ({error}); remove it to begin anew") from error
+    return int(state["step"])
+
+
+def _load_part(part: Any, state: Any, name: str) -> None:
+    """Have a module, an optimizer or a schedule take its state.
+
+    Raises:
+        Damaged: when torch cannot.
+    """
+    try:
+        part.load_state_dict(state)
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:  # torch's, of another form
+        raise Damaged(f"{name}: {one_line(error)[:200]}") from error
 
 
 def _optimizers(pupil: nn.Module) -> list[torch.optim.Optimizer]:

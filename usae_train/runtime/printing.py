@@ -56,6 +56,15 @@ def one_line(error: BaseException | str) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, cut short; where its first line only announces, with what follows."""
+    lines = str(error).strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    announced = " ".join(line.strip() for line in lines[:2]) if lines[0].rstrip().endswith(":") else lines[0]
+    return announced[:200]
+
+
 def plural(count: int, noun: str) -> str:
     """A number and what it is of, in the plural where it is not one.
 

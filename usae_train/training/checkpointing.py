@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ from torch import Tensor
 
 from usae_train.files.atomic import remove_leftovers
 from usae_train.files.tensor_checks import Damaged, check_tensor, check_tensors
-from usae_train.files.torch_state import read_pickled, write_state
+from usae_train.files.torch_state import read_torch_file, write_state
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import one_line
+from usae_train.runtime.printing import first_line, one_line
 from usae_train.runtime.signals import Stopped, handle_signals, status_of
+from usae_train.runtime.warned import OneLine
 from usae_train.tokens.feeding import Batches
 from usae_train.training.settings import ExecutionSettings, FitSettings
 from usae_train.training.state_checks import check_moments, check_position, differing
@@ -88,6 +90,22 @@ class TrainingState:
 def state_file_name(step: int) -> str:
     """A state's file."""
     return f"step-{step:09d}.pt"
+
+
+def _read_state(file: Path) -> dict[str, Any] | None:
+    """A state of a training; None, with a warning, for a file that is none, such as one that a power cut left."""
+    try:
+        state = read_torch_file(file, str(file), "training state")
+    except UsageError as error:
+        why = f"{file} cannot be read ({first_line(error.__cause__ or error)})"
+    else:
+        step = file.stem.removeprefix("step-")
+        parts = [state.get(part) for part in ("settings", "data")] if isinstance(state, dict) else [None]
+        if all(isinstance(part, dict) for part in parts) and step.isdecimal() and int(step) > 0:
+            return dict(state)
+        why = f"{file} is not a training state"
+    warnings.warn(f"{why}; the state before it is looked for", OneLine, stacklevel=2)
+    return None
 
 
 class TrainingCheckpointer:
@@ -179,11 +197,8 @@ class TrainingCheckpointer:
         remove_leftovers(self.folder.glob(".step-*.part"))  # of kills while a state was written: each as large as one
         files = sorted(self.folder.glob("step-*.pt"), reverse=True)
         for file in files:
-            with suppress(Exception):  # cut short by a kill that no rename protects from; the one before is whole
-                kept = read_pickled(file)
-                dict(**kept["settings"], **kept["data"])  # or it is not a state of ours
-                if (step := int(file.stem.removeprefix("step-"))) > 0:
-                    return step, kept
+            if (state := _read_state(file)) is not None:
+                return int(file.stem.removeprefix("step-")), state
         return UNREADABLE if files else 0, {}
 
     def after(self, step: int, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> None:

@@ -257,13 +257,15 @@ def test_a_pickle_with_code_is_refused_and_never_run(tmp_path: Path) -> None:
     file, footprint = tmp_path / "w.pth", tmp_path / "was-run"
     torch.save({"cls_token": _Bomb(footprint)}, file)
     with pytest.raises(
-        ValueError, match=r"w\.pth is not a file of tensors alone, and nothing that can run code is loaded$"
+        ValueError,
+        match=r"w\.pth holds more than tensors, and nothing that can run code is loaded; save its state_dict",
     ):
         Backbone("a", VIT.model_copy(update={"weights": str(file)}))
     assert not footprint.exists()
     file.write_bytes(pickle.dumps(_Bomb(footprint), protocol=2))
     with pytest.raises(
-        ValueError, match=r"w\.pth is not a file of tensors alone, and nothing that can run code is loaded$"
+        ValueError,
+        match=r"w\.pth holds more than tensors, and nothing that can run code is loaded; save its state_dict",
     ):
         Backbone("a", VIT.model_copy(update={"weights": str(file)}))
     assert not footprint.exists()

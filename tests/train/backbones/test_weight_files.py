@@ -161,7 +161,7 @@ def test_a_timm_that_does_not_ask_for_weights_is_said(tmp_path: Path, monkeypatc
 def test_bytes_that_are_no_text_are_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A UnicodeDecodeError is a ValueError, and was taken for one of ours."""
     (tmp_path / "w.pth").write_bytes(b"something")
-    monkeypatch.setattr("usae_train.backbones.weight_files.read_pickled", lambda file: b"\xff".decode())
+    monkeypatch.setattr("torch.load", lambda file, **how: b"\xff".decode())
     refused(VIT, tmp_path / "w.pth", r"w\.pth is not a readable weight file \('utf-8' codec can't decode")
 
 

@@ -323,7 +323,7 @@ def test_a_format_that_is_asked_for_and_is_not_what_lies_there(room):
     files.saelens_standard(room)
     with pytest.raises(ValueError, match=r"unknown format 'saelense'; expected .*; did you mean 'saelens'\?"):
         read_sae(room, "saelense")
-    with pytest.raises(ValueError, match="no file at"):
+    with pytest.raises(ValueError, match=r"ae\.pt: there is no such file"):
         read_sae(room, "dictionary_learning")
     with pytest.raises(ValueError, match="prisma is read and not written; expected --format saelens or sparsify"):
         ut.export_sae(ut.import_sae(room), "sae", room / "out", "prisma")
