@@ -106,15 +106,15 @@ class ModuleBackbone(Backbone):
         return self._features_and_logits(normalized)[0]
 
     def _features_and_logits(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
-        seen: list[object] = []
-        hook = self._read[0].register_forward_hook(lambda module, given, output: seen.append(output))
+        outputs: list[object] = []
+        hook = self._read[0].register_forward_hook(lambda module, given, output: outputs.append(output))
         try:
             output: Tensor = self.model(normalized)
         finally:
             hook.remove()
-        if not seen:
+        if not outputs:
             raise UsageError(f"{self.name}: layer {self._layer!r} took no part when a picture was seen")
-        return self._as_features(seen[-1]), output
+        return self._as_features(outputs[-1]), output
 
     def _as_features(self, output: object) -> Tensor:
         """(batch, width, rows, cols) of what the layer gave."""
@@ -146,5 +146,5 @@ def named_layer(module: nn.Module, layer: str) -> nn.Module:
     if layer not in layers:
         near = difflib.get_close_matches(layer, layers, n=3) or list(layers)[1:6]
         raise UsageError(f"no layer {layer!r} in {type(module).__name__}; there are {', '.join(near)}")
-    found: nn.Module = layers[layer]
-    return found
+    named: nn.Module = layers[layer]
+    return named

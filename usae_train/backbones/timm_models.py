@@ -26,8 +26,8 @@ from usae_train.runtime.printing import first_line
 
 def data_config(model: nn.Module) -> dict[str, Any]:
     """timm's own input size, mean and std of a model."""
-    found: dict[str, Any] = timm.data.resolve_model_data_config(model)
-    return found
+    config: dict[str, Any] = timm.data.resolve_model_data_config(model)
+    return config
 
 
 def create_model(name: str, spec: BackboneSpec) -> nn.Module:

@@ -130,13 +130,13 @@ def pretrain(
     while step < steps:
         # every batch has a generator of its own, so that a resumed run sees what an unbroken one would
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        taken = _teach(pupil, [*zip(optimizers, schedules, strict=True)], generator, step / steps, device)
-        losses.extend(taken)
-        step += len(taken)
-        if step % 20 < len(taken):
+        batch_losses = _teach(pupil, [*zip(optimizers, schedules, strict=True)], generator, step / steps, device)
+        losses.extend(batch_losses)
+        step += len(batch_losses)
+        if step % 20 < len(batch_losses):
             report(step, steps, sum(losses) / len(losses))
             losses.clear()
-        if checkpoint is not None and (step % 200 < len(taken) or step >= steps):
+        if checkpoint is not None and (step % 200 < len(batch_losses) or step >= steps):
             write_state({**{name: part.state_dict() for name, part in parts.items()}, "step": step}, checkpoint)
     with atomic_path(file) as temporary:
         save_file({k: v.half().contiguous() for k, v in pupil.trunk.state_dict().items()}, temporary)

@@ -143,15 +143,15 @@ def evaluate(
     source = as_source(images, chosen.limit)
     compared = Compared.opened(chosen, usae, workers=workers)
     with _running_in(usae.backbones, chosen.dtype), progress_display(quiet) as progress:
-        found = evaluate_source(
+        measured = evaluate_source(
             usae,
             source,
             chosen.image_batch,
             lambda stage, done, total: progress.report(stage, done, total, ""),
             compared,
         )
-        assert found is not None  # of one process, the first
-        evaluation = Evaluation(*found)
+        assert measured is not None  # of one process, the first
+        evaluation = Evaluation(*measured)
         progress.close(evaluation.closing_lines)
     return evaluation
 

@@ -109,13 +109,13 @@ class TarImages(Indexed):
             ValueError: for one that is longer than a name, or is no text.
         """
         classes: list[str | None] = []
-        for number, members in groupby(self.members, key=lambda own: own.shard):  # a shard is opened once
+        for number, members in groupby(self.members, key=lambda member: member.shard):  # a shard is opened once
             try:
                 opened = self.shards[number].open("rb")
             except OSError as error:
                 raise UsageError(f"{printable(self.shards[number].name)} cannot be read: {error}") from error
             with opened as shard:
-                classes += [self._class(own, shard) for own in members]
+                classes += [self._class(member, shard) for member in members]
         return classes
 
     def _class(self, member: Member, shard: BinaryIO) -> str | None:

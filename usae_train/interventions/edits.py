@@ -104,8 +104,8 @@ def moved_without(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Seq
     if not concepts:
         return codes.values.new_zeros(len(removed), codes.values.shape[1], usae.widths[backbone])
     values = stack([codes.of(concept)[0] for concept in concepts], -1)  # (token, concepts)
-    taken = values.new_tensor([[concept in some for concept in concepts] for some in map(set, removed)])
-    return (-taken[:, None, :] * values) @ raw_atoms(usae, backbone, concepts)
+    is_removed = values.new_tensor([[concept in some for concept in concepts] for some in map(set, removed)])
+    return (-is_removed[:, None, :] * values) @ raw_atoms(usae, backbone, concepts)
 
 
 def raw_atoms(usae: USAE, backbone: str, concepts: list[int]) -> Tensor:

@@ -86,10 +86,10 @@ def look_through(
     for numbers, codes in encoded(usae, source, progress, failure):
         tally.add(numbers, codes)
         top.add(numbers, codes, tally.top_images)
-    found = tally.statistics()
-    largest = found.quantiles[..., -1]
-    maps = top.maps(found.top_images, largest, usae.input_size)
-    return NaturalPictures(source, found.top_images, found.top_tokens, largest, maps)
+    statistics = tally.statistics()
+    largest = statistics.quantiles[..., -1]
+    maps = top.maps(statistics.top_images, largest, usae.input_size)
+    return NaturalPictures(source, statistics.top_images, statistics.top_tokens, largest, maps)
 
 
 def encoded(

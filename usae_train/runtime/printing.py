@@ -31,7 +31,7 @@ def written_out(text: str) -> str:
         >>> print(written_out("a\x1b[2Jb\nc"))
         a\x1b[2Jb\nc
     """
-    return OBEYED.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+    return OBEYED.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
 def say(*lines: str, err: bool = False) -> None:

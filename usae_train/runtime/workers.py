@@ -158,17 +158,17 @@ class Workers(Generic[Outcome]):
             self._give(self._workers[-1])
 
     def _begun(self) -> _Worker:
-        here, there = Pipe()
+        our_end, worker_end = Pipe()
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            for other in (here, *(worker.pipe for worker in self._workers)):
+            for other in (our_end, *(worker.pipe for worker in self._workers)):
                 other.close()  # or it would not be seen when this process is gone
-            _work(self.jobs, there, parent)
-        there.close()
-        return _Worker(pid, here)
+            _work(self.jobs, worker_end, parent)
+        worker_end.close()
+        return _Worker(pid, our_end)
 
     def _give(self, worker: _Worker) -> None:
         if self._left and not self.stopped:

@@ -218,7 +218,7 @@ class _OwnShards:
         mine = [each[ranks.rank] for each in rounds if ranks.rank < len(each)]
         self.kept = {tried: pieces.of(tried, record.widths, record.grid) for tried in mine}
         left = {
-            tried: tried[seen[-1].tried.stop - tried.start :] if seen else tried for tried, seen in self.kept.items()
+            tried: tried[kept[-1].tried.stop - tried.start :] if kept else tried for tried, kept in self.kept.items()
         }
         groups = {tried: [rest[n : n + batch] for n in range(0, len(rest), batch)] for tried, rest in left.items()}
         self.counts = {tried: len(batches) for tried, batches in groups.items()}
@@ -244,17 +244,17 @@ class _OwnShards:
     def _seen(self, indices: Sequence[int], canvases: torch.Tensor) -> dict[str, torch.Tensor]:
         """{backbone: (image, token, width)}, as they are stored, all of them finite."""
         device = next(iter(self.backbones.values())).mean.device
-        dtype, seen = getattr(torch, self.record.dtype), dict[str, torch.Tensor]()
+        dtype, stored = getattr(torch, self.record.dtype), dict[str, torch.Tensor]()
         shown = canvases.to(device, non_blocking=True)
         for name, tokens in tokens_together(self.backbones, shown, self.record.grid).items():
-            seen[name] = tokens.to(dtype)
-            if not seen[name].isfinite().all():
+            stored[name] = tokens.to(dtype)
+            if not stored[name].isfinite().all():
                 raise UsageError(
                     f"{name}: some tokens of the pictures {indices[0]} to {indices[-1]} are NaN or infinite in "
                     f"{self.record.dtype}; check the backbone's weights, or give another --storage-dtype or "
                     "--compute-dtype"
                 )
-        return seen
+        return stored
 
 
 class _ShardInProgress:
@@ -274,8 +274,8 @@ class _ShardInProgress:
 
     def add(self, numbers: Sequence[int], tokens: Mapping[str, torch.Tensor]) -> None:
         """Take in images that were read."""
-        for name, seen in tokens.items():
-            self.tokens[name][len(self.numbers) : len(self.numbers) + len(numbers)] = seen
+        for name, values in tokens.items():
+            self.tokens[name][len(self.numbers) : len(self.numbers) + len(numbers)] = values
         self.numbers.extend(numbers)
 
     def take(self, piece: ExtractedTokens) -> None:
@@ -288,12 +288,12 @@ class _ShardInProgress:
         """What is in no piece yet, to be kept as one."""
         (first, broken), known = self._written, self.known
         self._written = len(self.numbers), len(self.failures)
-        tokens = {name: seen[first : len(self.numbers)] for name, seen in self.tokens.items()}
+        tokens = {name: values[first : len(self.numbers)] for name, values in self.tokens.items()}
         return ExtractedTokens(self.tried[first + broken : known], tokens, self.numbers[first:], self.failures[broken:])
 
     def whole(self) -> ExtractedTokens:
         """All of it."""
-        tokens = {name: seen[: len(self.numbers)] for name, seen in self.tokens.items()}
+        tokens = {name: values[: len(self.numbers)] for name, values in self.tokens.items()}
         return ExtractedTokens(self.tried, tokens, self.numbers, self.failures)
 
 

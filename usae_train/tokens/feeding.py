@@ -107,14 +107,14 @@ class StoreFeed:
         places = torch.searchsorted(self.ends, rows, right=True)
         picked = {name: torch.empty(len(rows), width) for name, width in self.widths.items()}
         for place in places.unique().tolist():
-            asked = (places == place).nonzero().squeeze(1)
+            positions = (places == place).nonzero().squeeze(1)
             start = int(self.ends[place - 1]) if place else 0
-            images, within = (rows[asked] - start) // self.per_image, (rows[asked] - start) % self.per_image
+            images, within = (rows[positions] - start) // self.per_image, (rows[positions] - start) % self.per_image
             for few in images.unique().split(IMAGES_AT_ONCE):
-                here = torch.isin(images, few)
-                which = torch.searchsorted(few, images[here])
+                in_few = torch.isin(images, few)
+                place_in_few = torch.searchsorted(few, images[in_few])
                 for name, tokens in self.store.images(self.shards[place], few.tolist()).tokens.items():
-                    picked[name][asked[here]] = tokens[which, within[here]].float()
+                    picked[name][positions[in_few]] = tokens[place_in_few, within[in_few]].float()
         return picked
 
     def windows(self, generator: torch.Generator) -> list[list[int]]:
@@ -192,10 +192,10 @@ class Batches:
         parts: list[dict[str, Tensor]] = []
         missing = self.batch
         while missing > 0:
-            taken = self.order[self.position : self.position + missing].sort().values
+            rows = self.order[self.position : self.position + missing].sort().values
             # of 2048 x 384 in bfloat16 0.16 ms, own[taken] 0.56
-            parts.append({name: some.index_select(0, taken) for name, some in self._tokens.items()})
-            self.position, missing = self.position + len(taken), missing - len(taken)
+            parts.append({name: some.index_select(0, rows) for name, some in self._tokens.items()})
+            self.position, missing = self.position + len(rows), missing - len(rows)
             if self.position == len(self.order):
                 self._advance()
         if len(parts) == 1:

@@ -74,8 +74,8 @@ class StreamFeed:
         First is the first window in which a picture can be read.
         """
         if self._first is None:
-            seen = (self._see(window) for window in self.windows(torch.Generator().manual_seed(0)))
-            self._first = next(paired for paired in seen if len(paired.numbers))
+            windows = (self._see(window) for window in self.windows(torch.Generator().manual_seed(0)))
+            self._first = next(paired for paired in windows if len(paired.numbers))
         return self._first
 
     def sample(self) -> Iterator[PairedTokens]:
@@ -92,7 +92,7 @@ class StreamFeed:
     def pick(self, rows: Tensor) -> dict[str, Tensor]:
         flat = self.first_window().flat()
         length = len(next(iter(flat.values())))
-        return {name: own[rows % length] for name, own in flat.items()}
+        return {name: values[rows % length] for name, values in flat.items()}
 
     def windows(self, generator: torch.Generator) -> list[list[int]]:
         order = torch.randperm(len(self.numbers), generator=generator).tolist()

@@ -243,8 +243,8 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
     """
     if not usae.sparsity.can_train or usae.recipe.startswith(IMPORTED):
         raise UsageError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
-    for name, given, own in other_sizes(usae, settings):
-        raise UsageError(f"{name} is {given}, and the USAE's {own}; its space stays as it is")
+    for name, given, expected in other_sizes(usae, settings):
+        raise UsageError(f"{name} is {given}, and the USAE's {expected}; its space stays as it is")
     check_none_private(settings, "the space stays as it is, and an added backbone has none of its own")
     sparsity = settings.get("sparsity")
     if sparsity is not None and trained_sparsity(sparsity).kind != usae.sparsity.kind:

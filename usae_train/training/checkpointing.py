@@ -75,15 +75,16 @@ class TrainingState:
             raise Damaged(f"it has no {', '.join(lacking)}")
         check_tensors(state["usae"], self.usae.state_dict(), "usae")
         check_tensor(state["last_fired"], self.last_fired.shape, torch.long, "last_fired")
-        own = self.generator.get_state()
-        check_tensor(state["generator"], own.shape, own.dtype, "generator")
+        generator_state = self.generator.get_state()
+        check_tensor(state["generator"], generator_state.shape, generator_state.dtype, "generator")
         check_position(state["batches"], self.batches)
         kept = state["optimizers"]
         if not isinstance(kept, dict) or kept.keys() != self.optimizers.keys():
             raise Damaged("it has optimizers of other backbones")
         every = self.settings.recipe.encoding != "one"  # else a pair steps when it is drawn, and may not have been
         return {
-            name: check_moments(kept[name], own, f"optimizer of {name}", every) for name, own in self.optimizers.items()
+            name: check_moments(kept[name], optimizer, f"optimizer of {name}", every)
+            for name, optimizer in self.optimizers.items()
         }
 
 

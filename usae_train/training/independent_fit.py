@@ -213,11 +213,11 @@ def _check_begun(note: Path, asked: Mapping[str, Any]) -> None:
         )
 
 
-def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
-    size_there = there.n_concepts, there.k, there.recipe
+def _check_same(trained: USAE, settings: FitSettings, place: Path) -> None:
+    size_trained = trained.n_concepts, trained.k, trained.recipe
     size = settings.n_concepts, settings.k, settings.recipe.title
-    if size_there != size:
+    if size_trained != size:
         named = [
-            f"{plural(n_concepts, 'concept')}, k {k}, recipe {recipe}" for n_concepts, k, recipe in (size_there, size)
+            f"{plural(n_concepts, 'concept')}, k {k}, recipe {recipe}" for n_concepts, k, recipe in (size_trained, size)
         ]
         raise UsageError(f"{place} has {named[0]}; expected {named[1]}: choose another --out, or remove it")

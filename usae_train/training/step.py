@@ -200,7 +200,7 @@ def joined_shares(shares: Sequence[Active], order: Tensor) -> Active:
     sources = [share.sources for share in shares if share.sources is not None]
     penalties = [share.penalty for share in shares if share.penalty is not None]
     revived = [share.revived for share in shares]
-    if any(own is not None for own in revived):
+    if any(mask is not None for mask in revived):
         revived = [
             torch.zeros_like(share.tokens, dtype=torch.bool) if share.revived is None else share.revived
             for share in shares
@@ -360,8 +360,8 @@ def pass_loss(
             left = tokens - parts.sum(1) - offset
             total = total + weight * recipe.auxiliary_weight * absolute_error(left, explained[name])
         living = parts[:, : n_parts - 1] if revives else parts
-        own = own_weights(active.sources, usae.names.index(name), recipe.own_weight)
-        total = total + weight * matryoshka_loss(living, offset, tokens, recipe.loss == "squared", own)
+        token_weights = own_weights(active.sources, usae.names.index(name), recipe.own_weight)
+        total = total + weight * matryoshka_loss(living, offset, tokens, recipe.loss == "squared", token_weights)
         if revives:
             residual = -living[:, -1].detach()  # matryoshka_loss has left it there
             total = total + recipe.auxiliary_weight * dead_error(residual, parts[:, -1], ranks.mean)
