@@ -193,9 +193,9 @@ class Backbone(nn.Module):
             canvas = canvases_of(canvas, "canvases").to(self.mean.device)
         if canvas.ndim != 4 or canvas.shape[1] != 3:
             raise UsageError(f"{self.name}: canvas has shape {tuple(canvas.shape)}; expected (batch, 3, height, width)")
-        # On the CPU torch's fused attention goes backward slowly: 20 of 33 ms a block of the demo's ViT, and 1.50 s
+        # On the CPU torch's fused attention goes backward slowly: 20 of 33 ms per block of the demo's ViT, and 1.50 s
         # instead of 1.24 s forward and backward through a ViT-B/16 in bfloat16 (6 crops of 224 px, 2 cores). Forward
-        # alone it is faster: 82 instead of 92 ms a picture through 9 blocks of a ViT-S/14 (224 px, one thread).
+        # alone it is faster: 82 instead of 92 ms per picture through 9 blocks of a ViT-S/14 (224 px, one thread).
         fused = canvas.device.type != "cpu" or not torch.is_grad_enabled()
         for attention in self._attentions:
             attention.fused_attn = fused  # type: ignore[assignment]  # timm's own switch

@@ -53,13 +53,13 @@ def timm_given(given: Given) -> Iterator[None]:
     Raises:
         Misfit: when they are of another network.
         ValueError: when timm asked for none.
-        Exception: a fault of ours while they were filled in, which timm's builder may be told of instead.
+        Exception: a fault of ours while they were filled in, which timm's builder may have reworded.
     """
     timms_own, thread, filled = _builder.load_pretrained, threading.get_ident(), list[nn.Module]()
     faults: list[Exception] = []
 
     def load(model: nn.Module, *rest: Any, **arguments: Any) -> None:
-        if threading.get_ident() != thread:  # somebody else's network
+        if threading.get_ident() != thread:  # another thread's network
             timms_own(model, *rest, **arguments)
             return
         filled.append(model)
@@ -144,7 +144,7 @@ def _under_timm_names(
     if rename is None:
         return dict(weights)
     try:
-        with redirect_stdout(StringIO()):  # it prints, for DINOv3 a line a block
+        with redirect_stdout(StringIO()):  # it prints, for DINOv3 a line per block
             return dict(rename(dict(weights), model))
     except Exception as error:  # converters meet names and shapes that they were not written for
         raise Misfit(f"{given.misfits}{misfit(weights, initial) or first_line(error)}") from error

@@ -18,7 +18,7 @@ from usae_train.runtime.undisturbed import undisturbed
 
 
 class ModuleBackbone(Backbone):
-    """A network of one's own as a backbone: what one of its layers gives, as patch tokens.
+    """A custom network as a backbone: what one of its layers gives, as patch tokens.
 
     It is put into evaluation, moved to where it is used, and its parameters no longer ask for gradients; nothing else
     of it is changed. A USAE folder does not hold it, only its name and a hash of its weights: give it again, as in
@@ -84,14 +84,14 @@ class ModuleBackbone(Backbone):
         return False
 
     def embedding(self, canvas: Tensor) -> Tensor:  # noqa: ARG002
-        """Not known of a module of one's own: what comes before its classifier, it does not say."""
+        """Not known: a custom module does not say what comes before its classifier."""
         raise UsageError(f"{self.name} is a module of yours, which does not say what it gives before its classifier")
 
     def whole_pass(self, canvas: Tensor) -> Tensor:
         """The module's own output.
 
         Raises:
-            ValueError: for one that is no tensor.
+            ValueError: for one that is not a tensor.
         """
         output = self.model(self._normalized(canvas))
         if not isinstance(output, Tensor) or output.ndim == 0:

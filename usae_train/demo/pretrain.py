@@ -1,6 +1,6 @@
 """Pretraining of the demo backbones: one loop, three ways of being taught.
 
-What makes their gradients draw pictures (Santurkar et al. 2019, Engstrom et al. 2019): every loss has a term a patch,
+What makes their gradients draw pictures (Santurkar et al. 2019, Engstrom et al. 2019): every loss has a term per patch,
 some of the scenes are zoomed, the pictures are dirtied with noise of several kinds, and each batch is seen twice, the
 second time with the perturbation that the first backward pass suggests ("free" adversarial training, Shafahi et al.
 2019): one pass serves the weights and the attack.

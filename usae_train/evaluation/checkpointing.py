@@ -105,7 +105,7 @@ class PassCheckpointer:
             Stopped: then.
         """
         if self._stop:
-            raise Stopped("stopped; give the same command to go on", self._stop)
+            raise Stopped("stopped; give the same command to resume", self._stop)
 
     def stop_on_signals(self) -> AbstractContextManager[None]:
         """Within it Ctrl-C and SIGTERM mean: write the state after the batch that is running, then stop."""

@@ -81,7 +81,7 @@ def checked_canvas(canvas: Tensor, what: str = "a picture") -> Tensor:
     """The same tensor.
 
     Raises:
-        ValueError: for one that is no canvas (3, H, W) of floating-point numbers from 0 to 1.
+        ValueError: for one that is not a canvas (3, H, W) of floating-point numbers from 0 to 1.
     """
     if canvas.ndim != 3 or canvas.shape[0] != 3 or canvas.numel() == 0 or not canvas.is_floating_point():
         raise UsageError(f"{what} of shape {tuple(canvas.shape)}; expected (3, H, W), float 0..1")

@@ -96,7 +96,7 @@ class HubImages(Indexed):
             None where none is named, and not one column alone is of classes (`class_columns`).
 
         Raises:
-            ValueError: for a column that is not there or is no label.
+            ValueError: for a column that is not there or is not a label.
         """
         features = self._split.features
         if column is None:
@@ -110,7 +110,7 @@ class HubImages(Indexed):
         if named is not None:
             return list(named), [-1 if value is None else int(value) for value in values]
         if not all(value is None or isinstance(value, str | int) for value in values):
-            raise UsageError(f"{self.name}: column {column!r} is no label; expected classes, texts or whole numbers")
+            raise UsageError(f"{self.name}: column {column!r} is not a label; expected classes, texts or whole numbers")
         names = sorted({str(value) for value in values if value is not None})
         number = {name: place for place, name in enumerate(names)}
         return names, [-1 if value is None else number[str(value)] for value in values]

@@ -108,18 +108,18 @@ def edit_site_of(backbone: Backbone) -> EditSite:
         ValueError: where they cannot be: no module gives them, or what is put in their place is not what is read.
     """
     if backbone not in _KNOWN:
-        _KNOWN[backbone] = _found(backbone)
+        _KNOWN[backbone] = _find_edit_site(backbone)
     return _KNOWN[backbone]
 
 
 @undisturbed
 @torch.no_grad()
-def _found(backbone: Backbone) -> EditSite:
+def _find_edit_site(backbone: Backbone) -> EditSite:
     canvas = trial_picture(backbone.input_size).to(backbone.mean.device)
     before, backbone.compute_dtype = backbone.compute_dtype, torch.float32
     try:
         read = backbone(canvas)
-        for candidates in (_sites_giving, _normed):
+        for candidates in (_sites_giving, _sites_before_norm):
             for site in candidates(backbone, canvas, read):
                 if _holds(backbone, site, canvas, read):
                     return _tried_out(backbone, site, canvas, read)
@@ -155,7 +155,7 @@ def _sites_giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Ed
     return [site for _, site in sorted(once, key=lambda each: not each[0])]
 
 
-def _normed(backbone: Backbone, canvas: Tensor, read: Tensor) -> list[EditSite]:
+def _sites_before_norm(backbone: Backbone, canvas: Tensor, read: Tensor) -> list[EditSite]:
     """Where what is read is a copy that a norm has gone over: the modules that give what the norm takes."""
     candidates: list[tuple[nn.Module, Tensor, Layout]] = []
 

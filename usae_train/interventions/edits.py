@@ -33,7 +33,7 @@ def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Ed
 
     Raises:
         ValueError: for a concept that there is not, a number beyond a million, a kind that is none, or for what
-            is no mapping.
+            is not a mapping.
     """
     if not isinstance(edits, Mapping):
         raise UsageError(f'edits are {edits!r}; expected {{concept: its code, ("scale", factor) or ("add", code)}}')

@@ -45,7 +45,7 @@ class FiringTally:
         self.largest: list[Tensor] = []  # (pictures, backbones, concepts) each, float16
 
     def add(self, numbers: Tensor, codes: Mapping[str, Codes]) -> None:
-        """Take in some pictures, few at a time: a byte a token and concept is laid out.
+        """Take in some pictures, few at a time: a byte per token and concept is laid out.
 
         Args:
             numbers: (pictures,) their numbers in the source.

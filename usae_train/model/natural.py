@@ -61,7 +61,7 @@ def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
 
 @undisturbed
 @torch.no_grad()
-def look_through(
+def find_strongest(
     usae: USAE,
     source: ImageSource,
     progress: CountCallback = lambda done, total: None,

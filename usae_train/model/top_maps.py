@@ -129,7 +129,7 @@ def _impossible(tensors: Mapping[str, Tensor], n_concepts: int, n_tokens: int) -
 class TopCodes:
     """Codes of pictures as they come by: of each, of the concepts that it is among the top pictures of, so far.
 
-    A few numbers a token of such a picture: memory does not grow with the pictures.
+    A few numbers per token of such a picture: memory does not grow with the pictures.
 
     Args:
         names: the backbones, in the USAE's order.

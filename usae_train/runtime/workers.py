@@ -132,7 +132,7 @@ class Workers(Generic[Outcome]):
                 try:
                     kind, value = pickle.loads(worker.pipe.recv_bytes())
                 except (EOFError, OSError):
-                    self._lost(worker)
+                    self._requeue_job_of(worker)
                     return
                 assert worker.job is not None
                 if kind == "report":
@@ -150,14 +150,14 @@ class Workers(Generic[Outcome]):
                 self._give(worker)
         while self._left and not self.stopped and len(self._workers) < self.count:
             try:
-                self._workers.append(self._begun())
+                self._workers.append(self._start_worker())
             except OSError:  # no further process: those that are there do it
                 if not self._workers:
                     raise
                 return
             self._give(self._workers[-1])
 
-    def _begun(self) -> _Worker:
+    def _start_worker(self) -> _Worker:
         our_end, worker_end = Pipe()
         sys.stdout.flush()
         sys.stderr.flush()
@@ -178,7 +178,7 @@ class Workers(Generic[Outcome]):
             except OSError:  # it is dead, and is found so when it is read from
                 return
 
-    def _lost(self, worker: _Worker) -> None:
+    def _requeue_job_of(self, worker: _Worker) -> None:
         """A worker is gone: what it was at is done again, by another."""
         self._workers.remove(worker)
         worker.pipe.close()

@@ -77,7 +77,7 @@ def import_sae(
             bare activations.
         format: `saelens`, `sparsify`, ...; the folder tells by default.
         name: what to call the backbone; the id without its tag by default, `sae` without a backbone.
-        k: how many concepts are active a token, where the file does not say.
+        k: how many concepts are active per token, where the file does not say.
         threshold: what a pre-code must exceed, where the file does not say.
 
     Raises:

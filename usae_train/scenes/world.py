@@ -221,7 +221,7 @@ class _Surface:
 def _sensor_noise(parameters: SceneParameters, size: int) -> Tensor:
     """Standard normal noise (n, 3, size, size): each scene's own seed picks a window of one shared field.
 
-    A draw a scene would cost more than the rest of the rendering.
+    A draw per scene would cost more than the rest of the rendering.
     """
     count = 3 * size * size
     field = _noise_field(2 * count + 2**18)

@@ -106,7 +106,7 @@ def extract(
         source: the images.
         record: what `plan_extraction` made of them and the backbones.
         out: the store's folder.
-        batch: images a forward pass.
+        batch: images per forward pass.
         device: where the backbones run.
         compute_dtype: what the backbones compute in from now on: `float32`, `bfloat16` or `auto`.
         readers: processes that read images; 0 reads in this one.
@@ -123,7 +123,7 @@ def extract(
             that are not finite.
         Stopped: after SIGTERM or Ctrl-C; says how many images are kept.
     """
-    record, failures = _begun(record, out, warn, ranks)
+    record, failures = _record_to_resume(record, out, warn, ranks)
     notes = Notes(source, record, failures, out, max_broken, ranks)
     built = build_backbones(record.backbones, warn=False) if backbones is None else backbones
     seeing = {name: backbone.to(device) for name, backbone in built.items()}
@@ -138,7 +138,7 @@ def extract(
     return ActivationStore(out)
 
 
-def _begun(
+def _record_to_resume(
     record: StoreRecord, out: Path, warn: Warn, ranks: DistributedContext
 ) -> tuple[StoreRecord, list[dict[str, object]]]:
     """The record to resume with, and the images of its shards that could not be read; the same on all ranks."""

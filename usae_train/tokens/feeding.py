@@ -91,7 +91,7 @@ class StoreFeed:
             for first in range(0, len(images), a_slice)
         ]
         largest = max(len(each.images) for each in self.slices)
-        self.at_once = max(1, int(memory / (store.bytes / len(store) * largest)))
+        self.slices_per_window = max(1, int(memory / (store.bytes / len(store) * largest)))
         counts = torch.tensor([store.record.shards[number].images * self.per_image for number in self.shards])
         self.ends = counts.cumsum(0)
         self.dtype: torch.dtype = getattr(torch, store.record.dtype)
@@ -120,7 +120,10 @@ class StoreFeed:
     def windows(self, generator: torch.Generator) -> list[list[int]]:
         order = torch.randperm(len(self.slices), generator=generator).tolist()
         # sorted: a single window is then the same in every epoch, and need not be loaded again
-        return [sorted(order[first : first + self.at_once]) for first in range(0, len(order), self.at_once)]
+        return [
+            sorted(order[first : first + self.slices_per_window])
+            for first in range(0, len(order), self.slices_per_window)
+        ]
 
     def load(self, window: list[int]) -> dict[str, Tensor]:
         return self.store.read_slices([self.slices[number] for number in window]).flat()
@@ -213,7 +216,7 @@ class Batches:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there.
+        """Resume from there.
 
         Raises:
             ValueError: when the window that it stopped in is another now.

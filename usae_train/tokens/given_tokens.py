@@ -1,4 +1,4 @@
-"""Paired tokens that somebody else wrote: .npy, .safetensors, or saev's shards; row n is the same place in all."""
+"""Paired tokens in files of other programs: .npy, .safetensors, or saev's shards; row n is the same place in all."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def read_one(place: str) -> Tensor:
                 f"{place} has tensors {', '.join(tensors) or 'of no name'}; expected one, of this backbone"
             )
         return next(iter(tensors.values()))
-    raise UsageError(f"{place} is no file of tokens; {EXPECTED_TOKENS}")
+    raise UsageError(f"{place} is not a file of tokens; {EXPECTED_TOKENS}")
 
 
 def read_saev_folder(folder: Path, layer: int | None) -> Tensor:

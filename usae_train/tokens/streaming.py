@@ -57,8 +57,8 @@ class StreamFeed:
         self.widths = {name: backbone.width for name, backbone in backbones.items()}
         self.numbers = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
         self.per_image = grid[0] * grid[1]
-        self.at_once = min(len(self.numbers), int(memory / bytes_an_image(backbones, grid)))
-        if self.at_once < 1:
+        self.images_per_window = min(len(self.numbers), int(memory / bytes_an_image(backbones, grid)))
+        if self.images_per_window < 1:
             raise UsageError(f"--memory is {memory / 1e9:.3g} GB, too little for the tokens of one picture; allow more")
         self.progress, self.ranks, self.readers = progress, ranks, readers
         self.broken = broken or BrokenPictures(len(self.numbers))
@@ -85,7 +85,7 @@ class StreamFeed:
         """
         self._first = None
         places = measured_numbers(len(self.numbers)).tolist()
-        lot = min(LOT, self.at_once)
+        lot = min(LOT, self.images_per_window)
         for first in range(0, len(places), lot):
             yield self._see(places[first : first + lot])
 
@@ -96,7 +96,7 @@ class StreamFeed:
 
     def windows(self, generator: torch.Generator) -> list[list[int]]:
         order = torch.randperm(len(self.numbers), generator=generator).tolist()
-        return [order[first : first + self.at_once] for first in range(0, len(order), self.at_once)]
+        return [order[first : first + self.images_per_window] for first in range(0, len(order), self.images_per_window)]
 
     def load(self, window: list[int]) -> dict[str, Tensor]:
         self._first = None  # there is memory for one window

@@ -54,7 +54,7 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave.
+        """Resume from what `state_dict` gave.
 
         Raises:
             ValueError: for parts that are missing, or of another shape or kind; nothing was taken over then.
@@ -143,7 +143,7 @@ class TrainingCheckpointer:
         return further
 
     def restore(self, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> int:
-        """Go on from the newest state that can be read, which the first rank reads for all; the step to begin with.
+        """Resume from the newest state that can be read, which the first rank reads for all; the step to begin with.
 
         Raises:
             ValueError: when it was made with other settings or on other data, and says which differ; when there are
@@ -222,7 +222,7 @@ class TrainingCheckpointer:
         self._last = time.monotonic()
         if stop:
             raise Stopped(
-                f"stopped after step {self.kept}; give the same command with --resume to go on",
+                f"stopped after step {self.kept}; give the same command with --resume to continue",
                 self._stop or signal.SIGTERM,  # it may have come to another rank alone
             )
 

@@ -129,7 +129,7 @@ def check_none_private(settings: FitOptions, why: str) -> None:
 
 @undisturbed
 def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = IN_THIS_PROCESS) -> USAE:
-    """Train a USAE on tokens that somebody else made; it has no backbones to see pictures with.
+    """Train a USAE on given tokens, wherever they were made; it has no backbones to see pictures with.
 
     Args:
         given: the tokens.

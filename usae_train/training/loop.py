@@ -78,7 +78,9 @@ def fit_tokens(
     generator = torch.Generator().manual_seed(settings.seed)
     trained = [name for name in feed.widths if name not in frozen]
     prepared = prepare(usae, feed, settings, trained, frozen, generator)
-    trainer = Trainer(begun_state(usae, feed, settings, trained, generator, ranks), ranks, frozen, prepared.thresholds)
+    trainer = Trainer(
+        initial_state(usae, feed, settings, trained, generator, ranks), ranks, frozen, prepared.thresholds
+    )
     first = 0 if checkpointer is None else checkpointer.restore(trainer.state, ranks)
     trainer.resume_at(first)
     log_every = log_every or max(1, settings.steps // LINES)
@@ -95,7 +97,7 @@ def fit_tokens(
     return usae.eval().requires_grad_(False)
 
 
-def begun_state(
+def initial_state(
     usae: USAE,
     feed: Feed,
     settings: FitSettings,

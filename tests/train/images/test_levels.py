@@ -118,5 +118,5 @@ def test_a_level_that_is_text_is_refused_in_one_line(tmp_path: Path) -> None:
     as_text = content.replace(struct.pack("<HHIHxx", 341, 3, 1, 4095), struct.pack("<HHI4s", 341, 2, 4, b"abc\0"))
     assert as_text != content
     (tmp_path / "a.tif").write_bytes(as_text)
-    with pytest.raises(ValueError, match=r"a\.tif cannot be read: its TIFF tag 341 is no whole number"):
+    with pytest.raises(ValueError, match=r"a\.tif cannot be read: its TIFF tag 341 is not a whole number"):
         read_picture(tmp_path / "a.tif", SIDE)

@@ -137,7 +137,7 @@ def test_what_another_rank_says_is_said_once(monkeypatch):
 def test_batches_of_a_store_are_those_of_one_process_over_many_windows(tmp_path, shards_at_once):
     store = write(make_pictures(tmp_path / "pictures"), tmp_path / "store")
     feed = StoreFeed(store, store.bytes / len(store) * 4 * shards_at_once)
-    assert feed.at_once == shards_at_once
+    assert feed.slices_per_window == shards_at_once
     one, *two = (
         Batches(feed, 12, torch.Generator().manual_seed(0)),
         *(RankBatches(feed, 12, torch.Generator().manual_seed(0), Apart(number, 2)) for number in range(2)),

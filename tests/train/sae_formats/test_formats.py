@@ -120,7 +120,7 @@ def test_the_command_says_what_it_read_and_what_the_folder_says_of_itself(tmp_pa
     files.saelens_batchtopk(room)
     done = CliRunner().invoke(app, ["import-sae", str(room), "--name", "vit", "--out", str(tmp_path / "usae")])
     assert done.exit_code == 0, done.stderr
-    assert "9 concepts of vit, about 3 active a patch; imported from saelens (batchtopk)" in done.stdout
+    assert "9 concepts of vit, about 3 active per patch; imported from saelens (batchtopk)" in done.stdout
     assert "the folder says that it was trained on place 'blocks.1'" in done.stdout
     assert ut.load(tmp_path / "usae").sparsity.kind == "batchtopk"
 

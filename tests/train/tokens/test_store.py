@@ -291,7 +291,7 @@ def test_a_killed_training_goes_on_bit_for_bit(unbroken, tmp_path, end):
     assert process.wait() == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[end]
     assert list(room.glob("step-*.pt"))
     assert not out.exists()
-    assert_one_error(run(*words), "give --resume to go on, or remove it")
+    assert_one_error(run(*words), "give --resume to continue it, or remove it")
     assert_one_error(run(*words, "--seed", "1", "--resume"), "was begun with another seed")
     assert run(*words, "--resume") == (0, "", "")
     assert not room.exists()

@@ -185,7 +185,7 @@ def test_a_killed_growth_goes_on_bit_for_bit(
     assert process.wait() == {SIGKILL: -9, SIGTERM: 143, SIGINT: 130}[end]
     assert list((room / during).glob("step-*.pt"))
     assert not out.exists()
-    assert_one_error(run(*words, "-o", out), "give --resume to go on, or remove it")
+    assert_one_error(run(*words, "-o", out), "give --resume to continue it, or remove it")
     assert_one_error(run(*words, "-o", out, "--seed", 1, "--resume"), "was begun with another seed")
     assert_one_error(run(*words, "-o", out, "--name", "other", "--resume"), "was begun with another widths")
     code, resumed, err = run(*words, "-o", out, "--resume")

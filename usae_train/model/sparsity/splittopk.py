@@ -56,7 +56,7 @@ class SplitTopK(Sparsity):
 
     def in_words(self, k: int) -> str:
         """Both counts."""
-        return f"{k} active a patch, {self.k_private} of them private"
+        return f"{k} active per patch, {self.k_private} of them private"
 
     @property
     def asked_by(self) -> str:

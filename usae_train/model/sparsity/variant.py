@@ -79,7 +79,7 @@ class Sparsity(Frozen, ABC):
 
     @abstractmethod
     def in_words(self, k: int) -> str:
-        """How many are active a patch: `32 active a patch`."""
+        """How many are active per patch: `32 active per patch`."""
 
     @property
     def can_train(self) -> bool:
