@@ -32,6 +32,7 @@ from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pai
 from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, TrainingRecipe
 from usae_train.training.step import ERRORS, step_loss
+from usae_train.training.step_plan import StepPlan
 from usae_train.training.sync_batch_norm import share_statistics
 from usae_train.training.thresholds import follow_thresholds, set_thresholds
 
@@ -201,21 +202,17 @@ class Trainer:
         self, batch: Mapping[str, Tensor], places: Tensor, drawn: str, stepping: Sequence[str], exact: bool
     ) -> tuple[Tensor, Tensor]:
         """The loss, and which concepts fired through which encoder (backbones, n_concepts)."""
-        with parametrize.cached():  # rows that are made of others are made once a step
-            return step_loss(
-                self.usae,
-                batch,
-                encoding_backbones(self.recipe, self.usae.names, drawn),
-                self.recipe,
-                self.dead,
-                places,
-                self.ranks,
-                stepping,
-                exact=exact,
-                noise=self.noises.draw(self.state.generator),
-                fractions=self.usae.private.matryoshka_fractions(fractions_of(self.recipe, self.state.generator)),
-                n_dead=self.n_dead,
-            )
+        plan = StepPlan(
+            self.recipe,
+            encoding_backbones(self.recipe, self.usae.names, drawn),
+            stepping,
+            noise=self.noises.draw(self.state.generator),
+            fractions=self.usae.private.matryoshka_fractions(fractions_of(self.recipe, self.state.generator)),
+            exact=exact,
+            ranks=self.ranks,
+        )
+        with parametrize.cached():  # rows that are made of others are made once per step
+            return step_loss(self.usae, batch, plan, self.dead, places, self.n_dead)
 
     def _gradients(self, loss: Tensor, stepping: Sequence[str]) -> Tensor:
         """The gradients of the pairs that step, the same on all ranks; their norms (pairs,)."""

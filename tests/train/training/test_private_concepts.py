@@ -153,9 +153,9 @@ def test_others_own_concepts_are_neither_dead_nor_clipped_by(monkeypatch: pytest
 def test_shared_concepts_explain_the_tokens_alone_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def remember(*given, **named):
-        seen.append(named["fractions"])
-        return step_loss(*given, **named)
+    def remember(usae, batch, plan, *more):
+        seen.append(plan.fractions)
+        return step_loss(usae, batch, plan, *more)
 
     monkeypatch.setattr("usae_train.training.loop.step_loss", remember)
     trained(steps=1)
