@@ -20,6 +20,7 @@ from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.activations import known_world
 from usae_train.images.indexing import Indexed
 from usae_train.tokens.extract import extract, plan_extraction
+from usae_train.tokens.settings import ExtractSettings
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import dense_active, pass_loss, sparse_active
@@ -263,7 +264,12 @@ def extraction(size: Size, device: str) -> dict[str, float]:
         out = Path(room) / "store"
         whole = seconds(
             lambda: extract(
-                source, planned.record, out, device=device, backbones=planned.backbones, compute_dtype=dtype
+                source,
+                planned.record,
+                out,
+                ExtractSettings(compute_dtype=dtype),
+                device=device,
+                backbones=planned.backbones,
             ),
             device,
         )

@@ -20,6 +20,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
 from usae_train.tokens.rank_batches import RankBatches, own_rows
+from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.store import ActivationStore, read_record
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import PUBLISHED
@@ -207,9 +208,8 @@ def run_rank(number: int, folder: Path, port: int) -> None:
             source,
             plan_extraction(source, SPECS)[0],
             folder / "two",
-            batch=2,
+            ExtractSettings(image_batch=2, max_broken=0.2),
             images_a_shard=4,
-            max_broken=0.2,
             ranks=ranks,
         )
         sparse = torch.nn.Parameter(torch.zeros(4, 2))

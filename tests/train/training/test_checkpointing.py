@@ -23,6 +23,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped
 from usae_train.runtime.warned import OneLine
 from usae_train.tokens.extract import extract, plan_extraction
+from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.store import read_record
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens
@@ -251,7 +252,7 @@ def test_a_disk_that_fills_up_during_extraction_loses_no_shard(tmp_path, monkeyp
     folder, out = make_pictures(tmp_path / "pictures"), tmp_path / "store"
     source = open_images(folder)
     record = plan_extraction(source, SPECS).record
-    settings = {"batch": 2, "images_a_shard": 4, "max_broken": 0.2}
+    settings = {"settings": ExtractSettings(image_batch=2, max_broken=0.2), "images_a_shard": 4}
     shards = []
 
     def progress(*done):
