@@ -10,6 +10,7 @@ from usae_train.backbones.backbone import BackboneSpec
 from usae_train.images.sources import open_images
 from usae_train.model import natural
 from usae_train.model.natural import find_strongest, natural_pictures
+from usae_train.runtime.warned import FormerName
 
 
 @pytest.fixture
@@ -75,3 +76,11 @@ def test_other_pictures_of_equal_names_and_sizes_are_not_shown_as_those_of_the_s
     assert natural_pictures(usae)[1] == ""
     (picture_folder / "3.png").rename(picture_folder / "33.png")
     assert "have changed since" in natural_pictures(usae)[1]
+
+
+def test_the_former_name_still_works():
+    with pytest.warns(FormerName, match="look_through is called find_strongest now"):
+        former = natural.look_through
+    assert former is find_strongest
+    with pytest.raises(AttributeError, match="has no attribute 'look_trough'"):
+        natural.look_trough  # noqa: B018
