@@ -17,7 +17,7 @@ from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
-# Of what is no page in a clone, the page that is made from it: a link to it works in both places.
+# Of what is not a page in a clone, the page that is made from it: a link to it works in both places.
 MADE_FROM = {
     "usae_train/cli.py": "commands.md#usae-train",
     "usae_viz/cli.py": "commands.md#usae-viz",

@@ -73,8 +73,8 @@ def as_child(what: str, room: str, first: str, last: str, name: str) -> None:
     from damage import wrong_with
     from kinds_of_files import kinds_of_files
 
-    with tempfile.TemporaryDirectory(dir=Path(room).parent) as own:
-        kinds = kinds_of_files(Path(own))
+    with tempfile.TemporaryDirectory(dir=Path(room).parent) as folder:
+        kinds = kinds_of_files(Path(folder))
         if what == "count":
             print(json.dumps([kind.name for kind in kinds]))
             return
@@ -137,10 +137,10 @@ def _limited(words: list[str], size: int, cwd: Path) -> subprocess.CompletedProc
 
 def no_line(done: subprocess.CompletedProcess[str]) -> str | None:
     """What is wrong with how a command that failed said so."""
-    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    error_lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     if done.returncode < 0:
         return f"ended by signal {-done.returncode}"
-    if "Traceback" in done.stderr or "fault of usae's own" in done.stderr or len(told) != 1:
+    if "Traceback" in done.stderr or "fault of usae's own" in done.stderr or len(error_lines) != 1:
         return f"status {done.returncode}, no single line: {done.stderr[-300:]!r}"
     return None
 
@@ -150,11 +150,11 @@ def _again(world: World, part: str, case: str, name: str, out: Path) -> Bad | No
     done = run_cli(world.words(name, out, again=True), out.parent)
     if done.returncode and "finished store" not in done.stderr and "exists already" not in done.stderr:
         return Bad(part, case, f"again: status {done.returncode}: {done.stderr[-300:]!r}")
-    found, wanted = tree_of(out), world.wanted[name]
+    now, expected = tree_of(out), world.wanted[name]
     if left := sorted(file.name for file in out.parent.iterdir() if file.name not in ("out", "outputs")):
         return Bad(part, case, f"left beside it: {', '.join(left)}")
-    if found != wanted:
-        other = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    if now != expected:
+        other = sorted(key for key in now.keys() | expected.keys() if now.get(key) != expected.get(key))
         return Bad(part, case, f"other files than undisturbed: {', '.join(other[:5])}")
     shutil.rmtree(out.parent)
     return None
@@ -188,23 +188,23 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the cases")
     parser.add_argument("--only", choices=PARTS, action="append", help="one part; may be given more than once")
     parser.add_argument("--seed", type=int, default=1000, help="decides the damage and the moments; the suite has 0")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     counts: dict[str, tuple[int, list[Bad], float]] = {}
     with tempfile.TemporaryDirectory(prefix="campaign-") as room:
         world = small_world(Path(room))
-        for part in asked.only or PARTS:
-            begun, found, cases = time.monotonic(), list[Bad](), 0
-            for bad in PARTS[part](world, 0.1 if asked.quick else 1.0, asked.seed):
+        for part in args.only or PARTS:
+            begun, complaints, cases = time.monotonic(), list[Bad](), 0
+            for bad in PARTS[part](world, 0.1 if args.quick else 1.0, args.seed):
                 cases += 1
                 if bad is not None:
-                    found.append(bad)
+                    complaints.append(bad)
                     print(f"BAD {bad.part}: {bad.case}: {bad.why}", flush=True)
-            counts[part] = cases, found, time.monotonic() - begun
-            print(f"{part}: {cases} cases, {len(found)} bad", flush=True)
+            counts[part] = cases, complaints, time.monotonic() - begun
+            print(f"{part}: {cases} cases, {len(complaints)} bad", flush=True)
     print(f"\n{'part':12}{'cases':>8}{'bad':>6}{'seconds':>9}")
-    for part, (cases, found, seconds) in counts.items():
-        print(f"{part:12}{cases:8}{len(found):6}{seconds:9.0f}")
-    sys.exit(any(found for _, found, _ in counts.values()))
+    for part, (cases, complaints, seconds) in counts.items():
+        print(f"{part:12}{cases:8}{len(complaints):6}{seconds:9.0f}")
+    sys.exit(any(complaints for _, complaints, _ in counts.values()))
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ def a_picture_that_exif_says_is_turned(world: World, room: Path) -> None:  # noq
     exif[0x0112] = 3  # half a turn
     room.joinpath("p").mkdir()
     upright.rotate(180).save(room / "p" / "turned.png", exif=exif)
-    seen = read_picture(room / "p" / "turned.png", 20)
-    assert seen[0, 2].mean() > 0.9
-    assert seen[0, -2].mean() < 0.1
+    picture = read_picture(room / "p" / "turned.png", 20)
+    assert picture[0, 2].mean() > 0.9
+    assert picture[0, -2].mean() < 0.1
 
 
 @situation
@@ -125,7 +125,7 @@ def a_backbone_that_gives_no_numbers(world: World, room: Path) -> None:
     from usae_train.backbones.backbone import Backbone, BackboneSpec
 
     weights = Backbone("left", BackboneSpec(**specs["left"])).model.state_dict()
-    save_file({name: torch.full_like(own, torch.nan) for name, own in weights.items()}, room / "dead.safetensors")
+    save_file({name: torch.full_like(weight, torch.nan) for name, weight in weights.items()}, room / "dead.safetensors")
     specs["left"]["weights"] = "dead.safetensors"
     (room / "specs.yaml").write_text(json.dumps(specs))
     words = ["fit", world.room / "pictures", "--backbones", room / "specs.yaml", "-o", room / "usae", *SMALL]
@@ -142,7 +142,7 @@ def only_black_pictures(world: World, room: Path) -> None:
 @situation
 def tokens_that_are_all_the_same(world: World, room: Path) -> None:  # noqa: ARG001
     usae = ut.fit({"a": torch.ones(64, 5), "b": torch.ones(64, 7)}, n_concepts=4, k=2, steps=3, batch=16)
-    assert all(own.isfinite().all() for own in usae.state_dict().values())
+    assert all(tensor.isfinite().all() for tensor in usae.state_dict().values())
 
 
 @situation

@@ -43,10 +43,10 @@ from usae_viz.views.augmentation import augmented_views
 from usae_viz.views.presets import PRESETS
 
 
-def apart(found: Tensor, wanted: Tensor) -> float:
+def apart(values: Tensor, expected: Tensor) -> float:
     """The largest difference, as a share of the largest number."""
-    wanted = wanted.float()
-    return ((found.cpu().float() - wanted).abs().max() / wanted.abs().max().clamp_min(1e-12)).item()
+    expected = expected.float()
+    return ((values.cpu().float() - expected).abs().max() / expected.abs().max().clamp_min(1e-12)).item()
 
 
 def trained(recipe: TrainingRecipe, device: str, stop_after: int = 0) -> Tensor:
@@ -82,14 +82,14 @@ def not_a_number(acts: Any) -> Tensor:
     return acts.tokens.flatten(1).sum(1) * torch.nan
 
 
-def drawn(device: str, objectives: int = 1, at_once: float | None = None, lost: bool = False) -> Tensor:
+def drawn(device: str, objectives: int = 1, at_once: float | None = None, broken: bool = False) -> Tensor:
     """The first picture of some objectives of the demo, after ten steps without chance; a last one may be lost."""
     usae = ut.load("demo", device)
     settings = uv.MaximizeSettings(
         mode="shared", steps=10, views=1, size=96, augmentation="none", dtype="float32", memory=at_once
     )
-    wanted: list[uv.Objective] = [uv.Concept(3 + number) for number in range(objectives)]
-    pictures = maximize_each(usae, [*wanted, not_a_number] if lost else wanted, settings)
+    to_draw: list[uv.Objective] = [uv.Concept(3 + number) for number in range(objectives)]
+    pictures = maximize_each(usae, [*to_draw, not_a_number] if broken else to_draw, settings)
     return next(iter(next(pictures).images.values()))
 
 
@@ -120,9 +120,9 @@ def stored(device: str, compute_dtype: str) -> Tensor:
 
 def evaluated(device: str) -> Tensor:
     """R2 of each of the demo's backbones from each, on two scenes."""
-    found = evaluate_source(ut.load("demo", device), DemoImages(2), batch=2)
-    assert found is not None
-    return torch.tensor([r2 for own in found[0]["r2"].values() for r2 in own.values()])
+    results = evaluate_source(ut.load("demo", device), DemoImages(2), batch=2)
+    assert results is not None
+    return torch.tensor([r2 for row in results[0]["r2"].values() for r2 in row.values()])
 
 
 def checks(device: str) -> dict[str, tuple[float, float]]:
@@ -136,7 +136,7 @@ def checks(device: str) -> dict[str, tuple[float, float]]:
     found["tokens of a backbone"] = apart(seen(device), seen("cpu")), 1e-3
     found["a picture after 10 steps"] = apart(one, drawn("cpu")), 5e-2
     found["a pack against a picture alone"] = apart(drawn(device, 3), one.cpu()), 5e-2
-    found["a pack with a NaN in it"] = apart(drawn(device, 1, lost=True), one.cpu()), 5e-2
+    found["a pack with a NaN in it"] = apart(drawn(device, 1, broken=True), one.cpu()), 5e-2
     found["a training that is resumed"] = apart(trained(DEFAULT, device, 2), trained(DEFAULT, device).cpu()), 1e-2
     found["a store"] = apart(stored(device, "float32"), exact := stored("cpu", "float32")), 1e-2
     found["a store, computed in bfloat16"] = apart(stored(device, "bfloat16"), exact), 5e-2
@@ -146,14 +146,14 @@ def checks(device: str) -> dict[str, tuple[float, float]]:
 
 def memory_checks(device: str) -> dict[str, tuple[float, float]]:
     """The demo's packs and single pictures: a peak above its estimate would be an out of memory that nobody expects."""
-    usae, found = ut.load("demo", device), {}
+    usae, results = ut.load("demo", device), {}
     for objectives in (1, 4):
         settings = uv.MaximizeSettings(steps=2, dtype="float32")
-        wanted = [uv.Concept(number) for number in range(objectives)]
-        list(maximize_each(usae, wanted[:1], settings))  # what libraries keep for themselves is there then
-        peak, estimated = memory_of_a_pack(usae, wanted, settings, device)
-        found[f"peak of {objectives} by its estimate"] = (peak / estimated, 1.1)
-    return found
+        to_draw = [uv.Concept(number) for number in range(objectives)]
+        list(maximize_each(usae, to_draw[:1], settings))  # what libraries keep for themselves is there then
+        peak, estimated = memory_of_a_pack(usae, to_draw, settings, device)
+        results[f"peak of {objectives} by its estimate"] = (peak / estimated, 1.1)
+    return results
 
 
 def main(words: list[str] | None = None) -> int:

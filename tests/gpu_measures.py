@@ -25,7 +25,7 @@ from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import dense_active, pass_loss, sparse_active
 from usae_train.training.step_plan import StepPlan
-from usae_viz.optimization.batching import bytes_a_picture
+from usae_viz.optimization.batching import bytes_per_picture
 from usae_viz.optimization.maximize import draw_group, maximize_each, view_config_for
 from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.views.augmentation import draw_views, show_views
@@ -130,7 +130,7 @@ def memory_of_a_pack(
     """
     chosen = resolve_settings(usae, settings)
     config = view_config_for(usae, chosen, objectives)
-    one, two = (bytes_a_picture(config, usae.backbones, chosen.size or 0, n * len(usae.names), n) for n in (1, 2))
+    one, two = (bytes_per_picture(config, usae.backbones, chosen.size or 0, n * len(usae.names), n) for n in (1, 2))
     estimated = one + (two - one) * (min(config.batch_size, len(objectives)) - 1)
     return peak_gigabytes(lambda: list(maximize_each(usae, objectives, settings)), device), estimated / 1e9
 
@@ -153,8 +153,8 @@ def largest_entries(work: Callable[[], Any], device: str) -> list[str]:
         work()
     kind = DeviceType.CPU if device == "cpu" else DeviceType.CUDA
     field = "self_cpu_time_total" if device == "cpu" else "self_device_time_total"
-    own = [entry for entry in profiled.key_averages() if entry.device_type == kind]
-    entries = sorted(own, key=lambda entry: -getattr(entry, field))
+    entries_of_kind = [entry for entry in profiled.key_averages() if entry.device_type == kind]
+    entries = sorted(entries_of_kind, key=lambda entry: -getattr(entry, field))
     whole = sum(getattr(entry, field) for entry in entries) or 1
     return [f"{entry.key[:60]} {getattr(entry, field) / whole:.0%}" for entry in entries[:5]]
 
@@ -208,15 +208,18 @@ def compiled_views(size: Size, device: str) -> dict[str, float]:
     return {f"ms of views and a backbone, {way}": ms for way, ms in both_ways(scored, canvas, size, device).items()}
 
 
-def both_ways(loss: Callable[[Any], Tensor], given: Any, size: Size, device: str) -> dict[str, float]:
+def both_ways(loss: Callable[[Any], Tensor], inputs: Any, size: Size, device: str) -> dict[str, float]:
     """Milliseconds of a loss and its gradients, the best of three."""
     torch._dynamo.reset()
     backend = "inductor" if size is PAPER else "aot_eager"
-    found = {}
-    for way, own in {"as it is": loss, "compiled": torch.compile(loss, fullgraph=True, backend=backend)}.items():
-        own(given).backward()
-        found[way] = 1e3 * min(seconds(lambda own=own: own(given).backward(), device) for _ in range(3))  # type: ignore[misc]
-    return found
+    milliseconds = {}
+    for way, call in {
+        "as it is": loss,
+        "compiled": torch.compile(loss, fullgraph=True, backend=backend),
+    }.items():
+        call(inputs).backward()
+        milliseconds[way] = 1e3 * min(seconds(lambda call=call: call(inputs).backward(), device) for _ in range(3))  # type: ignore[misc]
+    return milliseconds
 
 
 class ReadyImages(Indexed):
@@ -297,7 +300,7 @@ def training(size: Size, recipe: TrainingRecipe, device: str) -> dict[str, float
 
 def measures(size: Size, device: str, until: float) -> dict[str, Any]:
     """{what: how much}; None for what was not begun before a time of the clock."""
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "matrix rate": lambda: {"matrix rate, TFLOP/s": matrix_rate(size, device)},
         "default training": lambda: training(size, DEFAULT, device),
@@ -310,5 +313,5 @@ def measures(size: Size, device: str, until: float) -> dict[str, Any]:
         "views compiled": lambda: compiled_views(size, device),
     }
     for what, part in parts.items():
-        found |= part() if time.monotonic() < until else {f"{what} (left out: no time)": None}
-    return {what: figure for what, figure in found.items() if not (isinstance(figure, float) and math.isnan(figure))}
+        results |= part() if time.monotonic() < until else {f"{what} (left out: no time)": None}
+    return {what: figure for what, figure in results.items() if not (isinstance(figure, float) and math.isnan(figure))}

@@ -32,8 +32,8 @@ from usae_train.training.independent_fit import fit_each
 from usae_train.training.logging.metrics_log import MetricsLogger
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import PUBLISHED, FitSettings
-from usae_viz.concepts.figures import concept_rows
 from usae_viz.concepts.labels import read_labels
+from usae_viz.concepts.ranking import concept_rows
 from usae_viz.export.run_record import keep_record
 from usae_viz.objectives import Concept
 from usae_viz.rating.scoring import score_answers
@@ -131,8 +131,8 @@ def of_stores(room: Path) -> list[Kind]:
         made.append(Kind(name, folder, folder / name, mutate, lambda folder=folder: _read_store(folder)))
     folder = folder_of(room, "piece")
     pieces = Pieces(folder)
-    seen = ExtractedTokens(range(IMAGES + 1), _tokens(), list(range(IMAGES)), [{"image": IMAGES, "why": "torn"}])
-    pieces.write(seen)
+    extracted = ExtractedTokens(range(IMAGES + 1), _tokens(), list(range(IMAGES)), [{"image": IMAGES, "why": "torn"}])
+    pieces.write(extracted)
     (file,) = folder.iterdir()
     of_piece = lambda: pieces.of(range(9), dict.fromkeys(SPECS, WIDTH), GRID)  # noqa: E731
     made.append(Kind("piece of a store", folder, file, mutated_safetensors, of_piece))
@@ -140,7 +140,7 @@ def of_stores(room: Path) -> list[Kind]:
 
 
 def _store(folder: Path) -> Path:
-    tokens = {name: own.bfloat16() for name, own in _tokens().items()}
+    tokens = {name: rows.bfloat16() for name, rows in _tokens().items()}
     shard = write_shard(folder, 0, tokens, torch.arange(IMAGES), range(IMAGES + 1))
     record = StoreRecord(
         schema=1,
@@ -301,7 +301,7 @@ def _of_study(room: Path) -> list[Kind]:
 def of_trainings(room: Path) -> list[Kind]:
     """What a stopped training is resumed."""
     made = []
-    tokens = {name: own.flatten(0, 1) for name, own in _tokens().items()}
+    tokens = {name: rows.flatten(0, 1) for name, rows in _tokens().items()}
     published = SETTINGS.model_copy(update={"recipe": PUBLISHED})
     for settings in (SETTINGS, published):
         folder = folder_of(room, f"training {settings.recipe.name}")
@@ -343,7 +343,7 @@ def of_evaluations(room: Path) -> list[Kind]:
     alone = {name: new_usae({name: WIDTH}, SETTINGS).eval().requires_grad_(False) for name in SPECS}
 
     def stream(tried: range) -> Iterator[PairedTokens]:
-        tokens = {name: own[list(tried)] for name, own in _tokens().items()}
+        tokens = {name: rows[list(tried)] for name, rows in _tokens().items()}
         yield PairedTokens(tokens, torch.tensor(list(tried)), [])
 
     def go_on() -> None:

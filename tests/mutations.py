@@ -202,7 +202,7 @@ def mutated_safetensors(file, random: Random) -> None:
             del about[key]
     else:
         tensors = changed(tensors, random, other_tensor)
-    kept = {name: own.clone().contiguous() for name, own in tensors.items() if isinstance(own, Tensor)}
+    kept = {name: tensor.clone().contiguous() for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
     save_file(kept, file, about or None)
 
 

@@ -73,7 +73,7 @@ def saelens(room: Path, encode: Step, config: dict[str, Any], tensors: dict[str,
     """`SAE.save_model` of 6.54.12: cfg.json and sae_weights.safetensors."""
     (room / "cfg.json").write_text(json.dumps({**SAELENS, **config}))
     weights = {"W_enc": E, "b_enc": B, "W_dec": D, "b_dec": SHIFT, **(tensors or {})}
-    save_file({key: own.contiguous() for key, own in weights.items()}, room / "sae_weights.safetensors")
+    save_file({key: tensor.contiguous() for key, tensor in weights.items()}, room / "sae_weights.safetensors")
     return Written(room, encode, decode)
 
 
@@ -140,10 +140,10 @@ def saev(room: Path, header: dict[str, Any], encode: Step, **tensors: Tensor) ->
 
 
 def saev_schema(activation: str, number: int = 5, **params: Any) -> dict[str, Any]:
-    own = {"cls": activation, "params": params}
+    activation_config = {"cls": activation, "params": params}
     return {
         "schema": number,
-        "cfg": {"d_model": WIDTH, "d_sae": CONCEPTS, "activation": own},
+        "cfg": {"d_model": WIDTH, "d_sae": CONCEPTS, "activation": activation_config},
         "commit": "0",
         "lib": "0",
     }
@@ -184,19 +184,19 @@ def overcomplete_topk(room: Path) -> Written:
 def overcomplete_norm(room: Path) -> Written:
     gain, shift, mean, variance = (numbers(CONCEPTS, seed=seed) for seed in range(6, 10))
     parts = {"weight": gain, "bias": shift, "running_mean": mean, "running_var": variance.abs()}
-    normed = {f"encoder.final_block.1.{key}": own for key, own in parts.items()}
+    normed = {f"encoder.final_block.1.{key}": value for key, value in parts.items()}
     normed["encoder.final_block.1.num_batches_tracked"] = torch.tensor(3)
     rows = UNIT * torch.tensor(0.5).exp()
 
-    def encode(given: Tensor) -> Tensor:
-        return top(((pre(given, 0) - mean) / (variance.abs() + 1e-5).sqrt() * gain + shift).relu())
+    def encode(tokens: Tensor) -> Tensor:
+        return top(((pre(tokens, 0) - mean) / (variance.abs() + 1e-5).sqrt() * gain + shift).relu())
 
     return overcomplete(room, encode, rows, {**LINEAR, **normed, **FREE}, k=K)
 
 
 def overcomplete_tied(room: Path) -> Written:
     rows = UNIT * torch.tensor(0.5).exp()
-    tied = {"encoder.bias": B, **{f"encoder.tied_to.{key.partition('.')[2]}": own for key, own in FREE.items()}}
+    tied = {"encoder.bias": B, **{f"encoder.tied_to.{key.partition('.')[2]}": value for key, value in FREE.items()}}
     return overcomplete(room, lambda t: top((t @ rows.T + B).relu()), rows, {**tied, **FREE}, k=K)
 
 
@@ -205,8 +205,8 @@ def overcomplete_batchtopk(room: Path) -> Written:
     threshold = float(pre(TOKENS, 0).max())
     rows = UNIT * torch.tensor(0.5).exp()
 
-    def encode(given: Tensor) -> Tensor:
-        return pre(given, 0).relu() * (pre(given, 0) >= threshold)
+    def encode(tokens: Tensor) -> Tensor:
+        return pre(tokens, 0).relu() * (pre(tokens, 0) >= threshold)
 
     return overcomplete(room, encode, rows, {**LINEAR, **FREE}, threshold=threshold)
 

@@ -134,7 +134,7 @@ def _content(file: Path) -> str:
         with safe_open(file, "pt") as opened:
             names, about = sorted(opened.keys()), sorted((opened.metadata() or {}).items())
             tensors = [opened.get_tensor(name).reshape(-1).view(torch.uint8).numpy().tobytes() for name in names]
-        content = repr((names, [hashlib.sha256(own).hexdigest() for own in tensors], about)).encode()
+        content = repr((names, [hashlib.sha256(tensor).hexdigest() for tensor in tensors], about)).encode()
     if file.name == "metrics.jsonl":
         lines = [json.loads(line) for line in content.splitlines()]
         content = repr([{k: v for k, v in line.items() if k not in CHANGING} for line in lines]).encode()

@@ -52,7 +52,7 @@ def test_the_parts_were_found():
         *OBJECTIVES,
         *(kind.__name__ for kind in PARAMETERIZATIONS.values()),
         "CoupledImage",
-        "OwnImages",
+        "CustomImages",
         "Augmentation",
     }
     assert found == known

@@ -26,10 +26,10 @@ INLINE = re.compile(r"`(usae-(?:train|viz) [^`\n]+)`")
 def typed_in(page: Path) -> list[list[str]]:
     """The commands of a page, as words; without what a shell takes, comments and the interpreter's own options."""
     text = page.read_text(encoding="utf-8")
-    found = [*LINE.findall(text), *INLINE.findall(text)]
+    lines = [*LINE.findall(text), *INLINE.findall(text)]
     if page.suffix == ".ipynb":  # lines of JSON
-        found = [re.sub(r'(\\n)?",?$', "", each).replace('\\"', '"') for each in found]
-    bare = [re.split(r" #|&&|>|\| |  ", each.replace(".venv/bin/", ""))[0] for each in found]
+        lines = [re.sub(r'(\\n)?",?$', "", each).replace('\\"', '"') for each in lines]
+    bare = [re.split(r" #|&&|>|\| |  ", each.replace(".venv/bin/", ""))[0] for each in lines]
     words = [shlex.split(each.replace(" ...", "").rstrip("\\ ")) for each in bare]
     return [each for each in words if len(each) > 1 and not each[1].startswith("-")]
 

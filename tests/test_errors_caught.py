@@ -24,9 +24,9 @@ OUTSIDE = {  # where calls of other software are wrapped, of which ValueError is
     "usae_train/tokens/given_tokens.py:read_npy": "numpy",
     "usae_train/tokens/pieces.py:_ranges": "int, of a file's name",
     "usae_viz/objectives/backbone.py:_direction": "torch.as_tensor",
-    "usae_viz/objectives/own_score.py:scored": "an objective of the user's own",
-    "usae_viz/own_code/hashing.py:_imported": "ast",
-    "usae_viz/parameterizations/own.py:_takes": "inspect",
+    "usae_viz/objectives/custom_score.py:scored": "an objective of the user's own",
+    "usae_viz/custom_code/hashing.py:_imported": "ast",
+    "usae_viz/parameterizations/custom.py:_takes": "inspect",
 }
 
 

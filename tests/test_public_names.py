@@ -31,10 +31,10 @@ def texts():
 
 def named_in(text):
     """Every (package, name) that a text takes from a package's top."""
-    found = {(PACKAGES[short], name) for short, name in NAMED.findall(text)}
+    names_used = {(PACKAGES[short], name) for short, name in NAMED.findall(text)}
     for package, names in IMPORTED.findall(text):
-        found |= {(importlib.import_module(package), name.split(" as ")[0].strip()) for name in names.split(",")}
-    return found
+        names_used |= {(importlib.import_module(package), name.split(" as ")[0].strip()) for name in names.split(",")}
+    return names_used
 
 
 def test_what_is_named_is_public():

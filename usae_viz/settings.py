@@ -13,8 +13,8 @@ from usae_train.files.place_names import printable
 from usae_train.files.validation import Settings
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.written_edits import EditTexts
-from usae_viz.own_code.importing import check_own
-from usae_viz.own_code.part import OwnPart
+from usae_viz.custom_code.importing import check_custom
+from usae_viz.custom_code.part import CustomPart
 from usae_viz.verification.verdict import VerdictSettings
 from usae_viz.views.presets import AUGMENTATION, PRESETS, Augmentation, Transform
 
@@ -23,7 +23,7 @@ ParameterizationName = Literal["fourier", "maco", "pixel"]
 SHARED = "shared"
 MAX_SEED = 2**32
 MIN_SIZE, MAX_SIZE = 16, 4096  # pixels
-# Of one drawing: far more than anybody draws, and few enough to be counted through. A hundred million seeds were.
+# Of one drawing: far more than are ever drawn, and few enough to be counted through. A hundred million seeds were.
 MAX_SEEDS, MAX_VIEWS, MAX_STEPS = 10_000, 10_000, 1_000_000_000
 
 
@@ -38,7 +38,7 @@ class MaximizeSettings(Settings):
         description="`per-model`: one picture per backbone; `shared`: one for all, their gradients balanced; "
         "`coupled`: one per backbone around a common layout",
     )
-    parameterization: ParameterizationName | OwnPart = Field(
+    parameterization: ParameterizationName | CustomPart = Field(
         "fourier",
         description="what the optimizer changes: `fourier`, `maco`, `pixel`, or `module:Name` of your own, with "
         "--allow-code; in Python a class or function",
@@ -144,9 +144,9 @@ class MaximizeSettings(Settings):
     )
 
     @property
-    def own_parts(self) -> tuple[OwnPart, ...]:
-        """What of them is somebody's own code."""
-        return tuple(part for _, part in self._own_by_kind())
+    def custom_parts(self) -> tuple[CustomPart, ...]:
+        """Those of them that are custom code."""
+        return tuple(part for _, part in self._custom_by_kind())
 
     @property
     def given_pictures(self) -> dict[str, str]:
@@ -154,28 +154,28 @@ class MaximizeSettings(Settings):
         files = {"start": self.start, "reference": self.reference}
         return {name: file for name, file in files.items() if file is not None}
 
-    def check_own(self, folder: Path, allow_code: bool) -> None:
+    def check_custom(self, folder: Path, allow_code: bool) -> None:
         """Raise a ValueError as `imported`; nothing is imported."""
-        for what, part in self._own_by_kind():
-            if part.made is None:
-                check_own(part.text, folder, allow_code, what)
+        for what, part in self._custom_by_kind():
+            if part.target is None:
+                check_custom(part.text, folder, allow_code, what)
 
-    def _own_by_kind(self) -> Iterator[tuple[str, OwnPart]]:
+    def _custom_by_kind(self) -> Iterator[tuple[str, CustomPart]]:
         for what, part in (("parameterization", self.parameterization), *(("transform", t) for t in self.transforms)):
-            if isinstance(part, OwnPart):
+            if isinstance(part, CustomPart):
                 yield what, part
 
     def imported(self, folder: Path, allow_code: bool) -> Self:
         """The same with the code that they name, which is looked for in a folder first.
 
         Raises:
-            ValueError: without leave, or for what is not there.
+            ValueError: without permission, or for what is not there.
         """
-        if not self.own_parts:
+        if not self.custom_parts:
             return self
 
         def one(part: Any, what: str) -> Any:
-            return part.imported(folder, allow_code, what) if isinstance(part, OwnPart) else part
+            return part.imported(folder, allow_code, what) if isinstance(part, CustomPart) else part
 
         update = {
             "parameterization": one(self.parameterization, "parameterization"),
@@ -190,18 +190,18 @@ class MaximizeSettings(Settings):
 
     @field_validator("parameterization", mode="before")
     @classmethod
-    def _own_parameterization(cls, value: Any) -> Any:
-        return _known_or_own(value, get_args(ParameterizationName))
+    def _parse_parameterization(cls, value: Any) -> Any:
+        return _known_or_custom(value, get_args(ParameterizationName))
 
     @field_validator("transforms", mode="before")
     @classmethod
-    def _own_transforms(cls, value: Any) -> Any:
+    def _parse_transforms(cls, value: Any) -> Any:
         listed = [value] if isinstance(value, str) or callable(value) else value
         if not isinstance(listed, Sequence):
             raise UsageError("expected a list of transforms")
         if listed.count(AUGMENTATION) > 1:
             raise UsageError(f"`{AUGMENTATION}` stands in it twice")
-        return tuple(_known_or_own(each, (AUGMENTATION,)) for each in listed)
+        return tuple(_known_or_custom(each, (AUGMENTATION,)) for each in listed)
 
     @field_validator("augmentation", mode="before")
     @classmethod
@@ -213,12 +213,12 @@ class MaximizeSettings(Settings):
         return value
 
 
-def _known_or_own(value: Any, known: Sequence[str]) -> Any:
-    """A name that is known as it is, anything else as somebody's own."""
+def _known_or_custom(value: Any, known: Sequence[str]) -> Any:
+    """A name that is known as it is, anything else as custom code."""
     if isinstance(value, str) and value in known:
         return value
     try:
-        return OwnPart.from_value(value)
+        return CustomPart.from_value(value)
     except UsageError as error:
         names = ", ".join(f"`{name}`" for name in known)
         raise UsageError(f"expected {names}, `module:Name`, or in Python a callable") from error

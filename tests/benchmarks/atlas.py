@@ -56,14 +56,14 @@ def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--concepts", type=int, default=6144, help="how many are made up (default: 6144)")
-    given = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     ways: dict[str, Callable[[Tensor], Tensor]] = {"atlas": tsne, "PCA": lambda points: principal_axes(points, 0)}
     if find_spec("sklearn"):
         ways["scikit-learn"] = by_scikit_learn
     with torch.no_grad():
         spaces = {name: atom_similarity(ut.load(name)) for name in ("demo", "photos")} | {
-            "made up": made_up(given.concepts)
+            "made up": made_up(args.concepts)
         }
     for name, points in spaces.items():
         for way, lay in ways.items():

@@ -23,15 +23,15 @@ def best_of(names: list[str], pictures: int) -> dict[str, list[float]]:
     from usae_train.backbones.backbone import Backbone
     from usae_train.model.spec_files import read_specs
 
-    specs, found = read_specs(str(needs_real_folder() / "specs.yaml")), {}
+    specs, results = read_specs(str(needs_real_folder() / "specs.yaml")), {}
     for name in names:
         backbone = Backbone(name, specs[name])
         canvas = torch.rand(pictures, 3, backbone.input_size, backbone.input_size)
         for half in (False, True):
             with torch.autocast("cpu", torch.bfloat16, enabled=half):
                 taken = [[_seconds(backbone, canvas, backward) for backward in (False, True)] for _ in range(3)]
-            found[f"{name} {'bfloat16' if half else 'float32'}"] = [min(each) for each in zip(*taken, strict=True)]
-    return found
+            results[f"{name} {'bfloat16' if half else 'float32'}"] = [min(each) for each in zip(*taken, strict=True)]
+    return results
 
 
 def _seconds(backbone: torch.nn.Module, canvas: torch.Tensor, backward: bool) -> float:
@@ -55,11 +55,11 @@ def main() -> None:
     if chosen.this_build:
         print(json.dumps(best_of(chosen.backbones.split(","), chosen.pictures)))
         return
-    told = ["--backbones", chosen.backbones, "--pictures", str(chosen.pictures), "--this-build"]
-    runs = in_turns(chosen.builds, chosen.turns, __file__, told)
+    arguments = ["--backbones", chosen.backbones, "--pictures", str(chosen.pictures), "--this-build"]
+    runs = in_turns(chosen.builds, chosen.turns, __file__, arguments)
     for case in next(iter(runs.values()))[0]:
-        for build, own in runs.items():
-            forward, both = (min(run[case][kind] for run in own) for kind in (0, 1))
+        for build, seconds in runs.items():
+            forward, both = (min(run[case][kind] for run in seconds) for kind in (0, 1))
             print(f"{case:16s} {build}: forward {forward:.3f} s, and backward {both:.3f} s")
 
 

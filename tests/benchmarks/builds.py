@@ -13,7 +13,7 @@ def in_turns(builds: Sequence[str], turns: int, script: str, words: Sequence[str
     """{build: what a script says in each of its turns}, each in a process of its own: the JSON of its last line."""
     said: dict[str, list[Any]] = {build: [] for build in builds}
     for _ in range(turns):
-        for build, own in said.items():
+        for build, printed in said.items():
             ran = subprocess.run(
                 [sys.executable, script, *words],
                 env={**os.environ, "PYTHONPATH": str(Path(build).resolve())},
@@ -21,5 +21,5 @@ def in_turns(builds: Sequence[str], turns: int, script: str, words: Sequence[str
                 text=True,
                 check=True,
             )
-            own.append(json.loads(ran.stdout.splitlines()[-1]))
+            printed.append(json.loads(ran.stdout.splitlines()[-1]))
     return said

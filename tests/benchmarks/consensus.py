@@ -132,7 +132,7 @@ class Ground(NamedTuple):
 def world_ground(name: str) -> Ground:
     """A known world, trained as known_world.py does it."""
     train, held = known_world.draw(name)
-    images = {own: tokens.view(-1, 10, tokens.shape[1]) for own, tokens in held.tokens.items()}
+    images = {backbone: tokens.view(-1, 10, tokens.shape[1]) for backbone, tokens in held.tokens.items()}
     settings = FitSettings(n_concepts=256, k=8, steps=300, batch=1024)
     return Ground(train.tokens, PairedTokens(images, torch.arange(len(images["a"]))), settings, train)
 
@@ -165,10 +165,10 @@ def trained(ground: Ground, start: int, keep: Path | None) -> USAE:
 
 def by_reference(members: Sequence[USAE], alike: float) -> Clusters:
     """The other way of matching: every training's concepts assigned, one to one, to those of the first."""
-    units = [torch.nn.functional.normalize(own, dim=1) for own in joint_rows(members, [raw_rows(m) for m in members])]
+    units = [torch.nn.functional.normalize(rows, dim=1) for rows in joint_rows(members, [raw_rows(m) for m in members])]
     matched = torch.arange(len(units[0]))[:, None].repeat(1, len(units))
-    for number, own in enumerate(units[1:], 1):
-        cosines = units[0] @ own.T
+    for number, rows in enumerate(units[1:], 1):
+        cosines = units[0] @ rows.T
         partner = match(cosines)
         matched[:, number] = partner.where(cosines.gather(1, partner[:, None])[:, 0] >= alike, -1)
     return Clusters(matched, means_of(units, matched)).at_least(0.5)
@@ -181,22 +181,23 @@ WAYS: dict[str, Callable[[Sequence[USAE], float], Clusters]] = {
 }
 
 
-def consensus_of(ground: Ground, members: Sequence[USAE], found: Clusters, refit: str, steps: int, seed: int) -> USAE:
+def consensus_of(
+    ground: Ground, members: Sequence[USAE], clusters: Clusters, refit: str, steps: int, seed: int
+) -> USAE:
     """A consensus of which everything is trained, or encoders alone."""
     settings = consensus_settings(members, ground.settings.recipe, steps=steps, batch=ground.settings.batch, seed=seed)
     recipe = settings.recipe.model_copy(update={"frozen": refit == "encoders"})
     settings = settings.model_copy(update={"recipe": recipe})
-    return fit_agreed(members, found, open_data(ground.train, members[0], settings), settings)
+    return fit_agreed(members, clusters, open_data(ground.train, members[0], settings), settings)
 
 
 def alike_text(one: USAE, other: USAE) -> str:
     """Matched cosine, and what it is where concepts without a partner count 0."""
-    one, other = sorted((one, other), key=lambda own: own.n_concepts)
-    atoms = [[own.dictionary(name) for name in own.names] for own in (one, other)]
-    found = matched_cosines(*atoms)
-    return (
-        f"{found.nanmean():.3f} ({found.nansum() / other.n_concepts:.3f}), {(found >= 0.7).float().mean():.2f} >= 0.7"
-    )
+    one, other = sorted((one, other), key=lambda usae: usae.n_concepts)
+    atoms = [[usae.dictionary(name) for name in usae.names] for usae in (one, other)]
+    cosines = matched_cosines(*atoms)
+    above = (cosines >= 0.7).float().mean()
+    return f"{cosines.nanmean():.3f} ({cosines.nansum() / other.n_concepts:.3f}), {above:.2f} >= 0.7"
 
 
 def figures(ground: Ground, usae: USAE) -> str:
@@ -229,12 +230,12 @@ def measure(ground: Ground, keep: Path | None, chosen: argparse.Namespace) -> No
     for number in range(2):
         compared("single", ground, halves[0][number], halves[1][number], time.process_time())
     for way, alike in itertools.product(chosen.ways, chosen.alike):
-        found = [WAYS[way](members, alike) for members in halves]
+        clusters_of_halves = [WAYS[way](members, alike) for members in halves]
         for refit, count in itertools.product(chosen.refit, chosen.steps):
             began = time.process_time()
             pair = [
-                consensus_of(ground, members, own, refit, count, seed)
-                for seed, (members, own) in enumerate(zip(halves, found, strict=True), 1)
+                consensus_of(ground, members, clusters, refit, count, seed)
+                for seed, (members, clusters) in enumerate(zip(halves, clusters_of_halves, strict=True), 1)
             ]
             compared(f"{way} {alike}, {refit} {count} steps", ground, pair[0], pair[1], began)
 

@@ -38,8 +38,8 @@ VARIANTS: dict[str, dict[str, object]] = {
 def dead_share(usae: USAE, tokens: dict[str, Tensor]) -> float:
     """Share of the concepts that fire on none of the tokens, through no encoder."""
     fired = torch.zeros(usae.n_concepts, dtype=torch.bool)
-    for name, own in tokens.items():
-        codes = usae.encode(name, own.float())
+    for name, rows in tokens.items():
+        codes = usae.encode(name, rows.float())
         fired[codes.indices[codes.values > 0]] = True
     return 1 - fired.float().mean().item()
 
@@ -60,7 +60,7 @@ def main() -> None:
         recipe: TrainingRecipe = DEFAULT.model_copy(update={"dead_after": LATE, **changes})
         settings = FitSettings(n_concepts=chosen.concepts, k=20, steps=chosen.steps, batch=1024, recipe=recipe)
         usae = fit_tokens(tokens, settings, new_usae(demo.widths, settings, grid=demo.grid), log_every=chosen.steps)
-        standardized = {name: usae.standardize(name, own.float()) for name, own in held_out.items()}
+        standardized = {name: usae.standardize(name, rows.float()) for name, rows in held_out.items()}
         r2 = r2_summary(pair_metrics(usae, standardized, squared_error)["r2"])
         print(
             f"{label:32s} {dead_share(usae, held_out):7.3f} {r2['off_diagonal']:14.3f} {r2['diagonal']:12.3f}",

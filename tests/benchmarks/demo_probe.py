@@ -63,9 +63,9 @@ def probe(
     for name in backbones:
         accuracy[name] = {}
         for factor in FACTORS:
-            asked, tested = train_labels[factor] >= 0, test_labels[factor] >= 0
+            trained, tested = train_labels[factor] >= 0, test_labels[factor] >= 0
             scores = _linear_scores(
-                train[name][asked], train_labels[factor][asked], test[name][tested], functional.cross_entropy, seed
+                train[name][trained], train_labels[factor][trained], test[name][tested], functional.cross_entropy, seed
             )
             accuracy[name][factor] = (scores.argmax(-1) == test_labels[factor][tested]).float().mean().item()
     return accuracy
@@ -152,7 +152,7 @@ def main() -> None:
         areas = linear_areas(usae.backbones, usae.grid, chosen.scenes)
         print(f"{'':20s}" + "".join(f"{name:>9s}" for name in areas))
         for value in FACTOR_VALUES:
-            print(f"{value:20s}" + "".join(f"{own[value]:9.3f}" for own in areas.values()))
+            print(f"{value:20s}" + "".join(f"{by_value[value]:9.3f}" for by_value in areas.values()))
 
 
 if __name__ == "__main__":

@@ -52,8 +52,8 @@ def main() -> None:
     for first in range(0, n_images, ENCODED_AT_ONCE):
         tokens = {n: torch.randn(ENCODED_AT_ONCE, TOKENS, w, generator=generator) for n, w in WIDTHS.items()}
         clock = time.process_time()
-        for name, own in tokens.items():
-            usae.encode(name, own)
+        for name, rows in tokens.items():
+            usae.encode(name, rows)
         encoding, clock = encoding + time.process_time() - clock, time.process_time()
         measures.add(PairedTokens(tokens, torch.arange(first, first + ENCODED_AT_ONCE)), 0)
         adding += time.process_time() - clock

@@ -51,22 +51,22 @@ RANDOM_ORDERS = 3
 
 def orders_of(usae: USAE, backbone: str, canvas: Tensor, seed: int) -> tuple[dict[str, list[int]], float, int]:
     """The firing concepts in each order, the rank correlation of estimate and exact change, and the class."""
-    seen = class_view(usae, backbone, canvas)
-    peaks = seen.codes.dense(usae.n_concepts).amax(0)
+    view = class_view(usae, backbone, canvas)
+    peaks = view.codes.dense(usae.n_concepts).amax(0)
     firing = (peaks > FIRING_THRESHOLD).nonzero().flatten().tolist()
-    logits = without_each(usae, backbone, canvas, [[concept] for concept in firing], seen)[:, seen.class_]
+    logits = without_each(usae, backbone, canvas, [[concept] for concept in firing], view)[:, view.class_]
     exact = dict(zip(firing, (logits[0] - logits[1:]).tolist(), strict=True))
-    estimate = {concept: seen.estimate[concept].item() for concept in firing}
+    estimate = {concept: view.estimate[concept].item() for concept in firing}
     generator = torch.Generator().manual_seed(seed)
     orders = {
         "importance": sorted(firing, key=lambda k: -exact[k]),
-        "in turn": _with_the_rest(removal_order(usae, backbone, canvas, seen, firing, STEPS[-1]), firing, exact),
+        "in turn": _with_the_rest(removal_order(usae, backbone, canvas, view, firing, STEPS[-1]), firing, exact),
         "estimate": sorted(firing, key=lambda k: -estimate[k]),
         "peak": sorted(firing, key=lambda k: -peaks[k].item()),
     }
     for number in range(RANDOM_ORDERS):
         orders[f"random {number}"] = [firing[at] for at in torch.randperm(len(firing), generator=generator)]
-    return orders, float(spearmanr(list(exact.values()), list(estimate.values())).statistic), seen.class_
+    return orders, float(spearmanr(list(exact.values()), list(estimate.values())).statistic), view.class_
 
 
 def _with_the_rest(taken: list[int], firing: Sequence[int], exact: Mapping[int, float]) -> list[int]:
@@ -86,10 +86,10 @@ def curves(
     return dict(zip(orders, both.view(2, len(orders), 2, len(STEPS)).unbind(1), strict=True))
 
 
-def with_mean_of_random(found: dict[str, Tensor]) -> dict[str, Tensor]:
+def with_mean_of_random(curves_of: dict[str, Tensor]) -> dict[str, Tensor]:
     """The random orders as one."""
-    random = [found.pop(f"random {number}") for number in range(RANDOM_ORDERS)]
-    return {**found, "random": torch.stack(random).mean(0)}
+    random = [curves_of.pop(f"random {number}") for number in range(RANDOM_ORDERS)]
+    return {**curves_of, "random": torch.stack(random).mean(0)}
 
 
 def area(curve: Tensor) -> Tensor:
@@ -97,34 +97,34 @@ def area(curve: Tensor) -> Tensor:
     return torch.trapezoid(curve, torch.tensor(STEPS, dtype=torch.float)) / STEPS[-1]
 
 
-def report(backbone: str, found: Mapping[str, Tensor], correlations: Sequence[float]) -> None:
+def report(backbone: str, curves_of: Mapping[str, Tensor], correlations: Sequence[float]) -> None:
     """Print one backbone's figures; `found` is {order: (photograph, logit or probability, way, step)}."""
-    count = len(found["importance"])
+    count = len(curves_of["importance"])
     print(f"\n{backbone}, {count} photographs; logit lost after so many concepts, and the area under the curve of the")
     print("class's probability over 0 to 50 concepts (deletion: less is better; insertion: more is better)")
     print(f"{'order':<12}" + "".join(f"{step:>8}" for step in STEPS[1:]) + f"{'deletion':>10}{'insertion':>10}")
-    for order, each in found.items():
-        lost = (each[:, 0, 0, :1] - each[:, 0, 0]).mean(0)
+    for order, each in curves_of.items():
+        drop = (each[:, 0, 0, :1] - each[:, 0, 0]).mean(0)
         deletion, insertion = area(each[:, 1]).mean(0)
-        print(f"{order:<12}" + "".join(f"{value:8.2f}" for value in lost[1:]) + f"{deletion:10.3f}{insertion:10.3f}")
+        print(f"{order:<12}" + "".join(f"{value:8.2f}" for value in drop[1:]) + f"{deletion:10.3f}{insertion:10.3f}")
     five = STEPS.index(5)
-    lost_five = {order: each[:, 0, 0, 0] - each[:, 0, 0, five] for order, each in found.items()}
+    lost_five = {order: each[:, 0, 0, 0] - each[:, 0, 0, five] for order, each in curves_of.items()}
     times = lost_five["importance"].mean() / lost_five["random"].mean()
     print(f"after five, by importance over at random: {times:.1f} times (of the means)")
     for order in ("importance", "in turn"):
-        _against_peak(order, found)
+        _against_peak(order, curves_of)
     print(
         f"rank correlation of estimate and exact change: mean {sum(correlations) / count:.2f}, "
         f"least {min(correlations):.2f}"
     )
 
 
-def _against_peak(order: str, found: Mapping[str, Tensor]) -> None:
+def _against_peak(order: str, curves_of: Mapping[str, Tensor]) -> None:
     """Print where an order's deletion curve lies under the one by peak code."""
-    own, peak = found[order][:, 1, 0, 1:], found["peak"][:, 1, 0, 1:]
-    above = [step for step, over in zip(STEPS[1:], own.mean(0) >= peak.mean(0), strict=True) if over]
+    drops, peak = curves_of[order][:, 1, 0, 1:], curves_of["peak"][:, 1, 0, 1:]
+    above = [step for step, over in zip(STEPS[1:], drops.mean(0) >= peak.mean(0), strict=True) if over]
     where = "at every step" if not above else f"but for after {', '.join(map(str, above))} concepts"
-    print(f"{order}, under the curve by peak: the mean {where}; {(own < peak).float().mean():.0%} of all")
+    print(f"{order}, under the curve by peak: the mean {where}; {(drops < peak).float().mean():.0%} of all")
 
 
 def main() -> None:
@@ -134,25 +134,25 @@ def main() -> None:
     parser.add_argument("--usae", default="photos")
     parser.add_argument("--independent", type=Path, help="what `usae-train fit --independent` wrote")
     parser.add_argument("--count", type=int, default=50)
-    given = parser.parse_args()
-    usae, source = ut.load(given.usae), ut.open_images(given.photographs)
-    numbers = drawn_numbers(len(source), given.count).tolist()
+    args = parser.parse_args()
+    usae, source = ut.load(args.usae), ut.open_images(args.photographs)
+    numbers = drawn_numbers(len(source), args.count).tolist()
     for backbone in (name for name, spec in usae.specs.items() if spec.classes):
-        alone = None if given.independent is None else ut.load(given.independent / backbone)
-        found: dict[str, list[Tensor]] = {}
+        alone = None if args.independent is None else ut.load(args.independent / backbone)
+        curves_of: dict[str, list[Tensor]] = {}
         correlations = []
         for number in numbers:
             canvas = source.read(number, usae.backbones[backbone].input_size)[None]
             orders, correlation, class_ = orders_of(usae, backbone, canvas, number)
             correlations.append(correlation)
-            own = with_mean_of_random(curves(usae, backbone, canvas, orders, class_))
+            canvas_curves = with_mean_of_random(curves(usae, backbone, canvas, orders, class_))
             if alone is not None:
                 theirs, _, _ = orders_of(alone, backbone, canvas, number)
                 by = {"independent": theirs["importance"]}
-                own |= curves(alone, backbone, canvas, by, class_)
-            for order, each in own.items():
-                found.setdefault(order, []).append(each)
-        report(backbone, {order: torch.stack(each) for order, each in found.items()}, correlations)
+                canvas_curves |= curves(alone, backbone, canvas, by, class_)
+            for order, each in canvas_curves.items():
+                curves_of.setdefault(order, []).append(each)
+        report(backbone, {order: torch.stack(each) for order, each in curves_of.items()}, correlations)
 
 
 if __name__ == "__main__":

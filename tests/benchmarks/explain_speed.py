@@ -56,16 +56,16 @@ def bare(usae: USAE, canvas: Tensor) -> None:
     """Each network forward, and backward to the photograph."""
     for backbone in usae.backbones.values():
         shown = canvas.clone().requires_grad_()
-        given = backbone.logits(shown) if backbone.spec.classes else backbone(shown)
-        given.amax().backward()
+        output = backbone.logits(shown) if backbone.spec.classes else backbone(shown)
+        output.amax().backward()
 
 
 def explained(usae: USAE, photograph: str) -> uv.Explanation:
     """As the command does: the concepts' maps, and importance where there is an answer."""
-    found = uv.explain(usae, photograph)
-    for name in found.class_views:
-        found.importance(name)
-    return found
+    explanation = uv.explain(usae, photograph)
+    for name in explanation.class_views:
+        explanation.importance(name)
+    return explanation
 
 
 def main() -> None:
@@ -74,23 +74,23 @@ def main() -> None:
     parser.add_argument("photograph")
     parser.add_argument("--usae", default="photos")
     parser.add_argument("--times", type=int, default=5)
-    given = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
-    usae = ut.load(given.usae)
-    found = explained(usae, given.photograph)  # weights are read, and the sites found
+    usae = ut.load(args.usae)
+    result = explained(usae, args.photograph)  # weights are read, and the sites found
     first = peak()
-    without = seconds(lambda: bare(usae, found.canvas), given.times)
+    without = seconds(lambda: bare(usae, result.canvas), args.times)
     print(f"{', '.join(usae.names)}: forward and backward {without:.3f} s, peak memory so far {peak():.2f} GB")
-    whole = seconds(lambda: explained(usae, given.photograph), given.times)
+    whole = seconds(lambda: explained(usae, args.photograph), args.times)
     print(f"explain with importance {whole:.3f} s, {whole / without:.2f} times; peak memory {first:.2f} GB")
-    for name in found.class_views:
-        top = [[each.concept] for each in found.importance(name) if each.exact is not None]
+    for name in result.class_views:
+        top = [[each.concept] for each in result.importance(name) if each.exact is not None]
         parts = {
-            "forward": seconds(lambda name=name: forward(usae, name, found.canvas), given.times),  # type: ignore[misc]
-            "class view": seconds(lambda name=name: class_view(usae, name, found.canvas), given.times),  # type: ignore[misc]
+            "forward": seconds(lambda name=name: forward(usae, name, result.canvas), args.times),  # type: ignore[misc]
+            "class view": seconds(lambda name=name: class_view(usae, name, result.canvas), args.times),  # type: ignore[misc]
             f"{len(top)} taken away": seconds(
-                lambda name=name, top=top: without_each(usae, name, found.canvas, top, found.class_views[name]),  # type: ignore[misc]
-                given.times,
+                lambda name=name, top=top: without_each(usae, name, result.canvas, top, result.class_views[name]),  # type: ignore[misc]
+                args.times,
             ),
         }
         print(f"{name}: " + ", ".join(f"{part} {value:.3f} s" for part, value in parts.items()))

@@ -88,8 +88,8 @@ def made_up(n_concepts: int, room: Path) -> Sources:
     for concept in range(n_concepts):
         pictures = []
         for name in BACKBONES:
-            seen = {other: {"code": 5.0, "rank": 1, "share": 0.5, "fires": True} for other in BACKBONES}
-            scores = {"fired": concept % 9 > 0, "drawn_for": [name], "backbones": seen}
+            scored = {other: {"code": 5.0, "rank": 1, "share": 0.5, "fires": True} for other in BACKBONES}
+            scores = {"fired": concept % 9 > 0, "drawn_for": [name], "backbones": scored}
             about = ImageMetadata.model_validate(
                 {"picture": name, "objective": f"Concept({concept})", "settings": {}, "scores": scores}
             )
@@ -141,8 +141,8 @@ def measure(page_file: Path) -> None:
                 f"""async () => {{ const from = performance.now(); {change}; document.body.offsetHeight;
                 const done = performance.now() - from; await new Promise(requestAnimationFrame); return done; }}"""
             )
-            computed, found = _computed(thread) - before, page.inner_text("#found")
-            print(f"{what:22} {laid_out:6.0f} ms to the layout, {computed:6.0f} ms computed   {found}", flush=True)
+            computed, count_text = _computed(thread) - before, page.inner_text("#found")
+            print(f"{what:22} {laid_out:6.0f} ms to the layout, {computed:6.0f} ms computed   {count_text}", flush=True)
         measure_atlas(page, thread)
         browser.close()
 
@@ -170,13 +170,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--concepts", type=int, default=6144, help="how many (default: 6144)")
     parser.add_argument("--keep", type=Path, help="build the page here and leave it (default: a temporary folder)")
-    given = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         room = Path(temporary)
-        out = given.keep or room / "page"
+        out = args.keep or room / "page"
         began = time.perf_counter()
         if not (out / "index.html").is_file():
-            explore(made_up(given.concepts, room / "run"), out, natural=0)
+            explore(made_up(args.concepts, room / "run"), out, patches=0)
             give_real_sizes(out / "explorer" / "thumbs", out)
             print(f"built in {time.perf_counter() - began:.0f} s, {size_of(out) / 1e6:.0f} MB")
         measure(out / "index.html")

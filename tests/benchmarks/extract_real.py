@@ -45,10 +45,10 @@ def main() -> None:
     chosen = parser.parse_args()
     runs: dict[str, list[tuple[float, float]]] = {build: [] for build in chosen.builds}
     for _ in range(chosen.turns):
-        for build, own in runs.items():
-            own.append(seconds(build, chosen.limit))
-    for build, own in runs.items():
-        user, kernel = min(own, key=sum)
+        for build, of_build in runs.items():
+            of_build.append(seconds(build, chosen.limit))
+    for build, of_build in runs.items():
+        user, kernel = min(of_build, key=sum)
         print(f"{build}: {user + kernel:.1f} s, {kernel:.1f} of them the kernel's; {chosen.limit} photographs")
 
 

@@ -47,9 +47,9 @@ def bare(backbones: dict[str, Backbone], batches: list[torch.Tensor], device: st
 
 def seconds(task: Callable[[], object]) -> tuple[float, float]:
     """What a task takes by the clock and of CPU time, its processes' included once they have ended."""
-    clock, own = time.perf_counter(), sum(os.times()[:4])
+    clock, processor = time.perf_counter(), sum(os.times()[:4])
     task()
-    return time.perf_counter() - clock, sum(os.times()[:4]) - own
+    return time.perf_counter() - clock, sum(os.times()[:4]) - processor
 
 
 def main() -> None:
@@ -69,7 +69,7 @@ def main() -> None:
             Image.effect_noise((500, 375), 80).convert("RGB").save(folder / f"{number:05d}.jpg", quality=90)
         source = open_images(folder)
         record, _, built = plan_extraction(source, SPECS)
-        backbones = {name: own.to(chosen.device) for name, own in built.items()}
+        backbones = {name: backbone.to(chosen.device) for name, backbone in built.items()}
         batches = [canvases.to(chosen.device) for _, canvases, _ in read_batches(source, 224, chosen.batch)]
         bare(backbones, batches[:1], chosen.device, compute_dtype)
         dtype = str(compute_dtype).removeprefix("torch.")

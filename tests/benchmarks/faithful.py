@@ -76,36 +76,36 @@ def main() -> None:
     print(f"colour reader, bare surfaces: {colour_accuracy():.3f} right")
     named = [(row, *name.partition(": ")) for row, name in enumerate(usae.factors)]
     values = [(row, factor, value) for row, factor, _, value in named if factor in FACTORS]
-    found = {row: best_concept(usae, row) for row, _, _ in values}
-    recovered = [v for v in values if found[v[0]][1] >= FOLLOWS_AUROC]
+    best = {row: best_concept(usae, row) for row, _, _ in values}
+    recovered = [v for v in values if best[v[0]][1] >= FOLLOWS_AUROC]
     print(f"recovered (AUROC >= {FOLLOWS_AUROC} in all backbones): {len(recovered)} of {len(values)}")
-    wanted = [v for v in recovered if not chosen.only or v[2] in chosen.only.split(",")]
+    values_to_draw = [v for v in recovered if not chosen.only or v[2] in chosen.only.split(",")]
     report: dict[str, Any] = {"reader": accuracy, "runs": {}}
     table = []
-    asked = {key: getattr(chosen, key) for key in keys if getattr(chosen, key) is not None}
+    options = {key: getattr(chosen, key) for key in keys if getattr(chosen, key) is not None}
     runs = [(mode, variant) for variant in ["", *chosen.variant] for mode in chosen.modes.split(",")]
     for mode, variant in runs:
         changes: dict[str, Any] = dict(part.split("=") for part in variant.split(",") if part)
         for key in [key for key in changes if "." in key]:  # a setting of settings
             outer, inner = key.split(".")
             changes.setdefault(outer, {})[inner] = changes.pop(key)
-        settings = check_settings(MaximizeSettings, mode=mode, **{**asked, **changes})
+        settings = check_settings(MaximizeSettings, mode=mode, **{**options, **changes})
         tally: dict[str, list[tuple[bool, bool, bool]]] = {}
         rows = []
-        drawn = uv.maximize_each(usae, [uv.Concept(found[row][0]) for row, _, _ in wanted], settings)
-        for (row, factor, value), result in zip(wanted, drawn, strict=True):
+        drawn = uv.maximize_each(usae, [uv.Concept(best[row][0]) for row, _, _ in values_to_draw], settings)
+        for (row, factor, value), result in zip(values_to_draw, drawn, strict=True):
             if chosen.out:
                 result.save(chosen.out / mode / (variant or "default"))
             pictures = torch.stack(list(result.images.values()))
             read = read_colour(pictures) if factor == "colour" else reader.read(pictures)
             scores = result.scores
             assert scores is not None  # it was not told to leave them out
-            for name, seen in zip(result.images, read, strict=True):
-                own = [scores[name][backbone] for backbone in scores.drawn_for[name]]
-                percentiles = [score.percentile for score in own if isinstance(score, Score)]
+            for name, reading in zip(result.images, read, strict=True):
+                own_scores = [scores[name][backbone] for backbone in scores.drawn_for[name]]
+                percentiles = [score.percentile for score in own_scores if isinstance(score, Score)]
                 strong = all(percentile is not None and percentile >= STRONG for percentile in percentiles)
-                tally.setdefault(name, []).append((seen == value, scores.fired(name), strong))
-            concept, auroc = found[row]
+                tally.setdefault(name, []).append((reading == value, scores.fired(name), strong))
+            concept, auroc = best[row]
             readings = dict(zip(result.images, read, strict=True))
             rows.append({"value": value, "concept": concept, "auroc": auroc, "read": readings})
             words = "  ".join(f"{name}: {word}" for name, word in readings.items())

@@ -53,8 +53,8 @@ def main() -> None:
         return fit(chosen.recipe)
     seconds = in_turns(chosen.builds, chosen.turns, __file__, ["--recipe", chosen.recipe])
     first = [statistics.median(column) for column in zip(*seconds[chosen.builds[0]], strict=True)]
-    for build, own in seconds.items():
-        clock, processor = (statistics.median(column) for column in zip(*own, strict=True))
+    for build, of_build in seconds.items():
+        clock, processor = (statistics.median(column) for column in zip(*of_build, strict=True))
         print(
             f"{build}: a step {clock * 1e3:.0f} ms ({first[0] / clock:.2f} times as fast), processor "
             f"{processor * 1e3:.0f} ms ({first[1] / processor:.2f}), {SIZE['batch'] / clock:.0f} tokens/s",

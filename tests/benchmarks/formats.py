@@ -34,9 +34,9 @@ def main() -> None:
         for library, makers in group.items():
             for kind, make in makers.items():
                 with tempfile.TemporaryDirectory() as room:
-                    told, equal = row(library, make, Path(room))
-                wrong += not equal and (group is MAKERS or not told.startswith(NOT_COMPARED))
-                print(f"{library:20s}{kind:32s}{told}")
+                    text, equal = row(library, make, Path(room))
+                wrong += not equal and (group is MAKERS or not text.startswith(NOT_COMPARED))
+                print(f"{library:20s}{kind:32s}{text}")
     if wrong:
         sys.exit(f"{plural(wrong, 'autoencoder')} not equal or not compared")
 
@@ -55,22 +55,22 @@ def row(library: str, make: Maker, room: Path) -> tuple[str, bool]:
 
 def compared(library: str, peer: Peer, room: Path) -> tuple[str, bool]:
     """The same of what a library saved."""
-    given = tokens()
-    codes = peer.encode(given)
+    batch = tokens()
+    codes = peer.encode(batch)
     decoded = peer.decode(codes)
     sae = read_sae(peer.place, **peer.options)
     assert sae.format == library
     usae = as_usae(sae)
-    found = usae.encode("sae", given)
-    pairs = [(found.dense(sae.n_concepts), codes), (usae.decode("sae", found), decoded)]
-    told = "".join(f"{difference(*pair):10.1e}" for pair in pairs)
+    encoded = usae.encode("sae", batch)
+    pairs = [(encoded.dense(sae.n_concepts), codes), (usae.decode("sae", encoded), decoded)]
+    differences = "".join(f"{difference(*pair):10.1e}" for pair in pairs)
     again = written(usae, room)
     pairs += [pair for read in again.values() for pair in zip(read, (codes, decoded), strict=True)]
     back = ", ".join(
         f"{format} {max(difference(read[0], codes), difference(read[1], decoded)):.1e}"
         for format, read in again.items()
     )
-    return f"{told}   {back or '-'}", all(difference(one, other) <= allowed(other) for one, other in pairs)
+    return f"{differences}   {back or '-'}", all(difference(one, other) <= allowed(other) for one, other in pairs)
 
 
 def difference(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -78,9 +78,9 @@ def difference(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).abs().max())
 
 
-def allowed(wanted: torch.Tensor) -> float:
+def allowed(expected: torch.Tensor) -> float:
     """What a tensor may differ from this one by."""
-    return TOLERANCE * (1 + float(wanted.abs().max()))
+    return TOLERANCE * (1 + float(expected.abs().max()))
 
 
 def written(usae: ut.USAE, room: Path) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:

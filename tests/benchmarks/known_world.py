@@ -84,14 +84,16 @@ def draw(name: str) -> tuple[KnownWorld, KnownWorld]:
 def recovered(usae: USAE, world: KnownWorld) -> float:
     """Share of the true shared atoms that one index has (cosine >= 0.9) in every backbone that shares."""
     shared = world.code.shape[1]
-    cosines = torch.stack([own[:shared] @ usae.dictionary(name).T for name, own in world.atoms.items()])
+    cosines = torch.stack([atoms[:shared] @ usae.dictionary(name).T for name, atoms in world.atoms.items()])
     return (cosines.amin(0).amax(1) >= 0.9).float().mean().item()
 
 
-def told_apart(usae: USAE, world: KnownWorld, statistics: Statistics) -> str:
+def separation(usae: USAE, world: KnownWorld, statistics: Statistics) -> str:
     """AUROC of firing entropy for concepts whose nearest true atom (cosine >= 0.5, in any backbone) is a shared one."""
     shared = world.code.shape[1]
-    nearest = torch.stack([own @ usae.dictionary(name).T for name, own in world.atoms.items()])  # (b, atoms, concepts)
+    nearest = torch.stack(
+        [rows @ usae.dictionary(name).T for name, rows in world.atoms.items()]
+    )  # (b, atoms, concepts)
     best, atom = nearest.amax(0).max(0)
     kept = (best >= 0.5) & (statistics.fires.sum(0) > 0)
     entropy = statistics.firing_entropy[kept].nan_to_num(0.0)
@@ -102,22 +104,22 @@ def told_apart(usae: USAE, world: KnownWorld, statistics: Statistics) -> str:
 
 def oracle(train: KnownWorld, held_out: KnownWorld) -> float:
     """R² of the best linear decoder of the true shared code, mean over the backbones that share."""
-    found = []
+    scores = []
     for name in train.atoms:
         code = torch.cat([train.code, torch.ones(len(train.code), 1)], 1)
         decoder = torch.linalg.lstsq(code, train.tokens[name]).solution
-        seen = torch.cat([held_out.code, torch.ones(len(held_out.code), 1)], 1)
-        found.append(r2(held_out.tokens[name], seen @ decoder))
-    return sum(found) / len(found)
+        inputs = torch.cat([held_out.code, torch.ones(len(held_out.code), 1)], 1)
+        scores.append(r2(held_out.tokens[name], inputs @ decoder))
+    return sum(scores) / len(scores)
 
 
 def measured(usae: USAE, world: KnownWorld, independent: dict[str, USAE] | None = None) -> tuple[Figures, Statistics]:
     """The report's figures on tokens laid out as pictures of ten."""
-    images = {name: own.view(-1, 10, own.shape[1]) for name, own in world.tokens.items()}
+    images = {name: rows.view(-1, 10, rows.shape[1]) for name, rows in world.tokens.items()}
     measures = Measures(usae, independent)
     for half, share in enumerate(measures.shares(len(images["a"]))):
         numbers = torch.tensor(list(share))
-        measures.add(PairedTokens({name: own[numbers] for name, own in images.items()}, numbers), half)
+        measures.add(PairedTokens({name: rows[numbers] for name, rows in images.items()}, numbers), half)
         if half == 0 and measures.posthoc is not None:
             measures.posthoc.align()
     return figures_of(usae, measures, Compared(independent=independent))
@@ -125,8 +127,8 @@ def measured(usae: USAE, world: KnownWorld, independent: dict[str, USAE] | None 
 
 def off_diagonal(matrix: dict[str, dict[str, float]], world: KnownWorld) -> float:
     """Mean over the backbones that share."""
-    found = [matrix[a][b] for a in world.atoms for b in world.atoms if a != b]
-    return sum(found) / len(found)
+    values = [matrix[a][b] for a in world.atoms for b in world.atoms if a != b]
+    return sum(values) / len(values)
 
 
 def main() -> None:
@@ -140,32 +142,34 @@ def main() -> None:
         settings = FitSettings(n_concepts=256, k=8, steps=chosen.steps, batch=1024)
         usae = fit_tokens(train.tokens, settings)
         independent = {
-            own: fit_tokens({own: tokens}, settings.model_copy(update={"seed": 1 + place, "init_seed": 1 + place}))
-            for place, (own, tokens) in enumerate(train.tokens.items())
+            backbone: fit_tokens(
+                {backbone: tokens}, settings.model_copy(update={"seed": 1 + place, "init_seed": 1 + place})
+            )
+            for place, (backbone, tokens) in enumerate(train.tokens.items())
         }
         report, statistics = measured(usae, held_out, independent)
         assert report["posthoc"] is not None  # there are pictures in both halves
         print(f"{name} world, {chosen.steps} steps, {time.perf_counter() - began:.0f} s", flush=True)
         print(f"  true shared atoms recovered by one index  {recovered(usae, train):.2f}")
-        print(f"  shared against private by entropy, AUROC  {told_apart(usae, train, statistics)}")
+        print(f"  shared against private by entropy, AUROC  {separation(usae, train, statistics)}")
         print(
             f"  off-diagonal R²: joint {off_diagonal(report['r2'], train):.3f}, independent aligned afterwards "
             f"{off_diagonal(report['posthoc']['r2'], train):.3f}, oracle {oracle(train, held_out):.3f}"
         )
-        costs = ", ".join(f"{own} {cost:.3f}" for own, cost in report["independent"]["cost"].items())
+        costs = ", ".join(f"{backbone} {cost:.3f}" for backbone, cost in report["independent"]["cost"].items())
         alike = ", ".join(
-            f"{own} {each['share_alike']:.0%} ({each['baseline']['share_alike']:.0%})"
-            for own, each in report["independent"]["consistency"].items()
+            f"{backbone} {each['share_alike']:.0%} ({each['baseline']['share_alike']:.0%})"
+            for backbone, each in report["independent"]["consistency"].items()
         )
         print(f"  R² that universality costs: {costs}; atoms alike (random): {alike}")
         for recipe in (DEFAULT, FROZEN, SHUFFLED):
             control = (
                 usae if recipe is DEFAULT else fit_tokens(train.tokens, settings.model_copy(update={"recipe": recipe}))
             )
-            own, _ = measured(control, held_out)
+            backbone, _ = measured(control, held_out)
             print(
-                f"  recipe {recipe.name:9s} off-diagonal R² {off_diagonal(own['r2'], train):6.3f}, "
-                f"mean firing entropy {own['entropy']['mean']:.3f}",
+                f"  recipe {recipe.name:9s} off-diagonal R² {off_diagonal(backbone['r2'], train):6.3f}, "
+                f"mean firing entropy {backbone['entropy']['mean']:.3f}",
                 flush=True,
             )
         for line in warnings(cast(Report, report)):

@@ -63,11 +63,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("out", type=Path)
-    given = parser.parse_args()
+    args = parser.parse_args()
     for class_, names in LABELS.items():
-        (given.out / class_).mkdir(parents=True)
+        (args.out / class_).mkdir(parents=True)
         for name in names:
-            shutil.copy(given.photographs / f"{name}.jpg", given.out / class_)
+            shutil.copy(args.photographs / f"{name}.jpg", args.out / class_)
 
 
 if __name__ == "__main__":

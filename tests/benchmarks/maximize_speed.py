@@ -176,10 +176,11 @@ def step_part() -> None:
     print("canvas  image    ours s   / bare   Horama s   ours / Horama")
     for size in (512, 1280):
         for image in ("maco", "fourier"):
-            own = seconds(partial(ours, usae, image, size, 4), 2) / 4
+            mine = seconds(partial(ours, usae, image, size, 4), 2) / 4
             other = seconds(partial(horama, usae, image, size, 2), 1) / 2
             print(
-                f"{size:6d}  {image:8s} {own:6.2f}   {own / auto:6.2f}   {other:8.2f}   {own / other:8.2f}", flush=True
+                f"{size:6d}  {image:8s} {mine:6.2f}   {mine / auto:6.2f}   {other:8.2f}   {mine / other:8.2f}",
+                flush=True,
             )
 
 
@@ -194,10 +195,13 @@ def race_part(model: str, images: Sequence[str]) -> None:
         for steps in (8, 16, 32, 64, 128):
             began = clocks()
             canvas = ours(usae, image, 512, steps, preset="maco" if image == "maco" else "default")[0]
-            own = since(began)
+            mine = since(began)
             reached, near = unseen_pre_code(usae, canvas), unseen_pre_code(usae, canvas, near=True)
-            share = f"{own[0] / theirs[0]:.2f} of the time, {own[1] / theirs[1]:.2f} of the processor's"
-            print(f"  ours, {steps:4d} steps: {reached:.3f} ({near:.3f} near), {own[0]:.0f} s, {share}", flush=True)
+            share = f"{mine[0] / theirs[0]:.2f} of the time, {mine[1] / theirs[1]:.2f} of the processor's"
+            print(
+                f"  ours, {steps:4d} steps: {reached:.3f} ({near:.3f} near), {mine[0]:.0f} s, {share}",
+                flush=True,
+            )
             if reached >= goal:
                 break
 

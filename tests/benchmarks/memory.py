@@ -130,7 +130,7 @@ def main() -> None:
             if chosen.only != "images":
                 write_store(Path(room) / "store", gigabytes)
                 runs = {"store": ("fit STORE", train_on_store, str(Path(room) / "store")), **runs}
-            for what, function, data in (own for name, own in runs.items() if chosen.only in (None, name)):
+            for what, function, data in (run for name, run in runs.items() if chosen.only in (None, name)):
                 said = spawn.Queue()
                 process = spawn.Process(target=function, args=(data, chosen.memory, size, steps, said))
                 process.start()

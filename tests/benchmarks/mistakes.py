@@ -128,12 +128,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("builds", nargs="*", help="NAME=CHECKOUT of the project")
     parser.add_argument("--every", type=int, default=1, help="take each so-manyth mistake only")
-    told = parser.parse_args()
-    builds = {name: Path(place) for name, _, place in (each.partition("=") for each in told.builds)} or {"here": HERE}
+    args = parser.parse_args()
+    builds = {name: Path(place) for name, _, place in (each.partition("=") for each in args.builds)} or {"here": HERE}
     with tempfile.TemporaryDirectory() as room:
         write_files(Path(room))
         print("  ".join(f"{name:>8}" for name in builds))
-        for typed, _, _ in MISTAKES[:: told.every]:
+        for typed, _, _ in MISTAKES[:: args.every]:
             taken = [seconds(checkout, typed, Path(room)) for checkout in builds.values()]
             print("  ".join(f"{each:8.2f}" for each in taken), f"  {typed}", flush=True)
 

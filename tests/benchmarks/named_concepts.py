@@ -46,15 +46,15 @@ class ClassScenes(DemoImages):
         self.of = torch.arange(first, values).repeat_interleave(pictures)
         self.count = len(self.of)
         drawn = draw_parameters(self.count, torch.Generator().manual_seed(90_000 + seed))
-        own = getattr(drawn, factor).clone()
+        labels = getattr(drawn, factor).clone()
         start = 1 if factor == "shape" else 0
         if among:
-            others = torch.where(own == self.of[:, None], (own - first + 1) % (values - first) + first, own)
-            own[:, start:] = others[:, start:]
-            own[:, 1] = self.of
+            others = torch.where(labels == self.of[:, None], (labels - first + 1) % (values - first) + first, labels)
+            labels[:, start:] = others[:, start:]
+            labels[:, 1] = self.of
         else:
-            own[:, start:] = self.of[:, None]
-        self.drawn = replace(drawn, **{factor: own})
+            labels[:, start:] = self.of[:, None]
+        self.drawn = replace(drawn, **{factor: labels})
 
     def fingerprint(self) -> str:
         return "classes"
@@ -66,18 +66,18 @@ class ClassScenes(DemoImages):
         return render_scenes(self._parameters(index), size).images[0]
 
 
-def right_names(usae: USAE, factor: str, found: ClassConcepts) -> tuple[int, int, int]:
+def right_names(usae: USAE, factor: str, named: ClassConcepts) -> tuple[int, int, int]:
     """Of the names: how many, right ones, and those whose concept follows the value."""
     assert usae.statistics is not None
     assert usae.statistics.auroc is not None
-    rows = [FACTOR_VALUES.index(f"{factor}: {name}") for name in found.classes.names]
+    rows = [FACTOR_VALUES.index(f"{factor}: {name}") for name in named.classes.names]
     areas = usae.statistics.auroc.amin(0)[rows].nan_to_num(0.0)  # (classes, concepts)
     right = follows = 0
-    for each in found.named:
-        own = areas[:, each.concept]
-        right += int(own.argmax()) == each.classes[0]
-        follows += own[each.classes[0]].item() >= 0.9
-    return len(found.named), right, follows
+    for each in named.named:
+        areas_of = areas[:, each.concept]
+        right += int(areas_of.argmax()) == each.classes[0]
+        follows += areas_of[each.classes[0]].item() >= 0.9
+    return len(named.named), right, follows
 
 
 def in_the_demo(pictures: int, seeds: int) -> None:
@@ -91,27 +91,27 @@ def in_the_demo(pictures: int, seeds: int) -> None:
                 first = 1 if factor == "shape" else 0
                 classes = ImageClasses(source.classes, tuple((source.of - first).tolist()))
                 numbers, peaks = peak_codes(usae, source)
-                found = class_concepts(peaks, numbers, classes, seed)
-                total += torch.tensor([*right_names(usae, factor, found), len(found.shared), found.by_chance])
+                named = class_concepts(peaks, numbers, classes, seed)
+                total += torch.tensor([*right_names(usae, factor, named), len(named.shared), named.by_chance])
             kind = "among" if among else "whole"
             print("{} {}: {} names, {} right, {} follow; {} shared, {} by chance".format(kind, factor, *total.tolist()))
 
 
 def on_photographs(usae: USAE, train: str, held: str) -> None:
     """Names given on the one folder, tried on the other."""
-    found = name_concepts(usae, open_images(train))
+    named = name_concepts(usae, open_images(train))
     source = open_images(held)
     classes = need_classes(source)
     numbers, peaks = peak_codes(usae, source)
     of = torch.tensor(classes.numbers)[numbers]
     holds = 0
-    for each in found.named:
-        name = found.classes.names[each.classes[0]]
+    for each in named.named:
+        name = named.classes.names[each.classes[0]]
         truth = (of == classes.names.index(name))[:, None]
-        area = min(auroc(own[:, None].float(), truth).item() for own in peaks[:, :, each.concept].T)
+        area = min(auroc(peaks_of[:, None].float(), truth).item() for peaks_of in peaks[:, :, each.concept].T)
         holds += area >= HOLDS
         print(f"concept {each.concept} {name}: at least {each.auroc:.2f}, on the others {area:.2f}")
-    print(f"{len(found.named)} names, {holds} hold; {len(found.shared)} shared, {found.by_chance} by chance")
+    print(f"{len(named.named)} names, {holds} hold; {len(named.shared)} shared, {named.by_chance} by chance")
 
 
 def main() -> None:
@@ -122,12 +122,12 @@ def main() -> None:
     parser.add_argument("--train")
     parser.add_argument("--held")
     parser.add_argument("--usae", default="photos")
-    given = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
-    if given.train is not None:
-        on_photographs(ut.load(given.usae), given.train, given.held)
+    if args.train is not None:
+        on_photographs(ut.load(args.usae), args.train, args.held)
     else:
-        in_the_demo(given.pictures, given.seeds)
+        in_the_demo(args.pictures, args.seeds)
 
 
 if __name__ == "__main__":

@@ -40,9 +40,9 @@ def tokens(count: int = 200, width: int = WIDTH) -> Tensor:
 def filled(parameters: Iterable[tuple[str, Tensor]]) -> None:
     """Random numbers for every parameter; thresholds are positive."""
     generator = torch.Generator().manual_seed(0)
-    for name, own in parameters:
-        values = torch.randn(own.shape, generator=generator) * 0.4
-        own.data.copy_(values.abs() if "threshold" in name else values)
+    for name, parameter in parameters:
+        values = torch.randn(parameter.shape, generator=generator) * 0.4
+        parameter.data.copy_(values.abs() if "threshold" in name else values)
 
 
 def _saelens(kind: str, config: str, folder: Path, **settings: Any) -> Peer:
@@ -97,10 +97,10 @@ def _saelens_trained(kind: str, folder: Path, **settings: Any) -> Peer:
     optimizer = torch.optim.Adam(sae.parameters(), lr=1e-2)
     dead = torch.zeros(CONCEPTS, dtype=torch.bool)
     for step in range(30):
-        given = TrainStepInput(
+        step_input = TrainStepInput(
             sae_in=tokens(), coefficients={}, dead_neuron_mask=dead, n_training_steps=step, is_logging_step=False
         )
-        sae.training_forward_pass(given).loss.backward()
+        sae.training_forward_pass(step_input).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
     sae.save_inference_model(folder)
@@ -132,9 +132,9 @@ def _of_sparsify(folder: Path) -> tuple[Step, Step]:
 
     loaded = SparseCoder.load_from_disk(folder)
 
-    def encode(given: Tensor) -> Tensor:
-        found = loaded.encode(given)
-        return given.new_zeros(len(given), loaded.num_latents).scatter(1, found.top_indices, found.top_acts)
+    def encode(batch: Tensor) -> Tensor:
+        encoded = loaded.encode(batch)
+        return batch.new_zeros(len(batch), loaded.num_latents).scatter(1, encoded.top_indices, encoded.top_acts)
 
     def decode(codes: Tensor) -> Tensor:
         tokens: Tensor = loaded.decode(*codes.topk(codes.shape[1], dim=1))
@@ -153,7 +153,7 @@ def saev_relu(folder: Path) -> Peer:
     file = folder / "sae.pt"
     dump(str(file), sae)
     loaded = load(str(file))
-    return Peer(file, lambda given: loaded(given)[1], loaded.decode)
+    return Peer(file, lambda tokens: loaded(tokens)[1], loaded.decode)
 
 
 def saev_newer(folder: Path, activation: str) -> Peer:
@@ -161,8 +161,8 @@ def saev_newer(folder: Path, activation: str) -> Peer:
     from saev.nn import modeling
 
     settings = {} if activation == "Relu" else {"top_k": K}
-    own = getattr(modeling, activation)(**settings)
-    config = modeling.SparseAutoencoderConfig(d_model=WIDTH, d_sae=CONCEPTS, activation=own)
+    activation_config = getattr(modeling, activation)(**settings)
+    config = modeling.SparseAutoencoderConfig(d_model=WIDTH, d_sae=CONCEPTS, activation=activation_config)
     sae = modeling.SparseAutoencoder(config)
     filled(sae.named_parameters())
     if activation == "BatchTopK":
@@ -170,7 +170,7 @@ def saev_newer(folder: Path, activation: str) -> Peer:
     file = folder / "sae.pt"
     modeling.dump(file, sae)
     loaded = modeling.load(file).eval()
-    return Peer(file, lambda given: loaded.encode(given).f_x, lambda codes: loaded.decode(codes)[:, -1])
+    return Peer(file, lambda batch: loaded.encode(batch).f_x, lambda codes: loaded.decode(codes)[:, -1])
 
 
 def _overcomplete(kind: str, folder: Path, options: Mapping[str, Any], **settings: Any) -> Peer:
@@ -188,7 +188,7 @@ def _overcomplete(kind: str, folder: Path, options: Mapping[str, Any], **setting
     torch.save(sae.state_dict(), file)
     if kind == "BatchTopKSAE":
         options = {"threshold": float(sae.running_threshold)}
-    return Peer(file, lambda given: sae.encode(given)[1], sae.decode, options)
+    return Peer(file, lambda batch: sae.encode(batch)[1], sae.decode, options)
 
 
 def overcomplete_topk(folder: Path) -> Peer:
@@ -229,7 +229,7 @@ def overcomplete_tied(folder: Path) -> Peer:
     sae.train()(tokens())
     sae.eval()
     torch.save(sae.state_dict(), folder / "sae.pt")
-    return Peer(folder / "sae.pt", lambda given: sae.encode(given)[1], sae.decode, {"k": K})
+    return Peer(folder / "sae.pt", lambda batch: sae.encode(batch)[1], sae.decode, {"k": K})
 
 
 def _dictionary_learning(kind: str, folder: Path, *settings: Any, threshold: float | None = None) -> Peer:
@@ -294,7 +294,7 @@ def prisma(folder: Path, activation: str) -> Peer:
     sae = StandardSparseAutoencoder(config)
     filled(sae.named_parameters())
     sae.save_model(str(folder / "weights.pt"))
-    return Peer(folder, lambda given: sae.encode(given)[1], sae.decode)
+    return Peer(folder, lambda tokens: sae.encode(tokens)[1], sae.decode)
 
 
 Maker = Callable[[Path], Peer]

@@ -110,16 +110,16 @@ def horama_draws(method: str, score: Callable[[Tensor], Tensor] | None = None) -
     def check() -> str:
         import horama
 
-        own = network()
+        model = network()
         settings = {"total_steps": 2, "image_size": SIDE, "model_input_size": SIDE, "device": "cpu"}
-        given = [score or (lambda views: own(views)[:, 3].mean())]
+        score_functions = [score or (lambda views: model(views)[:, 3].mean())]
         if method == "accentuation":
-            given.append(torch.rand(3, SIDE, SIDE))  # type: ignore[arg-type]
+            score_functions.append(torch.rand(3, SIDE, SIDE))  # type: ignore[arg-type]
         if method == "maco":
             import numpy as np
 
             np.save("spectrum_decorrelated.npy", np.random.rand(3, SIDE, SIDE // 2 + 1).astype("float32"))
-        getattr(horama, method)(*given, **settings)
+        getattr(horama, method)(*score_functions, **settings)
         return "yes"
 
     return check
@@ -136,8 +136,8 @@ def captum_attributes() -> str:
     """Integrated gradients."""
     from captum import attr
 
-    found = attr.IntegratedGradients(network()).attribute(torch.rand(1, 3, SIDE, SIDE), target=3)
-    assert found.shape == (1, 3, SIDE, SIDE)
+    attribution = attr.IntegratedGradients(network()).attribute(torch.rand(1, 3, SIDE, SIDE), target=3)
+    assert attribution.shape == (1, 3, SIDE, SIDE)
     return "yes"
 
 
@@ -146,7 +146,7 @@ def captum_concepts() -> str:
     from captum.concept import TCAV, Concept
 
     pictures = {name: torch.rand(8, 3, SIDE, SIDE) + shift for name, shift in (("lit", 1.0), ("dark", 0.0))}
-    concepts = [Concept(number, name, list(own.split(4))) for number, (name, own) in enumerate(pictures.items())]
+    concepts = [Concept(number, name, list(batch.split(4))) for number, (name, batch) in enumerate(pictures.items())]
     TCAV(network(), ["0"]).interpret(torch.rand(2, 3, SIDE, SIDE), [concepts], target=3)
     return "estimated"
 
@@ -156,9 +156,9 @@ def captum_metrics() -> str:
     from captum.attr import Saliency
     from captum.metrics import infidelity
 
-    own, picture = network(), torch.rand(1, 3, SIDE, SIDE)
-    found = Saliency(own).attribute(picture, target=3)
-    infidelity(own, lambda given: (torch.zeros_like(given), given), picture, found, target=3)
+    model, picture = network(), torch.rand(1, 3, SIDE, SIDE)
+    attribution = Saliency(model).attribute(picture, target=3)
+    infidelity(model, lambda inputs: (torch.zeros_like(inputs), inputs), picture, attribution, target=3)
     return "yes"
 
 
@@ -215,8 +215,8 @@ def xplique_several() -> str:
     import tensorflow as tf
     from xplique import features_visualizations as drawing
 
-    given = tf.keras.layers.Input((SIDE, SIDE, 3))
-    both = tf.keras.Model(given, xplique_network()(given) + xplique_network()(given))
+    inputs = tf.keras.layers.Input((SIDE, SIDE, 3))
+    both = tf.keras.Model(inputs, xplique_network()(inputs) + xplique_network()(inputs))
     drawing.optimize(drawing.Objective.neuron(both, -1, 3), nb_steps=2, custom_shape=(SIDE, SIDE))
     return "own code"
 
@@ -237,8 +237,8 @@ def xplique_concepts() -> str:
     """CRAFT of a PyTorch network: concepts, and what they do to the answer."""
     from xplique.concepts import CraftTorch
 
-    own = network()
-    craft = CraftTorch(own[:2], own[2:], number_of_concepts=3, batch_size=8, patch_size=32, device="cpu")
+    model = network()
+    craft = CraftTorch(model[:2], model[2:], number_of_concepts=3, batch_size=8, patch_size=32, device="cpu")
     craft.fit(torch.rand(8, 3, SIDE, SIDE), class_id=3)
     craft.estimate_importance(nb_design=4)
     return "estimated"

@@ -50,10 +50,10 @@ def lacks(peer: str, *words: str) -> Check:
     """A check that none of the words stands in a Python file of a peer."""
 
     def check() -> str:
-        found = find_spec(PACKAGES[peer][1])
-        assert found is not None
-        assert found.submodule_search_locations is not None
-        for file in Path(found.submodule_search_locations[0]).rglob("*.py"):
+        spec = find_spec(PACKAGES[peer][1])
+        assert spec is not None
+        assert spec.submodule_search_locations is not None
+        for file in Path(spec.submodule_search_locations[0]).rglob("*.py"):
             text = file.read_text(errors="replace").lower()
             for word in words:
                 if word in text:
@@ -207,11 +207,11 @@ def installed(peer: str) -> str | None:
 
 def column(peer: str) -> dict[str, str]:
     """{row: what was found} of a peer."""
-    found = {}
+    cells = {}
     for row, (checks, otherwise) in ROWS.items():
         check = checks.get(peer) or (otherwise(peer) if otherwise else None)
-        found[row] = told(check) if check else "?"
-    return found
+        cells[row] = told(check) if check else "?"
+    return cells
 
 
 def main() -> None:
@@ -224,9 +224,9 @@ def main() -> None:
     if chosen.found and chosen.found.exists():
         found = json.loads(chosen.found.read_text())
     for peer in chosen.peers.split(","):
-        own = installed(peer)
-        if own is not None:
-            found[peer] = {"version": own, **column(peer)}
+        version = installed(peer)
+        if version is not None:
+            found[peer] = {"version": version, **column(peer)}
     if chosen.found:
         chosen.found.write_text(json.dumps(found, indent=1))
     peers = [peer for peer in PACKAGES if peer in found]

@@ -80,14 +80,14 @@ def saelens_trains() -> str:
 
     sae = sae_lens.TopKTrainingSAE(sae_lens.TopKTrainingSAEConfig(d_in=WIDTH, d_sae=32, k=4))
     names = {field.name for field in dataclasses.fields(SAETrainerConfig)}
-    wanted = {
+    expected = {
         "n_checkpoints": 0, "checkpoint_path": None, "save_final_checkpoint": False, "total_training_samples": 512,
         "device": "cpu", "autocast": False, "lr": 1e-3, "lr_end": 1e-4, "lr_scheduler_name": "constant",
         "lr_warm_up_steps": 0, "lr_decay_steps": 0, "n_restart_cycles": 1, "adam_beta1": 0.9, "adam_beta2": 0.999,
         "train_batch_size_samples": 256, "dead_feature_window": 10, "feature_sampling_window": 10,
         "n_batches_for_norm_estimate": 1, "logger": LoggingConfig(log_to_wandb=False),
     }  # fmt: skip
-    config = SAETrainerConfig(**{key: value for key, value in wanted.items() if key in names})
+    config = SAETrainerConfig(**{key: value for key, value in expected.items() if key in names})
     sae_lens.SAETrainer(cfg=config, sae=sae, data_provider=iter([tokens()] * 9)).fit()
     return "yes"
 
@@ -160,8 +160,8 @@ def overcomplete_trains() -> str:
 
     sae = TopKSAE(WIDTH, 32, top_k=4)
 
-    def loss(given: Tensor, found: Tensor, *_rest: object) -> Tensor:
-        return (given - found).square().mean()
+    def loss(batch: Tensor, decoded: Tensor, *_rest: object) -> Tensor:
+        return (batch - decoded).square().mean()
 
     train_sae(
         sae,

@@ -100,7 +100,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from known_world import draw, measured, off_diagonal, recovered, told_apart
+from known_world import draw, measured, off_diagonal, recovered, separation
 from torch import Tensor
 from variants import World, demo, real
 
@@ -155,12 +155,12 @@ def judged(usae: USAE, held: PairedTokens) -> tuple[dict[str, dict[str, float]],
 
 def alone(tokens: Mapping[str, Tensor], held: PairedTokens, settings: FitSettings) -> dict[str, float]:
     """R² of each backbone's own SAE."""
-    found = {}
-    for place, (name, own) in enumerate(tokens.items()):
+    scores = {}
+    for place, (name, rows) in enumerate(tokens.items()):
         seeds = {"seed": settings.seed + 1 + place, "init_seed": settings.init_seed + 1 + place}
-        usae = fit_tokens({name: own}, settings.model_copy(update=seeds))
-        found[name] = judged(usae, held)[0][name][name]
-    return found
+        usae = fit_tokens({name: rows}, settings.model_copy(update=seeds))
+        scores[name] = judged(usae, held)[0][name][name]
+    return scores
 
 
 def seen_table(title: str, world: World, rows: Sequence[Row], steps: int) -> None:
@@ -169,18 +169,18 @@ def seen_table(title: str, world: World, rows: Sequence[Row], steps: int) -> Non
     names, independent = list(world.train), {}
     for k in ALONE[title]:
         independent[k] = alone(world.train, world.held, settings.model_copy(update={"k": k}))
-        told = ", ".join(f"{name} {r2:.3f}" for name, r2 in independent[k].items())
-        print(f"{title}, {steps} steps; SAEs alone, {settings.n_concepts} concepts, {k} active: {told}", flush=True)
+        words = ", ".join(f"{name} {r2:.3f}" for name, r2 in independent[k].items())
+        print(f"{title}, {steps} steps; SAEs alone, {settings.n_concepts} concepts, {k} active: {words}", flush=True)
     print(f"concepts  k private    own    off  {'costs (' + ', '.join(names) + ')':26s} active")
     for n_concepts, k, count, own_slots, recipe in rows:
         row = {"n_concepts": n_concepts, "k": k, "n_private": count, "k_private": own_slots, "recipe": recipe}
         usae = fit_tokens(world.train, settings.model_copy(update=row))
         r2, private = judged(usae, world.held)
-        own = sum(r2[name][name] for name in names) / len(names)
+        own_r2 = sum(r2[name][name] for name in names) / len(names)
         off = [r2[a][b] for a in names for b in names if a != b]
         costs = " ".join(f"{independent[k][name] - r2[name][name]:.3f}" for name in names)
         active = sum(private.values()) / len(private)
-        figures = f"{n_concepts:8d} {k:2d} {count:7d}  {own:.3f}  {sum(off) / len(off):.3f}  {costs:26s}"
+        figures = f"{n_concepts:8d} {k:2d} {count:7d}  {own_r2:.3f}  {sum(off) / len(off):.3f}  {costs:26s}"
         print(f"{figures} {k - active:.1f} {active:.1f}  {recipe.name}", flush=True)
 
 
@@ -193,10 +193,10 @@ def known_table(name: str, steps: int, k_private: int) -> None:
             train.tokens, FitSettings(steps=steps, n_private=count, k_private=k_private if count else 0, **KNOWN)
         )
         report, statistics = measured(usae, held_out)
-        own = sum(report["r2"][each][each] for each in train.atoms) / len(train.atoms)
+        own_r2 = sum(report["r2"][each][each] for each in train.atoms) / len(train.atoms)
         off = off_diagonal(report["r2"], train)
-        told = told_apart(usae, train, statistics)
-        print(f"{count:9d}  {own:.3f}  {off:.3f}  {recovered(usae, train):9.2f}  {told}", flush=True)
+        auroc_text = separation(usae, train, statistics)
+        print(f"{count:9d}  {own_r2:.3f}  {off:.3f}  {recovered(usae, train):9.2f}  {auroc_text}", flush=True)
 
 
 def main() -> None:

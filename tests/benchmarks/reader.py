@@ -45,8 +45,8 @@ def colour_accuracy(count: int = 400, seed: int = 12) -> float:
     drawn = scenes.draw(count, torch.Generator().manual_seed(seed), zoomed=1.0, noise=0.1, plain=0.0)
     bare = (drawn.surface.flatten(1) == 0).all(1)
     truth = [list(COLOURS)[row] for row in drawn.labels["colour"][bare, 0, 0].tolist()]
-    found = read_colour(drawn.images[bare])
-    return sum(bool(a == b) for a, b in zip(found, truth, strict=True)) / len(truth)
+    colours = read_colour(drawn.images[bare])
+    return sum(bool(a == b) for a, b in zip(colours, truth, strict=True)) / len(truth)
 
 
 class TextureReader(nn.Module):

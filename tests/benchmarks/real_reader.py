@@ -142,19 +142,19 @@ def crops(picture: Tensor, scale: float, size: int) -> Tensor:
     shown = []
     for _ in range(CROPS if free > 1 else 1):
         y, x = torch.randint(free, (2,), generator=generator).tolist()
-        own = picture[None, :, y : y + side, x : x + side]
-        shown.append(functional.interpolate(own, (size, size), mode="bilinear", antialias=True, align_corners=False))
+        crop = picture[None, :, y : y + side, x : x + side]
+        shown.append(functional.interpolate(crop, (size, size), mode="bilinear", antialias=True, align_corners=False))
     return torch.cat(shown).clamp(0, 1)
 
 
 @torch.no_grad()
 def read(reader: Backbone, picture: Tensor, index: int) -> dict[float, tuple[float, float]]:
     """{scale: (share of the crops read as the class, its mean probability)}."""
-    found = {}
+    readings = {}
     for scale in SCALES:
         shares = reader.logits(crops(picture, scale, reader.input_size)).softmax(-1)
-        found[scale] = ((shares.argmax(-1) == index).float().mean().item(), shares[:, index].mean().item())
-    return found
+        readings[scale] = ((shares.argmax(-1) == index).float().mean().item(), shares[:, index].mean().item())
+    return readings
 
 
 def network(names: list[str]) -> USAE:
@@ -163,16 +163,16 @@ def network(names: list[str]) -> USAE:
     every = read_specs(str(folder / "specs.yaml"))
     specs = {name: every[name] for name in names}
     backbones = build_backbones(specs)
-    grid = min((backbone.grid for backbone in backbones.values()), key=lambda own: own[0] * own[1])
-    return USAE({name: own.width for name, own in backbones.items()}, 8, 2, specs=specs, grid=grid).eval()
+    grid = min((backbone.grid for backbone in backbones.values()), key=lambda each: each[0] * each[1])
+    return USAE({name: each.width for name, each in backbones.items()}, 8, 2, specs=specs, grid=grid).eval()
 
 
-def ours(names: list[str], wanted: list[int], kind: OfClass, settings: dict[str, Any]) -> Iterator[Drawn]:
+def ours(names: list[str], numbers: list[int], kind: OfClass, settings: dict[str, Any]) -> Iterator[Drawn]:
     """Draw classes with this project, through one network or through both at once."""
     usae = network(names)
     assert usae.backbones  # built before the clock runs
     mode: Mode = "shared" if len(names) > 1 else "per-model"
-    for index in wanted:
+    for index in numbers:
         parts = [kind(name, index) for name in names]
         objective = parts[0] if len(parts) == 1 else parts[0] + parts[1]
         began = time.process_time()
@@ -181,12 +181,12 @@ def ours(names: list[str], wanted: list[int], kind: OfClass, settings: dict[str,
         yield index, picture, time.process_time() - began
 
 
-def horamas(method: str, size: int, name: str, wanted: list[int], steps: int) -> Iterator[Drawn]:
+def horamas(method: str, size: int, name: str, numbers: list[int], steps: int) -> Iterator[Drawn]:
     """Draw classes with Horama at a size, through the network as timm has it, normalized as it wants it."""
     import horama
 
     backbone = Backbone(name, read_specs(str(needs_real_folder() / "specs.yaml"))[name])
-    for index in wanted:
+    for index in numbers:
         torch.manual_seed(0)
 
         def score(views: Tensor, index: int = index) -> Tensor:
@@ -201,7 +201,7 @@ def horamas(method: str, size: int, name: str, wanted: list[int], steps: int) ->
         yield index, (picture.detach() * 0.5 + 0.5).clamp(0, 1), time.process_time() - began
 
 
-def lucents(size: int, name: str, wanted: list[int]) -> Iterator[Drawn]:
+def lucents(size: int, name: str, numbers: list[int]) -> Iterator[Drawn]:
     """Draw classes with torch-lucent at a size (its default is 128), with its defaults but for the normalization."""
     import kornia
 
@@ -212,7 +212,7 @@ def lucents(size: int, name: str, wanted: list[int]) -> Iterator[Drawn]:
     backbone = Backbone(name, read_specs(str(needs_real_folder() / "specs.yaml"))[name])
     network = backbone.model.eval()
     normalized = [*transform.standard_transforms, lambda views: views * 2 - 1]  # mean and std are 0.5
-    for index in wanted:
+    for index in numbers:
         torch.manual_seed(0)
         np.random.seed(0)  # its transforms draw there
         began = time.process_time()
@@ -256,7 +256,7 @@ def concepts(folder: str, count: int, settings: dict[str, Any]) -> None:
     assert usae.statistics is not None
     alive = (usae.statistics.fires > 0).all(0).nonzero()[:, 0]
     order = torch.randperm(len(alive), generator=torch.Generator().manual_seed(0))[:count]
-    found: dict[tuple[str, str], list[tuple[int, float]]] = {}
+    ranks: dict[tuple[str, str], list[tuple[int, float]]] = {}
     for concept in alive[order].tolist():
         scores = uv.maximize(usae, uv.Concept(concept), **settings).scores
         assert scores is not None
@@ -264,9 +264,9 @@ def concepts(folder: str, count: int, settings: dict[str, Any]) -> None:
             for backbone in usae.names:
                 score = scores[image][backbone]
                 assert isinstance(score, Score)
-                found.setdefault((image, backbone), []).append((score.rank, score.percentile or 0.0))
+                ranks.setdefault((image, backbone), []).append((score.rank, score.percentile or 0.0))
     print(f"{count} concepts, live in every backbone, at random: median rank; share beyond the 99th percentile")
-    for (image, backbone), rows in found.items():
+    for (image, backbone), rows in ranks.items():
         rank = torch.tensor([float(row[0]) for row in rows]).median().item()
         share = sum(row[1] >= 99 for row in rows) / len(rows)
         print(f"drawn through {image:6s} in {backbone:6s} rank {rank:4.0f}   {share:.2f}", flush=True)
@@ -294,17 +294,20 @@ def main() -> None:
             settings[key] = json.loads(value)
         except json.JSONDecodeError:
             settings[key] = value
-    wanted, kind = classes(chosen.classes), KINDS[chosen.objective]
+    numbers, kind = classes(chosen.classes), KINDS[chosen.objective]
     every = read_specs(str(needs_real_folder() / "specs.yaml"))
     readers = {name: Backbone(name, every[name]) for name in OTHER}
     for name in filter(None, chosen.through.split(",")):
         if name == "shared":  # both took part: how well it shows is an upper bound
-            pictures = list(ours(list(OTHER), wanted, kind, settings))
+            pictures = list(ours(list(OTHER), numbers, kind, settings))
             for reader in OTHER:
                 table(f"shared read by {reader}", iter(pictures), readers[reader], chosen.out)
         else:
             table(
-                f"{name} read by {OTHER[name]}", ours([name], wanted, kind, settings), readers[OTHER[name]], chosen.out
+                f"{name} read by {OTHER[name]}",
+                ours([name], numbers, kind, settings),
+                readers[OTHER[name]],
+                chosen.out,
             )
     with tempfile.TemporaryDirectory() as room:
         before = Path.cwd()
@@ -315,12 +318,12 @@ def main() -> None:
             os.chdir(room)  # where it looks for its spectrum
             try:
                 for size in chosen.horama_sizes.split(","):
-                    drawn = horamas(method, int(size), "lite0", wanted, chosen.steps)
+                    drawn = horamas(method, int(size), "lite0", numbers, chosen.steps)
                     table(f"Horama {method} {size} lite0", drawn, readers["lite2"], out)
             finally:
                 os.chdir(before)
     for size in filter(None, chosen.lucent.split(",")):
-        table(f"lucent {size} lite0", lucents(int(size), "lite0", wanted), readers["lite2"], chosen.out)
+        table(f"lucent {size} lite0", lucents(int(size), "lite0", numbers), readers["lite2"], chosen.out)
     if chosen.usae:
         concepts(chosen.usae, chosen.concepts, settings)
 

@@ -192,7 +192,7 @@ def tokens_of(store: Path, which: str) -> MemoryFeed:
     if which == "drawn":
         order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     chosen = order[: count if which == "all" else PHOTOGRAPHS]
-    return MemoryFeed({name: own[chosen].flatten(0, 1) for name, own in tokens.items()})
+    return MemoryFeed({name: rows[chosen].flatten(0, 1) for name, rows in tokens.items()})
 
 
 def judged(label: str, recipe: TrainingRecipe, feed: Feed, held: PairedTokens, steps: int) -> Measures:
@@ -226,9 +226,9 @@ def main() -> None:
     for number, label in enumerate(chosen.only):
         measures = judged(label, VARIANTS[label], train, tokens, chosen.steps)
         if number == 0:
-            found = ceiling_figures(measures.ceiling, measures.whole().r2)
-            assert found is not None
-            print(f"  a dense linear map: {found['mean']:.3f} off the diagonal; this {found['mean_share']:.0%} of it")
+            linear = ceiling_figures(measures.ceiling, measures.whole().r2)
+            assert linear is not None
+            print(f"  a dense linear map: {linear['mean']:.3f} off the diagonal; this {linear['mean_share']:.0%} of it")
     if chosen.alone:
         judged("dino alone", DEFAULT, OneBackbone(train, "dino"), tokens, chosen.steps)
 

@@ -129,12 +129,12 @@ def replay(tokens: dict[str, Tensor], settings: FitSettings) -> Iterator[tuple[i
     """The batches and draws that `fit_tokens` makes of these settings: (step, standardized tokens, drawn backbone)."""
     feed, generator = MemoryFeed(tokens), torch.Generator().manual_seed(settings.seed)
     usae = new_usae(feed.widths, settings)
-    for name, own in feed.pick(standardization_rows(len(feed), None, generator)).items():
-        usae.scale(name).set(own.float().mean(), own.float().std())
+    for name, rows in feed.pick(standardization_rows(len(feed), None, generator)).items():
+        usae.scale(name).set(rows.float().mean(), rows.float().std())
     initialize(usae, feed, settings.recipe, settings.init_seed)
     batches = Batches(feed, settings.batch, generator)
     for step in range(settings.steps):
-        batch = {name: usae.standardize(name, own) for name, own in batches.next().items()}
+        batch = {name: usae.standardize(name, rows) for name, rows in batches.next().items()}
         yield step, batch, usae.names[int(torch.randint(len(usae.names), (1,), generator=generator))]
 
 
@@ -161,9 +161,9 @@ class Turns(TrainingCheckpointer):
 
     def after(self, step: int, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> None:  # noqa: ARG002
         self.ours.append(since(self.began))
-        given = next(self.shown)
+        batch = next(self.shown)
         began = clocks()
-        self.losses.append(self.peer.step(*given))
+        self.losses.append(self.peer.step(*batch))
         self.peers.append(since(began))
         if step == self.turns:
             raise Stopped("all turns were taken")
@@ -171,7 +171,7 @@ class Turns(TrainingCheckpointer):
 
 
 def widths(tokens: dict[str, Tensor]) -> dict[str, int]:
-    return {name: own.shape[1] for name, own in tokens.items()}
+    return {name: rows.shape[1] for name, rows in tokens.items()}
 
 
 def side_by_side(settings: FitSettings, tokens: dict[str, Tensor], turns: int) -> tuple[Turns, list[float]]:

@@ -59,8 +59,8 @@ def rows(usae: USAE, receiver: str, donor: str, shown: Tensor) -> Iterator[tuple
     order = torch.randperm(len(shown), generator=torch.Generator().manual_seed(0))
     turned = torch.empty_like(order).scatter(0, order, order.roll(1))  # one circle: none keeps its own
 
-    def shares(found: Tensor, seen: Tensor) -> list[float]:
-        return [(found == other).float().mean().item() for other in (there, there[seen], plain)]
+    def shares(answer_logits: Tensor, expected_logits: Tensor) -> list[float]:
+        return [(answer_logits == other).float().mean().item() for other in (there, there[expected_logits], plain)]
 
     same = torch.arange(len(shown))
     yield "nothing", shares(plain, same)
@@ -78,17 +78,17 @@ def main() -> None:
     parser.add_argument("photographs")
     parser.add_argument("--usae", default="photos")
     parser.add_argument("--count", type=int, default=118)
-    given = parser.parse_args()
-    usae, source = ut.load(given.usae), ut.open_images(given.photographs)
+    args = parser.parse_args()
+    usae, source = ut.load(args.usae), ut.open_images(args.photographs)
     size = usae.input_size
-    shown = torch.stack([source.read(number, size) for number in drawn_numbers(len(source), given.count).tolist()])
+    shown = torch.stack([source.read(number, size) for number in drawn_numbers(len(source), args.count).tolist()])
     having = [name for name, spec in usae.specs.items() if spec.classes]
     for receiver in having:
         for donor in (name for name in having if name != receiver):
             print(f"\n{receiver} is given {donor}'s codes, {len(shown)} photographs; its answer is that of")
             print(f"{'put in':<38}{'the donor, of this':>20}{'of what it saw':>16}{'itself, plain':>15}")
-            for put, (here, there, own) in rows(usae, receiver, donor, shown):
-                print(f"{put:<38}{here:>20.1%}{there:>16.1%}{own:>15.1%}")
+            for put, (here, there, own_shares) in rows(usae, receiver, donor, shown):
+                print(f"{put:<38}{here:>20.1%}{there:>16.1%}{own_shares:>15.1%}")
 
 
 if __name__ == "__main__":

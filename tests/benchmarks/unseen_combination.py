@@ -52,11 +52,11 @@ def seen(usae: USAE, parameters: SceneParameters) -> tuple[dict[str, torch.Tenso
     truth: dict[str, list[torch.Tensor]] = {factor: [] for factor in FACTORS}
     for first in range(0, len(parameters), 64):
         scenes = render_scenes(parameters.select(slice(first, first + 64)), SIZE)
-        for name, own in tokens.items():
-            own.append(usae.tokens(name, scenes.images).flatten(0, 1))
+        for name, parts in tokens.items():
+            parts.append(usae.tokens(name, scenes.images).flatten(0, 1))
         for factor, values in FACTORS.items():
             truth[factor].append(patch_shares(scenes.labels[factor], len(values), usae.grid).flatten(0, 1) > PURE)
-    return ({n: torch.cat(own) for n, own in tokens.items()}, {f: torch.cat(own) for f, own in truth.items()})
+    return ({n: torch.cat(parts) for n, parts in tokens.items()}, {f: torch.cat(parts) for f, parts in truth.items()})
 
 
 def main() -> None:
@@ -79,17 +79,17 @@ def main() -> None:
     values = {chosen.colour: ("colour", colour), chosen.texture: ("texture", texture)}
     concept_of: dict[str, int] = {}
     for look, (tokens, truth) in figures.items():
-        codes = {name: usae.encode(name, own).dense(usae.n_concepts) for name, own in tokens.items()}
+        codes = {name: usae.encode(name, rows).dense(usae.n_concepts) for name, rows in tokens.items()}
         both = truth["colour"][:, colour] & truth["texture"][:, texture]
         for value, (factor, place) in values.items():
             has = truth[factor][:, place]
             positive = both if look == "the combination" else has
             kept = positive | ~has
             if value not in concept_of:
-                areas = torch.stack([auroc(own[kept], positive[kept][:, None])[0] for own in codes.values()])
+                areas = torch.stack([auroc(rows[kept], positive[kept][:, None])[0] for rows in codes.values()])
                 concept_of[value] = int(areas.amin(0).nan_to_num(0.0).argmax())
-            own = {n: auroc(c[kept][:, [concept_of[value]]], positive[kept][:, None]).item() for n, c in codes.items()}
-            said = ", ".join(f"{name} {area:.3f}" for name, area in own.items())
+            rows = {n: auroc(c[kept][:, [concept_of[value]]], positive[kept][:, None]).item() for n, c in codes.items()}
+            said = ", ".join(f"{name} {area:.3f}" for name, area in rows.items())
             print(f"  {look:16s} {value:8s} concept {concept_of[value]:3d}  AUROC {said}")
         patches = both if look == "the combination" else truth["colour"][:, colour] | truth["texture"][:, texture]
         cross = [

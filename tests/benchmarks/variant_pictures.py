@@ -48,16 +48,16 @@ def read_in_scenes(usae: USAE, areas: Tensor, count: int) -> Reading:
         areas: (values, concepts), the least patch AUROC of all backbones.
         count: of concepts at most: of the values that have one, the first of an order that is always the same.
     """
-    wanted = torch.randperm(len(FACTOR_VALUES), generator=torch.Generator().manual_seed(0)).tolist()
-    names = {row: FACTOR_VALUES[row].split(": ") for row in wanted}
-    followed = [row for row in wanted if names[row][0] != "shape" and areas[row].amax() >= RECOVERED][:count]
+    values = torch.randperm(len(FACTOR_VALUES), generator=torch.Generator().manual_seed(0)).tolist()
+    names = {row: FACTOR_VALUES[row].split(": ") for row in values}
+    followed = [row for row in values if names[row][0] != "shape" and areas[row].amax() >= RECOVERED][:count]
     objectives = [uv.Concept(int(areas[row].argmax())) for row in followed]
     right = read = 0
     for row, result in zip(followed, uv.maximize_each(usae, objectives, SCENES), strict=True):
         factor, value = names[row]
-        seen = shown(factor, torch.stack([*result.images.values()]))
-        right += seen.count(value)
-        read += len(seen)
+        probabilities = shown(factor, torch.stack([*result.images.values()]))
+        right += probabilities.count(value)
+        read += len(probabilities)
     return Reading(right, read)
 
 

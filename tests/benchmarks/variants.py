@@ -145,7 +145,7 @@ class World(NamedTuple):
 def known(name: str) -> World:
     """A world whose true code is known, laid out as pictures of ten tokens."""
     train, held = draw(name)
-    images = {own: tokens.view(-1, 10, tokens.shape[1]) for own, tokens in held.tokens.items()}
+    images = {backbone: tokens.view(-1, 10, tokens.shape[1]) for backbone, tokens in held.tokens.items()}
     numbers = torch.arange(len(next(iter(images.values()))))
     sizes = {"n_concepts": 256, "k": 8, "batch": 1024}
     return World(train.tokens, PairedTokens(images, numbers), sizes, lambda usae: recovered(usae, train))
@@ -155,15 +155,15 @@ def demo() -> World:
     """Scenes as the demo's backbones see them."""
     usae = ut.load("demo")
     assert usae.grid is not None
-    seen = {
+    tokens_of = {
         split: collect_tokens(usae.backbones, DemoImages(count, split), usae.grid, batch=64)
         for split, count in (("train", 300), ("held-out", 100))
     }
-    truth = factor_truth(DemoImages(100), seen["held-out"].numbers, usae.grid)
-    flat = {name: own.float() for name, own in seen["held-out"].flat().items()}
+    truth = factor_truth(DemoImages(100), tokens_of["held-out"].numbers, usae.grid)
+    flat = {name: own.float() for name, own in tokens_of["held-out"].flat().items()}
 
     def areas(trained: USAE) -> Tensor:  # (values, concepts)
-        codes = {name: trained.encode(name, own) for name, own in flat.items()}
+        codes = {name: trained.encode(name, rows) for name, rows in flat.items()}
         return codes_auroc(codes, trained.n_concepts, truth).nan_to_num(0.0).amin(0)
 
     def found(trained: USAE) -> float:
@@ -172,9 +172,9 @@ def demo() -> World:
     def read(trained: USAE, count: int) -> Reading:
         return read_in_scenes(trained, areas(trained), count)
 
-    train = {name: own.float() for name, own in seen["train"].flat().items()}
+    train = {name: own.float() for name, own in tokens_of["train"].flat().items()}
     sizes = {"n_concepts": 256, "k": 24, "batch": 2048}
-    return World(train, seen["held-out"], sizes, found, read, usae.specs, usae.grid)
+    return World(train, tokens_of["held-out"], sizes, found, read, usae.specs, usae.grid)
 
 
 def real(stores: Path) -> World:
@@ -200,7 +200,7 @@ def settings_of(world: World, recipe: TrainingRecipe, steps: int, seed: int = 0)
 
 def trained(world: World, settings: FitSettings) -> USAE:
     """A training that knows the backbones its tokens are from."""
-    widths = {name: own.shape[1] for name, own in world.train.items()}
+    widths = {name: rows.shape[1] for name, rows in world.train.items()}
     return fit_tokens(world.train, settings, new_usae(widths, settings, specs=world.specs, grid=world.grid))
 
 
@@ -291,8 +291,8 @@ def step_ratios(world: World, names: list[str], steps: int, schedule: int = 10_0
         thread.start()
     for thread in threads:
         thread.join()
-    medians = [torch.tensor(own[EXACT_STEPS:]).median().item() for own in turns.seconds]
-    return {name: (1000 * own, own / medians[0]) for name, own in zip(names, medians, strict=True)}
+    medians = [torch.tensor(seconds[EXACT_STEPS:]).median().item() for seconds in turns.seconds]
+    return {name: (1000 * seconds, seconds / medians[0]) for name, seconds in zip(names, medians, strict=True)}
 
 
 def read_right(world: World, space: USAE, count: int) -> str:

@@ -83,9 +83,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON")
     parser.add_argument("--again", type=Path, nargs="*", help="JSON of this script: only count")
     chosen = parser.parse_args()
-    asked = VerdictSettings.model_validate(chosen.thresholds or {})
+    thresholds = VerdictSettings.model_validate(chosen.thresholds or {})
     if chosen.again:
-        tell([row for file in chosen.again for row in json.loads(file.read_text())], asked)
+        tell([row for file in chosen.again for row in json.loads(file.read_text())], thresholds)
         return
     usae = ut.load(chosen.usae)
     usae = usae if chosen.backbones is None else part(usae, chosen.backbones.split(","))
@@ -99,13 +99,13 @@ def main() -> None:
             chosen.out.write_text(json.dumps(rows))
         rows.append(row)
         if row["kind"].startswith("drawn"):
-            words = f"{row['kind']}  {row['subject']}  {row['image']}  {verdict(row, asked)}"
+            words = f"{row['kind']}  {row['subject']}  {row['image']}  {verdict(row, thresholds)}"
             print(f"{time.process_time() - begun:6.0f} s  {words}", flush=True)
             if chosen.out:
                 chosen.out.write_text(json.dumps(rows))
     if chosen.out:
         chosen.out.write_text(json.dumps(rows))
-    tell(rows, asked)
+    tell(rows, thresholds)
 
 
 def figures(usae: USAE, settings: MaximizeSettings, names: Sequence[str], chosen: argparse.Namespace) -> Iterator[Row]:
@@ -118,16 +118,16 @@ def figures(usae: USAE, settings: MaximizeSettings, names: Sequence[str], chosen
     yield from of_noise(usae, settings, names, chosen.noise)
     any_concept = torch.randperm(usae.n_concepts, generator=generator)[: chosen.one_step].tolist()
     yield from drawn(usae, [uv.Concept(k) for k in any_concept], one, "one step")
-    found = recoverable(usae, names)
-    print(f"recoverable: {len(found)} of {usae.n_concepts} concepts in {', '.join(names)}", flush=True)
-    some = [found[place] for place in torch.randperm(len(found), generator=generator)[: chosen.concepts].tolist()]
+    concepts = recoverable(usae, names)
+    print(f"recoverable: {len(concepts)} of {usae.n_concepts} concepts in {', '.join(names)}", flush=True)
+    some = [concepts[place] for place in torch.randperm(len(concepts), generator=generator)[: chosen.concepts].tolist()]
     yield from drawn(usae, [uv.Concept(k) for k in some], settings, "drawn")
 
 
 def part(usae: USAE, names: Sequence[str]) -> USAE:
     """The same space over some of its backbones alone: pictures are not looked at through the others."""
     rows = [usae.names.index(name) for name in names]
-    found = USAE(
+    partial_usae = USAE(
         {name: usae.widths[name] for name in names},
         usae.n_concepts,
         usae.k,
@@ -136,14 +136,15 @@ def part(usae: USAE, names: Sequence[str]) -> USAE:
         grid=usae.grid,
         recipe=usae.recipe,
     )
-    found.load_state_dict({key: own for key, own in usae.state_dict().items() if key.split(".")[1] in names})
+    partial_usae.load_state_dict({key: value for key, value in usae.state_dict().items() if key.split(".")[1] in names})
     if usae.statistics is not None:
         shared = ("co_fires", "counts")
         figures = {
-            key: own if own is None or key in shared else own[rows] for key, own in vars(usae.statistics).items()
+            key: value if value is None or key in shared else value[rows]
+            for key, value in vars(usae.statistics).items()
         }
-        found.statistics = Statistics(**figures)
-    return found.eval()
+        partial_usae.statistics = Statistics(**figures)
+    return partial_usae.eval()
 
 
 def recoverable(usae: USAE, names: Sequence[str]) -> list[int]:
@@ -153,8 +154,8 @@ def recoverable(usae: USAE, names: Sequence[str]) -> list[int]:
         raise SystemExit("the USAE has no statistics; fit it on pictures, or run usae-train evaluate")
     if statistics.auroc is not None:
         return (statistics.auroc.amin(0).nan_to_num(0).amax(0) >= FOLLOWS_AUROC).nonzero()[:, 0].tolist()
-    own = [usae.names.index(name) for name in names]
-    return (statistics.quantiles[own, :, LEVELS.index(LIVES)].amin(0) > FIRING_THRESHOLD).nonzero()[:, 0].tolist()
+    rows = [usae.names.index(name) for name in names]
+    return (statistics.quantiles[rows, :, LEVELS.index(LIVES)].amin(0) > FIRING_THRESHOLD).nonzero()[:, 0].tolist()
 
 
 def drawn(usae: USAE, objectives: Sequence[uv.Objective], settings: MaximizeSettings, kind: str) -> Iterator[Row]:
@@ -162,8 +163,8 @@ def drawn(usae: USAE, objectives: Sequence[uv.Objective], settings: MaximizeSett
     for objective, result in zip(objectives, uv.maximize_each(usae, objectives, settings), strict=True):
         assert result.scores is not None
         for image, row in result.scores.table.items():
-            own = {name: asdict(row[name]) for name in result.scores.drawn_for[image]}
-            yield {"kind": kind, "subject": str(objective), "image": image, "figures": own}
+            own_scores = {name: asdict(row[name]) for name in result.scores.drawn_for[image]}
+            yield {"kind": kind, "subject": str(objective), "image": image, "figures": own_scores}
 
 
 @torch.no_grad()
@@ -180,14 +181,14 @@ def of_noise(usae: USAE, settings: MaximizeSettings, names: Sequence[str], count
             for picture in range(count):
                 value = code[picture, k].item()
                 percentile = usae.statistics.percentile(usae.names.index(name), k, value)
-                own = Score(
+                score = Score(
                     value,
                     int(ranks[picture, k]),
                     share[picture, k].item(),
                     percentile,
                     noise=chance.code(usae, name, k),
                 )
-                yield {"kind": "noise", "subject": f"Concept({k})", "image": name, "figures": {name: asdict(own)}}
+                yield {"kind": "noise", "subject": f"Concept({k})", "image": name, "figures": {name: asdict(score)}}
 
 
 def of_classes(
@@ -211,12 +212,12 @@ def of_classes(
 def of_noise_by_class(usae: USAE, settings: MaximizeSettings, name: str, count: int) -> Iterator[Row]:
     """Every class in pictures of noise, as if each had been drawn for it."""
     chance = chance_of(usae, settings)
-    for number, seen in enumerate(held_out_probabilities(usae, name, noise(settings, count), settings.seed).mean(1)):
-        read_as, ranks = int(seen.argmax()), 1 + (seen[None] > seen[:, None]).sum(1)
-        for index, value in enumerate(seen.tolist()):
+    for number, mean in enumerate(held_out_probabilities(usae, name, noise(settings, count), settings.seed).mean(1)):
+        read_as, ranks = int(mean.argmax()), 1 + (mean[None] > mean[:, None]).sum(1)
+        for index, value in enumerate(mean.tolist()):
             level = chance.probability(usae, name, index)
-            own = ClassScore(index, None, value, int(ranks[index]), read_as, None, noise=level)
-            figures = {name: asdict(own)}
+            score = ClassScore(index, None, value, int(ranks[index]), read_as, None, noise=level)
+            figures = {name: asdict(score)}
             yield {"kind": "class, noise", "subject": f"class {index}", "image": f"noise {number}", "figures": figures}
 
 
@@ -232,19 +233,24 @@ def chance_of(usae: USAE, settings: MaximizeSettings) -> Any:
     )
 
 
-def verdict(row: Row, asked: VerdictSettings) -> str:
+def verdict(row: Row, thresholds: VerdictSettings) -> str:
     """Of a row; in words, with what it lacks."""
-    found = [(ClassScore if "read_as" in own else Score)(**own).lacks(asked) for own in row["figures"].values()]
-    return f"{worst(each for each, _ in found)} {'; '.join(', '.join(short) for _, short in found if short)}".strip()
+    lacking = [
+        (ClassScore if "read_as" in figures else Score)(**figures).lacks(thresholds)
+        for figures in row["figures"].values()
+    ]
+    return (
+        f"{worst(each for each, _ in lacking)} {'; '.join(', '.join(short) for _, short in lacking if short)}".strip()
+    )
 
 
-def tell(rows: Sequence[Row], asked: VerdictSettings) -> None:
+def tell(rows: Sequence[Row], thresholds: VerdictSettings) -> None:
     """How many pictures of each kind have which verdict."""
     print(f"\n{'pictures':36s}{'strong':>8s}{'weak':>8s}{'failed':>8s}{'of':>8s}{'strong':>10s}")
     for kind in dict.fromkeys(row["kind"] for row in rows):
-        given = [verdict(row, asked).split()[0] for row in rows if row["kind"] == kind]
-        counts = "".join(f"{given.count(each):8d}" for each in VERDICTS)
-        print(f"{kind:36s}{counts}{len(given):8d}{given.count('strong') / len(given):10.1%}")
+        verdicts = [verdict(row, thresholds).split()[0] for row in rows if row["kind"] == kind]
+        counts = "".join(f"{verdicts.count(each):8d}" for each in VERDICTS)
+        print(f"{kind:36s}{counts}{len(verdicts):8d}{verdicts.count('strong') / len(verdicts):10.1%}")
 
 
 if __name__ == "__main__":

@@ -56,9 +56,9 @@ def commands(concepts: int, steps: int, pictures: int) -> dict[str, list[str]]:
     }
 
 
-def measured(build: str, words: list[str], more: list[str], given: dict[str, str]) -> Taken:
+def measured(build: str, words: list[str], more: list[str], replacements: dict[str, str]) -> Taken:
     """Run a command once, one thread a process; what is given takes the place of the words in capitals."""
-    words = [given.get(word, word) for word in words]
+    words = [replacements.get(word, word) for word in words]
     with tempfile.TemporaryDirectory() as room:
         before, began = os.times(), time.perf_counter()
         subprocess.run(
@@ -94,27 +94,27 @@ def main() -> None:
     chosen = parser.parse_args()
     every = commands(chosen.concepts, chosen.steps, chosen.pictures)
     with tempfile.TemporaryDirectory() as room:
-        given = {
+        replacements = {
             "PICTURE": str(_picture(Path(room) / "noise.png")),
             "PHOTOGRAPHS": str(Path(chosen.photographs).resolve()),
         }
         for name in chosen.only or every:
             if "RUN" in every[name]:
-                given["RUN"] = str(_run(chosen.builds[0], chosen.concepts, Path(room) / "run"))
+                replacements["RUN"] = str(_run(chosen.builds[0], chosen.concepts, Path(room) / "run"))
             ways = [(build, list[str]()) for build in chosen.builds] + [(chosen.builds[-1], ["--workers", "1"])]
             best: dict[int, Taken] = {}
             for _ in range(chosen.turns):
                 for place, (build, more) in enumerate(ways):
-                    found = measured(build, every[name], more, given)
-                    best[place] = min(best.get(place, found), found, key=lambda each: each.wall)
+                    taken = measured(build, every[name], more, replacements)
+                    best[place] = min(best.get(place, taken), taken, key=lambda each: each.wall)
             first = best[0]
             for place, (build, more) in enumerate(ways):
-                own = best[place]
-                same = "" if own.files != best[len(ways) - 1].files else ", the same files as of one worker"
+                this = best[place]
+                same = "" if this.files != best[len(ways) - 1].files else ", the same files as of one worker"
                 print(
-                    f"{name}: {build} {' '.join(more)}: wall {own.wall:.1f} s ({own.wall / first.wall:.2f}), processor "
-                    f"{own.processor:.1f} s ({own.processor / first.processor:.2f}), {own.processor / own.wall:.2f} "
-                    f"cores had{same}",
+                    f"{name}: {build} {' '.join(more)}: wall {this.wall:.1f} s ({this.wall / first.wall:.2f}), "
+                    f"processor {this.processor:.1f} s ({this.processor / first.processor:.2f}), "
+                    f"{this.processor / this.wall:.2f} cores had{same}",
                     flush=True,
                 )
 

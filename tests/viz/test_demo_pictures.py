@@ -5,8 +5,8 @@ import torch
 
 import usae_train as ut
 import usae_viz as uv
-from usae_viz.concepts.figures import concept_rows
 from usae_viz.concepts.parsing import parse_concepts
+from usae_viz.concepts.ranking import concept_rows
 from usae_viz.export.top_patches import top_patch_pictures
 from usae_viz.runs.plan import plan_objectives
 

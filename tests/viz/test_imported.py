@@ -51,7 +51,7 @@ def test_it_is_evaluated_and_shown(imported, tmp_path, maker):
     assert report["k"] == usae.k
     assert not math.isnan(report["r2"]["vit"]["vit"])
     fill_statistics(usae, statistics, source, report["truth"]["factors"])
-    assert explore(open_sources([str(tmp_path / "usae")]), tmp_path / "page", natural=1) == []
+    assert explore(open_sources([str(tmp_path / "usae")]), tmp_path / "page", patches=1) == []
     assert usae.sparsity.in_words(usae.k) in next((tmp_path / "page").rglob("data.js")).read_text()
 
 

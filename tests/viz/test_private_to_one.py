@@ -9,7 +9,7 @@ import usae_train as ut
 import usae_viz as uv
 import usae_viz.cli
 from usae_viz.concepts.caption import caption
-from usae_viz.concepts.figures import concept_rows
+from usae_viz.concepts.ranking import concept_rows
 from usae_viz.explorer.columns import concept_columns
 from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.drawing import canvas_specs

@@ -124,7 +124,7 @@ def test_a_concept_is_drawn_and_scored_through_every_network(runs, listed, mode)
 
 def test_the_explorer_shows_every_run_and_natural_patches_of_every_network(runs, listed, tmp_path):
     folders, concept = [out for out, _ in runs.values()], listed[0]["concept"]
-    said = run(usae_viz.cli.app, "explore", *folders, "--natural", 1, "-o", tmp_path / "page")
+    said = run(usae_viz.cli.app, "explore", *folders, "--patches", 1, "-o", tmp_path / "page")
     assert "1 card," in said
     assert (tmp_path / "page" / "index.html").is_file()
     data = of_script(tmp_path / "page" / EXPLORER_FOLDER / "data.js")

@@ -22,10 +22,10 @@ from usae_viz.concepts.edit_text import check_edit_texts, check_edits_of
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import check_concepts
 from usae_viz.concepts.selection import check_selected
+from usae_viz.custom_code.importing import check_custom, names_custom_code
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.class_names import check_class
 from usae_viz.optimization.checks import check_clashes, check_written
-from usae_viz.own_code.importing import check_own, names_own_code
 from usae_viz.runs.places import check_run
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from usae_viz.runs.recipe import RenderRecipe
     from usae_viz.settings import MaximizeSettings
 
-Known = tuple[UsaeOutline, Sequence[Label]]
+OutlineAndLabels = tuple[UsaeOutline, Sequence[Label]]
 
 
-def known_of(usae: str, labels: str | None) -> Known | None:
+def outline_and_labels(usae: str, labels: str | None) -> OutlineAndLabels | None:
     """What a USAE on this machine and a labels file say; None for a USAE that only loading it can tell of.
 
     Raises:
-        ValueError: for a USAE or a file that is not there or is none.
+        ValueError: for a USAE or a labels file that is not there or cannot be read.
     """
     outline = outline_here(usae)
     if outline is None:
@@ -56,7 +56,7 @@ def check_place(out: Path | None) -> None:
         check_file(out / "run.json")
 
 
-def check_typed(known: Known | None, concept: str | None, objectives: Sequence[str]) -> None:
+def check_typed(known: OutlineAndLabels | None, concept: str | None, objectives: Sequence[str]) -> None:
     """Raise a ValueError for what `--concept` and `--objective` say and the USAE does not have."""
     if known is None:
         return
@@ -67,7 +67,7 @@ def check_typed(known: Known | None, concept: str | None, objectives: Sequence[s
         check_written(outline, text, labels)
 
 
-def check_drawing(known: Known | None, settings: MaximizeSettings) -> None:
+def check_drawing(known: OutlineAndLabels | None, settings: MaximizeSettings) -> None:
     """Raise a ValueError for settings that clash, and for pictures, edits or a concept to verify that are not there."""
     check_clashes(settings)
     for picture in settings.given_pictures.values():
@@ -83,17 +83,17 @@ def check_drawing(known: Known | None, settings: MaximizeSettings) -> None:
         known_concept(outline, settings.verify)
 
 
-def check_recipe(recipe: RenderRecipe, known: Known | None, folder: Path, allow_code: bool) -> None:
-    """Raise a ValueError for what of a recipe cannot be, as far as `known_of` its USAE tells.
+def check_recipe(recipe: RenderRecipe, known: OutlineAndLabels | None, folder: Path, allow_code: bool) -> None:
+    """Raise a ValueError for what of a recipe cannot be, as far as the outline of its USAE tells.
 
-    Code of somebody's own, looked for in the recipe's folder, is not imported yet: torch computes by one thread then.
+    Custom code, looked for in the recipe's folder, is not imported yet: torch computes with one thread then.
     """
     for each in (recipe.settings, *recipe.variants.values()):
-        each.check_own(folder, allow_code)
+        each.check_custom(folder, allow_code)
     written = list[str]()
     for text in recipe.objectives:
-        if names_own_code(text):
-            check_own(text.strip(), folder, allow_code, "objective")
+        if names_custom_code(text):
+            check_custom(text.strip(), folder, allow_code, "objective")
         else:
             parse_objective(text)
             written.append(text)
@@ -104,12 +104,12 @@ def check_recipe(recipe: RenderRecipe, known: Known | None, folder: Path, allow_
     number = next((item for item in recipe.concepts if isinstance(item, int)), None)
     for objective, settings in recipe.ways_to_draw():
         check_drawing(known, settings)
-        if number is not None and not names_own_code(objective):
+        if number is not None and not names_custom_code(objective):
             written.append(objective.replace("{k}", str(number)))
     check_typed(known, None, written)
 
 
-def check_explained(known: Known | None, class_: str | None, run: Path | None, images: str | None) -> None:
+def check_explained(known: OutlineAndLabels | None, class_: str | None, run: Path | None, images: str | None) -> None:
     """Check what `explain` was asked besides its photographs. Names of classes are in timm, which is not loaded yet.
 
     Raises:
@@ -132,7 +132,7 @@ def _check_class(outline: UsaeOutline, number: int) -> None:
 def check_edited(recipe: EditRecipe) -> None:
     """Raise a ValueError for what `intervene` was asked besides its photographs and that cannot be."""
     check_patch_images(recipe.among)
-    known = known_of(recipe.usae, recipe.labels)
+    known = outline_and_labels(recipe.usae, recipe.labels)
     if known is None:
         return
     outline, labels = known

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from usae_train.model.usae import USAE
-    from usae_viz.concepts.figures import ConceptRow
+    from usae_viz.concepts.ranking import ConceptRow
 
 
 @takes_settings(ConceptsSettings, completions={"usae": complete_usae})
@@ -33,13 +33,13 @@ def concepts(
     Universality is the smallest, over the backbones, of the share of a concept's fires at which all backbones fire.
     """
     with one_line_errors():
-        from usae_viz.commands.beforehand import known_of
+        from usae_viz.commands.beforehand import outline_and_labels
 
-        known_of(settings.usae, settings.labels)
+        outline_and_labels(settings.usae, settings.labels)
         from usae_train.model.checkpoint import load
-        from usae_viz.concepts.figures import concept_rows
         from usae_viz.concepts.followed import CHANCE_AUROC
         from usae_viz.concepts.labels import labels_of, names_and_notes
+        from usae_viz.concepts.ranking import concept_rows
 
         model = load(settings.usae)
         named = names_and_notes(labels_of(model, settings.labels))

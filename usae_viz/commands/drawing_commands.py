@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from usae_viz.objectives import Objective
 
 RunOut = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; by default a new one in outputs/.")]
-AllowOwnParts = Annotated[
+AllowCustomParts = Annotated[
     bool,
     typer.Option(
         "--allow-code",
@@ -65,7 +65,7 @@ def maximize(
     draw: DrawSettings,
     closeness: ClosenessWeight = None,
     images: PatchImages = None,
-    allow_code: AllowOwnParts = False,
+    allow_code: AllowCustomParts = False,
     out: RunOut = None,
     device: Device = "auto",
     workers: WorkerCount = None,
@@ -107,7 +107,7 @@ def invert(
     match: Annotated[
         str | None, typer.Option(help="Backbones whose codes alone are matched, names with commas; all by default.")
     ] = None,
-    allow_code: AllowOwnParts = False,
+    allow_code: AllowCustomParts = False,
     out: RunOut = None,
     device: Device = "auto",
     workers: WorkerCount = None,
@@ -138,7 +138,7 @@ def _checked(
     with wrong_usage():
         settings = check_settings(MaximizeSettings, **typed)
         list(map(parse_objective, objectives))
-    known = beforehand.known_of(draw.usae, draw.labels)
+    known = beforehand.outline_and_labels(draw.usae, draw.labels)
     beforehand.check_typed(known, concept, objectives)
     beforehand.check_drawing(known, settings)
     beforehand.check_place(out)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from usae_train.model.usae import USAE
     from usae_train.runtime.progress import ProgressCallback
     from usae_viz.concepts.labels import Label
-    from usae_viz.explanations.concept_maps import ConceptSeen
+    from usae_viz.explanations.concept_maps import ConceptActivity
     from usae_viz.explanations.edit_recipe import EditRecipe, NamedEdit
     from usae_viz.explanations.explanation import Explanation
     from usae_viz.explanations.intervention import Gallery, Intervention
@@ -74,7 +74,7 @@ def explain(
         place = out or new_run("explain")
         check_free(place)
         opened = [open_photograph(photo) for photo in photos]
-        known = beforehand.known_of(settings.usae, settings.labels)
+        known = beforehand.outline_and_labels(settings.usae, settings.labels)
         beforehand.check_explained(known, settings.class_, run, images)
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of
@@ -264,16 +264,19 @@ def _print(explanation: Explanation) -> None:
     shown = strongest_in_turn(explanation, ROWS)
     drops = {name: explanation.drops(name, shown) for name in explanation.maps}
     for concept in shown:
-        cells = [_cell(maps.seen(concept, None), drops[name].get(concept)) for name, maps in explanation.maps.items()]
-        called = [as_text(explanation.names.get(concept, ""))] if explanation.names else []
-        table.add_row(str(concept), *called, *cells)
+        cells = [
+            _cell(maps.activity(concept, None), drops[backbone].get(concept))
+            for backbone, maps in explanation.maps.items()
+        ]
+        concept_name = [as_text(explanation.names.get(concept, ""))] if explanation.names else []
+        table.add_row(str(concept), *concept_name, *cells)
     say(explanation.photograph.name)
     say_table(table)
     loss = ", what the class's logit loses without it" if explanation.class_views else ""
     say(f"a cell: largest code, share of the patches in which it fires{loss}")
 
 
-def _cell(seen: ConceptSeen, drop: float | None) -> str:
-    if not seen.area:
+def _cell(activity: ConceptActivity, drop: float | None) -> str:
+    if not activity.area:
         return "-"
-    return f"{seen.peak:.1f} {seen.area:.0%}" + ("" if drop is None else f" {drop:+z.2f}")
+    return f"{activity.peak:.1f} {activity.area:.0%}" + ("" if drop is None else f" {drop:+z.2f}")

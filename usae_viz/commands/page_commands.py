@@ -57,7 +57,7 @@ def explore(
         from usae_viz.commands.beforehand import check_patch_images
         from usae_viz.explorer.places import check_explorer_place, names_run
 
-        place = out or _own_place(named)
+        place = out or _default_place(named)
         check_explorer_place(place)
         _check_patches(settings, images)
         for each in named:
@@ -71,10 +71,10 @@ def explore(
 
         one_thread()
         sources = open_sources(named, settings.usae, settings.pictures_only, pick_device(device))
-        if sources.usae is not None and settings.natural:
+        if sources.usae is not None and settings.patches:
             take_patch_images(sources.usae, images, quiet)
         with progress_report(quiet) as report:
-            missing = write(sources, place, settings.natural, report, workers)
+            missing = write(sources, place, settings.patches, report, workers)
         say(*missing, err=True)
         if not quiet:
             kilobytes = size_of(place) / 1000
@@ -86,11 +86,11 @@ def explore(
 
 def _check_patches(settings: ExploreSettings, images: str | None) -> None:
     """Wrong usage where top-activating patches are left out and asked for."""
-    without = "--pictures-only" if settings.pictures_only else "--natural 0" if settings.natural == 0 else None
+    without = "--pictures-only" if settings.pictures_only else "--patches 0" if settings.patches == 0 else None
     if without is not None and images is not None:
         raise typer.BadParameter(f"--images shows top-activating patches, which {without} leaves out")
-    if settings.pictures_only and settings.natural and "natural" in settings.model_fields_set:
-        raise typer.BadParameter("--natural counts top-activating patches, which --pictures-only leaves out")
+    if settings.pictures_only and settings.patches and "patches" in settings.model_fields_set:
+        raise typer.BadParameter("--patches counts top-activating patches, which --pictures-only leaves out")
 
 
 @takes_settings(RateSettings)
@@ -169,7 +169,7 @@ def rate_score(
         say("p: of so many right or more by guessing, one-sided binomial; interval: Wilson")
 
 
-def _own_place(named: list[str]) -> Path:
+def _default_place(named: list[str]) -> Path:
     """A run alone keeps its page itself."""
     from usae_train.files.place_names import named_place
     from usae_viz.runs.places import is_run

@@ -18,7 +18,7 @@ from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, 
 from usae_viz.commands.completions import complete_recipe, complete_usae
 from usae_viz.commands.options import JsonForTable, PatchImages, take_patch_images
 from usae_viz.runs.settings import RenderSettings
-from usae_viz.runs.shipped_recipes import about_recipe, find_recipe, shipped_recipes
+from usae_viz.runs.shipped_recipes import describe_recipe, find_recipe, shipped_recipes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,20 +128,20 @@ def show(
     with one_line_errors():
         from usae_viz.runs.metadata import read_metadata
 
-        about = read_metadata(file)
+        metadata = read_metadata(file)
         from usae_viz.runs.show import code_of, command_again, metadata_lines, parts_of, why_not_again
 
-        again, code, parts = command_again(file, about), code_of(about), parts_of(about)
+        again, code, parts = command_again(file, metadata), code_of(metadata), parts_of(metadata)
         if as_json:
-            say_json({**about.model_dump(mode="json"), "again": again, "runs": code, "runs_parts": parts})
+            say_json({**metadata.model_dump(mode="json"), "again": again, "runs": code, "runs_parts": parts})
             return
-        say(*metadata_lines(about))
+        say(*metadata_lines(metadata))
         for part in ([] if code is None else [code]) + parts:
             say(
                 f"runs        {part['function']} of the module {part['module']}, sha256 {part['sha256']}, where that "
                 "is in the folder that you are in: look at it, then add --allow-code to the command"
             )
-        say(f"again       {again or f'by no command: {why_not_again(about)}'}")
+        say(f"again       {again or f'by no command: {why_not_again(metadata)}'}")
 
 
 def recipes(
@@ -149,13 +149,13 @@ def recipes(
 ) -> None:
     """List the recipes of the package, which `usae-viz render NAME` draws. Copy a file to make one of your own."""
     with one_line_errors():
-        shipped = [(name, file, about_recipe(file)) for name, file in shipped_recipes().items()]
+        shipped = [(name, file, describe_recipe(file)) for name, file in shipped_recipes().items()]
         if as_json:
-            say_json([{"name": name, "file": str(file), "about": about} for name, file, about in shipped])
+            say_json([{"name": name, "file": str(file), "about": description} for name, file, description in shipped])
             return
         widest = max(len(name) for name, _, _ in shipped)
-        for name, file, about in shipped:
-            say(f"{name:{widest}}  {about}", f"{'':{widest}}  {file}")
+        for name, file, description in shipped:
+            say(f"{name:{widest}}  {description}", f"{'':{widest}}  {file}")
 
 
 def render_and_report(
@@ -263,7 +263,7 @@ def _check_beforehand(
         return
     with warnings.catch_warnings(action="ignore"):  # which are shown when it is read to be drawn
         recipe = read_render_recipe(file, settings.labels)
-    known = beforehand.known_of(settings.usae or recipe.usae, recipe.labels)
+    known = beforehand.outline_and_labels(settings.usae or recipe.usae, recipe.labels)
     try:
         beforehand.check_recipe(recipe, known, file.parent, allow_code)
     except UsageError as error:
@@ -282,10 +282,10 @@ def _plan(file: Path, settings: RenderSettings, device: str, allow_code: bool) -
     torch.set_num_threads(settings.threads)
     if file.suffix.lower() != ".png":
         return plan_file(file, settings.usae, settings.labels, allow_code, pick_device(device))
-    about = read_metadata(file)
-    model = load(settings.usae or usae_near(about.usae or "demo", file), pick_device(device))
-    plan = plan_again(model, about, file, allow_code, settings.labels)
-    if (changed := changed_since(file, about, plan.jobs[0].objective)) is not None:
+    metadata = read_metadata(file)
+    model = load(settings.usae or usae_near(metadata.usae or "demo", file), pick_device(device))
+    plan = plan_again(model, metadata, file, allow_code, settings.labels)
+    if (changed := changed_since(file, metadata, plan.jobs[0].objective)) is not None:
         say(changed, err=True)
     return plan, model
 

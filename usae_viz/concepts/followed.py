@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from usae_viz.concepts.measured import need_statistics
+from usae_viz.concepts.required_statistics import need_statistics
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE

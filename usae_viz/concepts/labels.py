@@ -102,7 +102,7 @@ def read_labels(file: str | Path, usae: Described) -> list[Label]:
     """A labels file, what the explorer exported, checked by the USAE whose concepts it names.
 
     Raises:
-        ValueError: for a file that is none, a name that `--concept` cannot take, or labels of another USAE.
+        ValueError: for another kind of file, a name that `--concept` cannot take, or labels of another USAE.
     """
     labels = _labels_in(file, usae)
     for label in labels:

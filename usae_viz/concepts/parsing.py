@@ -16,10 +16,10 @@ from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE, WILD, folded
 from usae_train.model.outline import Described, known_concept
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_viz.concepts.figures import by_universality
 from usae_viz.concepts.followed import CHANCE_AUROC, best_concept
 from usae_viz.concepts.labels import Label, concepts_by_name, labels_of, nearest_names, replace_names
-from usae_viz.concepts.measured import need_statistics
+from usae_viz.concepts.ranking import by_universality
+from usae_viz.concepts.required_statistics import need_statistics
 
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE

@@ -12,10 +12,10 @@ from usae_train.files.validation import Frozen
 from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_viz.concepts.figures import by_universality
 from usae_viz.concepts.labels import Label
-from usae_viz.concepts.measured import need_figure, need_statistics
 from usae_viz.concepts.parsing import check_concepts, one_concept, parse_concepts
+from usae_viz.concepts.ranking import by_universality
+from usae_viz.concepts.required_statistics import need_statistic, need_statistics
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +62,7 @@ def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | No
         ValueError: for concepts, labels or figures that the USAE does not have.
     """
     if isinstance(item, Selection):
-        return _by_figure(usae, item)
+        return _by_statistic(usae, item)
     if isinstance(item, str):
         return parse_concepts(usae, item, labels)
     return [one_concept(usae, item)]
@@ -87,7 +87,7 @@ def statistic_values(usae: USAE, by: Statistic, backbone: str | None = None) -> 
     Raises:
         ValueError: for a USAE without the statistics, or an unknown backbone.
     """
-    statistics = need_figure(usae, by)
+    statistics = need_statistic(usae, by)
     rows = slice(None) if backbone is None else [usae.names.index(usae.known_name(backbone))]
     if by == "auroc":
         assert statistics.auroc is not None
@@ -108,13 +108,13 @@ def statistic_values(usae: USAE, by: Statistic, backbone: str | None = None) -> 
     return values.double().nan_to_num(-inf)
 
 
-def _by_figure(usae: USAE, selection: Selection) -> list[int]:
-    figure = statistic_values(usae, selection.by, selection.backbone)
+def _by_statistic(usae: USAE, selection: Selection) -> list[int]:
+    values = statistic_values(usae, selection.by, selection.backbone)
     if selection.minus is not None:
-        figure = figure - statistic_values(usae, selection.by, selection.minus)
+        values = values - statistic_values(usae, selection.by, selection.minus)
     firing = need_statistics(usae).firing_share.amax(0)
     enough = [k for k in by_universality(need_statistics(usae)) if firing[k] >= selection.min_fires]
-    order = sorted(enough, key=lambda k: -figure[k].item())  # stable: equal ones by universality
+    order = sorted(enough, key=lambda k: -values[k].item())  # stable: equal ones by universality
     count = selection.top or selection.bottom or selection.spread
     assert count is not None
     if count > len(order):

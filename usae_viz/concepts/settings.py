@@ -12,7 +12,7 @@ from usae_train.files.validation import Settings
 LISTED = 30  # concepts, where nobody says how many
 Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "agreement", "index"]
 UsaeName = Annotated[str, Field(description="`demo`, `photos`, a USAE folder or a hub id")]
-OwnLabels = Annotated[
+UserLabels = Annotated[
     str | None,
     Field(
         description="your own names for concepts, beside those that the USAE has: the JSON that the explorer "
@@ -31,7 +31,7 @@ class ConceptsSettings(Settings):
     private: str | None = Field(
         None, description="of the concepts that this backbone alone has, where the USAE was trained with some"
     )
-    labels: OwnLabels = None
+    labels: UserLabels = None
     top: int | None = Field(
         None, ge=1, description=f"how many of the list are shown; {LISTED}, or with --json or --named all by default"
     )

@@ -11,7 +11,7 @@ from usae_train.model.statistics import FIRING_THRESHOLD
 
 
 @dataclass(frozen=True)
-class ConceptSeen:
+class ConceptActivity:
     """One concept in a photograph through one backbone."""
 
     concept: int
@@ -57,10 +57,10 @@ class ConceptMaps:
         order = self.peaks.argsort(descending=True, stable=True).tolist()
         return order[: int((self.areas > 0).sum())]
 
-    def seen(self, concept: int, name: str | None) -> ConceptSeen:
-        """One concept's figures."""
+    def activity(self, concept: int, name: str | None) -> ConceptActivity:
+        """What one concept does here."""
         codes = self.codes[concept]
         row, col = divmod(int(codes.argmax()), self.grid[1])
-        return ConceptSeen(
+        return ConceptActivity(
             concept, name, codes.max().item(), (codes > FIRING_THRESHOLD).float().mean().item(), (row, col)
         )

@@ -52,12 +52,12 @@ def explain(
         torch.Size([12, 12])
     """
     check_usae(usae)
-    chosen, named, photograph = _chosen(usae, class_), _named(usae, labels), open_photograph(photo)
+    classes, labels, photograph = _classes_by_backbone(usae, class_), _labels_for(usae, labels), open_photograph(photo)
     backbones = usae.backbones  # built after all that can be wrong before it, which takes longer
     canvas = photograph.canvas(largest_input(backbones))
     maps, class_views, refused = {}, {}, {}
     for name, backbone in backbones.items():
-        view = _view_or_why(usae, name, canvas, chosen.get(name))
+        view = _view_or_why(usae, name, canvas, classes.get(name))
         if isinstance(view, ClassView):
             codes, class_views[name] = view.codes, view
         else:
@@ -65,7 +65,7 @@ def explain(
             with torch.no_grad():
                 codes = usae.encode(name, backbone(canvas.to(usae.device))[0])
         maps[name] = ConceptMaps.from_codes(codes, backbone.grid, usae.n_concepts)
-    return Explanation(usae, photograph, canvas, maps, class_views, refused, named)
+    return Explanation(usae, photograph, canvas, maps, class_views, refused, labels)
 
 
 def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> Tensor:
@@ -90,7 +90,7 @@ def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> 
     return ConceptMaps.from_codes(codes, network.grid, usae.n_concepts).codes[number]
 
 
-def _named(usae: USAE, labels: Sequence[Label] | str | Path | None) -> Sequence[Label]:
+def _labels_for(usae: USAE, labels: Sequence[Label] | str | Path | None) -> Sequence[Label]:
     if labels is None or isinstance(labels, str | Path):
         return labels_of(usae, labels)
     if not isinstance(labels, list | tuple) or not all(isinstance(each, Label) for each in labels):
@@ -98,7 +98,7 @@ def _named(usae: USAE, labels: Sequence[Label] | str | Path | None) -> Sequence[
     return labels
 
 
-def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
+def _classes_by_backbone(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
     """The class of each backbone that has it.
 
     Raises:
@@ -107,7 +107,7 @@ def _chosen(usae: USAE, class_: int | str | None) -> Mapping[str, int]:
     if class_ is None:
         return {}
     classes: dict[str, int] = {}
-    errors: dict[bool, ValueError] = {}  # by whether it has no classifier at all
+    errors: dict[bool, UsageError] = {}  # by whether it has no classifier at all
     for name, spec in usae.specs.items():
         try:
             classes[name] = parse_class(usae, name, class_)

@@ -76,18 +76,18 @@ def gallery_of(
         ValueError: when none of them can be read.
     """
     network = usae.backbones[usae.known_name(backbone)]
-    numbers, seen, failures = list[int](), list[Tensor](), list[str]()
+    numbers, embeddings, failures = list[int](), list[Tensor](), list[str]()
     for indices, canvases, broken in read_batches(source, network.input_size, GALLERY_BATCH):
         for each in broken:
             failures.append(each.why)
             failure(each.why)
         if indices:
-            seen.append(network.embedding(canvases.to(usae.device)))
+            embeddings.append(network.embedding(canvases.to(usae.device)))
         numbers += indices
         progress(len(numbers) + len(failures), len(source))
-    if not seen:
+    if not embeddings:
         raise none_can_be_read(len(source), source, failures[0])
-    return Gallery(source, numbers, functional.normalize(torch.cat(seen), dim=-1))
+    return Gallery(source, numbers, functional.normalize(torch.cat(embeddings), dim=-1))
 
 
 @dataclass(frozen=True)

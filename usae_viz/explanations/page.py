@@ -15,8 +15,8 @@ from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
 from usae_viz.explanations.overlay import fitted_size, light_of, scaled
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
-from usae_viz.explorer.natural import TILE
 from usae_viz.explorer.page_files import WEBP, copy_page_files, page_text, small_copy
+from usae_viz.explorer.patches import TILE
 from usae_viz.export.top_patches import MAX_PATCHES, top_patch_pictures
 from usae_viz.runs.run_folder import RunFolder
 

@@ -17,7 +17,7 @@ from usae_train.runtime.warned import former_arguments
 from usae_viz.concepts.followed import FOLLOWS_AUROC, best_factor
 from usae_viz.concepts.labels import Label, names_by_concept
 from usae_viz.concepts.parsing import one_concept
-from usae_viz.explanations.concept_maps import ConceptMaps, ConceptSeen
+from usae_viz.explanations.concept_maps import ConceptActivity, ConceptMaps
 from usae_viz.explanations.photograph import Photograph
 from usae_viz.objectives.class_names import class_in_words, parse_class
 
@@ -78,7 +78,7 @@ class PhotographConcepts:
         self._exact: dict[tuple[str, int], dict[int, float]] = {}
 
     @former_arguments(limit="top")
-    def concepts(self, backbone: str, by: By = "peak", top: int | None = None) -> list[ConceptSeen]:
+    def concepts(self, backbone: str, by: By = "peak", top: int | None = None) -> list[ConceptActivity]:
         """The concepts that fire in a backbone, the strongest first.
 
         Args:
@@ -99,7 +99,7 @@ class PhotographConcepts:
         else:
             areas = maps.areas
             order = maps.firing if by == "peak" else sorted(maps.firing, key=lambda k: -areas[k].item())
-        return [maps.seen(concept, self.names.get(concept)) for concept in order[:top]]
+        return [maps.activity(concept, self.names.get(concept)) for concept in order[:top]]
 
     def map(self, backbone: str, concept: int | str) -> Tensor:
         """A concept's codes, (rows, cols), at the backbone's own grid; the concept by number or name."""

@@ -57,10 +57,10 @@ def _backbone(explanation: PhotographConcepts, name: str, concepts: Sequence[int
     important = {} if answer is None else {each.concept: each for each in explanation.importance(name)}
     listed = []
     for concept in concepts:
-        seen = maps.seen(concept, None)
-        entry: dict[str, Any] = {"concept": concept, "peak": round(seen.peak, 4), "area": round(seen.area, 4)}
-        if seen.area:
-            entry["place"] = list(seen.place)
+        activity = maps.activity(concept, None)
+        entry: dict[str, Any] = {"concept": concept, "peak": round(activity.peak, 4), "area": round(activity.area, 4)}
+        if activity.area:
+            entry["place"] = list(activity.place)
             entry["map"] = [[round(code, 3) for code in row] for row in maps.codes[concept].tolist()]
         if concept in important:
             importance = important[concept]

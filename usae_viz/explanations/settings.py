@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from usae_train.files.validation import Settings
-from usae_viz.concepts.settings import OwnLabels, UsaeName
+from usae_viz.concepts.settings import UsaeName, UserLabels
 
 
 class ExplainSettings(Settings):
@@ -19,7 +19,7 @@ class ExplainSettings(Settings):
     )
     columns: int = Field(6, ge=1, le=24, description="concepts on a sheet")
     top: int = Field(20, ge=1, le=100, description="how many of each list are shown: concepts, by backbone and order")
-    labels: OwnLabels = None
+    labels: UserLabels = None
 
 
 class InterveneSettings(Settings):
@@ -41,4 +41,4 @@ class InterveneSettings(Settings):
         description="photographs to find the nearest of, by the final embedding: a folder or what else usae-train "
         "takes; none by default",
     )
-    labels: OwnLabels = None
+    labels: UserLabels = None

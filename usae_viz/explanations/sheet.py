@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import Image, ImageDraw
 
 from usae_viz.explanations.choice import strongest_in_turn
-from usae_viz.explanations.concept_maps import ConceptSeen
+from usae_viz.explanations.concept_maps import ConceptActivity
 from usae_viz.explanations.overlay import fitted_size, scaled, spotlight
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explanations.settings import ExplainSettings
@@ -50,8 +50,8 @@ def explanation_sheet(explanation: PhotographConcepts, columns: int) -> Image.Im
             page.paste(
                 spotlight(explanation.photograph, explanation.map(backbone, concept), (width, height)), (left, top)
             )
-            seen = explanation.maps[backbone].seen(concept, None)
-            _caption(pen, seen, drops.get(concept), (left, top + height + 3), width)
+            activity = explanation.maps[backbone].activity(concept, None)
+            _caption(pen, activity, drops.get(concept), (left, top + height + 3), width)
     return page
 
 
@@ -77,12 +77,12 @@ def _name(pen: ImageDraw.ImageDraw, explanation: PhotographConcepts, backbone: s
 
 
 def _caption(
-    pen: ImageDraw.ImageDraw, seen: ConceptSeen, drop: float | None, place: tuple[int, int], width: int
+    pen: ImageDraw.ImageDraw, activity: ConceptActivity, drop: float | None, place: tuple[int, int], width: int
 ) -> None:
-    if seen.area == 0:
+    if activity.area == 0:
         pen.text(place, "does not fire", FAINT, font_of(12))
         return
-    pen.text(place, shortened(f"peak {seen.peak:.1f}, area {seen.area:.0%}", 12, width), FAINT, font_of(12))
+    pen.text(place, shortened(f"peak {activity.peak:.1f}, area {activity.area:.0%}", 12, width), FAINT, font_of(12))
     if drop is not None:
         below = (place[0], place[1] + 16)
         pen.text(below, shortened(f"logit {drop:+z.2f}", 12, width), ink_of(round(drop, 2)), font_of(12))

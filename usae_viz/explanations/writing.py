@@ -40,7 +40,7 @@ def write_explanations(
         explanations: of photographs through one USAE.
         out: the folder.
         columns: concepts of a sheet.
-        top: concepts of a list, a backbone and order.
+        top: concepts of a list, per backbone and order.
         run: drawings of concepts to show beside.
         progress: called with concepts whose patches were cut out, and how many there are.
 
@@ -55,8 +55,8 @@ def write_explanations(
     with atomic_path(out) as folder:
         folder.mkdir(parents=True)
         for name, explanation in zip(sheet_names(explanations), explanations, strict=True):
-            about = {"sheet": explanation.usae.names, "title": explanation.photograph.name}
-            save_png(folder / name, explanation_sheet(explanation, columns), about)
+            metadata = {"sheet": explanation.usae.names, "title": explanation.photograph.name}
+            save_png(folder / name, explanation_sheet(explanation, columns), metadata)
         (folder / "explain.json").write_text(json_text(record) + "\n", encoding="utf-8")
         write_page(explanations, record, folder, run, progress)
     return out
@@ -84,8 +84,8 @@ def write_interventions(
         for below, each in interventions.items():
             place = folder / below
             place.mkdir(parents=True, exist_ok=True)
-            about = {"sheet": [each.backbone], "title": each.photograph.name}
-            save_png(place / "sheet.png", intervention_sheet(each, names, _shown(usae, each, among)), about)
+            metadata = {"sheet": [each.backbone], "title": each.photograph.name}
+            save_png(place / "sheet.png", intervention_sheet(each, names, _shown(usae, each, among)), metadata)
             record = {"schema": EXPLAIN_SCHEMA, "usae": usae_record(usae), **each.as_dict(), **made}
             (place / "intervene.json").write_text(json_text(record, indent=1) + "\n", encoding="utf-8")
     return out

@@ -17,7 +17,7 @@ FEWEST = 8  # concepts: fewer are seen at one glance anyway
 
 @dataclass(frozen=True)
 class AtlasData:
-    """Where each card lies, 0 to 1 in both directions; None for what is no concept."""
+    """Where each card lies, 0 to 1 in both directions; None for what is not a concept."""
 
     x: list[float | None]
     y: list[float | None]

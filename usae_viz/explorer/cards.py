@@ -15,7 +15,7 @@ from usae_viz.runs.run_folder import RenderedImage
 from usae_viz.verification.score import ClassScore
 from usae_viz.verification.verdict import Verdict
 
-NaturalRows = list[list[dict[str, Any]]]  # a concept's pictures, by backbone
+PatchRows = list[list[dict[str, Any]]]  # a concept's top-activating patches, by backbone
 
 
 @dataclass(frozen=True)
@@ -50,18 +50,18 @@ class CardData:
     objective: str
     of_class: bool
     follows: str | None
-    natural: list[int]  # pictures that there are, by backbone
+    natural: list[int]  # top-activating patches that there are, by backbone
     drawn: list[DrawnData]
 
 
-def card_data(card: Card, at: int, usae: USAE | None, natural: NaturalRows, backbones: Sequence[str]) -> CardData:
+def card_data(card: Card, at: int, usae: USAE | None, patch_rows: PatchRows, backbones: Sequence[str]) -> CardData:
     """A card.
 
     Args:
         card: the concept or objective.
         at: its place on the page.
         usae: the USAE, where it is not left out.
-        natural: its natural pictures.
+        patch_rows: its top-activating patches.
         backbones: the page's.
     """
     label = None if usae is None or card.concept is None else factor_followed(usae, card.concept)
@@ -77,16 +77,16 @@ def card_data(card: Card, at: int, usae: USAE | None, natural: NaturalRows, back
         objective=_words(card),
         of_class=bool(_of_class(card)),
         follows=None if label is None else label.value,
-        natural=[len(row) for row in natural],
+        natural=[len(row) for row in patch_rows],
         drawn=drawn,
     )
 
 
 def picture_data(picture: RenderedImage, backbones: Sequence[str]) -> PictureData:
     """A picture, with its strengths in the order of the page's backbones."""
-    scores = picture.about.scores
-    seen = {} if scores is None else scores.backbones
-    strengths = [round(seen[name].strength, 2) if name in seen else None for name in backbones]
+    scores = picture.metadata.scores
+    scored = {} if scores is None else scores.backbones
+    strengths = [round(scored[name].strength, 2) if name in scored else None for name in backbones]
     return PictureData(
         file=picture.below,
         mode=picture.mode,
@@ -95,7 +95,7 @@ def picture_data(picture: RenderedImage, backbones: Sequence[str]) -> PictureDat
         verdict=picture.verdict,
         strengths=None if scores is None else strengths,
         animation=None if picture.animation is None else picture.animation.suffix,
-        variant=picture.about.variant,
+        variant=picture.metadata.variant,
     )
 
 
@@ -103,7 +103,7 @@ def _of_class(card: Card) -> list[ClassScore]:
     """What its pictures were scored for where that is a class: their strength is a probability then."""
     pictures = [picture for objective in card.rendered if objective is not None for picture in objective.pictures]
     scores = [
-        score for picture in pictures if picture.about.scores for score in picture.about.scores.backbones.values()
+        score for picture in pictures if picture.metadata.scores for score in picture.metadata.scores.backbones.values()
     ]
     return [score for score in scores if isinstance(score, ClassScore)]
 
@@ -117,39 +117,39 @@ def _words(card: Card) -> str:
 def _in_order(pictures: Sequence[RenderedImage], backbones: Sequence[str]) -> list[RenderedImage]:
     """By variant and seed, then by backbone as the USAE has them."""
     places = {name: place for place, name in enumerate(backbones)}
-    variants = list(dict.fromkeys(picture.about.variant for picture in pictures))
+    variants = list(dict.fromkeys(picture.metadata.variant for picture in pictures))
     return sorted(
         pictures,
-        key=lambda each: (variants.index(each.about.variant), each.seed, places.get(each.backbone, len(places))),
+        key=lambda each: (variants.index(each.metadata.variant), each.seed, places.get(each.backbone, len(places))),
     )
 
 
-def write_details(sources: Sources, natural: dict[int, NaturalRows], folder: Path) -> None:
-    """A small script a card, loaded when it is looked at: a page from disk may not fetch, but may load scripts."""
+def write_details(sources: Sources, patch_rows: dict[int, PatchRows], folder: Path) -> None:
+    """A small script per card, loaded when it is looked at: a page from disk may not fetch, but may load scripts."""
     folder.mkdir(parents=True)
     for at, card in enumerate(sources.cards):
         pictures = [
             {picture.below: _in_full(picture) for picture in (objective.pictures if objective else [])}
             for objective in card.rendered
         ]
-        detail = {"natural": natural_of(card, natural), "pictures": pictures}
+        detail = {"natural": patches_of(card, patch_rows), "pictures": pictures}
         text = json_text(detail, separators=(",", ":"))
         (folder / f"{at}.js").write_text(f"usaeDetail({at},{text});\n")
 
 
-def natural_of(card: Card, natural: dict[int, NaturalRows]) -> NaturalRows:
-    """A card's natural pictures; another objective than a concept has none."""
-    return [] if card.concept is None else natural.get(card.concept, [])
+def patches_of(card: Card, patch_rows: dict[int, PatchRows]) -> PatchRows:
+    """A card's top-activating patches; another objective than a concept has none."""
+    return [] if card.concept is None else patch_rows.get(card.concept, [])
 
 
 def _in_full(picture: RenderedImage) -> dict[str, Any]:
-    about = picture.about
-    return {"scores": _judged(picture), "ended": about.ended, "settings": about.settings}
+    metadata = picture.metadata
+    return {"scores": _judged(picture), "ended": metadata.ended, "settings": metadata.settings}
 
 
 def _judged(picture: RenderedImage) -> dict[str, Any] | None:
     """A picture's verification, with the verdict in each backbone and what it lacks there."""
-    scores = picture.about.scores
+    scores = picture.metadata.scores
     if scores is None:
         return None
     rows = {}

@@ -75,7 +75,8 @@ def _column(
 ) -> Column:
     """A figure of every concept (n_concepts,), for each card."""
     figures = of.tolist()
-    return Column(key, label, about, kind, [None if k is None else _kept(figures[k]) for k in concepts], backbone, log)
+    values = [None if k is None else _rounded(figures[k]) for k in concepts]
+    return Column(key, label, about, kind, values, backbone, log)
 
 
 def _of_all_backbones(statistics: Statistics, concepts: Sequence[int | None]) -> list[Column]:
@@ -83,12 +84,12 @@ def _of_all_backbones(statistics: Statistics, concepts: Sequence[int | None]) ->
     universality = f"{smallest}, beyond chance; 0 under 50 such patches"
     entropy = "1: every backbone fires it equally often; 0: one alone does"
     energy = "how much of the tokens it explains, mean over the backbones"
-    together = "patches at which every backbone fires it"
+    co_fires = "patches at which every backbone fires it"
     return [
         _column("universality", "universality", universality, "share", statistics.universality, concepts),
         _column("entropy", "firing entropy", entropy, "share", statistics.firing_entropy, concepts),
         _column("energy", "energy", energy, "number", statistics.energy.mean(0), concepts, log=True),
-        _column("co_fires", "co-fires", together, "count", statistics.co_fires, concepts, log=True),
+        _column("co_fires", "co-fires", co_fires, "count", statistics.co_fires, concepts, log=True),
     ]
 
 
@@ -134,7 +135,7 @@ def transfer(objective: RenderedObjective) -> float | None:
     """Mean, over the pictures drawn for one backbone, of strength through each other one / strength through its own."""
     shares: list[float] = []
     for picture in objective.pictures:
-        scores = picture.about.scores
+        scores = picture.metadata.scores
         if scores is None or len(scores.drawn_for) != 1 or scores.drawn_for[0] not in scores.backbones:
             continue
         home = scores.backbones[scores.drawn_for[0]].strength
@@ -147,11 +148,11 @@ def transfer(objective: RenderedObjective) -> float | None:
 def _weakest(objective: RenderedObjective, figure: str) -> float | None:
     """The least of a figure of its pictures, in the backbones that they were drawn for; a class has no code."""
     values = [value for picture in objective.pictures for value in _values(picture, figure)]
-    return _kept(min(values)) if values else None
+    return _rounded(min(values)) if values else None
 
 
 def _values(picture: RenderedImage, figure: str) -> list[float]:
-    scores = picture.about.scores
+    scores = picture.metadata.scores
     if scores is None:
         return []
     drawn_for = [scores.backbones[name] for name in scores.drawn_for if name in scores.backbones]
@@ -160,10 +161,10 @@ def _values(picture: RenderedImage, figure: str) -> list[float]:
 
 def _seed_agreement(objective: RenderedObjective) -> float | None:
     cosines = objective.seed_agreement.values()
-    return _kept(sum(cosines) / len(cosines)) if cosines else None
+    return _rounded(sum(cosines) / len(cosines)) if cosines else None
 
 
-def _kept(value: float) -> float | None:
+def _rounded(value: float) -> float | None:
     """Four significant figures are more than the page shows."""
     return float(f"{value:.4g}") if math.isfinite(value) else None
 

@@ -19,10 +19,10 @@ from usae_train.runtime.progress import ProgressCallback, counting
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.labels import labels_of
 from usae_viz.explorer.atlas import atlas_data
-from usae_viz.explorer.cards import NaturalRows, card_data, natural_of, write_details
+from usae_viz.explorer.cards import PatchRows, card_data, patches_of, write_details
 from usae_viz.explorer.columns import Column, concept_columns, picture_columns
-from usae_viz.explorer.natural import patch_places, write_natural
 from usae_viz.explorer.page_files import copy_page_files, page_text, small_copy
+from usae_viz.explorer.patches import patch_places, write_patches
 from usae_viz.explorer.places import GENERATOR, check_explorer_place
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.explorer.sources import Sources
@@ -33,7 +33,7 @@ from usae_viz.runs.run_folder import RunFolder
 from usae_viz.settings import SHARED, MaximizeSettings
 
 DATA_SCHEMA = 1
-NATURAL = ExploreSettings().natural  # top-activating patches per backbone
+PATCHES = ExploreSettings().patches  # top-activating patches per backbone
 THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
 _NAMES = (
     "dom link scale concepts labels search view spotlight heat naturals card focus grid atlas_drawing atlas panel "
@@ -46,7 +46,7 @@ SCRIPTS = tuple(f"{name}.js" for name in _NAMES.split())  # in this order
 def explore(
     sources: Sources,
     out: Path,
-    natural: int = NATURAL,
+    patches: int = PATCHES,
     report: ProgressCallback = lambda stage, done, total, note: None,
     workers: int | None = 1,
 ) -> list[str]:
@@ -55,7 +55,7 @@ def explore(
     Args:
         sources: runs and USAE.
         out: the folder for index.html; a run's own, or any other.
-        natural: top-activating patches per backbone, at most 8; 0 leaves them out.
+        patches: top-activating patches per backbone, at most 8; 0 leaves them out.
         report: called with the stage, pictures done of all, and a note.
         workers: processes that look at the pictures of top-activating patches; None: as many as `workers_for` says.
 
@@ -63,21 +63,21 @@ def explore(
         What is missing on the page, in words.
 
     Raises:
-        ValueError: when the folder cannot be written or holds somebody else's page.
+        ValueError: when the folder cannot be written or holds another page.
     """
     check_explorer_place(out)
     remove_leftovers([*out.glob(f".{EXPLORER_FOLDER}.*.part"), *out.glob(".index.html.*.part")])
     missing = [why for run in sources.runs for why in run.unreadable]
     with replaced_folder(out / EXPLORER_FOLDER) as folder:
-        shown: dict[int, NaturalRows] = {}
+        patch_rows: dict[int, PatchRows] = {}
         if sources.usae is None:
             missing.append("Made without the USAE: no statistics and no top-activating patches.")
-        elif natural:
-            shown = _natural(sources, natural, folder, report, missing, workers)
+        elif patches:
+            patch_rows = _write_patches(sources, patches, folder, report, missing, workers)
         for number, run in enumerate(sources.runs):
             _pictures(run, number, out, folder, report)
-        write_details(sources, shown, folder / "details")
-        data = page_data(sources, shown, natural, out, missing)
+        write_details(sources, patch_rows, folder / "details")
+        data = page_data(sources, patch_rows, patches, out, missing)
         (folder / "data.js").write_text(f"usaeData({json_text(data, separators=(',', ':'))});\n")
         copy_page_files("usae_viz.explorer", (*SCRIPTS, "explorer.css"), folder)
     words = {"title": data["title"], "generator": GENERATOR, "own": EXPLORER_FOLDER, "scripts": SCRIPTS}
@@ -86,7 +86,7 @@ def explore(
 
 
 def page_data(
-    sources: Sources, natural: dict[int, NaturalRows], count: int, out: Path, missing: Sequence[str]
+    sources: Sources, patch_rows: dict[int, PatchRows], count: int, out: Path, missing: Sequence[str]
 ) -> dict[str, Any]:
     """What the page knows before anything is looked at in detail: cards, figures, where the pictures are."""
     usae, runs, cards = sources.usae, sources.runs, sources.cards
@@ -112,14 +112,15 @@ def page_data(
             "names": [] if usae is None else [label.model_dump() for label in labels_of(usae)],
         },
         "backbones": backbones,
-        "natural": count if natural else 0,
+        "natural": count if patch_rows else 0,
         "missing": list(missing),
         "runs": [
-            {"name": run.name, "full": _full(run, number, out), "about": _about(run)} for number, run in enumerate(runs)
+            {"name": run.name, "full": _full(run, number, out), "about": _settings_in_words(run)}
+            for number, run in enumerate(runs)
         ],
         "columns": [column.as_dict() for column in columns],
         "cards": [
-            asdict(card_data(card, at, usae, natural_of(card, natural), backbones)) for at, card in enumerate(cards)
+            asdict(card_data(card, at, usae, patches_of(card, patch_rows), backbones)) for at, card in enumerate(cards)
         ],
         "atlas": None if atlas is None else asdict(atlas),
         "versions": versions(),
@@ -136,14 +137,14 @@ def _title(sources: Sources) -> str:
 def _backbones(runs: Sequence[RunFolder]) -> list[str]:
     """Without the USAE: every backbone that a picture was scored through or drawn for."""
     pictures = [picture for run in runs for objective in run.objectives for picture in objective.pictures]
-    scored = [name for p in pictures if p.about.scores is not None for name in p.about.scores.backbones]
+    scored = [name for p in pictures if p.metadata.scores is not None for name in p.metadata.scores.backbones]
     return list(dict.fromkeys(scored or [p.backbone for p in pictures if p.backbone != SHARED]))
 
 
-def _about(run: RunFolder) -> str:
+def _settings_in_words(run: RunFolder) -> str:
     """What its pictures were drawn with, in words."""
     settings = [
-        by_todays_names(MaximizeSettings, picture.about.settings)
+        by_todays_names(MaximizeSettings, picture.metadata.settings)
         for objective in run.objectives
         for picture in objective.pictures
     ]
@@ -181,19 +182,19 @@ def _pictures(run: RunFolder, number: int, out: Path, folder: Path, report: Prog
         report("pictures", done, len(pictures), run.name)
 
 
-def _natural(
+def _write_patches(
     sources: Sources, count: int, folder: Path, report: ProgressCallback, missing: list[str], workers: int | None
-) -> dict[int, NaturalRows]:
+) -> dict[int, PatchRows]:
     assert sources.usae is not None
-    pictures, why = natural_pictures(sources.usae)
-    if pictures is None:
+    natural, why = natural_pictures(sources.usae)
+    if natural is None:
         missing.append(why)
         return {}
     concepts = [card.concept for card in sources.cards if card.concept is not None]
-    shown, unreadable = write_natural(
+    patch_rows, unreadable = write_patches(
         sources.usae,
-        pictures,
-        patch_places(pictures, concepts, count),
+        natural,
+        patch_places(natural, concepts, count),
         count,
         folder,
         counting(report, "top-activating patches"),
@@ -202,7 +203,7 @@ def _natural(
     if unreadable:
         count_unread = plural(len(unreadable), "picture")
         missing.append(f"{count_unread} with top-activating patches could not be read; the first: {unreadable[0]}")
-    return shown
+    return patch_rows
 
 
 def address(page: Path) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field
 
 from usae_train.files.validation import Settings
@@ -10,7 +13,9 @@ from usae_train.files.validation import Settings
 class ExploreSettings(Settings):
     """What is on the page."""
 
-    natural: int = Field(
+    FORMER: ClassVar[Mapping[str, str]] = {"natural": "patches"}
+
+    patches: int = Field(
         6, ge=0, le=8, description="top-activating patches per backbone and concept; 0 leaves them out"
     )
     usae: str | None = Field(None, description="the runs' USAE, where it is not what run.json says")

@@ -24,7 +24,7 @@ class Card:
 
     concept: int | None
     objective: str
-    rendered: list[RenderedObjective | None]  # one a run
+    rendered: list[RenderedObjective | None]  # one per run
 
     @property
     def id(self) -> str:

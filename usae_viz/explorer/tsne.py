@@ -20,7 +20,7 @@ STEPS = (100, 200)  # with the attraction exaggerated, so that what belongs toge
 EXAGGERATION = 12.0
 MOMENTUM = (0.5, 0.8)  # in the two phases, as in the authors' code
 SPACING = 0.5  # of the grid, where the kernel is 1 wide: forces are within 6% of the sum over pairs
-MOST_CELLS = 512  # a side: a larger plane has a coarser grid
+MAX_CELLS = 512  # per side: a larger plane has a coarser grid
 FEW = 200  # points, below which the sum over pairs is as quick, however far apart they are
 BLOCK = 1024  # rows of the likeness of all pairs that are in memory at once
 
@@ -119,7 +119,7 @@ def repulsion(plane: Tensor) -> Tensor:
     """
     low = plane.amin(0)
     span = float((plane.amax(0) - low).max())
-    spacing = max(SPACING, span / (MOST_CELLS - 3))
+    spacing = max(SPACING, span / (MAX_CELLS - 3))
     side = int(span / spacing) + 4  # a node beyond every edge
     at = (plane - low) / spacing + 1
     cell, share = _nodes(at, side)

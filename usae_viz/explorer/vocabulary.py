@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from usae_train.model.usae import USAE
-from usae_viz.concepts.figures import by_universality
 from usae_viz.concepts.followed import best_concept
+from usae_viz.concepts.ranking import by_universality
 
 
 @dataclass(frozen=True)

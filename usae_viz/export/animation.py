@@ -25,7 +25,7 @@ FRAME_SECONDS = 0.08
 class Snapshots:
     """Canvases as they come, float32, in a temporary file without a name, which is gone with the process.
 
-    A picture of 256 px takes 0.8 MB a snapshot, in the folder that TMPDIR names. What has frames of it has an open
+    A picture of 256 px takes 0.8 MB per snapshot, in the folder that TMPDIR names. What has frames of it has an open
     file; pickled, they are in memory until another process has read them.
 
     Attributes:
@@ -36,7 +36,7 @@ class Snapshots:
         self.count = 0
         self._shape: tuple[int, ...] = ()
         with _writing_snapshots():
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it is open as long as somebody has frames of it)
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it is open as long as there are frames of it)
 
     def keep(self, canvas: Tensor) -> None:
         """Add a snapshot of all pictures (pictures, 3, H, W).

@@ -22,18 +22,18 @@ def write_concept(
     images: Mapping[str, Tensor],
     scores: Scores | None,
     patches: Mapping[str, Sequence[Image.Image]],
-    about: Mapping[str, Mapping[str, Any]],
+    metadata: Mapping[str, Mapping[str, Any]],
     alpha: Mapping[str, Tensor],
     given: Tensor | None = None,
 ) -> None:
     """Write one concept's PNGs, scores.json and sheet.png into a folder.
 
-    Images are {name: (3, H, W)}, `about` is what each one's PNG keeps inside, `alpha` (H, W) of those that are to be
+    Images are {name: (3, H, W)}, `metadata` is what each one's PNG keeps inside, `alpha` (H, W) of those that are to be
     transparent, `given` a picture that they started from or were compared with.
     """
     by_image = {} if scores is None else scores.as_dict()["images"]
     for name, canvas in images.items():
-        write_png(folder / f"{name}.png", canvas, {**about[name], "scores": by_image.get(name)}, alpha.get(name))
+        write_png(folder / f"{name}.png", canvas, {**metadata[name], "scores": by_image.get(name)}, alpha.get(name))
     if scores is not None:
         write_json(folder / "scores.json", scores.as_dict())
     pictures = {name: to_picture(canvas) for name, canvas in images.items()}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tensor | None = None) -> None:
+def write_png(file: Path, canvas: Tensor, metadata: Mapping[str, Any], alpha: Tensor | None = None) -> None:
     """Write a canvas (3, H, W), 0..1, with its settings and scores inside (text chunk `usae`, JSON).
 
     `alpha` (H, W), 0..1, what the gradient asked for, becomes the transparency, see `opacity`.
@@ -32,17 +32,17 @@ def write_png(file: Path, canvas: Tensor, about: Mapping[str, Any], alpha: Tenso
     picture = to_picture(canvas)
     if alpha is not None:
         picture.putalpha(Image.fromarray(to_uint8(opacity(alpha)).numpy()))
-    save_png(file, picture, about)
+    save_png(file, picture, metadata)
 
 
-def save_png(file: Path, picture: Image.Image, about: Mapping[str, Any]) -> None:
-    """Write a picture with what it is about inside (text chunk `usae`, JSON), whole or not at all."""
-    write_atomically(file, _png_bytes(picture, about))
+def save_png(file: Path, picture: Image.Image, metadata: Mapping[str, Any]) -> None:
+    """Write a picture with its metadata inside (text chunk `usae`, JSON), whole or not at all."""
+    write_atomically(file, _png_bytes(picture, metadata))
 
 
-def _png_bytes(picture: Image.Image, about: Mapping[str, Any]) -> bytes:
+def _png_bytes(picture: Image.Image, metadata: Mapping[str, Any]) -> bytes:
     info, content = PngInfo(), io.BytesIO()
-    info.add_itxt("usae", json_text(about))
+    info.add_itxt("usae", json_text(metadata))
     picture.save(content, "PNG", pnginfo=info)
     return content.getvalue()
 
@@ -56,7 +56,7 @@ def open_png(file: Path, fault: str = "cannot be read as a picture", advice: str
     else.
 
     Raises:
-        ValueError: for a file that is missing, no PNG or broken (with `fault` and `advice`), a pipe or a device.
+        ValueError: for a file that is missing, not a PNG or broken (with `fault` and `advice`), a pipe or a device.
     """
     check_regular(file)
     try:
@@ -65,7 +65,7 @@ def open_png(file: Path, fault: str = "cannot be read as a picture", advice: str
     except FileNotFoundError as error:
         raise UsageError(f"no picture {str(file)!r}: there is no such file{advice}") from error
     except UnidentifiedImageError as error:
-        raise UsageError(f"{file} {fault}: it is no PNG; expected one that usae-viz wrote{advice}") from error
+        raise UsageError(f"{file} {fault}: it is not a PNG; expected one that usae-viz wrote{advice}") from error
     except Exception as error:  # a damaged file makes of PIL what it likes
         if shortage(error) is not None:
             raise
@@ -87,7 +87,7 @@ def read_png(file: Path) -> dict[str, Any]:
     """The settings and scores inside a PNG of ours.
 
     Raises:
-        ValueError: for a file that is none.
+        ValueError: for a file that is not a PNG of ours.
     """
     with open_png(file) as picture:
         text = picture.info.get("usae")

@@ -25,22 +25,22 @@ def drawn_on(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
     return {"device": device.type, "dtype": used, "threads": threads}
 
 
-def provenance(usae: USAE, runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
-    """Which weights, natural spectrum (of the first run that needs one) and software pictures are made with."""
-    spectra = dict.fromkeys(spectrum_hash(settings.spectrum) for settings in runs if settings.spectrum)
+def provenance(usae: USAE, settings: Sequence[MaximizeSettings]) -> dict[str, Any]:
+    """Which weights, natural spectrum (the first that the settings name) and software pictures are made with."""
+    spectra = dict.fromkeys(spectrum_hash(each.spectrum) for each in settings if each.spectrum)
     return {
         "usae": _whole(usae.source),
         "usae_sha256": usae.sha256,
         "spectrum_sha256": next(iter(spectra), None),
         "versions": versions(),
         "commit": commit(),
-        **own_hashes(runs),
+        **custom_hashes(settings),
     }
 
 
-def own_hashes(runs: Sequence[MaximizeSettings]) -> dict[str, dict[str, str | None]]:
-    """{`own_sha256`: {name of a part that is somebody's own: sha256 of its code}}; nothing where there is none."""
-    hashes = {part.text: part.sha256 for settings in runs for part in settings.own_parts}
+def custom_hashes(settings: Sequence[MaximizeSettings]) -> dict[str, dict[str, str | None]]:
+    """{`own_sha256`: {name of a custom part: sha256 of its code}}; nothing where there is none."""
+    hashes = {part.text: part.sha256 for each in settings for part in each.custom_parts}
     return {"own_sha256": hashes} if hashes else {}
 
 

@@ -18,13 +18,13 @@ from usae_viz.settings import MaximizeSettings
 COMMAND = ("objectives", "runs", "variants", "recipe", "usae_sha256")  # what makes two records one command's
 
 
-def run_record(usae: USAE, objectives: Sequence[Objective], runs: Sequence[MaximizeSettings]) -> dict[str, Any]:
-    """What run.json holds: objectives, resolved settings of each run, versions, hashes of weights and spectrum."""
+def run_record(usae: USAE, objectives: Sequence[Objective], settings: Sequence[MaximizeSettings]) -> dict[str, Any]:
+    """What run.json holds: objectives, all resolved settings, versions, hashes of weights and spectrum."""
     return {
         "schema": 1,
         "objectives": [str(objective) for objective in objectives],
-        "runs": [settings.model_dump(mode="json") for settings in runs],
-        **provenance(usae, runs),
+        "runs": [each.model_dump(mode="json") for each in settings],
+        **provenance(usae, settings),
     }
 
 

@@ -15,7 +15,7 @@ from usae_viz.verification.verdict import Verdict
 CELL = 224  # pixels of a picture on a sheet
 MARGIN = 12
 ROW = 20 + CELL + 26  # height of a further row: a name, the pictures, their scores
-PATCHES = MAX_PATCHES // 2  # top-activating patches a row, two rows per backbone
+PATCHES = MAX_PATCHES // 2  # top-activating patches per row, two rows per backbone
 PATCH_SIDE = (CELL - (PATCHES - 1) * 4) // PATCHES  # pixels of one
 STRIP = 18 + PATCH_SIDE + 6  # height of a backbone's patches where they have a row of their own
 WIDEST = 8  # pictures in a row; more than that get a row per seed

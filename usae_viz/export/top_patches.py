@@ -11,7 +11,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.export.png import to_picture
 
-MAX_PATCHES = 6  # top-activating patches a backbone
+MAX_PATCHES = 6  # top-activating patches per backbone
 WINDOW = 0.34  # side of a top-activating patch with its surroundings, as a share of the picture
 
 

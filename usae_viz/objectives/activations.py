@@ -68,12 +68,12 @@ class Activations:
             ValueError: for a backbone without its classifier.
         """
         if self._logits is None:
-            seen = self.usae.backbones[self.backbone].logits(self.views.flatten(0, 1))
-            self._logits = seen.float().unflatten(0, self.views.shape[:2])
+            logits = self.usae.backbones[self.backbone].logits(self.views.flatten(0, 1))
+            self._logits = logits.float().unflatten(0, self.views.shape[:2])
         return self._logits
 
     def pre_code(self, concept: int) -> Tensor:
-        """One concept's pre-code (batch, view, token): one dot product a token, without the other concepts'."""
+        """One concept's pre-code (batch, view, token): one dot product per token, without the other concepts'."""
         if self._pre_codes is not None:
             return self._pre_codes[..., concept]
         return self.usae.readout(self.backbone, [concept])(self.tokens)[..., 0]

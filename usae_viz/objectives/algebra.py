@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
-from usae_viz.objectives.own_score import ScoreFunction, checked_function, checked_score, is_own
+from usae_viz.objectives.custom_score import ScoreFunction, checked_function, checked_score, is_custom
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Asked = int | str | tuple[str, int]  # a concept, a backbone, a backbone's class
+Target = int | str | tuple[str, int]  # a concept, a backbone, a backbone's class
 Number = Callable[[str], int]  # of the concept or class that a name means
 
 
@@ -50,13 +50,13 @@ class Objective:
         backbones: Sequence[str] | None = None,
         whole_batch: bool = False,
         needs_reference: bool = False,
-        minimized: Collection[Asked] = (),
+        minimized: Collection[Target] = (),
         classes: Sequence[tuple[str, int]] = (),
         bind: Callable[[Number], Objective] | None = None,
         constants: Mapping[str, float] | None = None,
     ) -> None:
         self._bind, self.numbers = bind, dict[str, int]()
-        self._function = checked_function(function, name) if is_own(function) else function
+        self._function = checked_function(function, name) if is_custom(function) else function
         self.name, self.minimized = name, frozenset(minimized)
         self.concepts = tuple(sorted(dict.fromkeys(concepts), key=self.minimized.__contains__))
         self.classes = tuple(sorted(dict.fromkeys(classes), key=self.minimized.__contains__))
@@ -89,19 +89,19 @@ class Objective:
             return self
         numbers = dict[str, int]()
 
-        def kept(called: str) -> int:
-            numbers[called] = number(called)
-            return numbers[called]
+        def remember(name: str) -> int:
+            numbers[name] = number(name)
+            return numbers[name]
 
-        objective = self._bind(kept)
+        objective = self._bind(remember)
         objective.numbers = numbers
         return objective
 
     def through(self, backbones: Sequence[str]) -> Objective:
         """The same, asked of these backbones alone."""
-        asked = copy(self)
-        asked.backbones = tuple(backbones)
-        return asked
+        narrowed = copy(self)
+        narrowed.backbones = tuple(backbones)
+        return narrowed
 
     def __call__(self, acts: Activations) -> Tensor:
         return self._function(acts)
@@ -110,21 +110,21 @@ class Objective:
         return self.name
 
     def __add__(self, other: Objective | float) -> Objective:
-        return self._joined(other, "+", lambda a, b: a + b)
+        return self._combine(other, "+", lambda a, b: a + b)
 
     def __sub__(self, other: Objective | float) -> Objective:
-        return self._joined(other, "-", lambda a, b: a - b)
+        return self._combine(other, "-", lambda a, b: a - b)
 
     def __mul__(self, other: Objective | float) -> Objective:
-        return self._joined(other, "*", lambda a, b: a * b)
+        return self._combine(other, "*", lambda a, b: a * b)
 
     def __truediv__(self, other: float) -> Objective:
         if not _is_number(other):
             return NotImplemented
         if not 0 < abs(other) <= sys.float_info.max:  # NaN is in no range
             raise UsageError(f"objective {self} / {other}: expected a finite number that is not 0 to divide by")
-        name = f"{_inside(self.name)} / {_format_number(other)}"
-        return self._copy(lambda acts: self(acts) / other, name, self._turned(other), lambda bound: bound / other)
+        name = f"{_parenthesized(self.name)} / {_format_number(other)}"
+        return self._copy(lambda acts: self(acts) / other, name, self._minimized_by(other), lambda bound: bound / other)
 
     def __radd__(self, other: float) -> Objective:
         return self if other == 0 else self + other  # so that `sum` works
@@ -135,27 +135,27 @@ class Objective:
     def __rmul__(self, other: float) -> Objective:
         if not _is_number(other):
             return NotImplemented
-        name = f"{_format_number(other)} * {_inside(self.name)}"
-        return self._copy(lambda acts: other * self(acts), name, self._turned(other), lambda bound: other * bound)
+        name = f"{_format_number(other)} * {_parenthesized(self.name)}"
+        return self._copy(lambda acts: other * self(acts), name, self._minimized_by(other), lambda bound: other * bound)
 
     def __neg__(self) -> Objective:
         return -1.0 * self
 
-    def _joined(self, other: Objective | float, sign: str, join: Callable[[Any, Any], Any]) -> Objective:
+    def _combine(self, other: Objective | float, sign: str, join: Callable[[Any, Any], Any]) -> Objective:
         if not isinstance(other, Objective):
             if not _is_number(other):
                 return NotImplemented  # type: ignore[no-any-return]  # Python's word to the operator, none for the caller
-            minimized = self._turned(other) if sign == "*" else self.minimized
-            name = f"{_inside(self.name) if sign == '*' else self.name} {sign} {_format_number(other)}"
+            minimized = self._minimized_by(other) if sign == "*" else self.minimized
+            name = f"{_parenthesized(self.name) if sign == '*' else self.name} {sign} {_format_number(other)}"
             return self._copy(lambda acts: join(self(acts), other), name, minimized, lambda bound: join(bound, other))
         left, right = self.name, other.name
         if sign == "*":
-            left, right = _inside(left), _inside(right)
+            left, right = _parenthesized(left), _parenthesized(right)
         elif sign == "-":
-            right = _inside(right, "+-")
+            right = _parenthesized(right, "+-")
         backbones = None if self.backbones is None or other.backbones is None else self.backbones + other.backbones
-        more, less = (other._more, other.minimized) if sign == "+" else (other.minimized, other._more)
-        minimized = frozenset[Asked]() if sign == "*" else (self.minimized | less) - self._more - more
+        more, less = (other._maximized, other.minimized) if sign == "+" else (other.minimized, other._maximized)
+        minimized = frozenset[Target]() if sign == "*" else (self.minimized | less) - self._maximized - more
         return Objective(
             lambda acts: join(self(acts), other(acts)),
             f"{left} {sign} {right}",
@@ -172,20 +172,20 @@ class Objective:
         )
 
     @property
-    def _more(self) -> frozenset[Asked]:
+    def _maximized(self) -> frozenset[Target]:
         """The concepts, backbones and classes that it asks for more of."""
-        return frozenset[Asked]((*self.concepts, *(self.backbones or ()), *self.classes)) - self.minimized
+        return frozenset[Target]((*self.concepts, *(self.backbones or ()), *self.classes)) - self.minimized
 
-    def _turned(self, factor: float) -> frozenset[Asked]:
+    def _minimized_by(self, factor: float) -> frozenset[Target]:
         """What it asks for less of, times a number."""
-        return self._more if factor < 0 else self.minimized
+        return self._maximized if factor < 0 else self.minimized
 
     def renamed(self, name: str) -> Objective:
         """The same under another name."""
         return self._copy(self, name, self.minimized, lambda bound: bound.renamed(name))
 
     def _copy(
-        self, function: ScoreFunction, name: str, minimized: frozenset[Asked], again: Callable[[Objective], Objective]
+        self, function: ScoreFunction, name: str, minimized: frozenset[Target], again: Callable[[Objective], Objective]
     ) -> Objective:
         """What comes of it alone; `again` does the same to it when its names have numbers."""
         return Objective(
@@ -203,7 +203,7 @@ class Objective:
 
 
 def check_objective(value: object) -> None:
-    """Raise a ValueError for what is no objective, such as its number or its text."""
+    """Raise a ValueError for what is not an objective, such as its number or its text."""
     if not isinstance(value, Objective):
         raise UsageError(
             f"objective {value!r}: expected one such as Concept(12); parse_objective reads a text, and "
@@ -255,7 +255,7 @@ def _format_number(number: float) -> str:
     return short if float(short) == number else repr(float(number))
 
 
-def _inside(name: str, signs: str = "+-*/") -> str:
+def _parenthesized(name: str, signs: str = "+-*/") -> str:
     """A name in parentheses where it is a sum (or product), at the outermost level."""
     depth = 0
     for place, letter in enumerate(name):

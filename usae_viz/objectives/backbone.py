@@ -24,7 +24,7 @@ class Direction(Objective):
         pool: over an image's tokens, as in `Concept`.
 
     Raises:
-        ValueError: for a vector that is none, is zero or has numbers that are not finite; for a pool that cannot be.
+        ValueError: for what is not a vector, is zero or has numbers that are not finite; for an unknown pool.
 
     Example:
         >>> import usae_train as ut, usae_viz as uv
@@ -81,7 +81,7 @@ class Channel(Objective):
         pool: over an image's tokens, as in `Concept`.
 
     Raises:
-        ValueError: for a channel that the backbone does not have, or a pool that cannot be.
+        ValueError: for a channel that the backbone does not have, or an unknown pool.
 
     Example:
         >>> Channel("dino", 7, pool="max")

@@ -22,9 +22,9 @@ class ClassName(str):
     name: str
 
     def __new__(cls, backbone: str, name: str) -> ClassName:
-        made = super().__new__(cls, f"{name} of {backbone}")
-        made.backbone, made.name = backbone, name
-        return made
+        instance = super().__new__(cls, f"{name} of {backbone}")
+        instance.backbone, instance.name = backbone, name
+        return instance
 
     def __reduce__(self) -> tuple[type[ClassName], tuple[str, str]]:  # what a copy or a pickle is made with
         return ClassName, (self.backbone, self.name)
@@ -39,8 +39,8 @@ def check_class(usae: Described, backbone: str, index: int, name: str | None = N
     if spec is None or spec.classes == 0:
         having = [f"{each} ({other.classes})" for each, other in usae.specs.items() if other.classes]
         which = f", or ask one that has: {', '.join(having)}" if having else ""
-        called = index if name is None else repr(name)
-        raise UsageError(f"no class {called}: {without_classifier(backbone)}{which}")
+        shown = index if name is None else repr(name)
+        raise UsageError(f"no class {shown}: {without_classifier(backbone)}{which}")
     if index >= spec.classes:
         raise UsageError(
             f"no class {index}; {backbone}'s classifier has {spec.classes}, numbered 0 to {spec.classes - 1}"

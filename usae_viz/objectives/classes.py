@@ -30,12 +30,12 @@ class _OfClass(Objective):
         check_backbone(backbone)
         kind = type(self)
         if isinstance(index, str):
-            called = ClassName(backbone, index)
+            class_name = ClassName(backbone, index)
             super().__init__(
                 unbound("class", index),
                 format_call(kind.__name__, backbone, index),
                 backbones=[backbone],
-                bind=lambda number: kind(backbone, number(called)),
+                bind=lambda number: kind(backbone, number(class_name)),
             )
             return
         index = at_least(0, index, "class")

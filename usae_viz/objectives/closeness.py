@@ -49,34 +49,34 @@ class SameCodes(Objective):
     """
 
     def __init__(self, backbones: str | Sequence[str] = ()) -> None:
-        named = _names(backbones)
+        names = _names(backbones)
 
         def same(acts: Activations) -> Tensor:
-            if named and acts.backbone not in named:
+            if names and acts.backbone not in names:
                 return acts.tokens.new_zeros(len(acts.tokens))
             assert acts.reference is not None
             codes = acts.reference.codes.dense(acts.usae.n_concepts).detach()
             difference = (acts.pre_codes.relu() - codes).square().sum((1, 2, 3))
             return -difference / codes.square().sum((1, 2, 3)).clamp_min(1e-12)
 
-        name = format_call("SameCodes", *([named] if named else []))
-        super().__init__(same, name, backbones=named or None, needs_reference=True)
+        name = format_call("SameCodes", *([names] if names else []))
+        super().__init__(same, name, backbones=names or None, needs_reference=True)
 
 
 def _names(backbones: Any) -> list[str]:
     """Names of backbones, or one, as a list."""
     listed = [backbones] if isinstance(backbones, str) else backbones
-    named: list[Any] = list(listed) if isinstance(listed, Iterable) else [listed]
-    if not all(isinstance(name, str) for name in named):
+    names: list[Any] = list(listed) if isinstance(listed, Iterable) else [listed]
+    if not all(isinstance(name, str) for name in names):
         raise UsageError(f"SameCodes of backbones {backbones!r}: expected their names, such as ['dino']")
-    return named
+    return names
 
 
 def with_closeness(objective: Objective, closeness: float | None = None) -> Objective:
     """What accentuation makes large: an objective, and, by the weight of `Closeness`, that the picture stays close.
 
     Raises:
-        ValueError: for a weight below 0 or that is none, or for what is no objective.
+        ValueError: for a weight that is not a number or is below 0, or for what is not an objective.
     """
     check_objective(objective)
     weight = CLOSENESS if closeness is None else closeness

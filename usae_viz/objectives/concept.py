@@ -9,7 +9,7 @@ from usae_train.files.whole_numbers import at_least
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.own_score import ScoreFunction
+from usae_viz.objectives.custom_score import ScoreFunction
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,7 @@ class Concept(Objective):
         backbone: count this backbone only; all by default.
 
     Raises:
-        ValueError: for a pool, an `of` or a concept that cannot be.
+        ValueError: for an unknown pool or `of`, or a concept below 0.
 
     Example:
         >>> Concept(412) - 0.5 * Concept(7)
@@ -76,29 +76,29 @@ class Concept(Objective):
         name = format_call("Concept", k, pool=(pool, "auto"), of=(of, "pre_code"), backbone=(backbone, None))
         backbones = None if backbone is None else [backbone]
         if isinstance(k, str):
-            called = k
+            concept_name = k
             super().__init__(
-                unbound("concept", called),
+                unbound("concept", concept_name),
                 name,
                 (),
                 backbones,
-                bind=lambda number: Concept(number(called), pool, of, backbone),
+                bind=lambda number: Concept(number(concept_name), pool, of, backbone),
             )
         else:
             super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], backbones)
 
 
-def unbound(what: str, called: str) -> ScoreFunction:
+def unbound(kind: str, name: str) -> ScoreFunction:
     """The score of a concept or class by its name, before it has a number: an error."""
 
     def scored(acts: Activations) -> Tensor:  # noqa: ARG001
-        raise UsageError(f"{what} {called!r} has no number yet: `maximize` looks it up, or give a number")
+        raise UsageError(f"{kind} {name!r} has no number yet: `maximize` looks it up, or give a number")
 
     return scored
 
 
 def check_backbone(name: Any) -> None:
-    """Raise a ValueError for what is no backbone's name."""
+    """Raise a ValueError for what is not a backbone's name."""
     if not isinstance(name, str):
         raise UsageError(f"backbone {name!r}: expected its name, such as 'dino'")
 

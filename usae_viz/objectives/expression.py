@@ -13,13 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 from usae_train.runtime.errors import UsageError
+from usae_viz.custom_code.importing import names_custom_code
 from usae_viz.objectives.algebra import Objective
 from usae_viz.objectives.backbone import Channel, Direction
 from usae_viz.objectives.classes import Class, Logit, LogProbability
 from usae_viz.objectives.closeness import Closeness, SameCodes
 from usae_viz.objectives.concept import Concept
 from usae_viz.objectives.pictures import L2, Diversity, TotalVariation
-from usae_viz.own_code.importing import names_own_code
 
 OBJECTIVES: dict[str, Callable[..., Objective]] = {
     kind.__name__: kind
@@ -47,7 +47,7 @@ def parse_objective(text: str) -> Objective:
         text: such as `Concept(12) - 0.5 * Concept(7)` or `Channel("dino", 3, pool="max") - TotalVariation()`.
 
     Raises:
-        ValueError: for a name that is unknown (with the nearest), wrong arguments, or anything that is no objective.
+        ValueError: for an unknown name (with the nearest), wrong arguments, or anything that is not an objective.
 
     Example:
         >>> parse_objective("Concept(12) - 0.5 * (Concept(7) + L2())")
@@ -55,7 +55,7 @@ def parse_objective(text: str) -> Objective:
     """
     if len(text) > MAX_CHARACTERS:
         raise UsageError(f"an objective of {len(text)} characters; expected at most {MAX_CHARACTERS}")
-    if names_own_code(text):
+    if names_custom_code(text):
         raise UsageError(
             f"objective {_short(text)!r} is code of your own, which a recipe draws: name it there under `objectives`, "
             "then usae-viz render RECIPE --allow-code; in Python @usae_viz.objective makes one"
@@ -87,7 +87,7 @@ def _value(node: ast.expr, text: str) -> Any:
         case ast.Name(id=name) if name in OBJECTIVES:
             raise UsageError(f"objective {_short(text)!r}: {name} has to be called, such as Concept(12) or L2()")
         case ast.Name(id=name):
-            raise UsageError(f"objective {_short(text)!r}: {name!r} is not a number and no objective{_near(name)}")
+            raise UsageError(f"objective {_short(text)!r}: {name!r} is neither a number nor an objective{_near(name)}")
     raise UsageError(
         f"objective {_short(text)!r}: {_short(ast.unparse(node))!r} is not allowed; expected numbers, + - * / and "
         f"{', '.join(OBJECTIVES)}"
@@ -98,10 +98,10 @@ def _call(name: str, values: list[Any], settings: dict[str | None, Any], text: s
     if name not in OBJECTIVES:
         raise UsageError(f"objective {_short(text)!r}: unknown name {name!r}{_near(name)}")
     try:
-        given = inspect.signature(OBJECTIVES[name]).bind(*values, **settings)  # type: ignore[arg-type]  # None of `**`
+        arguments = inspect.signature(OBJECTIVES[name]).bind(*values, **settings)  # type: ignore[arg-type]  # None of `**`
     except TypeError as error:
         raise UsageError(f"objective {_short(text)!r}: {name} cannot be made so: {error}") from error
-    return OBJECTIVES[name](*given.args, **given.kwargs)
+    return OBJECTIVES[name](*arguments.args, **arguments.kwargs)
 
 
 def _divided(value: Any, by: Any, text: str) -> Any:

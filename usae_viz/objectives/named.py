@@ -32,10 +32,10 @@ def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label
         check_objective(objective)
     labels = labels_of(usae) if labels is None else labels
 
-    def number(called: str) -> int:
-        if isinstance(called, ClassName):
-            return parse_class(usae, called.backbone, called.name)
-        return one_concept(usae, called, labels)
+    def number(name: str) -> int:
+        if isinstance(name, ClassName):
+            return parse_class(usae, name.backbone, name.name)
+        return one_concept(usae, name, labels)
 
     bound = [objective.bound(number) for objective in objectives]
     return [through_owner(usae, objective) for objective in bound] if usae.private else bound
@@ -48,13 +48,14 @@ def through_owner(usae: USAE, objective: Objective) -> Objective:
         ValueError: for concepts of which no backbone has all, or that none of those it names has.
     """
     owners = {concept: owner for concept in objective.concepts if (owner := usae.private.owner(concept)) is not None}
-    asked = objective.backbones
+    backbones = objective.backbones
     for concept, owner in owners.items():
-        if asked is not None and owner not in asked:
+        if backbones is not None and owner not in backbones:
             raise UsageError(
-                f"objective {objective}: concept {concept} is private to {owner}, and {', '.join(asked)} cannot see it"
+                f"objective {objective}: concept {concept} is private to {owner}, and "
+                f"{', '.join(backbones)} cannot see it"
             )
-    if asked is not None or not owners:
+    if backbones is not None or not owners:
         return objective
     if len(set(owners.values())) > 1:
         whose = ", ".join(f"{concept} to {owner}" for concept, owner in owners.items())

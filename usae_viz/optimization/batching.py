@@ -13,8 +13,8 @@ from torch import Tensor
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.common_sizes import largest_input
 from usae_train.runtime.errors import UsageError
-from usae_viz.own_code.part import OwnPart
-from usae_viz.parameterizations import OwnImages
+from usae_viz.custom_code.part import CustomPart
+from usae_viz.parameterizations import CustomImages
 from usae_viz.settings import MIN_SIZE
 from usae_viz.views.viewing import ViewConfig, encode_views
 
@@ -22,7 +22,7 @@ GPU_SHARE = 0.6  # of the memory that is free, unless a limit is given
 
 
 def max_batch_size(
-    view_config: ViewConfig, size: int, limit: float | None, canvases: int = 1, seeds: int = 1, together: int = 1
+    view_config: ViewConfig, size: int, limit: float | None, canvases: int = 1, seeds: int = 1, compared: int = 1
 ) -> int:
     """How many pictures may go through a backbone in one batch, each of another objective.
 
@@ -35,7 +35,7 @@ def max_batch_size(
         limit: GB; on a GPU a share of what is free by default.
         canvases: pictures per objective: they take turns in the backbones, but all are there all the time.
         seeds: how many of those are the same but for the seed.
-        together: how many of those a backbone has to be shown at once, for a score that compares them.
+        compared: how many of those a backbone has to be shown at once, for a score that compares them.
 
     Raises:
         ValueError: when not even one objective's fit; says what helps.
@@ -45,11 +45,11 @@ def max_batch_size(
         return 1
     if limit is None:
         limit = GPU_SHARE * torch.cuda.mem_get_info(device)[0] / 1e9
-    taken = bytes_a_picture(view_config, backbones, size, canvases, together)
+    taken = bytes_per_picture(view_config, backbones, size, canvases, compared)
     if taken > limit * 1e9:
         what = f"{canvases} pictures of one objective, {size} px" if canvases > 1 else f"one picture, {size} px"
-        what += f", {together} of which are compared in a backbone" if together > 1 else ""
-        least = bytes_a_picture(replace(view_config, n_views=1), backbones, MIN_SIZE, canvases // seeds)
+        what += f", {compared} of which are compared in a backbone" if compared > 1 else ""
+        least = bytes_per_picture(replace(view_config, n_views=1), backbones, MIN_SIZE, canvases // seeds)
         lower = _what_to_lower(view_config.n_views, size, seeds) if least <= limit * 1e9 else ""
         raise UsageError(
             f"{what}: about {taken / 1e9:.3g} GB with {view_config.n_views} views, and the limit is {limit:.3g}; "
@@ -57,7 +57,7 @@ def max_batch_size(
         )
     if device.type == "cpu":
         return 1
-    another = bytes_a_picture(view_config, backbones, size, 2 * canvases, 2 * together) - taken
+    another = bytes_per_picture(view_config, backbones, size, 2 * canvases, 2 * compared) - taken
     return 1 + int((limit * 1e9 - taken) / another)
 
 
@@ -68,8 +68,8 @@ def _what_to_lower(n_views: int, size: int, seeds: int) -> str:
     return f"lower {' or '.join(names)}, or " if names else ""
 
 
-def bytes_a_picture(
-    view_config: ViewConfig, backbones: Mapping[str, Backbone], size: int, canvases: int = 1, together: int = 1
+def bytes_per_picture(
+    view_config: ViewConfig, backbones: Mapping[str, Backbone], size: int, canvases: int = 1, compared: int = 1
 ) -> int:
     """Bytes that pictures seen together keep until their gradient is known, and so many canvases.
 
@@ -78,13 +78,13 @@ def bytes_a_picture(
     most = 0
     view = largest_input(backbones)
     for backbone in backbones.values():
-        one, two = (_saved(view_config, backbone, view, views) for views in (1, 2))
-        most = max(most, 2 * one - two + together * view_config.n_views * (two - one))
-    shown = together * view_config.n_views * 4 * 3 * view**2 * 4
-    return most + shown + canvases * (bytes_a_canvas(size) + view_config.canvas_bytes)
+        one, two = (_bytes_of_views(view_config, backbone, view, views) for views in (1, 2))
+        most = max(most, 2 * one - two + compared * view_config.n_views * (two - one))
+    views_bytes = compared * view_config.n_views * 4 * 3 * view**2 * 4
+    return most + views_bytes + canvases * (bytes_per_canvas(size) + view_config.canvas_bytes)
 
 
-def bytes_a_canvas(size: int) -> int:
+def bytes_per_canvas(size: int) -> int:
     """Bytes that a canvas of so many pixels per side takes all the time, whoever looks at it.
 
     The canvas, its spectrum, their gradients and Adam's two moments.
@@ -93,24 +93,24 @@ def bytes_a_canvas(size: int) -> int:
 
 
 @cache
-def own_bytes(part: OwnPart, size: int) -> int:
-    """Bytes that autograd keeps of an image of somebody's own parameterization, besides its parameters.
+def custom_image_bytes(part: CustomPart, size: int) -> int:
+    """Bytes that autograd keeps of an image of a custom parameterization, besides its parameters.
 
     Raises:
-        ValueError: as `OwnImages`.
+        ValueError: as `CustomImages`.
     """
-    return _kept(OwnImages(part, [0], size))
+    return _bytes_saved(CustomImages(part, [0], size))
 
 
-def _saved(view_config: ViewConfig, backbone: Backbone, view: int, views: int) -> int:
+def _bytes_of_views(view_config: ViewConfig, backbone: Backbone, view: int, views: int) -> int:
     """Bytes that autograd keeps of so many views through a backbone, its parameters apart."""
     shown = torch.zeros(1, views, 3, view, view, device=view_config.usae.device, requires_grad=True)
     # the classifier as well, which an objective may ask for
     classifies = backbone.spec.classes > 0
-    return _kept(lambda: encode_views(view_config, backbone, shown[:, 0], shown, classifies=classifies))
+    return _bytes_saved(lambda: encode_views(view_config, backbone, shown[:, 0], shown, classifies=classifies))
 
 
-def _kept(compute: Callable[[], object]) -> int:
+def _bytes_saved(compute: Callable[[], object]) -> int:
     """Bytes that autograd keeps of something, parameters apart, until its gradient is known."""
     saved: dict[int, int] = {}
 

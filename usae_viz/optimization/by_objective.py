@@ -25,7 +25,7 @@ def settings_for(usae: USAE, objective: Objective, settings: MaximizeSettings) -
     """The settings with what depends on the objective filled in: `whole_first` and `feature_statistics`.
 
     They are numbers then, as they are used and kept with the pictures; but `whole_first` stays as it is where it means
-    nothing: with transforms of somebody's own in the place of the built-in views.
+    nothing: with custom transforms in the place of the built-in views.
     """
     weight = settings.feature_statistics
     if weight is None:

@@ -8,9 +8,9 @@ from usae_train.model.outline import Described, known_concept
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label
 from usae_viz.concepts.parsing import check_concepts
+from usae_viz.custom_code.part import CustomPart
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.class_names import ClassName, check_class
-from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.presets import AUGMENTATION, PRESETS
 
@@ -33,7 +33,7 @@ def check_objectives(usae: Described, objectives: Sequence[Objective]) -> None:
 
 
 def check_written(usae: Described, text: str, labels: Sequence[Label]) -> None:
-    """Raise a ValueError for a text that is no objective, or one of what a USAE, or its outline, does not have.
+    """Raise a ValueError for a text that is not an objective, or one of what a USAE, or its outline, does not have.
 
     As much is checked as needs no statistics.
     """
@@ -51,7 +51,7 @@ def check_written(usae: Described, text: str, labels: Sequence[Label]) -> None:
 def check_clashes(settings: MaximizeSettings) -> None:
     """Raise a ValueError for a setting that another one leaves without meaning."""
     part = settings.parameterization
-    if isinstance(part, OwnPart) and settings.mode == "coupled":
+    if isinstance(part, CustomPart) and settings.mode == "coupled":
         raise UsageError(
             f"parameterization {part.text!r} cannot be drawn coupled: that asks for a latent of which a part is "
             "common; take the mode per-model or shared"
@@ -74,7 +74,7 @@ def clash_of(settings: MaximizeSettings) -> tuple[str, str, str] | None:
         if getattr(settings, name) is not None and part != owner:
             a_spectrum = "a spectrum" if name == "spectrum" else name
             why = f"{a_spectrum} is for the parameterization {owner}, not for {part}"
-            if isinstance(part, OwnPart):
+            if isinstance(part, CustomPart):
                 why = f"{name} is of a built-in parameterization, not of {part.text!r}"
             return name, why, "leave it out"
     for name in ("spectrum", "contrast") if settings.start is not None else ():
@@ -84,7 +84,7 @@ def clash_of(settings: MaximizeSettings) -> tuple[str, str, str] | None:
 
 
 def is_augmented(settings: MaximizeSettings) -> bool:
-    """Whether views are drawn by the augmentation, alone or among transforms of somebody's own."""
+    """Whether views are drawn by the augmentation, alone or among custom transforms."""
     return not settings.transforms or AUGMENTATION in settings.transforms
 
 

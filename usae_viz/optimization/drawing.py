@@ -10,11 +10,11 @@ from torch import Tensor
 
 from usae_train.model.usae import USAE
 from usae_train.runtime.progress import StepCallback
+from usae_viz.custom_code.part import CustomPart
 from usae_viz.export.animation import Snapshots
 from usae_viz.objectives import Objective
 from usae_viz.optimization.loop import CanvasSpec, OptimizationResult, Step, optimize
-from usae_viz.own_code.part import OwnPart
-from usae_viz.parameterizations import CoupledImage, OwnImages, Parameterization, parameterization
+from usae_viz.parameterizations import CoupledImage, CustomImages, Parameterization, parameterization
 from usae_viz.settings import SHARED, MaximizeSettings
 from usae_viz.views.viewing import ViewConfig
 
@@ -28,51 +28,63 @@ class DrawnCanvases:
     snapshots: Snapshots | None
 
 
-DrawTogether = Callable[
-    [ViewConfig, Sequence[CanvasSpec], MaximizeSettings, Tensor | None, StepCallback], list[DrawnCanvases]
-]
+@dataclass(frozen=True)
+class CanvasBatch:
+    """Canvases that are drawn at once, and how.
+
+    Attributes:
+        view_config: how they are shown to the backbones.
+        specs: which canvases.
+        settings: resolved, for their objectives.
+        start: (3, H, W), the picture to start from; None for noise.
+        progress: called after each step with the number of steps done and {backbone: score}.
+    """
+
+    view_config: ViewConfig
+    specs: Sequence[CanvasSpec]
+    settings: MaximizeSettings
+    start: Tensor | None
+    progress: StepCallback
 
 
-def draw_together(
-    view_config: ViewConfig,
-    specs: Sequence[CanvasSpec],
-    settings: MaximizeSettings,
-    start: Tensor | None,
-    progress: StepCallback,
-) -> list[DrawnCanvases]:
+DrawTogether = Callable[[CanvasBatch], list[DrawnCanvases]]
+
+
+def draw_together(batch: CanvasBatch) -> list[DrawnCanvases]:
     """Run the loop on some canvases: one part."""
+    settings, specs = batch.settings, batch.specs
     snapshots = None if settings.snapshots is None else Snapshots()
 
-    def watch(step: Step) -> None:
+    def on_step(step: Step) -> None:
         if snapshots is not None and settings.snapshots and (step.done - 1) % settings.snapshots == 0:
             snapshots.keep(step.canvas)
-        progress(step.done, step.scores)
+        batch.progress(step.done, step.scores)
 
     assert settings.learning_rate is not None
-    image: Parameterization | OwnImages | CoupledImage = starting_image(settings, [spec.seed for spec in specs])
-    if start is not None and not isinstance(image, CoupledImage):
-        image.begin_at(start.cpu())
+    image: Parameterization | CustomImages | CoupledImage = starting_image(settings, [spec.seed for spec in specs])
+    if batch.start is not None and not isinstance(image, CoupledImage):
+        image.begin_at(batch.start.cpu())
     if settings.mode == "coupled" and isinstance(image, Parameterization):
-        groups = {key: n for n, key in enumerate(dict.fromkeys((p.objective, p.seed) for p in specs))}
-        image = CoupledImage(image, [groups[p.objective, p.seed] for p in specs])
-    image.to(view_config.usae.device)
+        groups = {key: n for n, key in enumerate(dict.fromkeys((spec.objective, spec.seed) for spec in specs))}
+        image = CoupledImage(image, [groups[spec.objective, spec.seed] for spec in specs])
+    image.to(batch.view_config.usae.device)
     result = optimize(
-        view_config,
+        batch.view_config,
         image,
         specs,
         steps=settings.steps,
         learning_rate=settings.learning_rate,
         patience=settings.patience,
-        watch=watch,
+        on_step=on_step,
     )
     return [DrawnCanvases(specs, result, snapshots)]
 
 
-def starting_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization | OwnImages:
+def starting_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Parameterization | CustomImages:
     """Pictures as a drawing starts, from noise, by their seeds."""
     assert settings.size is not None
-    if isinstance(settings.parameterization, OwnPart):
-        return OwnImages(settings.parameterization, seeds, settings.size)
+    if isinstance(settings.parameterization, CustomPart):
+        return CustomImages(settings.parameterization, seeds, settings.size)
     return parameterization(
         settings.parameterization, seeds, settings.size, settings.spectrum, settings.decay, settings.contrast
     )

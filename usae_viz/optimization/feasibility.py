@@ -10,14 +10,14 @@ from usae_train.model.outline import known_concept
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
-from usae_viz.optimization.batching import bytes_a_canvas
+from usae_viz.custom_code.part import CustomPart
+from usae_viz.optimization.batching import bytes_per_canvas
 from usae_viz.optimization.checks import check_clashes, is_augmented
-from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
 
 
 def check_feasible(usae: USAE, settings: MaximizeSettings, size: int) -> None:
-    """Check settings, on canvases of `size` pixels a side, by what a USAE and this machine have.
+    """Check settings, on canvases of `size` pixels per side, by what a USAE and this machine have.
 
     Raises:
         ValueError: for crops of less than one pixel of the canvas, more pictures than there is memory for, a concept
@@ -25,19 +25,19 @@ def check_feasible(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     """
     if settings.verify is not None:
         known_concept(usae, settings.verify)
-    _check_own(settings)
+    _check_custom_parts(settings)
     _check_feature_statistics(usae, settings)
     if is_augmented(settings):
         _check_crops(size, settings.augmentation.crop[0])
     _check_canvases(usae, settings, size)
 
 
-def _check_own(settings: MaximizeSettings) -> None:
-    """Raise a ValueError where parts of one's own cannot be, or a setting leaves another one without meaning."""
+def _check_custom_parts(settings: MaximizeSettings) -> None:
+    """Raise a ValueError for custom code that was not imported, or settings that clash (`check_clashes`)."""
     for transform in settings.transforms:
-        if isinstance(transform, OwnPart):
+        if isinstance(transform, CustomPart):
             transform.ready("transform")
-    if isinstance(settings.parameterization, OwnPart):
+    if isinstance(settings.parameterization, CustomPart):
         settings.parameterization.ready("parameterization")
     check_clashes(settings)
 
@@ -69,7 +69,7 @@ def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
     device = usae.device
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else present_memory()
-    needed = canvases * bytes_a_canvas(size)
+    needed = canvases * bytes_per_canvas(size)
     if needed > memory:
         raise UsageError(
             f"{canvases} pictures of {size} px are drawn at the same time for {settings.seeds} seeds and take "

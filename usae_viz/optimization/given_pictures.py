@@ -29,7 +29,7 @@ def naming_given(
     What the settings name as `start` or `reference` already gives way to what is given.
 
     Raises:
-        ValueError: for what is no picture, or an array of another shape.
+        ValueError: for what is not a picture, or an array of another shape.
     """
     opened = {
         name: picture if isinstance(picture, str | Path) else opened_picture(picture)  # settings keep a file's name

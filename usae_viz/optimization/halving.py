@@ -7,16 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
 
 from usae_train.runtime.printing import plural
-from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.shortage import is_want_of_memory
 from usae_train.runtime.warned import OneLine
-from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether
+from usae_viz.optimization.drawing import CanvasBatch, DrawnCanvases, DrawTogether
 from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore
-from usae_viz.settings import MaximizeSettings
-from usae_viz.views.viewing import ViewConfig
 
 
 @dataclass
@@ -33,42 +29,28 @@ class HalvingDraw:
     draw: DrawTogether
     batch_size: int | None = None
 
-    def __call__(
-        self,
-        view_config: ViewConfig,
-        specs: Sequence[CanvasSpec],
-        settings: MaximizeSettings,
-        start: Tensor | None,
-        progress: StepCallback,
-    ) -> list[DrawnCanvases]:
+    def __call__(self, batch: CanvasBatch) -> list[DrawnCanvases]:
         """Canvases of the first objectives, as many as fit: what is finished is handed on before more is begun.
 
         A picture whose score is not finite is named by its row among all of them.
         """
         while True:
-            limit = min(self.batch_size or view_config.batch_size, view_config.batch_size)
-            rows = _first_objectives(specs, limit)
-            drawn = self._drawn(replace(view_config, batch_size=limit), specs, rows, settings, start, progress)
+            limit = min(self.batch_size or batch.view_config.batch_size, batch.view_config.batch_size)
+            rows = _first_objectives(batch.specs, limit)
+            view_config = replace(batch.view_config, batch_size=limit)
+            drawn = self._drawn(replace(batch, view_config=view_config, specs=[batch.specs[row] for row in rows]), rows)
             if drawn:
-                return [_named(each, specs) for each in drawn]
+                return [_with_failed_row_among(batch.specs, each) for each in drawn]
             self._halve(limit)  # beyond the error, whose traceback holds what the pack took
 
-    def _drawn(
-        self,
-        view_config: ViewConfig,
-        specs: Sequence[CanvasSpec],
-        rows: Sequence[int],
-        settings: MaximizeSettings,
-        start: Tensor | None,
-        progress: StepCallback,
-    ) -> list[DrawnCanvases]:
-        """Some rows of the pictures; none where they do not fit and are of more than one objective."""
+    def _drawn(self, part: CanvasBatch, rows: Sequence[int]) -> list[DrawnCanvases]:
+        """A part of a batch, whose rows these are; none where it does not fit and is of more than one objective."""
         try:
-            return self.draw(view_config, [specs[row] for row in rows], settings, start, progress)
+            return self.draw(part)
         except InvalidImageScore as error:
             raise InvalidImageScore(rows[error.row], str(error)) from error
         except RuntimeError as error:  # torch.OutOfMemoryError is one, and so is what cuBLAS and cuDNN lack it by
-            if view_config.batch_size == 1 or not is_want_of_memory(error):
+            if part.view_config.batch_size == 1 or not is_want_of_memory(error):
                 raise
             return []
 
@@ -88,7 +70,7 @@ def _first_objectives(specs: Sequence[CanvasSpec], most: int) -> list[int]:
     return [row for row, spec in enumerate(specs) if id(spec.objective) in first]
 
 
-def _named(drawn: DrawnCanvases, specs: Sequence[CanvasSpec]) -> DrawnCanvases:
+def _with_failed_row_among(specs: Sequence[CanvasSpec], drawn: DrawnCanvases) -> DrawnCanvases:
     """Canvases whose picture with a score that is not finite, if any, is named by its row among all of them."""
     failed_row = drawn.result.failed_row
     if failed_row is None:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from usae_train.backbones.common_sizes import largest_input
 from usae_train.runtime.transfers import index_of, read_numbers
+from usae_viz.custom_code.part import ImageError, PartFailed
 from usae_viz.objectives import Activations, InvalidObjective, Objective, score
 from usae_viz.optimization.convergence import BestCanvas, ConvergenceMonitor
-from usae_viz.own_code.part import ImageError, PartFailed
 from usae_viz.views.viewing import ViewConfig, encode_views, views_of
 
 VIEWS_SEED = 0xA06  # the views' stream is not the one that the picture starts from
@@ -63,15 +63,15 @@ def optimize(
     steps: int,
     learning_rate: float,
     patience: int | None = None,
-    watch: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[Step], None] = lambda step: None,
 ) -> OptimizationResult:
     """Optimize every picture for its objective through the backbones that see it, all in the same steps.
 
-    Ctrl-C, a score that is not finite or not one per picture, a part of somebody's own that fails, and a score that has
+    Ctrl-C, a score that is not finite or not one per picture, custom code that fails, and a score that has
     settled end the loop early; all but the last keep the best canvases so far.
 
     Raises:
-        PartFailed: for somebody's own transform or parameterization that fails at the first step.
+        PartFailed: for a custom transform or parameterization that fails at the first step.
         InvalidImageScore: for a score of the wrong shape, or one that is not finite or has no gradient, at the first
             step.
     """
@@ -93,7 +93,7 @@ def optimize(
             attention = attention + monitor.mask_converged(gradient.abs().mean(1))
             best.keep(canvas, total_scores(scores))
             monitor.update(total_scores(scores))
-            watch(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
+            on_step(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
         with torch.no_grad():
             last = monitor.freeze_converged(image())
         if (row := _not_finite(last, range(len(specs)))) is not None:  # no step looks at what the last one left
@@ -132,7 +132,7 @@ def compute_gradients(
         InvalidImageScore: for a picture or a score that is not finite, or a score of the wrong shape; says
             through which backbone.
             For a score that has no gradient.
-        PartFailed: for a transform of somebody's own that fails.
+        PartFailed: for a custom transform that fails.
     """
     gradient, scores = torch.zeros_like(canvas), dict[str, Tensor]()
     batches = batch_rows(specs, view_config.batch_size)
@@ -163,11 +163,11 @@ def _batch_gradients(
     if canvas.device.type == "cpu":
         read_scores(canvas, {}, specs, [range(len(specs))])
     finite = canvas if canvas.device.type == "cpu" else canvas.nan_to_num(0.0, 0.0, 0.0)
-    shown, reference = views_of(view_config, finite, generators, largest_input(backbones))
+    views, reference = views_of(view_config, finite, generators, largest_input(backbones))
     gradient, depends, scores = torch.zeros_like(canvas), False, dict[str, Tensor]()
     for name in seen_by:
         classifies = any(name in spec.objective.classifies for spec in specs)
-        acts = encode_views(view_config, backbones[name], canvas, shown, reference, len(seen_by) > 1, classifies)
+        acts = encode_views(view_config, backbones[name], canvas, views, reference, len(seen_by) > 1, classifies)
         values = image_scores(acts, [spec.objective for spec in specs])
         if values.requires_grad:  # an objective of another backbone is a constant here
             if acts.unnaturalness is not None:
@@ -188,15 +188,15 @@ def read_scores(
     Raises:
         InvalidImageScore: for the first picture of the batches that is not finite, or has a score that is not.
     """
-    fine, *numbers = read_numbers(canvas.isfinite().flatten(1).all(1), *scores.values())
-    here = {name: torch.tensor(values, dtype=canvas.dtype) for name, values in zip(scores, numbers, strict=True)}
+    finite, *numbers = read_numbers(canvas.isfinite().flatten(1).all(1), *scores.values())
+    on_cpu = {name: torch.tensor(values, dtype=canvas.dtype) for name, values in zip(scores, numbers, strict=True)}
     for rows in batches:
-        if (row := next((row for row in rows if not fine[row]), None)) is not None:
+        if (row := next((row for row in rows if not finite[row]), None)) is not None:
             raise InvalidImageScore(row, f"the picture of {specs[row].name} is not finite")
-        for name in (name for name in specs[rows[0]].seen_by if name in here):
-            if (row := _not_finite(here[name][rows], rows)) is not None:
+        for name in (name for name in specs[rows[0]].seen_by if name in on_cpu):
+            if (row := _not_finite(on_cpu[name][rows], rows)) is not None:
                 raise InvalidImageScore(row, f"the score through {name} is not finite")
-    return here
+    return on_cpu
 
 
 def batch_rows(specs: Sequence[CanvasSpec], batch_size: int) -> list[list[int]]:

@@ -19,20 +19,27 @@ from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import labels_of
+from usae_viz.custom_code.part import CustomPart
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Objective
 from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.batching import bytes_a_picture, max_batch_size, own_bytes
+from usae_viz.optimization.batching import bytes_per_picture, custom_image_bytes, max_batch_size
 from usae_viz.optimization.by_objective import settings_for
 from usae_viz.optimization.checks import check_objectives
-from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether, canvas_specs, draw_together, starting_image
+from usae_viz.optimization.drawing import (
+    CanvasBatch,
+    DrawnCanvases,
+    DrawTogether,
+    canvas_specs,
+    draw_together,
+    starting_image,
+)
 from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.given_pictures import canvas_at, naming_given, whole_picture
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.optimization.result import Result, closing_lines
-from usae_viz.own_code.part import OwnPart
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
 from usae_viz.verification.classes import score_class_images
 from usae_viz.verification.concepts import score_images
@@ -132,12 +139,12 @@ def maximize_each(
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, HalvingDraw) else HalvingDraw(draw)
     for filled, alike in groupby(objectives, lambda objective: settings_for(usae, objective, settings)):
-        left, shown = list(alike), _by_objective(view_config, filled)
+        left, template = list(alike), CanvasBatch(_by_objective(view_config, filled), (), filled, start, progress)
         while left:
             pack = _up_to_a_repeat(left[: view_config.batch_size])
-            if not (drawn := (yield from _draw(shown, pack, filled, start, progress, draw))):
+            if not (count := (yield from _draw(template, pack, draw))):
                 return
-            del left[:drawn]
+            del left[:count]
 
 
 def _up_to_a_repeat(objectives: Sequence[Objective]) -> list[Objective]:
@@ -165,7 +172,7 @@ def draw_group(
     (objective,), view_config, settings, start = _prepared(usae, [objective], settings)
     settings = settings_for(usae, objective, settings)
     specs = canvas_specs(usae, objective, settings)[rows.start : rows.stop]
-    (drawn,) = draw_together(_by_objective(view_config, settings), specs, settings, start, progress)
+    (drawn,) = draw_together(CanvasBatch(_by_objective(view_config, settings), specs, settings, start, progress))
     return drawn
 
 
@@ -191,47 +198,45 @@ def _prepared(
     check_edits(usae, settings, objectives)
     assert settings.size is not None
     device = usae.device
-    begun, compared = (canvas_at(picture, settings.size, device) for picture in pictures)
-    view_config = view_config_for(usae, settings, objectives, begun if compared is None else compared)
-    return objectives, view_config, settings, begun
+    start_canvas, reference_canvas = (canvas_at(picture, settings.size, device) for picture in pictures)
+    view_config = view_config_for(
+        usae, settings, objectives, start_canvas if reference_canvas is None else reference_canvas
+    )
+    return objectives, view_config, settings, start_canvas
 
 
-def _draw(
-    view_config: ViewConfig,
-    pack: Sequence[Objective],
-    settings: MaximizeSettings,
-    start: Tensor | None,
-    progress: StepCallback,
-    draw: DrawTogether,
-) -> Generator[Result, None, int]:
+def _draw(template: CanvasBatch, pack: Sequence[Objective], draw: DrawTogether) -> Generator[Result, None, int]:
     """Draw a pack of objectives, or as many of its first as fit, a result each; returns how many, 0 after Ctrl-C.
+
+    How, but for which canvases, is in the template.
 
     A score that is not finite ends its own objective only: the others of the pack are then drawn one by one.
 
     Raises:
         InvalidImageScore: for a score that is not finite at the first step, when those before it are there.
     """
-    specs = [spec for objective in pack for spec in canvas_specs(view_config.usae, objective, settings)]
+    usae, settings = template.view_config.usae, template.settings
+    specs = [spec for objective in pack for spec in canvas_specs(usae, objective, settings)]
     drawn: list[DrawnCanvases] = []
     try:
-        drawn = draw(view_config, specs, settings, start, progress)
+        drawn = draw(replace(template, specs=specs))
         row, why = next((each.result.failed_row for each in drawn if each.result.failed_row is not None), None), ""
     except InvalidImageScore as error:
         row, why = error.row, str(error)  # and no traceback, which holds what the whole pack keeps for its gradient
     if drawn and row is None:
         objectives_drawn = {id(spec.objective) for each in drawn for spec in each.specs}
-        yield from _results(view_config, pack, drawn, settings)
+        yield from _results(template.view_config, pack, drawn, settings)
         return 0 if any(each.result.cut_short for each in drawn) else len(objectives_drawn)
     assert row is not None
-    failed_one = specs[row].objective
-    ended = list(_results(view_config, [failed_one], drawn, settings)) if drawn else []
+    failed_objective = specs[row].objective
+    ended = list(_results(template.view_config, [failed_objective], drawn, settings)) if drawn else []
     del drawn  # the others' canvases
     for objective in pack:
-        if objective is failed_one:
+        if objective is failed_objective:
             if not ended:
                 raise InvalidImageScore(row, why)
             yield from ended
-        elif not (yield from _draw(view_config, [objective], settings, start, progress, draw)):
+        elif not (yield from _draw(template, [objective], draw)):
             return 0
     return len(pack)
 
@@ -246,8 +251,8 @@ def view_config_for(
     """
     assert settings.size is not None
     view_config = _alone_in_view(usae, settings, objectives, reference)
-    canvases, together = _canvas_counts(usae, settings, objectives)
-    batch_size = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, together)
+    canvases, compared = _canvas_counts(usae, settings, objectives)
+    batch_size = max_batch_size(view_config, settings.size, settings.memory, canvases, settings.seeds, compared)
     return replace(view_config, batch_size=batch_size)
 
 
@@ -255,7 +260,7 @@ def bytes_of(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Object
     """Bytes that one of these objectives takes while it is drawn, all its pictures together; see `view_config_for`."""
     assert settings.size is not None
     view_config = _alone_in_view(usae, settings, objectives)
-    return bytes_a_picture(view_config, usae.backbones, settings.size, *_canvas_counts(usae, settings, objectives))
+    return bytes_per_picture(view_config, usae.backbones, settings.size, *_canvas_counts(usae, settings, objectives))
 
 
 def _alone_in_view(
@@ -272,7 +277,7 @@ def _alone_in_view(
         reference=reference,
         statistics_weight=max(weights, default=0.0),
         transforms=settings.transforms,
-        canvas_bytes=own_bytes(part, settings.size) if isinstance(part, OwnPart) and settings.size else 0,
+        canvas_bytes=custom_image_bytes(part, settings.size) if isinstance(part, CustomPart) and settings.size else 0,
         edits=edits_of(usae, settings.edits),
     )
 
@@ -301,10 +306,10 @@ def _results(
         seen_by = {name: canvases.specs[row].seen_by for name, (canvases, row) in places.items()}
         drawn_for = {name: _meant_for(objective, names) for name, names in seen_by.items()}
         scores = verify_images(view_config.usae, objective, settings, images, drawn_for)
-        ended, shown = _ending(list(places.values()), settings)
+        ended, n_frames = _ending(list(places.values()), settings)
         images = {name: image.cpu() for name, image in images.items()}
         frames = {
-            name: Frames(canvases.snapshots, row, shown, images[name])
+            name: Frames(canvases.snapshots, row, n_frames, images[name])
             for name, (canvases, row) in places.items()
             if canvases.snapshots is not None
         }

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from usae_train.model.usae import USAE
+from usae_viz.custom_code.part import CustomPart
 from usae_viz.optimization.edited import with_edits_bound
 from usae_viz.optimization.feasibility import check_feasible
-from usae_viz.own_code.part import OwnPart
 from usae_viz.parameterizations import PARAMETERIZATIONS
+from usae_viz.parameterizations.custom import custom_learning_rate
 from usae_viz.parameterizations.fourier import CONTRAST
-from usae_viz.parameterizations.own import own_learning_rate
 from usae_viz.parameterizations.spectra import DEMO, PHOTOGRAPHS
 from usae_viz.settings import MaximizeSettings
 
@@ -38,9 +38,9 @@ def resolve_settings(usae: USAE, settings: MaximizeSettings) -> MaximizeSettings
     )
 
 
-def _learning_rate(parameterization: str | OwnPart) -> float:
-    if isinstance(parameterization, OwnPart):
-        return own_learning_rate(parameterization)
+def _learning_rate(parameterization: str | CustomPart) -> float:
+    if isinstance(parameterization, CustomPart):
+        return custom_learning_rate(parameterization)
     return PARAMETERIZATIONS[parameterization].learning_rate
 
 
@@ -48,7 +48,7 @@ def _natural(usae: USAE, settings: MaximizeSettings) -> dict[str, Any]:
     """The spectrum or contrast that pictures are held to by default: that of the pictures that the USAE has seen."""
     if settings.start is not None:  # it keeps its own
         return {}
-    seen = DEMO if (usae.measured_on.name or "").partition(":")[0] == DEMO else PHOTOGRAPHS
+    natural = DEMO if (usae.measured_on.name or "").partition(":")[0] == DEMO else PHOTOGRAPHS
     if settings.parameterization == "maco":
-        return {"spectrum": settings.spectrum or seen}
-    return {"contrast": settings.contrast or CONTRAST[seen]} if settings.parameterization == "fourier" else {}
+        return {"spectrum": settings.spectrum or natural}
+    return {"contrast": settings.contrast or CONTRAST[natural]} if settings.parameterization == "fourier" else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.warned import FormerName
 from usae_viz.export.animation import Frames, write_frames
 from usae_viz.export.concept_folder import write_concept
 from usae_viz.export.naming import objective_folder, shown_concept, title_of, title_with_edits
@@ -76,10 +78,10 @@ class Result:
         pictures = pictures_by_folder([(self.folder, self.images)])
         record = run_record(self.usae, [self.objective], [self.settings])
         keep_record(folder, {**record, "verdicts": verdicts, "pictures": pictures})
-        about = {name: self.about(name) for name in self.images}
+        metadata = {name: self.metadata(name) for name in self.images}
         alpha = self.alpha if self.settings.alpha else {}
         write_concept(
-            folder / self.folder, self.title, self.images, self.scores, self.patches(), about, alpha, self.given
+            folder / self.folder, self.title, self.images, self.scores, self.patches(), metadata, alpha, self.given
         )
         for name, frames in self.frames.items():
             write_frames(folder / self.folder / f"{name}.gif", frames)
@@ -100,7 +102,7 @@ class Result:
         write_frames(Path(file), self.frames[name])
         return Path(file)
 
-    def about(self, name: str) -> dict[str, Any]:
+    def metadata(self, name: str) -> dict[str, Any]:
         """What a picture's PNG keeps: enough to draw it again."""
         return {
             "picture": name,
@@ -111,6 +113,11 @@ class Result:
             "given_sha256": given_hashes(self.settings),
             **provenance(self.usae, [self.settings]),
         }
+
+    def about(self, name: str) -> dict[str, Any]:
+        """What `metadata` was called before 0.9."""
+        warnings.warn("about is called metadata now; write metadata", FormerName, stacklevel=2)
+        return self.metadata(name)
 
     def patches(self) -> dict[str, Any]:
         """The top-activating patches of its concept, or else of that it was scored for, a list per backbone."""

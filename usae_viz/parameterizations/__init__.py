@@ -7,9 +7,9 @@ from typing import Any
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.parameterizations.coupled import CoupledImage
+from usae_viz.parameterizations.custom import CustomImages
 from usae_viz.parameterizations.fourier import FourierImage
 from usae_viz.parameterizations.maco import MacoImage
-from usae_viz.parameterizations.own import OwnImages
 from usae_viz.parameterizations.pixel import PixelImage
 from usae_viz.parameterizations.spectra import ANALYTIC, analytic_spectrum, spectrum_named
 from usae_viz.parameterizations.start import Parameterization
@@ -55,9 +55,9 @@ __all__ = [
     "ANALYTIC",
     "PARAMETERIZATIONS",
     "CoupledImage",
+    "CustomImages",
     "FourierImage",
     "MacoImage",
-    "OwnImages",
     "Parameterization",
     "PixelImage",
     "analytic_spectrum",

@@ -11,10 +11,10 @@ from usae_viz.parameterizations.start import Parameterization
 
 
 class CoupledImage(nn.Module):
-    """Pictures of a group share one latent and each add a smaller one of their own: `draw(common + OWN * own)`.
+    """Pictures of a group share one latent and each add a smaller offset: `draw(common + OFFSET_SCALE * offset)`.
 
     Everything that helps all backbones goes to the common latent, whose gradient is the sum of theirs; a backbone's
-    own latent starts at zero and, under Adam, which moves every number alike, goes a fifth as far.
+    offset starts at zero and, under Adam, which moves every number alike, goes a fifth as far.
 
     Args:
         image: any parameterization; pictures of a group must start equal.
@@ -26,7 +26,7 @@ class CoupledImage(nn.Module):
         torch.Size([3, 3, 48, 48])
     """
 
-    OWN = 0.2
+    OFFSET_SCALE = 0.2
     groups: Tensor
 
     def __init__(self, image: Parameterization, groups: Sequence[int]) -> None:
@@ -35,9 +35,9 @@ class CoupledImage(nn.Module):
         self.register_buffer("groups", torch.tensor(groups), persistent=False)
         first = [list(groups).index(group) for group in range(max(groups) + 1)]
         self.common = nn.Parameter(image.latent.detach()[first].clone())
-        self.own = nn.Parameter(torch.zeros_like(image.latent))
+        self.offset = nn.Parameter(torch.zeros_like(image.latent))
         image.latent.requires_grad_(False)
         self.image = image
 
     def forward(self) -> Tensor:
-        return self.image.canvases(self.common[self.groups] + self.OWN * self.own)
+        return self.image.canvases(self.common[self.groups] + self.OFFSET_SCALE * self.offset)

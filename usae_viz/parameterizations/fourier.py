@@ -24,7 +24,7 @@ CHOSEN_AT = 96, 1.5  # the size and the decay at which that unit was chosen
 
 
 def frequencies(size: int) -> Tensor:
-    """Distance from zero frequency, in cycles a pixel, in rfft2's layout (size, size // 2 + 1)."""
+    """Distance from zero frequency, in cycles per pixel, in rfft2's layout (size, size // 2 + 1)."""
     distance: Tensor = (torch.fft.fftfreq(size)[:, None].square() + torch.fft.rfftfreq(size)[None].square()).sqrt()
     return distance
 

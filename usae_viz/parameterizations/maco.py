@@ -18,8 +18,8 @@ from usae_viz.parameterizations.start import Parameterization, seeded_normal
 def spectrum_at(magnitude: Tensor, size: int) -> Tensor:
     """A spectrum (3, s, s // 2 + 1) read at the frequencies of another canvas size.
 
-    In orthonormal units a frequency's magnitude, in cycles a pixel, does not depend on the size of the picture, but
-    the canvas is looked at whole; so it is cycles a picture that are kept, and higher ones fall on as 1/f.
+    In orthonormal units a frequency's magnitude, in cycles per pixel, does not depend on the size of the picture, but
+    the canvas is looked at whole; so it is cycles per picture that are kept, and higher ones fall on as 1/f.
     """
     side = magnitude.shape[1]
     if size == side:

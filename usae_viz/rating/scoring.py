@@ -111,7 +111,7 @@ def read_answers(file: Path, key: Key) -> list[RaterAnswer]:
     """The rows of one CSV.
 
     Raises:
-        ValueError: for a file that is none, or answers to another study; says the line.
+        ValueError: for a file that cannot be read or is of another kind, or answers to another study; says the line.
     """
     check_regular(file)
     try:

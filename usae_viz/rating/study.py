@@ -34,7 +34,7 @@ from usae_viz.runs.run_folder import RenderedImage, RunFolder
 from usae_viz.verification.verdict import Verdict
 
 KEY_SCHEMA = 1
-MOST_LOOKED_AT = 40  # top-activating patches that are looked at for a distractor in which the concept does not fire
+MAX_CANDIDATES = 40  # top-activating patches that are looked at for a distractor in which the concept does not fire
 REMEMBERED = 2_000  # pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes have 14 MB
 SIDE = 256  # pixels of every picture on the page
 STUDY_DEFAULTS = RateSettings()
@@ -134,7 +134,7 @@ class _QuestionMaker:
     def __init__(self, usae: USAE, natural: NaturalPictures, generator: torch.Generator, choices: int) -> None:
         self.usae, self.natural, self.generator, self.choices = usae, natural, generator, choices
         self.size = usae.input_size
-        self.seen: dict[int, list[Codes]] = {}  # of the pictures that were looked at last, one per backbone
+        self.codes_by_picture: dict[int, list[Codes]] = {}  # of the pictures that were looked at last, one per backbone
 
     def question(self, concept: int, picture: RenderedImage | None) -> QuestionKey | None:
         """None for a concept that has no top-activating patches to ask about."""
@@ -165,7 +165,7 @@ class _QuestionMaker:
         clean: list[tuple[float, Patch]] = []
         spare: list[tuple[float, Patch]] = []
         others: set[int] = {concept}
-        for _ in range(MOST_LOOKED_AT):
+        for _ in range(MAX_CANDIDATES):
             other = self._below(self.usae.n_concepts)
             patches = self._patches(other, self._below(len(self.usae.names)))
             if other in others or not patches:
@@ -185,16 +185,18 @@ class _QuestionMaker:
     def _code(self, concept: int, patch: Patch) -> float:
         """The concept's largest code in what is shown of a patch, through any backbone."""
         assert self.usae.grid is not None
-        if patch.number not in self.seen:
+        if patch.number not in self.codes_by_picture:
             with torch.no_grad():
                 canvas = self.natural.source.read(patch.number, self.size)[None]
                 canvas = canvas.to(self.usae.device)
                 codes = [self.usae.encode(n, self.usae.tokens(n, canvas)) for n in self.usae.names]
-            if len(self.seen) >= REMEMBERED:
-                del self.seen[next(iter(self.seen))]  # the first that was looked at
-            self.seen[patch.number] = [Codes(each.values[0].cpu(), each.indices[0].cpu().int()) for each in codes]
-        shown = inside_window(patch.token, self.usae.grid)
-        return max(codes.of(concept)[shown].max().item() for codes in self.seen[patch.number])
+            if len(self.codes_by_picture) >= REMEMBERED:
+                del self.codes_by_picture[next(iter(self.codes_by_picture))]  # the first that was looked at
+            self.codes_by_picture[patch.number] = [
+                Codes(each.values[0].cpu(), each.indices[0].cpu().int()) for each in codes
+            ]
+        tokens = inside_window(patch.token, self.usae.grid)
+        return max(codes.of(concept)[tokens].max().item() for codes in self.codes_by_picture[patch.number])
 
     def _below(self, count: int) -> int:
         return int(torch.randint(count, (), generator=self.generator))

@@ -114,9 +114,8 @@ def _group(usae: USAE, plan: RenderPlan, jobs: Sequence[RenderJob]) -> GroupEsti
     with tempfile.TemporaryDirectory() as folder:
         length = 1 + -(-settings.steps // (settings.snapshots or settings.steps))
         for name, canvas in result.images.items():
-            write_png(
-                Path(folder) / f"{name}.png", canvas, result.about(name), result.alpha[name] if settings.alpha else None
-            )
+            alpha = result.alpha[name] if settings.alpha else None
+            write_png(Path(folder) / f"{name}.png", canvas, result.metadata(name), alpha)
             for animation in plan.animations:
                 # equal frames would take next to no room
                 frames = islice(cycle(result.frames[name]), min(length, TRIAL_FRAMES))

@@ -33,7 +33,7 @@ from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings
 
 CODE_DIGITS = 5  # of mean codes, which are only compared with each other: a record is to be smaller than its picture
-MOST_CONCEPTS = 2**24  # the paper's space has 6144
+MAX_CONCEPTS = 2**24  # the paper's space has 6144
 MeanCodes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
 
 
@@ -77,7 +77,7 @@ class Record(Frozen):
         for codes in (codes for row in self.signatures.values() for codes in row.values()):
             if codes.keys() != {"index", "value"} or len(codes["index"]) != len(codes["value"]):
                 raise UsageError("signatures are not codes")
-            if not all(0 <= index < MOST_CONCEPTS and index == int(index) for index in codes["index"]):
+            if not all(0 <= index < MAX_CONCEPTS and index == int(index) for index in codes["index"]):
                 raise UsageError("signatures are of no concepts")
         return self
 
@@ -129,7 +129,7 @@ class Manifest:
             files={name: file_hash(file) for name, file in files.items()},
             concept=None if result.scores is None else result.scores.concept,
             statistics=statistics_hash(result.usae),
-            **_kept(job, result),
+            **_scores_by_file(job, result),
             ended=result.ended,
             cut_short=result.cut_short,
             failed=result.failed,
@@ -306,7 +306,7 @@ def _by_statistics(record: Record, usae: USAE) -> dict[str, dict[str, dict[str, 
     return {image: {name: anew(name, score) for name, score in row.items()} for image, row in record.scores.items()}
 
 
-def _kept(job: RenderJob, result: Result) -> dict[str, Any]:
+def _scores_by_file(job: RenderJob, result: Result) -> dict[str, Any]:
     """The parts of the verification, by the pictures' file names."""
     if result.scores is None:
         return {"scores": {}, "drawn_for": {}}

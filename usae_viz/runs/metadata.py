@@ -44,7 +44,7 @@ class ImageMetadata(BaseModel):
     usae_sha256: str | None = None
     spectrum_sha256: str | None = None
     code_sha256: str | None = None
-    own_sha256: dict[str, str | None] = {}  # of the code of a parameterization and transforms of somebody's own
+    own_sha256: dict[str, str | None] = {}  # of the code of a custom parameterization and custom transforms
     numbers: dict[str, int] = {}  # of the concepts that the code names, in the USAE and by the labels of then
     given_sha256: dict[str, str] = {}  # of the files `start` and `reference`
     variant: str | None = None

@@ -6,20 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
 from usae_train.model.usae import USAE
 from usae_train.runtime.capacity import workers_for
-from usae_train.runtime.progress import ProgressCallback, StepCallback
+from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.workers import Job, JobReport, Workers
 from usae_viz.export.animation import Snapshots
 from usae_viz.objectives import Objective
-from usae_viz.optimization.drawing import DrawnCanvases, DrawTogether, draw_together, image_groups
+from usae_viz.optimization.drawing import CanvasBatch, DrawnCanvases, DrawTogether, draw_together, image_groups
 from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore, OptimizationResult
 from usae_viz.optimization.maximize import bytes_of, draw_group
 from usae_viz.runs.plan import RenderJob
 from usae_viz.settings import MaximizeSettings
-from usae_viz.views.viewing import ViewConfig
 
 DrawnGroup = tuple[OptimizationResult, Snapshots | None]
 
@@ -49,18 +46,12 @@ class ParallelDrawing:
         """How the pictures of some jobs of different objectives come about: a worker has them, or will."""
         keys = {id(job.objective): job.key for job in jobs}
 
-        def draw(
-            view_config: ViewConfig,
-            specs: Sequence[CanvasSpec],
-            settings: MaximizeSettings,
-            start: Tensor | None,
-            progress: StepCallback,
-        ) -> list[DrawnCanvases]:
-            drawn = self._drawn(specs, self.groups[keys[id(specs[0].objective)]])
+        def draw(batch: CanvasBatch) -> list[DrawnCanvases]:
+            drawn = self._drawn(batch.specs, self.groups[keys[id(batch.specs[0].objective)]])
             if len(drawn) > 1 and any(each.result.failed_row is not None for each in drawn):
                 drawn = []
             # in one loop all pictures of an objective end where one's score is not finite: so they do whoever draws
-            return drawn or draw_together(view_config, specs, settings, start, progress)
+            return drawn or draw_together(batch)
 
         return draw
 

@@ -16,17 +16,17 @@ from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.caption import caption
 from usae_viz.concepts.labels import Label, labels_of, names_by_concept
 from usae_viz.concepts.selection import select
+from usae_viz.custom_code.importing import names_custom_code
 from usae_viz.export.naming import objective_folder, title_of, words_of
-from usae_viz.export.provenance import own_hashes
+from usae_viz.export.provenance import custom_hashes
 from usae_viz.objectives import Objective, parse_objective
+from usae_viz.objectives.custom_objective import import_objective
 from usae_viz.objectives.named import bound_in
-from usae_viz.objectives.own_objective import import_objective
 from usae_viz.optimization.by_objective import default_whole_first, settings_for
 from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.drawing import canvas_specs
 from usae_viz.optimization.edited import check_edits, with_edits_bound
 from usae_viz.optimization.resolving import resolve_settings
-from usae_viz.own_code.importing import names_own_code
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import RenderRecipe, RunVariant
 from usae_viz.runs.settings import DrawSettings
@@ -44,7 +44,7 @@ MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, an
 
 @dataclass(frozen=True)
 class RenderJob:
-    """The pictures of one objective in one run: what is drawn at once, or not at all."""
+    """The pictures of one objective in one variant, mode and seed: what is drawn at once, or not at all."""
 
     objective: Objective
     settings: MaximizeSettings  # resolved, for this objective
@@ -53,7 +53,7 @@ class RenderJob:
     title: str  # of the folder
     names: tuple[str, ...]  # of the pictures, as files; in the order of `canvas_specs`
     key: str  # of everything that decides what the pictures and their files are
-    code: str | None = None  # sha256 of the file with the objective's code, where it is somebody's own
+    code: str | None = None  # sha256 of the file with the objective's code, where it is custom
     formerly: tuple[str, ...] = ()  # what else the key of these pictures may have been before 0.9
 
 
@@ -116,7 +116,7 @@ class RenderPlan:
 
 
 def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool = False) -> RenderPlan:
-    """Work out what a recipe draws; `module:function` is looked for in its folder, and imported with leave alone.
+    """Work out what a recipe draws; `module:function` is looked for in its folder, and imported only with permission.
 
     Raises:
         ValueError: for concepts and objectives that cannot be, for one that compares with a picture that is not given,
@@ -152,10 +152,10 @@ def _planned_concepts(
 def _written_objectives(
     usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool, labels: Sequence[Label]
 ) -> dict[Objective, str | None]:
-    """A recipe's `objectives`, each once: {objective: sha256 of its code, where that is somebody's own}."""
+    """A recipe's `objectives`, each once: {objective: sha256 of its code, where that is custom}."""
     codes: dict[Objective, str | None] = {}
     for text in dict.fromkeys(recipe.objectives):
-        if names_own_code(text):
+        if names_custom_code(text):
             imported = import_objective(text, folder, allow_code)
             codes[bound_in(usae, [imported.objective], labels)[0]] = imported.sha256
         else:
@@ -199,7 +199,7 @@ def plan_objectives(
     animation: str = ANIMATION,
     code: str | None = None,
 ) -> RenderPlan:
-    """Draw each objective with each of some settings; `code` is the sha256 of somebody's own, see `RenderJob`."""
+    """Draw each objective with each of some settings; `code` is the sha256 of custom code, see `RenderJob`."""
     objectives = bound_in(usae, objectives)
     _check_count(usae, ((each.seeds, 1) for each in settings), len(objectives))
     variants = [RunVariant(None, each) for each in settings]
@@ -225,7 +225,7 @@ def folders_of(objectives: Sequence[Objective], taken: Collection[str] = ()) -> 
 
 
 def _check_count(usae: USAE, variants: Iterable[tuple[int, int]], objectives: int) -> None:
-    """Raise a ValueError for more pictures than anybody draws, before one of them is thought of.
+    """Raise a ValueError for more than `MAX_IMAGES` pictures, before any of them is listed.
 
     Of each variant there is given how many seeds it draws at once, and how many times.
     """
@@ -256,12 +256,12 @@ def _without_repeats(planned: Sequence[tuple[_Planned, RenderJob]]) -> tuple[Ren
     first: dict[tuple[str, str], _Planned] = {}
     kept, repeats = list[RenderJob](), list[RenderJob]()
     for each, job in planned:
-        asked, other = each.run_variant.settings, first.setdefault((job.folder, job.key), each).run_variant.settings
-        told_apart = any(getattr(asked, name) != getattr(other, name) for name in BY_OBJECTIVE)
-        (repeats if told_apart else kept).append(job)
+        settings, other = each.run_variant.settings, first.setdefault((job.folder, job.key), each).run_variant.settings
+        differs = any(getattr(settings, name) != getattr(other, name) for name in BY_OBJECTIVE)
+        (repeats if differs else kept).append(job)
     drawn = {job.variant for job in kept}
-    left_out = {id(job) for job in repeats if job.variant in drawn}
-    return tuple(job for _, job in planned if id(job) not in left_out)
+    dropped = {id(job) for job in repeats if job.variant in drawn}
+    return tuple(job for _, job in planned if id(job) not in dropped)
 
 
 def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
@@ -339,7 +339,7 @@ def _key_content(
         "spectrum": settings.spectrum and spectrum(settings.spectrum),
         "usae": usae.sha256,
         "version": DRAWN_AS.get(usae.device.type, DRAWN_ON_GPU_AS),
-        **own_hashes([settings]),
+        **custom_hashes([settings]),
     }
 
 
@@ -379,7 +379,7 @@ def _apart_from_templates(variants: Sequence[RunVariant], template: str) -> list
 
 
 def _for_concept(template: str, k: int, usae: USAE, labels: Sequence[Label]) -> Objective:
-    if names_own_code(template):
+    if names_custom_code(template):
         raise UsageError(f"objective {template!r}: a function of your own stands under `objectives`")
     (objective,) = bound_in(usae, [parse_objective(template.replace("{k}", str(k)))], labels)
     if "{k}" not in template or objective.concepts[:1] != (k,):

@@ -107,7 +107,7 @@ class RenderRecipe(Frozen):
         """The same with the code that its settings name, from a folder.
 
         Raises:
-            ValueError: without leave, or for what is not there.
+            ValueError: without permission, or for what is not there.
         """
         settings = self.settings.imported(folder, allow_code)
         variants = {name: variant.imported(folder, allow_code) for name, variant in self.variants.items()}
@@ -148,7 +148,7 @@ class RenderRecipe(Frozen):
             yield name, self.settings.model_copy(update=changes), set(changes)
 
 
-@dataclass(frozen=True, eq=False)  # itself alone: to compare settings is slow, where there are runs by the thousand
+@dataclass(frozen=True, eq=False)  # itself alone: to compare settings is slow, where there are thousands
 class RunVariant:
     """One way in which everything is drawn: a variant (None in a recipe without any) in one mode, with one seed."""
 

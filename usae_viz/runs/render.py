@@ -62,12 +62,12 @@ def render_plan(
     writer, completed = RunWriter(usae, plan, out), list[ObjectiveResult]()
     with ExitStack() as stack:
 
-        def first_of_all() -> list[list[int]]:
+        def claim_and_pack() -> list[list[int]]:
             stack.enter_context(claimed(out))
             _check_usae(usae, plan, out, again)
             return _packs(usae, plan, [] if again else _finished(usae, writer.manifest, plan), ranks)
 
-        numbers = ranks.compute_on_main(first_of_all)[ranks.rank :: ranks.world_size]
+        numbers = ranks.compute_on_main(claim_and_pack)[ranks.rank :: ranks.world_size]
         packs = [[plan.jobs[number] for number in pack] for pack in numbers]
         jobs = list(chain.from_iterable(packs))
         writer.parallel = stack.enter_context(drawn_in_parallel(usae, jobs, workers, report))
@@ -138,11 +138,11 @@ def _packs(usae: USAE, plan: RenderPlan, finished: Sequence[int], ranks: Distrib
         drawn_with.setdefault(plan.jobs[number].settings, []).append(plan.jobs[number].objective)
         folders.setdefault(plan.jobs[number].folder, []).append(number)
     sizes = (view_config_for(usae, settings, objectives).batch_size for settings, objectives in drawn_with.items())
-    together = min(*sizes, -(-len(folders) // ranks.world_size))
+    folders_at_once = min(*sizes, -(-len(folders) // ranks.world_size))
     by_folder, packs = list(folders.values()), list[list[int]]()
-    for first in range(0, len(by_folder), together):
+    for first in range(0, len(by_folder), folders_at_once):
         groups: dict[tuple[str | None, MaximizeSettings], list[int]] = {}
-        for number in chain.from_iterable(by_folder[first : first + together]):
+        for number in chain.from_iterable(by_folder[first : first + folders_at_once]):
             job = plan.jobs[number]
             groups.setdefault((job.variant, job.settings), []).append(number)
         packs += groups.values()

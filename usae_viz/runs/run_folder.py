@@ -25,7 +25,7 @@ from usae_viz.verification.verdict import Verdict, VerdictSettings
 CONCEPT = re.compile(r"concept-(\d{5,})")  # a folder's name
 SEED_AGREEMENT = TypeAdapter(dict[str, float])  # of a concept's images: {kind: cosine}
 ANIMATIONS = (".mp4", ".gif")
-Kept = TypeVar("Kept")
+Validated = TypeVar("Validated")
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class RenderedImage:
 
     file: Path
     below: str  # its path from the run's folder, without .png
-    about: ImageMetadata
+    metadata: ImageMetadata
     animation: Path | None
     thresholds: VerdictSettings = DEFAULT_THRESHOLDS  # of its folder's last verdicts
 
     @property
     def verdict(self) -> Verdict | None:
         """`strong`, `weak` or `failed`; None for a picture that was not verified."""
-        return None if self.about.scores is None else self.about.scores.verdict(self.thresholds)
+        return None if self.metadata.scores is None else self.metadata.scores.verdict(self.thresholds)
 
     @property
     def name(self) -> str:
@@ -51,24 +51,24 @@ class RenderedImage:
     @property
     def mode(self) -> str:
         """`per-model`, `shared` or `coupled`."""
-        return str(self.about.settings.get("mode", "per-model"))
+        return str(self.metadata.settings.get("mode", "per-model"))
 
     @property
     def seed(self) -> int:
         """The seed it was drawn with."""
         named = SEED_SUFFIX.search(self.name)
-        seed = named.group().rpartition("-")[2] if named else self.about.settings.get("seed", 0)
+        seed = named.group().rpartition("-")[2] if named else self.metadata.settings.get("seed", 0)
         return int(seed) if str(seed).isdecimal() and len(str(seed)) <= DIGITS else 0
 
     @property
     def backbone(self) -> str:
         """The backbone it was drawn for, or `shared`."""
-        scores = self.about.scores
+        scores = self.metadata.scores
         if self.mode == SHARED or (scores is not None and len(scores.drawn_for) != 1):
             return SHARED
         if scores is not None:
             return scores.drawn_for[0]
-        return SEED_SUFFIX.sub("", self.name).removeprefix(f"{self.about.variant}-").removeprefix(f"{self.mode}-")
+        return SEED_SUFFIX.sub("", self.name).removeprefix(f"{self.metadata.variant}-").removeprefix(f"{self.mode}-")
 
 
 @dataclass(frozen=True)
@@ -129,10 +129,8 @@ def read_run(folder: Path) -> RunFolder:
         why = f"; the first that cannot be read: {unreadable[0]}" if unreadable else ""
         raise UsageError(f"{folder} has no pictures in it{why}; draw some with usae-viz maximize or render")
     objectives = [
-        RenderedObjective(
-            at, pictures[0].about.objective, pictures, _of_scores(at, "agreement", SEED_AGREEMENT.validate_python) or {}
-        )
-        for at, pictures in by_folder.items()
+        RenderedObjective(below, pictures[0].metadata.objective, pictures, _seed_agreement(below))
+        for below, pictures in by_folder.items()
     ]
     usae, sha256 = record.get("usae"), record.get("usae_sha256")
     return RunFolder(folder, str(usae) if usae else None, str(sha256) if sha256 else None, objectives, unreadable)
@@ -149,18 +147,22 @@ def _pictures(folder: Path, unreadable: list[str]) -> Iterator[RenderedImage]:
         ):
             continue
         try:
-            about = read_metadata(file)
+            metadata = read_metadata(file)
             check_whole(file)
         except UsageError as error:
             unreadable.append(str(error))
             continue
-        thresholds = _of_scores(file.parent, "thresholds", VerdictSettings.model_validate) or about.thresholds
+        thresholds = _of_scores(file.parent, "thresholds", VerdictSettings.model_validate) or metadata.thresholds
         moving = (file.with_suffix(ending) for ending in ANIMATIONS)
         below = file.relative_to(folder).with_suffix("").as_posix()
-        yield RenderedImage(file, below, about, next((film for film in moving if film.is_file()), None), thresholds)
+        yield RenderedImage(file, below, metadata, next((film for film in moving if film.is_file()), None), thresholds)
 
 
-def _of_scores(folder: Path, key: str, validate: Callable[[Any], Kept]) -> Kept | None:
+def _seed_agreement(folder: Path) -> dict[str, float]:
+    return _of_scores(folder, "agreement", SEED_AGREEMENT.validate_python) or {}
+
+
+def _of_scores(folder: Path, key: str, validate: Callable[[Any], Validated]) -> Validated | None:
     """What a folder's scores.json says under a key; None where it says nothing that can be read.
 
     Its verdicts are newer than its PNGs', when a recipe's thresholds were changed.

@@ -64,8 +64,8 @@ class RunWriter:
         self.folders = plan.folders
         self.undrawable, self.stopped = dict[str, str](), False
         self.parallel: ParallelDrawing | None = None
-        self._begun = False  # whether run.json is of this plan
-        self._together = HalvingDraw(draw_together)  # one for all packs: what does not fit is found once
+        self._record_written = False  # whether run.json is of this plan
+        self._halving_draw = HalvingDraw(draw_together)  # one for all packs: what does not fit is found once
 
     def draw_jobs(self, jobs: Sequence[RenderJob], report: ProgressCallback, first: bool) -> list[Record]:
         """Draw jobs of equal settings, and write their files and records; the `first` process writes run.json."""
@@ -73,13 +73,13 @@ class RunWriter:
         def progress(done: int, scores: dict[str, float]) -> None:
             report_steps(report, jobs, done, scores)
 
-        draw = self._together if self.parallel is None else self.parallel.draw_of(jobs)
+        draw = self._halving_draw if self.parallel is None else self.parallel.draw_of(jobs)
         records, left = list[Record](), list(jobs)
         while left:
             objectives = [job.objective for job in left]
             try:
                 for result in maximize_each(self.usae, objectives, jobs[0].settings, progress, draw=draw):
-                    if first and not self._begun:
+                    if first and not self._record_written:
                         self.write_record()
                     records.append(self.write_job(left.pop(0), result))
                 break  # those that are left after one that was stopped are not begun
@@ -92,13 +92,13 @@ class RunWriter:
         folder, files = self.out / job.folder, {}
         by_image = {} if result.scores is None else result.scores.as_dict()["images"]
         for image, (name, canvas) in zip(job.names, result.images.items(), strict=True):
-            about = {**result.about(image), "variant": job.variant, "code_sha256": job.code}
+            metadata = {**result.metadata(image), "variant": job.variant, "code_sha256": job.code}
             if job.code is not None and job.objective.numbers:  # an objective's text has them itself
-                about["numbers"] = job.objective.numbers
-            about["scores"] = by_image.get(name)
+                metadata["numbers"] = job.objective.numbers
+            metadata["scores"] = by_image.get(name)
             files[f"{image}.png"] = folder / f"{image}.png"
             alpha = result.alpha[name] if result.settings.alpha else None
-            write_png(files[f"{image}.png"], canvas, about, alpha)
+            write_png(files[f"{image}.png"], canvas, metadata, alpha)
             for animation in self.plan.animations if result.frames else ():
                 files[f"{image}.{animation}"] = folder / f"{image}.{animation}"
                 write_frames(files[f"{image}.{animation}"], result.frames[name])
@@ -134,19 +134,19 @@ class RunWriter:
     def write_record(self, scores: Sequence[Scores] = ()) -> None:
         """Write run.json, unless it says the same already; with the scores of all folders, when they are there."""
         jobs = self.plan.jobs
-        runs = dict.fromkeys((job.variant, job.settings) for job in jobs)
+        drawn_with = dict.fromkeys((job.variant, job.settings) for job in jobs)
         objectives = list({str(job.objective): job.objective for job in jobs}.values())
-        record = run_record(self.usae, objectives, [settings for _, settings in runs])
-        record["variants"] = [variant for variant, _ in runs]
+        record = run_record(self.usae, objectives, [settings for _, settings in drawn_with])
+        record["variants"] = [variant for variant, _ in drawn_with]
         record["recipe"] = self.plan.recipe
         record["verdicts"] = count_verdicts(scores)
         record["pictures"] = pictures_by_folder((job.folder, job.names) for job in jobs)
         keep_record(self.out, record)
-        self._begun = True
+        self._record_written = True
 
     def _result(self, folder: str, records: Sequence[Record], scores: Scores | None) -> ObjectiveResult:
         jobs = self.folders[folder]
-        by_weight = sorted(records, key=lambda record: not record.cut_short)  # one that settled is no news beside those
+        by_weight = sorted(records, key=lambda record: not record.cut_short)  # before one that only settled early
         ended = next((record.ended for record in by_weight if record.ended is not None), None)
         stopped, failed = (any(getattr(record, kind) for record in records) for kind in ("stopped", "failed"))
         if reasons := [self.undrawable[job.key] for job in jobs if job.key in self.undrawable]:
@@ -161,16 +161,16 @@ class RunWriter:
         file, jobs, natural = self.out / folder / SHEET, self.folders[folder], self.usae.natural
         settings = {job.variant: job.settings for job, _ in drawn}
         title = title_with_edits(drawn[0][0].title, self.usae, settings)
-        of_now = {
+        description = {
             "sheet": _summaries(drawn),
             "title": title,
             "thresholds": jobs[0].settings.verdict.model_dump(),
             "images": None if natural is None else natural.source.fingerprint(),
             "statistics": statistics_hash(self.usae),
         }
-        if anew or _sheet_of(file, of_now) != of_now:
-            about = {**of_now, **provenance(self.usae, [job.settings for job in jobs])}
-            save_png(file, self._sheet(title, drawn, scores), about)
+        if anew or _sheet_of(file, description) != description:
+            metadata = {**description, **provenance(self.usae, [job.settings for job in jobs])}
+            save_png(file, self._sheet(title, drawn, scores), metadata)
 
     def _sheet(self, title: str, drawn: Sequence[tuple[RenderJob, Record]], scores: Scores | None) -> Image.Image:
         images, rows = {}, dict[Any, list[str]]()
@@ -207,8 +207,8 @@ def _summaries(drawn: Sequence[tuple[RenderJob, Record]]) -> list[dict[str, Any]
     ]
 
 
-def _sheet_of(file: Path, of_now: Mapping[str, Any]) -> dict[str, Any]:
-    """What a sheet says of itself by the keys of what it is to be.
+def _sheet_of(file: Path, description: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sheet says of itself, by the keys of what one of now would say.
 
     One of before 0.6 does not name the statistics: it is taken to be by those of now. One that is cut off or damaged
     shows nothing.
@@ -218,4 +218,4 @@ def _sheet_of(file: Path, of_now: Mapping[str, Any]) -> dict[str, Any]:
         check_whole(file)
     except UsageError:
         return {}
-    return {"statistics": of_now["statistics"]} | {key: inside[key] for key in of_now if key in inside}
+    return {"statistics": description["statistics"]} | {key: inside[key] for key in description if key in inside}

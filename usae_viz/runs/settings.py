@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from usae_train.files.validation import Settings
-from usae_viz.concepts.settings import OwnLabels, UsaeName
+from usae_viz.concepts.settings import UsaeName, UserLabels
 
 Animated = Literal["gif", "mp4"]
 
@@ -16,7 +16,7 @@ class DrawSettings(Settings):
     """Of what a picture is drawn, and what its snapshots become."""
 
     usae: UsaeName = "demo"
-    labels: OwnLabels = None
+    labels: UserLabels = None
     animation: Animated = Field("gif", description="what snapshots become: `gif` or `mp4`")
 
 

@@ -25,7 +25,7 @@ def find_recipe(named: str) -> str:
         ValueError: for a bare name that neither is; says which there are.
     """
     if Path(named).is_file() or Path(named).name != named or named.lower().endswith(RECIPE_ENDINGS):
-        return named  # a folder of that name is none: `render atlas --out atlas` made it
+        return named  # a folder of that name is not a recipe: `render atlas --out atlas` made it
     shipped = shipped_recipes()
     if named not in shipped:
         raise UsageError(
@@ -34,7 +34,7 @@ def find_recipe(named: str) -> str:
     return str(shipped[named])
 
 
-def about_recipe(file: Path) -> str:
+def describe_recipe(file: Path) -> str:
     """The first sentence of the comment that a recipe begins with."""
     comment = []
     for line in file.read_text(encoding="utf-8").splitlines():

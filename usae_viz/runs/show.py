@@ -12,12 +12,12 @@ from typing import Any
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import labels_of
+from usae_viz.custom_code.importing import hash_before_import, names_custom_code
 from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import Objective, parse_objective
+from usae_viz.objectives.custom_objective import import_objective
 from usae_viz.objectives.named import bound_in
-from usae_viz.objectives.own_objective import import_objective
 from usae_viz.optimization.given_pictures import IN_NO_FILE
-from usae_viz.own_code.importing import hash_before_import, names_own_code
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.metadata import ImageMetadata
 from usae_viz.runs.plan import RenderPlan, plan_objectives
@@ -27,49 +27,49 @@ CHANGED = (0, 3)  # the version in which settings got another meaning, and new o
 TEMPERED = (0, 9)  # the version since which the log-probability within `Class` has a temperature
 
 
-def command_again(file: Path, about: ImageMetadata) -> str | None:
+def command_again(file: Path, metadata: ImageMetadata) -> str | None:
     """The command line that draws a picture again; None where there is none, see `why_not_again`.
 
-    Where it would run code (`code_of`) the command asks for leave, which a picture cannot give.
+    Where it would run code (`code_of`) the command asks for permission, which a picture cannot give.
     """
-    if why_not_again(about) is not None:
+    if why_not_again(metadata) is not None:
         return None
     words = ["usae-viz", "render", str(file), "--out", "again"]
-    threads = about.drawn_on.get("threads")
-    if about.drawn_on.get("device") == "cpu" and isinstance(threads, int) and threads > 1:
+    threads = metadata.drawn_on.get("threads")
+    if metadata.drawn_on.get("device") == "cpu" and isinstance(threads, int) and threads > 1:
         words += ["--threads", str(threads)]
     return shlex.join(words)
 
 
-def why_not_again(about: ImageMetadata) -> str | None:
+def why_not_again(metadata: ImageMetadata) -> str | None:
     """What of a picture was in no file, so that no command draws it again; None where all of it was."""
     for name, does in (("start", "starts from"), ("reference", "is compared with")):
-        if str(about.settings.get(name)).startswith(IN_NO_FILE):
+        if str(metadata.settings.get(name)).startswith(IN_NO_FILE):
             return f"the picture that it {does} was in no file"
-    if None in about.own_sha256.values():
+    if None in metadata.own_sha256.values():
         return "its parameterization or a transform was of Python"
-    return None if _has_objective(about) else "its objective was of Python"
+    return None if _has_objective(metadata) else "its objective was of Python"
 
 
-def _has_objective(about: ImageMetadata) -> bool:
+def _has_objective(metadata: ImageMetadata) -> bool:
     """Whether its objective can be read from its text."""
-    if names_own_code(about.objective):
-        return about.code_sha256 is not None
+    if names_custom_code(metadata.objective):
+        return metadata.code_sha256 is not None
     try:
-        parse_objective(about.objective)
+        parse_objective(metadata.objective)
     except UsageError:
         return False
     return True
 
 
-def code_of(about: ImageMetadata) -> dict[str, str] | None:
+def code_of(metadata: ImageMetadata) -> dict[str, str] | None:
     """What a custom objective would run, drawn again: module, function, and the hash that its file is to have."""
-    return _code(about.objective, about.code_sha256) if names_own_code(about.objective) else None
+    return _code(metadata.objective, metadata.code_sha256) if names_custom_code(metadata.objective) else None
 
 
-def parts_of(about: ImageMetadata) -> list[dict[str, str]]:
-    """The same for a parameterization and transforms that are somebody's own."""
-    codes = (_code(text, sha256) for text, sha256 in about.own_sha256.items())
+def parts_of(metadata: ImageMetadata) -> list[dict[str, str]]:
+    """The same for a custom parameterization and custom transforms."""
+    codes = (_code(text, sha256) for text, sha256 in metadata.own_sha256.items())
     return [code for code in codes if code is not None]
 
 
@@ -78,8 +78,10 @@ def _code(text: str, sha256: str | None) -> dict[str, str] | None:
     return None if sha256 is None else {"module": module, "function": function, "sha256": sha256}
 
 
-def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool, labels: str | None = None) -> RenderPlan:
-    """The drawing that a picture came from, which says `about` itself how it was drawn.
+def plan_again(
+    usae: USAE, metadata: ImageMetadata, file: Path, allow_code: bool, labels: str | None = None
+) -> RenderPlan:
+    """The drawing that a picture came from, by its metadata.
 
     `labels` name concepts for its code where it keeps no numbers for them: one of before 0.7.
 
@@ -87,126 +89,128 @@ def plan_again(usae: USAE, about: ImageMetadata, file: Path, allow_code: bool, l
         ValueError: when weights, spectrum, code or a given picture are others by now, or were not in a file; for labels
             of which nothing is asked.
     """
-    _check_same_usae(usae, about, file)
-    settings = _settings_again(about, file)
-    _check_same_pictures(about, settings, file)
+    _check_same_usae(usae, metadata, file)
+    settings = _settings_again(metadata, file)
+    _check_same_pictures(metadata, settings, file)
     if settings.parameterization == "maco" and settings.start is None:
-        settings = _with_spectrum(about, settings, file)
+        settings = _with_spectrum(metadata, settings, file)
     if allow_code:
-        _check_code(about, settings, file)
+        _check_code(metadata, settings, file)
     settings = settings.imported(Path.cwd(), allow_code)
-    if names_own_code(about.objective):
-        imported = import_objective(about.objective, Path.cwd(), allow_code)
+    if names_custom_code(metadata.objective):
+        imported = import_objective(metadata.objective, Path.cwd(), allow_code)
         objective, code = imported.objective, imported.sha256
     else:
-        objective, code = parse_objective(about.objective), None
-    return plan_objectives(usae, [_with_numbers(usae, objective, about, file, labels)], [settings], code=code)
+        objective, code = parse_objective(metadata.objective), None
+    return plan_objectives(usae, [_with_numbers(usae, objective, metadata, file, labels)], [settings], code=code)
 
 
-def _check_same_usae(usae: USAE, about: ImageMetadata, file: Path) -> None:
+def _check_same_usae(usae: USAE, metadata: ImageMetadata, file: Path) -> None:
     """Raise a ValueError for other weights, or a part that was in no file."""
-    if about.usae_sha256 != usae.sha256:
+    if metadata.usae_sha256 != usae.sha256:
         raise UsageError(
-            f"{file} was drawn with the USAE of sha256 {str(about.usae_sha256)[:12]}, and {usae.source} now has "
+            f"{file} was drawn with the USAE of sha256 {str(metadata.usae_sha256)[:12]}, and {usae.source} now has "
             f"{str(usae.sha256)[:12]}; say where the other is with --usae"
         )
-    for text, sha256 in about.own_sha256.items():
+    for text, sha256 in metadata.own_sha256.items():
         if sha256 is None:
             raise UsageError(f"{file} was drawn with {text}, which was in no file; it cannot be drawn again")
 
 
-def _settings_again(about: ImageMetadata, file: Path) -> MaximizeSettings:
+def _settings_again(metadata: ImageMetadata, file: Path) -> MaximizeSettings:
     try:
-        settings = about.drawn_with()
+        settings = metadata.drawn_with()
     except UsageError as error:
         raise UsageError(f"{file} was drawn with settings that this version does not have: {error}") from error
     if settings.parameterization != "fourier":  # earlier versions kept what is its alone
         settings = settings.model_copy(update={"decay": None, "contrast": None})
-    if "feature_statistics" not in about.settings:  # before 0.9 there was no such thing, for classes either
+    if "feature_statistics" not in metadata.settings:  # before 0.9 there was no such thing, for classes either
         settings = settings.model_copy(update={"feature_statistics": 0.0})
     return settings
 
 
-def _check_same_pictures(about: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
+def _check_same_pictures(metadata: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
     """Raise a ValueError where `start` or `reference` was in no file, or is another picture by now."""
     for picture in settings.given_pictures.values():
         if picture.startswith(IN_NO_FILE):
             raise UsageError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
     for name, sha256 in given_hashes(settings).items():
-        if about.given_sha256.get(name, sha256) != sha256:
+        if metadata.given_sha256.get(name, sha256) != sha256:
             raise UsageError(f"{file} was drawn beside another picture than {getattr(settings, name)} is now")
 
 
-def _with_spectrum(about: ImageMetadata, settings: MaximizeSettings, file: Path) -> MaximizeSettings:
+def _with_spectrum(metadata: ImageMetadata, settings: MaximizeSettings, file: Path) -> MaximizeSettings:
     """The settings under the spectrum of then; before 0.3 the packaged one, of the demo's scenes, had no name."""
-    settings = settings.model_copy(update={"spectrum": settings.spectrum or packaged_with(about.spectrum_sha256)})
-    if spectrum_hash(settings.spectrum) != about.spectrum_sha256:
+    settings = settings.model_copy(update={"spectrum": settings.spectrum or packaged_with(metadata.spectrum_sha256)})
+    if spectrum_hash(settings.spectrum) != metadata.spectrum_sha256:
         raise UsageError(
             f"{file} was drawn under another spectrum than {settings.spectrum or 'any that this version has'}"
         )
     return settings
 
 
-def _with_numbers(usae: USAE, objective: Objective, about: ImageMetadata, file: Path, labels: str | None) -> Objective:
+def _with_numbers(
+    usae: USAE, objective: Objective, metadata: ImageMetadata, file: Path, labels: str | None
+) -> Objective:
     """The objective with the numbers that its names had then; a picture of before 0.7 does not keep them."""
-    if labels is not None and (about.numbers or not objective.named):
+    if labels is not None and (metadata.numbers or not objective.named):
         raise UsageError(f"{file} already says which concepts it is of; leave --labels out")
-    if objective.named and about.numbers.keys() >= objective.bound(lambda called: 0).numbers.keys():
-        return objective.bound(lambda called: about.numbers[called])
+    if objective.named and metadata.numbers.keys() >= objective.bound(lambda called: 0).numbers.keys():
+        return objective.bound(lambda called: metadata.numbers[called])
     try:
         return bound_in(usae, [objective], None if labels is None else labels_of(usae, labels))[0]
     except UsageError as error:
         advice = "; say with --labels which file of names it was drawn with" if labels is None else ""
-        raise UsageError(f"{file} keeps no number for each name in {about.objective}: {error}{advice}") from error
+        raise UsageError(f"{file} keeps no number for each name in {metadata.objective}: {error}{advice}") from error
 
 
-def _check_code(about: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
+def _check_code(metadata: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
     """Raise a ValueError where any code of a picture is not what it was drawn with. Nothing is run before."""
-    hashes = {part.text: about.own_sha256.get(part.text) for part in settings.own_parts}
-    if names_own_code(about.objective):
-        hashes[about.objective] = about.code_sha256
+    hashes = {part.text: metadata.own_sha256.get(part.text) for part in settings.custom_parts}
+    if names_custom_code(metadata.objective):
+        hashes[metadata.objective] = metadata.code_sha256
     for text, sha256 in hashes.items():
         if sha256 is None or sha256 != hash_before_import(text, Path.cwd()):
             raise UsageError(f"{file} was drawn with other code than {text} is now in {Path.cwd()}; nothing was run")
 
 
-def changed_since(file: Path, about: ImageMetadata, objective: Objective) -> str | None:
+def changed_since(file: Path, metadata: ImageMetadata, objective: Objective) -> str | None:
     """What to say of a picture of an earlier version that comes out otherwise: by its settings or its objective."""
-    named = re.match(r"(\d+)\.(\d+)", about.versions.get("usae", ""))
+    named = re.match(r"(\d+)\.(\d+)", metadata.versions.get("usae", ""))
     version = tuple(map(int, named.groups())) if named else None
     if version is not None and version >= CHANGED:
         if version >= TEMPERED or "temperature" not in objective.constants:
             return None
         return (
-            f"{file} was drawn by usae {about.versions['usae']}: Class takes its log-probability at a temperature of "
-            f"{objective.constants['temperature']:g} since {'.'.join(map(str, TEMPERED))}, so that it comes out as "
+            f"{file} was drawn by usae {metadata.versions['usae']}: Class takes its log-probability at a temperature "
+            f"of {objective.constants['temperature']:g} since {'.'.join(map(str, TEMPERED))}, so that it comes out as "
             "another picture; before, Class was Logit + LogProbability"
         )
-    whose = f"usae {about.versions['usae']}" if version is not None else "a usae that it does not name"
+    whose = f"usae {metadata.versions['usae']}" if version is not None else "a usae that it does not name"
     return (
         f"{file} was drawn by {whose}: views, contrast and learning rate mean something else since "
         f"{'.'.join(map(str, CHANGED))}, so that it comes out as another picture"
     )
 
 
-def metadata_lines(about: ImageMetadata) -> list[str]:
+def metadata_lines(metadata: ImageMetadata) -> list[str]:
     """Settings, scores and versions, a line each."""
     lines = [
-        f"picture     {about.picture}" + (f" of variant {about.variant}" if about.variant else ""),
-        f"objective   {about.objective}",
-        f"USAE        {about.usae}, sha256 {str(about.usae_sha256)[:12]}",
-        "settings    " + _listed({key: value for key, value in about.settings.items() if value not in (None, [])}),
-        "drawn on    " + _listed(about.drawn_on),
-        "versions    " + _listed(about.versions) + (f", commit {about.commit[:12]}" if about.commit else ""),
+        f"picture     {metadata.picture}" + (f" of variant {metadata.variant}" if metadata.variant else ""),
+        f"objective   {metadata.objective}",
+        f"USAE        {metadata.usae}, sha256 {str(metadata.usae_sha256)[:12]}",
+        "settings    " + _listed({key: value for key, value in metadata.settings.items() if value not in (None, [])}),
+        "drawn on    " + _listed(metadata.drawn_on),
+        "versions    " + _listed(metadata.versions) + (f", commit {metadata.commit[:12]}" if metadata.commit else ""),
     ]
-    if about.spectrum_sha256:
-        lines.append(f"spectrum    sha256 {about.spectrum_sha256[:12]}")
-    if about.ended:
-        lines.append(f"ended       {about.ended}")
-    if about.scores is not None:
-        lines.append(f"verdict     {about.verdict}")
-        for name, score in about.scores.backbones.items():
-            verdict, short = score.lacks(about.thresholds)
+    if metadata.spectrum_sha256:
+        lines.append(f"spectrum    sha256 {metadata.spectrum_sha256[:12]}")
+    if metadata.ended:
+        lines.append(f"ended       {metadata.ended}")
+    if metadata.scores is not None:
+        lines.append(f"verdict     {metadata.verdict}")
+        for name, score in metadata.scores.backbones.items():
+            verdict, short = score.lacks(metadata.thresholds)
             figures = {key: value for key, value in asdict(score).items() if value is not None and key != "closer"}
             closer = {f"at {share} of the side": value for share, value in score.closer.items()}
             why = f" ({', '.join(short)})" if short else ""

@@ -47,19 +47,19 @@ def score_class_images(
 def _score(
     usae: USAE, backbone: str, index: int, canvas: Tensor, seed: int, noise: NoiseLevels | None, shares: Sequence[float]
 ) -> ClassScore:
-    seen = held_out_probabilities(usae, backbone, canvas, seed)[0].mean(0)
-    read_as = int(seen.argmax())
+    probabilities = held_out_probabilities(usae, backbone, canvas, seed)[0].mean(0)
+    read_as = int(probabilities.argmax())
     closer = {
         f"{share:g}": held_out_probabilities(usae, backbone, canvas, seed, CLOSER_VIEWS, closer_views(share))[0].mean(0)
         for share in shares
     }
     return ClassScore(
         index,
-        class_name(len(seen), index),
-        seen[index].item(),
-        int((seen > seen[index]).sum()) + 1,
+        class_name(len(probabilities), index),
+        probabilities[index].item(),
+        int((probabilities > probabilities[index]).sum()) + 1,
         read_as,
-        class_name(len(seen), read_as),
+        class_name(len(probabilities), read_as),
         None if noise is None else noise.probability(usae, backbone, index),
         {share: values[index].item() for share, values in closer.items()},
     )

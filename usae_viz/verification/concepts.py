@@ -48,8 +48,8 @@ def score_images(
     signatures: dict[str, dict[str, Tensor]] = {image: {} for image in names}
     for row, backbone in enumerate(usae.backbones):
         codes = held_out_codes(usae, backbone, pictures, seed)
-        ours = codes.of(concept)  # (image, view, token)
-        code = _largest(ours)
+        values = codes.of(concept)  # (image, view, token)
+        code = _largest(values)
         dense = codes.dense(usae.n_concepts)
         means, largest = dense.mean((1, 2)), dense.amax(2).mean(1)  # (image, n_concepts)
         chance = None if noise is None else noise.code(usae, backbone, concept)
@@ -57,7 +57,7 @@ def score_images(
             table[image][backbone] = Score(
                 code=code[i].item(),
                 rank=int((means[i] > means[i, concept]).sum()) + 1,
-                share=(ours[i] > FIRING_THRESHOLD).float().mean().item(),
+                share=(values[i] > FIRING_THRESHOLD).float().mean().item(),
                 percentile=percentile_of(usae, row, concept, code[i].item()),
                 others=largest[i, others].mean().item() if len(others) else 0.0,
                 noise=chance,
@@ -69,15 +69,17 @@ def score_images(
     return Scores(concept, table, {image: tuple(drawn_for[image]) for image in names}, signatures, thresholds)
 
 
-def _largest(ours: Tensor) -> Tensor:
+def _largest(values: Tensor) -> Tensor:
     """(image, view, token) -> (image,): the largest code of a view, mean over views."""
-    return ours.amax(-1).mean(1)
+    return values.amax(-1).mean(1)
 
 
 def _closer(usae: USAE, backbone: str, concept: int, picture: Tensor, seed: int) -> dict[str, float]:
     """{share of the side: `Score.code` of a picture (1, 3, H, W) in views of just that}."""
-    seen = {share: held_out_codes(usae, backbone, picture, seed, CLOSER_VIEWS, closer_views(share)) for share in CLOSER}
-    return {f"{share:g}": _largest(codes.of(concept)).item() for share, codes in seen.items()}
+    codes_by_share = {
+        share: held_out_codes(usae, backbone, picture, seed, CLOSER_VIEWS, closer_views(share)) for share in CLOSER
+    }
+    return {f"{share:g}": _largest(codes.of(concept)).item() for share, codes in codes_by_share.items()}
 
 
 def _other_concepts(usae: USAE, concept: int) -> Tensor:

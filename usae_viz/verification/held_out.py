@@ -26,9 +26,9 @@ def held_out_codes(
 ) -> Codes:
     """Codes (image, view, token, k) of canvases (image, 3, H, W) under views that no picture is optimized on."""
     codes = []
-    for canvas, shown in _shown(usae, canvases, seed, n_views, augmentation):
+    for canvas, views in _held_out_views(usae, canvases, seed, n_views, augmentation):
         view_config = ViewConfig(usae, augmentation, n_views)
-        codes.append(encode_views(view_config, usae.backbones[backbone], canvas, shown).codes)
+        codes.append(encode_views(view_config, usae.backbones[backbone], canvas, views).codes)
     return joined_codes(codes)
 
 
@@ -37,8 +37,8 @@ def held_out_probabilities(
 ) -> Tensor:
     """(image, view, class): what a backbone's own classifier says of canvases (image, 3, H, W) under such views."""
     logits = [
-        usae.backbones[backbone].logits(shown.flatten(0, 1)).float()
-        for _, shown in _shown(usae, canvases, seed, n_views, augmentation)
+        usae.backbones[backbone].logits(views.flatten(0, 1)).float()
+        for _, views in _held_out_views(usae, canvases, seed, n_views, augmentation)
     ]
     return torch.stack(logits).softmax(-1)
 
@@ -48,7 +48,7 @@ def closer_views(share: float) -> Augmentation:
     return HELD_OUT.model_copy(update={"crop": (share, share)})
 
 
-def _shown(
+def _held_out_views(
     usae: USAE, canvases: Tensor, seed: int, n_views: int, augmentation: Augmentation
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Each canvas (1, 3, H, W) and its views (1, view, 3, size, size), one by one.

@@ -12,14 +12,14 @@ from usae_train.model.usae import USAE
 from usae_viz.verification.held_out import held_out_codes, held_out_probabilities
 
 # One view each: two pictures of noise differ, two views of one hardly. Over 48 of the demo (fourier) the codes of the
-# concepts that fire there at all spread by 0.16 to 0.23 of their mean (median a backbone; a tenth of them by more than
-# 0.34 to 0.72), so that the mean of 32 is right to 3 to 4% (6 to 13%); with two pictures, as before, to 16% (50%).
+# concepts that fire there at all spread by 0.16 to 0.23 of their mean (median per backbone; a tenth of them by more
+# than 0.34 to 0.72), so that the mean of 32 is right to 3 to 4% (6 to 13%); with two pictures, as before, to 16% (50%).
 NOISE_PICTURES = 32
 FIRST_SEED = 0xC4A2CE
 NOISE_BATCH = 8  # canvases in memory
 
 DrawStarts = Callable[[list[int]], Tensor]  # seeds -> canvases (n, 3, H, W) as a drawing starts
-_kept: WeakKeyDictionary[USAE, dict[Hashable, NoiseLevels]] = WeakKeyDictionary()
+_noise_by_usae: WeakKeyDictionary[USAE, dict[Hashable, NoiseLevels]] = WeakKeyDictionary()
 
 
 class NoiseLevels:
@@ -45,21 +45,21 @@ class NoiseLevels:
         return self._probabilities[backbone][index].item()
 
     @torch.no_grad()
-    def _mean(self, usae: USAE, seen: Callable[[Tensor], Tensor]) -> Tensor:
+    def _mean(self, usae: USAE, evaluate: Callable[[Tensor], Tensor]) -> Tensor:
         device = usae.device
         seeds = [FIRST_SEED + number for number in range(NOISE_PICTURES)]
         packs = [seeds[first : first + NOISE_BATCH] for first in range(0, NOISE_PICTURES, NOISE_BATCH)]
-        return torch.cat([seen(self._draw(pack).to(device)) for pack in packs]).mean(0).cpu()
+        return torch.cat([evaluate(self._draw(pack).to(device)) for pack in packs]).mean(0).cpu()
 
 
-def shared_noise(usae: USAE, how: Hashable, draw: DrawStarts) -> NoiseLevels:
+def shared_noise(usae: USAE, start: Hashable, draw: DrawStarts) -> NoiseLevels:
     """The same noise for all that is drawn with one USAE: a run's objectives need not look at it again.
 
-    What was seen through the USAE is forgotten with it, and when its weights change. `how` is what decides the pictures
-    besides their seeds, by which `draw` makes them.
+    What was seen through the USAE is forgotten with it, and when its weights change. `start` is what decides the
+    pictures besides their seeds, by which `draw` makes them.
     """
     versions = tuple(weight._version for weight in usae.parameters())
-    return _kept.setdefault(usae, {}).setdefault((how, versions), NoiseLevels(draw))
+    return _noise_by_usae.setdefault(usae, {}).setdefault((start, versions), NoiseLevels(draw))
 
 
 def _largest(usae: USAE, backbone: str, canvases: Tensor) -> Tensor:

@@ -109,16 +109,16 @@ class ClassScore:
         return f"{self.probability:.2f} #{self.rank}{other}"
 
 
-_KEPT: tuple[TypeAdapter[Score | ClassScore], ...] = (TypeAdapter(Score), TypeAdapter(ClassScore))
+_SCORE_TYPES: tuple[TypeAdapter[Score | ClassScore], ...] = (TypeAdapter(Score), TypeAdapter(ClassScore))
 
 
-def read_score(kept: Mapping[str, Any]) -> Score | ClassScore:
+def read_score(values: Mapping[str, Any]) -> Score | ClassScore:
     """What JSON of ours keeps of one picture through one backbone; what else it says (its verdict) is left out.
 
     Raises:
         ValueError: for a figure that is missing, or no number.
     """
-    return validated(_KEPT["probability" in kept].validate_python, kept)
+    return validated(_SCORE_TYPES["probability" in values].validate_python, values)
 
 
 def _less(value: float, enough: float, digits: int = 1) -> str:

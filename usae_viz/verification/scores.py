@@ -150,7 +150,7 @@ class Scores:
         return list(dict.fromkeys(name for row in self.table.values() for name in row))
 
     @property
-    def _shown(self) -> Table:
+    def _cells(self) -> Table:
         """Every picture through every backbone, with its verdict and what it lacks for a better one."""
         names = self._backbones
         rows = [
@@ -200,10 +200,10 @@ class Scores:
         return table_as_text(self.__rich__(), 120)
 
     def _repr_html_(self) -> str:
-        return self._shown.html() + as_html(self._caption)
+        return self._cells.html() + as_html(self._caption)
 
     def __rich__(self) -> RichTable:
-        return rich_table(self._shown, [STYLE[self.verdict(image)] for image in self.table], self._caption)
+        return rich_table(self._cells, [STYLE[self.verdict(image)] for image in self.table], self._caption)
 
 
 def _mean_cosine(codes: Sequence[Tensor]) -> float:

@@ -14,20 +14,20 @@ from usae_train.runtime.tables import Table
 
 def rich_table(table: Table, styles: Sequence[str], caption: Sequence[str]) -> RichTable:
     """A table of texts for the terminal, whose first and last columns are words; `styles` are of the last cells."""
-    shown = RichTable(
+    table_of_text = RichTable(
         title=as_text(table.title, "table.title"),
         caption=Text("\n", "table.caption").join(map(as_text, caption)),
         title_justify="left",
         caption_justify="left",
     )
     first, *figures, last = table.columns
-    shown.add_column(as_text(first), no_wrap=True)
+    table_of_text.add_column(as_text(first), no_wrap=True)
     for name in figures:
-        shown.add_column(as_text(name), justify="right")
-    shown.add_column(as_text(last))
+        table_of_text.add_column(as_text(name), justify="right")
+    table_of_text.add_column(as_text(last))
     for row, style in zip(table.rows, styles, strict=True):
-        shown.add_row(*map(as_text, row[:-1]), as_text(row[-1], style))
-    return shown
+        table_of_text.add_row(*map(as_text, row[:-1]), as_text(row[-1], style))
+    return table_of_text
 
 
 def heat_map(

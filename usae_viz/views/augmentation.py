@@ -1,7 +1,7 @@
 """Augmentations: the views of a canvas that backbones are shown. The operations are kornia's, the chance is ours.
 
 Every random draw comes from a generator that belongs to the picture, so that a picture depends neither on its batch
-nor on somebody else's seed; all geometry is one affine warp, so a view is interpolated once.
+nor on another picture's seed; all geometry is one affine warp, so a view is interpolated once.
 """
 
 from __future__ import annotations

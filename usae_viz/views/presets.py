@@ -8,10 +8,10 @@ from pydantic import ConfigDict, Field, model_validator
 
 from usae_train.files.validation import Worded
 from usae_train.runtime.errors import UsageError
-from usae_viz.own_code.part import OwnPart
+from usae_viz.custom_code.part import CustomPart
 
 AUGMENTATION: Literal["augmentation"] = "augmentation"  # in a list of transforms: the built-in one
-Transform = OwnPart | Literal["augmentation"]
+Transform = CustomPart | Literal["augmentation"]
 WHOLE_SHARE = 0.6  # of the side: a crop of it still shows what the whole is of
 
 
@@ -92,8 +92,8 @@ PRESETS: dict[str, Augmentation] = {
 }
 
 
-# What pictures are verified under, and nothing is drawn under: other generators, no noise, gentler ranges, as anybody
-# sees who looks.
+# What pictures are verified under, and nothing is drawn under: other generators, no noise, gentler ranges, as a
+# person sees them.
 HELD_OUT = Augmentation(
     crop=(0.75, 0.98), scales="uniform", shift=0.03, rotate=4, brightness=0.03, contrast=0.05, saturation=0.05, noise=0
 )

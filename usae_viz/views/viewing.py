@@ -16,7 +16,7 @@ from usae_train.model.usae import USAE
 from usae_viz.concepts.edit_text import BackboneEdits
 from usae_viz.objectives import Activations
 from usae_viz.views.augmentation import augmented_views
-from usae_viz.views.own_transforms import transformed_views
+from usae_viz.views.custom_transforms import transformed_views
 from usae_viz.views.precision import dtype_for
 from usae_viz.views.presets import Augmentation, Transform
 
@@ -34,9 +34,9 @@ class ViewConfig:
         whole_first: share of the steps, at the beginning, in which views are of nearly the whole canvas.
         statistics_weight: how much a score is lowered by `unnaturalness`; the setting `feature_statistics`.
         reference: (3, H, W), a picture that is shown beside each under the same draws.
-        canvas_bytes: what a parameterization of somebody's own keeps of each canvas for its gradient.
+        canvas_bytes: what a custom parameterization keeps of each canvas for its gradient.
         edits: {backbone: what is done to concepts in its own pass}, as `usae_train.intervene` takes it.
-        transforms: of somebody's own, in place of the augmentation or, where it is among them, around it.
+        transforms: custom ones, in place of the augmentation or, where it is among them, around it.
     """
 
     usae: USAE
@@ -60,8 +60,8 @@ def encode_views(
     view_config: ViewConfig,
     backbone: Backbone,
     canvas: Tensor,
-    shown: Tensor,
-    shown_reference: Tensor | None = None,
+    views: Tensor,
+    reference_views: Tensor | None = None,
     shared: bool = False,
     classifies: bool = False,
 ) -> Activations:
@@ -73,10 +73,10 @@ def encode_views(
         others = {name: each for name, each in view_config.edits.items() if name != backbone.name}
         with intervene(view_config.usae, backbone.name, edits):
             return encode_views(
-                replace(view_config, edits=others), backbone, canvas, shown, shown_reference, shared, classifies
+                replace(view_config, edits=others), backbone, canvas, views, reference_views, shared, classifies
             )
 
-    def through(views: Tensor, reference: Activations | None = None) -> Activations:
+    def activations_of(views: Tensor, reference: Activations | None = None) -> Activations:
         dtype, logits = dtype_for(view_config.dtype, backbone), None
         with torch.autocast(views.device.type, dtype, enabled=dtype != torch.float32):
             if classifies:
@@ -88,11 +88,11 @@ def encode_views(
         return Activations(view_config.usae, backbone.name, canvas, views, tokens, reference, shared, logits)
 
     with torch.no_grad():
-        reference = None if shown_reference is None else through(shown_reference)
-    if not view_config.statistics_weight or not shown.requires_grad:
-        return through(shown, reference)
-    with statistics_distances(backbone.model, len(shown), 3 * backbone.input_size**2) as distances:
-        acts = through(shown, reference)
+        reference = None if reference_views is None else activations_of(reference_views)
+    if not view_config.statistics_weight or not views.requires_grad:
+        return activations_of(views, reference)
+    with statistics_distances(backbone.model, len(views), 3 * backbone.input_size**2) as distances:
+        acts = activations_of(views, reference)
     acts.unnaturalness = unnaturalness(distances.values()) if distances else None
     return acts
 
@@ -102,16 +102,16 @@ def views_of(
 ) -> tuple[Tensor, Tensor | None]:
     """Views (batch, view, 3, size, size) of canvases (batch, 3, H, W), and of the reference under the same draws."""
     states = [generator.get_state() for generator in generators]
-    shown = _shown(view_config, canvas, generators, size)
+    views = _draw_views(view_config, canvas, generators, size)
     if view_config.reference is None:
-        return shown, None
+        return views, None
     again = [torch.Generator() for _ in states]
     for generator, state in zip(again, states, strict=True):
         generator.set_state(state)
-    return shown, _shown(view_config, view_config.reference.expand_as(canvas), again, size)
+    return views, _draw_views(view_config, view_config.reference.expand_as(canvas), again, size)
 
 
-def _shown(view_config: ViewConfig, canvas: Tensor, generators: Sequence[torch.Generator], size: int) -> Tensor:
+def _draw_views(view_config: ViewConfig, canvas: Tensor, generators: Sequence[torch.Generator], size: int) -> Tensor:
     if not view_config.transforms:
         return augmented_views(canvas, view_config.augmentation, generators, view_config.n_views, size)
     return transformed_views(

@@ -34,7 +34,7 @@ from usae_train.tokens.extract import plan_extraction
 from usae_train.tokens.settings import ExtractSettings
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.settings import ExecutionSettings, FitOptions, FitSettings
-from usae_viz.concepts.figures import concept_rows
+from usae_viz.concepts.ranking import concept_rows
 from usae_viz.concepts.settings import ConceptsSettings
 from usae_viz.explanations.intervention import intervention_in
 from usae_viz.explanations.settings import ExplainSettings, InterveneSettings
@@ -97,7 +97,7 @@ PYTHON = [
     (write_explanations, "columns", ExplainSettings, "columns"),
     (write_explanations, "top", ExplainSettings, "top"),
     (intervention_in, "top", InterveneSettings, "top"),
-    (explore, "natural", ExploreSettings, "natural"),
+    (explore, "patches", ExploreSettings, "patches"),
     (make_study, "choices", RateSettings, "choices"),
     (make_study, "controls", RateSettings, "controls"),
 ]

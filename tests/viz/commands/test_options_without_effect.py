@@ -58,8 +58,8 @@ QUICK = ["--steps", "1", "--views", "1", "--size", "32", "-q", "--out", "out"]
         (VIZ, ["render", "--schema", "--out", "out"], "--out would do nothing beside --schema"),
         (VIZ, ["maximize", "-c", "3", "--animation", "gif", *QUICK], "--animation is of snapshots"),
         (VIZ, ["invert", "none.png", "--animation", "mp4", *QUICK], "--animation is of snapshots"),
-        (VIZ, ["explore", "demo", "--natural", "0", "--images", "pictures"], "which --natural 0 leaves out"),
-        (VIZ, ["explore", "demo", "--pictures-only", "--natural", "3"], "which --pictures-only leaves out"),
+        (VIZ, ["explore", "demo", "--patches", "0", "--images", "pictures"], "which --patches 0 leaves out"),
+        (VIZ, ["explore", "demo", "--pictures-only", "--patches", "3"], "which --pictures-only leaves out"),
     ],
 )
 def test_what_would_do_nothing_is_told(app, words, said, tmp_path, monkeypatch) -> None:

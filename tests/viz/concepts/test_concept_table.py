@@ -6,7 +6,7 @@ import usae_train as ut
 import usae_viz as uv
 from usae_train.runtime.warned import FormerName
 from usae_viz.concepts import table as home
-from usae_viz.concepts.figures import concept_rows
+from usae_viz.concepts.ranking import concept_rows
 from usae_viz.objectives.named import bound_in
 
 pandas = pytest.importorskip("pandas")

@@ -46,7 +46,7 @@ def test_peak_area_and_place_by_hand():
         torch.tensor([[2.0], [0.05], [0.5], [0.0], [3.0], [0.0]]), torch.tensor([[1], [1], [1], [0], [1], [2]])
     )
     maps = ConceptMaps.from_codes(codes, (2, 3), 3)
-    seen = maps.seen(1, "seeds")
+    seen = maps.activity(1, "seeds")
     assert (seen.peak, seen.area, seen.place) == (3.0, 0.5, (1, 1))  # 0.05 is below 0.1
     assert maps.firing == [1]
     assert str(seen) == "concept 1 seeds: peak 3.00, area 50%"

@@ -15,8 +15,8 @@ def soon(page, check):
 def becomes(page, read, expected):
     """Wait until what is read is what is expected; fails with what was read last."""
     for _ in range(TURNS):
-        seen = read()
-        if seen == expected:
+        value = read()
+        if value == expected:
             return
         page.wait_for_timeout(TURN)
-    assert seen == expected
+    assert value == expected

@@ -43,7 +43,7 @@ def folder(usae_folder, run_folder, tmp_path_factory):
     place = tmp_path_factory.mktemp("addresses")
     other = shutil.copytree(run_folder, place / "second")
     shutil.rmtree(other / "concept-00003")
-    explore(open_sources([usae_folder, str(run_folder), str(other)]), place / "page", natural=1)
+    explore(open_sources([usae_folder, str(run_folder), str(other)]), place / "page", patches=1)
     return place / "page"
 
 

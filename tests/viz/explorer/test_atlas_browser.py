@@ -13,7 +13,7 @@ pytestmark = pytest.mark.browser
 def folder(usae_folder, run_folder, tmp_path_factory):
     """Twelve concepts, two of them drawn, and an objective that has no place in the plane."""
     out = tmp_path_factory.mktemp("plane") / "page"
-    explore(open_sources([usae_folder, str(run_folder)]), out, natural=2)
+    explore(open_sources([usae_folder, str(run_folder)]), out, patches=2)
     return out
 
 
@@ -146,7 +146,7 @@ def test_an_address_says_colour_and_place(folder, visit):
 
 
 def test_few_concepts_have_no_atlas(run_folder, tmp_path, visit):
-    explore(open_sources([str(run_folder)]), tmp_path, natural=0)
+    explore(open_sources([str(run_folder)]), tmp_path, patches=0)
     page = visit(tmp_path, "shows=atlas")
     assert not page.is_visible("#shows")
     assert page.locator(".card").count() == 3

@@ -51,7 +51,7 @@ NAMES = [
 @pytest.fixture(scope="module")
 def folder(usae_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("concepts") / "page"
-    explore(open_sources([usae_folder]), out, natural=0)
+    explore(open_sources([usae_folder]), out, patches=0)
     return out
 
 

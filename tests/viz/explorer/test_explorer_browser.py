@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 import usae_train as ut
 from usae_train.model.statistics import Statistics
 from usae_viz.cli import app
-from usae_viz.concepts.figures import concept_rows
 from usae_viz.concepts.labels import concepts_by_name, read_labels, replace_names
 from usae_viz.concepts.parsing import parse_concepts
+from usae_viz.concepts.ranking import concept_rows
 from usae_viz.explorer.page import explore
 from usae_viz.explorer.sources import open_sources
 

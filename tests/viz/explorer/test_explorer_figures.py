@@ -21,7 +21,7 @@ NAMES = ("left", "right")
 def page_folder(usae_folder, run_folder, tmp_path_factory):
     """Every concept of the tiny USAE, with the pictures of a run."""
     out = tmp_path_factory.mktemp("figures") / "page"
-    explore(open_sources([usae_folder, str(run_folder)]), out, natural=3)
+    explore(open_sources([usae_folder, str(run_folder)]), out, patches=3)
     return out
 
 
@@ -30,7 +30,7 @@ def two_runs(run_folder, tmp_path_factory):
     """A run, and a copy of it."""
     other = shutil.copytree(run_folder, tmp_path_factory.mktemp("runs") / "second")
     out = tmp_path_factory.mktemp("two") / "page"
-    explore(open_sources([str(run_folder), str(other)]), out, natural=0)
+    explore(open_sources([str(run_folder), str(other)]), out, patches=0)
     return out
 
 

@@ -39,7 +39,7 @@ def called(file, name):
 @pytest.fixture(scope="module")
 def explored(run_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("page") / "out"
-    assert explore(open_sources([str(run_folder)]), out, natural=4) == []
+    assert explore(open_sources([str(run_folder)]), out, patches=4) == []
     return out
 
 
@@ -66,8 +66,16 @@ def test_elsewhere_the_pictures_are_brought_along(explored, run_folder):
         assert (explored / "explorer" / "thumbs" / "0" / f"{below}.webp").stat().st_size < 20_000
 
 
+def test_the_former_name_of_patches_is_taken_with_a_warning(run_copy):
+    done = run(run_copy, "--natural", "0")
+    assert done.exit_code == 0, done.output
+    assert "--natural is called --patches now" in done.stderr
+    (data,) = called(run_copy / "explorer" / "data.js", "usaeData")
+    assert data["natural"] == 0
+
+
 def test_a_usae_has_a_card_for_every_concept_and_no_pictures(usae_folder, tmp_path):
-    done = run(usae_folder, "--out", tmp_path / "page", "--natural", "2")
+    done = run(usae_folder, "--out", tmp_path / "page", "--patches", "2")
     assert done.exit_code == 0, done.output
     (data,) = called(tmp_path / "page" / "explorer" / "data.js", "usaeData")
     assert [card["id"] for card in data["cards"]] == [str(k) for k in range(12)]
@@ -144,7 +152,7 @@ def test_transfer_by_hand():
     def picture(own, codes):
         scores = {"fired": True, "drawn_for": own, "backbones": {name: seen(code) for name, code in codes.items()}}
         about = ImageMetadata(picture=own[0], objective="Concept(1)", settings={}, scores=scores)
-        return RenderedImage(file=None, below="", about=about, animation=None)
+        return RenderedImage(file=None, below="", metadata=about, animation=None)
 
     one = picture(["a"], {"a": 4.0, "b": 1.0, "c": 3.0})  # (1 + 3) / 2 / 4 = 0.5
     two = picture(["b"], {"a": 1.0, "b": 2.0, "c": 0.0})  # 0.25
@@ -229,9 +237,9 @@ def test_a_usae_without_statistics_has_nothing_to_show(usae, tmp_path):
 def test_nothing_is_opened_unless_asked(run_copy, monkeypatch):
     opened = []
     monkeypatch.setattr("webbrowser.open", opened.append)
-    assert run(run_copy, "--natural", "0").exit_code == 0
+    assert run(run_copy, "--patches", "0").exit_code == 0
     assert opened == []
-    assert run(run_copy, "--natural", "0", "--open").exit_code == 0
+    assert run(run_copy, "--patches", "0", "--open").exit_code == 0
     assert opened == [(run_copy / "index.html").as_uri()]
 
 
@@ -250,7 +258,7 @@ def test_what_a_killed_run_left_goes_and_what_a_living_one_writes_stays(run_copy
         "import os, signal, sys, usae_viz.explorer.page as page\n"
         "page.page_data = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "from usae_viz.cli import app\n"
-        "app(['explore', sys.argv[1], '--natural', '0'])"
+        "app(['explore', sys.argv[1], '--patches', '0'])"
     )
     assert subprocess.run([sys.executable, "-c", half_way, str(run_copy)]).returncode == -signal.SIGKILL
     (left,) = run_copy.glob(".explorer.*.part")
@@ -260,22 +268,22 @@ def test_what_a_killed_run_left_goes_and_what_a_living_one_writes_stays(run_copy
     try:
         theirs = run_copy / f".explorer.{neighbour.pid}.part"
         (theirs / "details").mkdir(parents=True)
-        assert run(run_copy, "--natural", "0").exit_code == 0
+        assert run(run_copy, "--patches", "0").exit_code == 0
         assert list(run_copy.glob(".*.part")) == [theirs]
         assert (theirs / "details").is_dir()
     finally:
         neighbour.kill()
         neighbour.wait()
-    assert run(run_copy, "--natural", "0").exit_code == 0
+    assert run(run_copy, "--patches", "0").exit_code == 0
     assert list(run_copy.glob(".*.part")) == []
 
 
 def test_a_page_whose_place_cannot_be_taken_gives_it_back(run_copy, monkeypatch):
-    assert run(run_copy, "--natural", "0").exit_code == 0
+    assert run(run_copy, "--patches", "0").exit_code == 0
     before = {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()}
     monkeypatch.setattr("usae_train.files.placing.os.replace", _replace_but_not_new)
     with pytest.raises(ValueError, match="explorer cannot be written: no; free some space, or choose another place"):
-        explore(open_sources([str(run_copy)]), run_copy, natural=0)
+        explore(open_sources([str(run_copy)]), run_copy, patches=0)
     assert {file: file.read_bytes() for file in run_copy.rglob("*") if file.is_file()} == before
 
 
@@ -288,7 +296,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(run_folder, tmp_path, monkey
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Image.Image, "save", full)
-    done = run(run_folder, "--natural", "0", "-o", tmp_path / "new" / "page")
+    done = run(run_folder, "--patches", "0", "-o", tmp_path / "new" / "page")
     assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
     assert "new/page/explorer cannot be written: No space left on device; free some space" in done.stderr
     assert list(tmp_path.iterdir()) == []

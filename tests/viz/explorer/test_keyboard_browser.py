@@ -12,7 +12,7 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="module")
 def folder(usae_folder, run_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("keyboard") / "page"
-    explore(open_sources([usae_folder, str(run_folder)]), out, natural=2)
+    explore(open_sources([usae_folder, str(run_folder)]), out, patches=2)
     return out
 
 

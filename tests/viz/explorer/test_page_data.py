@@ -44,7 +44,7 @@ def test_objects_have_the_declared_names(name):
 
 
 def test_the_page_has_the_declared_names(run_folder, tmp_path):
-    assert explore(open_sources([str(run_folder)]), tmp_path, natural=1) == []
+    assert explore(open_sources([str(run_folder)]), tmp_path, patches=1) == []
     data, detail = (written(tmp_path / "explorer" / name) for name in ("data.js", "details/0.js"))
     names = declared("explorer")
     (natural, *_), *_ = detail["natural"]

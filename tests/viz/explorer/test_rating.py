@@ -92,8 +92,8 @@ def test_codes_of_pictures_are_remembered_sparse_and_of_a_bounded_number(usae_fo
 
     def watched(self, concept, patch):
         found = whole(self, concept, patch)
-        kept.add(len(self.seen))
-        assert all(own.values.shape[-1] == usae.k for codes in self.seen.values() for own in codes)
+        kept.add(len(self.codes_by_picture))
+        assert all(own.values.shape[-1] == usae.k for codes in self.codes_by_picture.values() for own in codes)
         return found
 
     monkeypatch.setattr(study_module._QuestionMaker, "_code", watched)

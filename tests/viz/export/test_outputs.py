@@ -40,6 +40,11 @@ def test_alpha_makes_what_was_never_asked_for_clear(drawn, tmp_path):
         assert strong.mean() > weak.mean() + 50
 
 
+def test_metadata_can_be_asked_for_by_its_former_name(drawn):
+    with pytest.warns(UserWarning, match="about is called metadata now"):
+        assert drawn.about("left") == drawn.metadata("left")
+
+
 def test_without_alpha_a_png_has_no_transparency(usae, tmp_path):
     folder = uv.maximize(usae, uv.Concept(3), steps=1, **QUICK).save(tmp_path) / "concept-00003"
     with Image.open(folder / "left.png") as picture:

@@ -12,7 +12,7 @@ import pytest
 from usae_train.model.usae import USAE
 from usae_viz.objectives import Class, Concept, Logit, LogProbability
 from usae_viz.objectives.classes import TEMPERATURE
-from usae_viz.objectives.own_objective import import_objective
+from usae_viz.objectives.custom_objective import import_objective
 from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.show import changed_since

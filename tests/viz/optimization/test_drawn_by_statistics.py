@@ -266,9 +266,9 @@ def test_a_variant_that_changes_classes_alone_draws_concepts_once(convolutional,
 @pytest.mark.parametrize("objective", [Logit("left", 3), LogProbability("left", 3)])
 def test_a_logit_of_before_0_9_is_drawn_again_as_it_was(convolutional, objective, tmp_path):
     free = uv.maximize(convolutional, objective, feature_statistics=0, **SMALL)
-    settings = free.about("left")["settings"]
+    settings = free.metadata("left")["settings"]
     del settings["feature_statistics"]
-    inside = {**free.about("left"), "settings": {**settings, "whole_first": None}}
+    inside = {**free.metadata("left"), "settings": {**settings, "whole_first": None}}
     about = ImageMetadata.model_validate(inside)
     plan = plan_again(convolutional, about, tmp_path / "a.png", allow_code=False)
     assert changed_since(tmp_path / "a.png", about, plan.jobs[0].objective) is None

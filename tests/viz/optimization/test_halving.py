@@ -27,11 +27,11 @@ def _packed(monkeypatch):
 def small(objectives, packs):
     """A GPU on which so many objectives fit; notes how many it was asked for."""
 
-    def draw(view_config, pictures, *others):
-        packs.append(len({id(picture.objective) for picture in pictures}))
-        if packs[-1] > objectives or view_config.batch_size > 2 * packs[-1]:
+    def draw(batch):
+        packs.append(len({id(spec.objective) for spec in batch.specs}))
+        if packs[-1] > objectives or batch.view_config.batch_size > 2 * packs[-1]:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return draw_together(view_config, pictures, *others)
+        return draw_together(batch)
 
     return draw
 
@@ -67,11 +67,11 @@ def test_one_that_does_not_fit_alone_is_the_error_that_it_was(usae):
 def test_what_a_gpus_libraries_say_of_its_memory_is_heard_as_well(usae, said, packs):
     drawn: list[int] = []
 
-    def short_of_memory(view_config, pictures, *others):
-        drawn.append(len(pictures))
-        if len(pictures) > 4:
+    def short_of_memory(batch):
+        drawn.append(len(batch.specs))
+        if len(batch.specs) > 4:
             raise RuntimeError(said)
-        return draw_together(view_config, pictures, *others)
+        return draw_together(batch)
 
     settings, objectives = uv.MaximizeSettings(mode="shared", **SETTINGS), [uv.Concept(k) for k in range(8)]
     if packs == [8]:
@@ -86,11 +86,11 @@ def test_what_a_gpus_libraries_say_of_its_memory_is_heard_as_well(usae, said, pa
 def test_what_is_finished_is_handed_on_before_more_is_begun_and_kept_when_that_fails(usae):
     packs, found = [], []
 
-    def full_after_four(view_config, pictures, *others):
-        packs.append(len(pictures))
+    def full_after_four(batch):
+        packs.append(len(batch.specs))
         if packs[-1] > 4 or packs.count(4) > 1 or len(packs) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        return draw_together(view_config, pictures, *others)
+        return draw_together(batch)
 
     def draw_all():
         settings = uv.MaximizeSettings(mode="shared", **SETTINGS)

@@ -266,7 +266,7 @@ def test_a_spectrum_of_ones_own_is_used_and_recorded(usae, tmp_path):
     own = uv.maximize(usae, uv.Concept(3), parameterization="maco", spectrum=str(file), **QUICK)
     packaged = uv.maximize(usae, uv.Concept(3), parameterization="maco", **QUICK)
     assert not torch.allclose(own.images["left"], packaged.images["left"], atol=1e-2)
-    assert own.about("left")["spectrum_sha256"] != packaged.about("left")["spectrum_sha256"]
+    assert own.metadata("left")["spectrum_sha256"] != packaged.metadata("left")["spectrum_sha256"]
     with pytest.raises(ValueError, match="a spectrum is for the parameterization maco, not for fourier"):
         uv.maximize(usae, uv.Concept(3), spectrum=str(file), **QUICK)
 

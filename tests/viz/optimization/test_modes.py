@@ -29,17 +29,17 @@ def test_a_group_an_objective_and_seed(usae):
     assert not torch.equal(second["left-seed-0"], second["right-seed-0"])
 
 
-def test_the_common_latent_hears_all_and_each_own_one_only_its_picture():
+def test_the_common_latent_gets_all_gradients_and_each_offset_its_pictures():
     image = PixelImage([0, 0, 1], 4)
     start = image.latent.detach().clone()
     coupled = CoupledImage(image, [0, 0, 1])
-    assert (coupled.own == 0).all()
+    assert (coupled.offset == 0).all()
     assert torch.equal(coupled(), PixelImage([0, 0, 1], 4)())
-    assert {name for name, p in coupled.named_parameters() if p.requires_grad} == {"common", "own"}
+    assert {name for name, p in coupled.named_parameters() if p.requires_grad} == {"common", "offset"}
     coupled.image.draw = lambda latent: latent  # so that gradients can be worked out by hand
     (coupled() * torch.tensor([1.0, 10.0, 100.0]).view(3, 1, 1, 1)).sum().backward()
     assert coupled.common.grad[:, 0, 0, 0].tolist() == [11, 100]
-    assert torch.allclose(coupled.own.grad[:, 0, 0, 0], 0.2 * torch.tensor([1.0, 10.0, 100.0]))
+    assert torch.allclose(coupled.offset.grad[:, 0, 0, 0], 0.2 * torch.tensor([1.0, 10.0, 100.0]))
     assert torch.equal(coupled.common.detach(), start[[0, 2]])
 
 

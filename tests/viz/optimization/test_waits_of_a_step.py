@@ -11,7 +11,7 @@ import usae_viz as uv
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.model.usae import USAE
 from usae_viz.objectives import SameCodes
-from usae_viz.optimization.drawing import canvas_specs, draw_together
+from usae_viz.optimization.drawing import CanvasBatch, canvas_specs, draw_together
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.presets import PRESETS
 from usae_viz.views.viewing import ViewConfig
@@ -54,7 +54,7 @@ def waits_of_a_step(backbones, objectives, preset="default", reference=None, **s
         waits.found.clear()
 
     with Waits() as waits:
-        draw_together(view_config, pictures, chosen, None, after)
+        draw_together(CanvasBatch(view_config, pictures, chosen, None, after))
     return steps[1]
 
 

@@ -146,10 +146,10 @@ def test_a_drawn_picture_has_the_analytic_spectrum_still(usae, size):
 
 def test_a_run_with_the_analytic_spectrum_records_it(usae, tmp_path):
     result = uv.maximize(usae, uv.Concept(3), parameterization="maco", spectrum="1/f", steps=1, views=1, size=32)
-    assert result.about("left")["spectrum_sha256"] == "1/f"
+    assert result.metadata("left")["spectrum_sha256"] == "1/f"
     assert '"spectrum_sha256": "1/f"' in (result.save(tmp_path) / "run.json").read_text()
     packaged = uv.maximize(usae, uv.Concept(3), parameterization="maco", steps=1, views=1, size=32)
-    assert len(packaged.about("left")["spectrum_sha256"]) == 64
+    assert len(packaged.metadata("left")["spectrum_sha256"]) == 64
 
 
 @pytest.mark.parametrize(("size", "decay"), [(32, 1.5), (97, 1.5), (256, 1.5), (96, 0.0), (96, 1.0), (256, 2.0)])

@@ -141,7 +141,7 @@ def test_the_shift_is_half_of_the_largest_patch_unless_told(usae):
     """The tiny backbones have 4 and 6 patches a side."""
     drawn = uv.maximize(usae, uv.Concept(3), steps=1, views=1, size=32)
     assert drawn.settings.augmentation.shift == pytest.approx(1 / 8)
-    assert drawn.about("left")["settings"]["augmentation"]["shift"] == pytest.approx(1 / 8)
+    assert drawn.metadata("left")["settings"]["augmentation"]["shift"] == pytest.approx(1 / 8)
     told = uv.maximize(usae, uv.Concept(3), steps=1, views=1, size=32, augmentation=Augmentation(shift=0.03))
     assert told.settings.augmentation.shift == 0.03
     assert Augmentation().for_patches(1.0).shift == 0.5

@@ -8,7 +8,7 @@ interface ExplorerData {
   title: string;
   usae: UsaeData;
   backbones: string[];
-  natural: number; // top natural pictures per backbone; 0: none are shown
+  natural: number; // top-activating patches per backbone; 0: none are shown
   missing: string[];
   runs: RunData[];
   columns: ColumnData[];
@@ -68,7 +68,7 @@ interface CardData {
   objective: string;
   of_class: boolean;
   follows: string | null;
-  natural: number[]; // pictures that there are, by backbone
+  natural: number[]; // top-activating patches that there are, by backbone
   drawn: DrawnData[];
 }
 

@@ -16,28 +16,28 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from usae_train.runtime.errors import UsageError
-from usae_viz.own_code.hashing import INSTALLED, OURS, files_of_code, hash_of_code
+from usae_viz.custom_code.hashing import INSTALLED, OURS, files_of_code, hash_of_code
 
 _IMPORTED: dict[str, tuple[Path, str]] = {}  # {module that was imported here: its file, and the hash of its code then}
 PYTHONS = Path(sysconfig.get_path("stdlib")).resolve()
 CODE_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
-def names_own_code(text: str) -> bool:
-    """Whether a text names code of somebody's own."""
+def names_custom_code(text: str) -> bool:
+    """Whether a text names custom code, `module:Name`."""
     return CODE_NAME.fullmatch(text.strip()) is not None
 
 
-def import_own(text: str, folder: Path, allow_code: bool, what: str) -> tuple[Any, str | None]:
+def import_custom(text: str, folder: Path, allow_code: bool, what: str) -> tuple[Any, str | None]:
     """What `module:Name` names, and the hash of the file that it stands in with those that it imports.
 
     The module is looked for in a folder, the recipe's, first, then where Python looks. `what` it is to be is said in
     messages: `objective`.
 
     Raises:
-        ValueError: without leave, or for a module that is not there, or that Python has of another place.
+        ValueError: without permission, or for a module that is not there, or that Python has of another place.
     """
-    _ask_leave(text, allow_code, what)
+    _check_allowed(text, allow_code, what)
     module_name, _, name = text.partition(":")
     sha256, code = hash_before_import(text, folder), _code_of(module_name, folder)
     _forget_changed(code)
@@ -45,16 +45,16 @@ def import_own(text: str, folder: Path, allow_code: bool, what: str) -> tuple[An
     try:
         with _looked_for_in(folder):
             module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # anybody's code: whatever it raises is reported, a script's own exit too
+    except (Exception, SystemExit) as error:  # custom code: whatever it raises is reported, a script's own exit too
         raise UsageError(f"{what} {text!r}: {module_name} cannot be imported from {folder}: {error!r}") from error
     finally:
         _IMPORTED.update({each: known for each, known in code.items() if _imported_from(each) == known[0]})
     return getattr(module, name, None), sha256
 
 
-def check_own(text: str, folder: Path, allow_code: bool, what: str) -> None:
-    """Raise a ValueError without leave, or where there is no such module; nothing is imported."""
-    _ask_leave(text, allow_code, what)
+def check_custom(text: str, folder: Path, allow_code: bool, what: str) -> None:
+    """Raise a ValueError without permission, or where there is no such module; nothing is imported."""
+    _check_allowed(text, allow_code, what)
     module_name = text.partition(":")[0]
     with _looked_for_in(folder):
         known = module_name in sys.modules or _spec_of(module_name) is not None
@@ -62,7 +62,7 @@ def check_own(text: str, folder: Path, allow_code: bool, what: str) -> None:
         raise UsageError(f"{what} {text!r}: {module_name} cannot be imported from {folder}: there is no such module")
 
 
-def _ask_leave(text: str, allow_code: bool, what: str) -> None:
+def _check_allowed(text: str, allow_code: bool, what: str) -> None:
     if not allow_code:
         raise UsageError(f"{what} {text!r} runs code from a file; look at the file, then add --allow-code")
 
@@ -117,7 +117,7 @@ def _check_place(what: str, module_name: str, code: Mapping[str, tuple[Path, str
 
 
 def where_it_failed(error: Exception, file: str | None) -> str:
-    """What code of somebody's own raised, in one line, after its file and the line that it came to there."""
+    """What custom code raised, in one line, after its file and the line that it came to there."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return (f"{Path(file).name}, line {lines[-1]}: " if file and lines else "") + repr(error)
 

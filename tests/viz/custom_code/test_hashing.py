@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from usae_viz.own_code.hashing import hash_of_code
+from usae_viz.custom_code.hashing import hash_of_code
 from usae_viz.runs.plan import plan_recipe
 from usae_viz.runs.recipe import RenderRecipe
 

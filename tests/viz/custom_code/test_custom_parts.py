@@ -5,10 +5,10 @@ import re
 import sys
 from pathlib import Path
 
-import own_parts
+import custom_parts
 import pytest
 import torch
-from own_parts import Layered, Plain, dimmed, jittered
+from custom_parts import Layered, Plain, dimmed, jittered
 from PIL import Image
 from torch import nn
 from typer.testing import CliRunner
@@ -18,16 +18,16 @@ import usae_viz as uv
 import usae_viz.optimization.maximize
 from usae_viz.cli import app
 from usae_viz.commands.beforehand import check_recipe
+from usae_viz.custom_code.part import CustomPart
 from usae_viz.export.png import read_png
 from usae_viz.optimization.maximize import bytes_of
 from usae_viz.optimization.resolving import resolve_settings
-from usae_viz.own_code.part import OwnPart
-from usae_viz.parameterizations import OwnImages
+from usae_viz.parameterizations import CustomImages
 from usae_viz.runs.plan import plan_recipe
 from usae_viz.runs.recipe import RenderRecipe
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.augmentation import augmented_views
-from usae_viz.views.own_transforms import transformed_views
+from usae_viz.views.custom_transforms import transformed_views
 from usae_viz.views.presets import PRESETS
 
 QUICK = {"steps": 3, "views": 2, "size": 32}
@@ -52,7 +52,7 @@ def pixels(file):
 @pytest.fixture
 def room(folder, tmp_path, monkeypatch):
     """A folder with a module of one's own and a recipe that names it."""
-    (tmp_path / "mine_parts.py").write_bytes(Path(own_parts.__file__).read_bytes())
+    (tmp_path / "mine_parts.py").write_bytes(Path(custom_parts.__file__).read_bytes())
     (tmp_path / "recipe.yaml").write_text(f"usae: {folder}\n{RECIPE}")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
@@ -62,8 +62,8 @@ def room(folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize("make", [Plain, Layered])
 def test_an_image_depends_on_its_own_seed_alone(make):
     before = torch.get_rng_state()
-    part = OwnPart.from_value(make)
-    alone, beside = OwnImages(part, [5], 16), OwnImages(part, [2, 5, 5], 16)
+    part = CustomPart.from_value(make)
+    alone, beside = CustomImages(part, [5], 16), CustomImages(part, [2, 5, 5], 16)
     assert torch.equal(torch.get_rng_state(), before)
     own, three = alone(), beside()
     assert three.shape == (3, 3, 16, 16)
@@ -82,9 +82,9 @@ def test_pictures_are_drawn_and_say_what_with(usae, tmp_path):
     assert not torch.equal(result.images["left"], other.images["left"])
     result.save(tmp_path)
     inside = read_png(tmp_path / "concept-00003" / "left.png")
-    assert inside["settings"]["parameterization"] == "own_parts:Plain"
-    assert inside["settings"]["transforms"] == ["augmentation", "own_parts:dimmed"]
-    assert set(inside["own_sha256"]) == {"own_parts:Plain", "own_parts:dimmed"}
+    assert inside["settings"]["parameterization"] == "custom_parts:Plain"
+    assert inside["settings"]["transforms"] == ["augmentation", "custom_parts:dimmed"]
+    assert set(inside["own_sha256"]) == {"custom_parts:Plain", "custom_parts:dimmed"}
 
 
 def test_what_is_in_no_file_is_drawn_again_by_no_command(folder, tmp_path):
@@ -194,10 +194,10 @@ def test_what_python_was_given_has_the_hash_of_the_code_that_runs(room, monkeypa
     """Not of its file that was changed meanwhile: a picture would say that other code had drawn it."""
     monkeypatch.syspath_prepend(room)
     mine = importlib.import_module("mine_parts")
-    first = OwnPart.from_value(mine.Plain)
+    first = CustomPart.from_value(mine.Plain)
     (room / "mine_parts.py").write_text((room / "mine_parts.py").read_text() + "\n# another\n")
-    assert OwnPart.from_value(mine.Plain) == first
-    assert OwnPart.from_value(importlib.reload(mine).Plain).sha256 != first.sha256 is not None
+    assert CustomPart.from_value(mine.Plain) == first
+    assert CustomPart.from_value(importlib.reload(mine).Plain).sha256 != first.sha256 is not None
 
 
 def test_transforms_replace_the_augmentation_or_go_around_it():
@@ -209,7 +209,7 @@ def test_transforms_replace_the_augmentation_or_go_around_it():
 
     def shown(*transforms):
         seen.clear()
-        parts = [each if isinstance(each, str) else OwnPart.from_value(each) for each in transforms]
+        parts = [each if isinstance(each, str) else CustomPart.from_value(each) for each in transforms]
         generators = [torch.Generator().manual_seed(1)]
         return transformed_views(canvas, parts, PRESETS["default"], generators, 2, 16)
 
@@ -269,7 +269,7 @@ WRONG = {
     Lost: "gives numbers that are not finite",
     Detached: "depends on none of its parameters",
     Elsewhere: "gives a picture on meta, and is on cpu; register what it uses as a buffer",
-    Broken: "fails: test_own_parts.py, line ",
+    Broken: "fails: test_custom_parts.py, line ",
     Hasty: "has learning_rate = -1; expected a number above 0",
     nn.Identity(): "is a module that is there already; give its class",
     (lambda: Plain): "is called with the shape (1, 3, H, W) and a generator, and takes something else",

@@ -1,4 +1,4 @@
-"""Figures of concepts, from a USAE's statistics: a row for each, and the orders in which they are listed."""
+"""Concepts ranked by a USAE's statistics: a row for each, and the orders in which they are listed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args
 
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.followed import FollowedFactor, best_factor
-from usae_viz.concepts.measured import need_figure
+from usae_viz.concepts.required_statistics import need_statistic
 from usae_viz.concepts.settings import ConceptsSettings, Sort
 
 if TYPE_CHECKING:
@@ -31,9 +31,9 @@ class ConceptRow:
     private: str | None = None  # the one backbone that has it; None for a concept that all share
 
     def as_dict(self) -> dict[str, object]:
-        """For `--json`; without `agreement` for a USAE that is no consensus, nor `private` for a shared concept."""
-        left_out = ("agreement", "private")
-        return {key: value for key, value in asdict(self).items() if key not in left_out or value is not None}
+        """For `--json`; without `agreement` for a USAE that is not a consensus, nor `private` for a shared concept."""
+        optional = ("agreement", "private")
+        return {key: value for key, value in asdict(self).items() if key not in optional or value is not None}
 
 
 def concept_rows(
@@ -49,7 +49,7 @@ def concept_rows(
     """
     check_sort(sort)
     concepts = range(usae.n_concepts) if private is None else usae.private.of(usae.known_name(private))
-    statistics = need_figure(usae, sort)
+    statistics = need_statistic(usae, sort)
     universality, entropy = statistics.universality, statistics.firing_entropy
     energy, shares = statistics.energy.mean(0), statistics.firing_share
     rows = [
@@ -86,6 +86,6 @@ def check_sort(sort: str) -> None:
 
 def by_universality(statistics: Statistics) -> list[int]:
     """All concepts, the most universal first; of equal ones the one with more co-fires, then with more energy."""
-    universality, together = statistics.universality.tolist(), statistics.co_fires.tolist()
+    universality, co_fires = statistics.universality.tolist(), statistics.co_fires.tolist()
     energy = statistics.energy.mean(0).tolist()
-    return sorted(range(len(together)), key=lambda k: (-universality[k], -together[k], -energy[k]))
+    return sorted(range(len(co_fires)), key=lambda k: (-universality[k], -co_fires[k], -energy[k]))

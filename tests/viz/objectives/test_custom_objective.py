@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from usae_viz.objectives.own_objective import import_objective
-from usae_viz.own_code.hashing import hash_of_code
-from usae_viz.own_code.importing import hash_before_import
+from usae_viz.custom_code.hashing import hash_of_code
+from usae_viz.custom_code.importing import hash_before_import
+from usae_viz.objectives.custom_objective import import_objective
 
 SOURCE = "from own_room.beside import half\ndef calm(acts):\n    return half * acts.tokens.mean((1, 2, 3))\n"
 

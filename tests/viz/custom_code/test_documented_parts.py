@@ -34,7 +34,7 @@ def test_the_pages_recipe_is_planned_with_its_code(usae, room, blocks):
     (room / "mine.yaml").write_text(blocks["yaml"][0])
     recipe = read_render_recipe(room / "mine.yaml").model_copy(update={"concepts": [3]})
     plan = plan_recipe(usae, recipe, room, allow_code=True)
-    own = [part.text for drawing in plan.jobs for part in drawing.settings.own_parts]
+    own = [part.text for drawing in plan.jobs for part in drawing.settings.custom_parts]
     assert own == ["mine:CPPN", "mine:mirrored"]
     assert plan.jobs[1].settings.learning_rate == 5e-3
 

@@ -22,7 +22,7 @@ def need_statistics(usae: USAE) -> Statistics:
     return usae.statistics
 
 
-def need_figure(usae: USAE, by: str) -> Statistics:
+def need_statistic(usae: USAE, by: str) -> Statistics:
     """The USAE's statistics, where concepts can be ordered by one of them.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which files code of somebody's own is made of: its module's, and those that it imports from beside it."""
+"""Which files custom code is made of: its module's, and those that it imports from beside it."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def _imported(module: str, file: Path) -> Iterator[str]:
         match node:
             case ast.Import(names=names):
                 yield from (each.name for each in names)
-            case ast.ImportFrom(module=own, names=names, level=level):
-                base = ".".join(part for part in (_up(package, level), own or "") if part)
+            case ast.ImportFrom(module=source, names=names, level=level):
+                base = ".".join(part for part in (_up(package, level), source or "") if part)
                 yield from (base, *(f"{base}.{each.name}".lstrip(".") for each in names))
             case ast.Call(
                 func=ast.Attribute(attr="import_module") | ast.Name(id="import_module" | "__import__"),

@@ -1,4 +1,4 @@
-"""A parameterization of somebody's own: a module whose `forward` takes nothing and gives one picture."""
+"""A custom parameterization: a module whose `forward` takes nothing and gives one picture."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from usae_train.images.colour import to_canvas
 from usae_train.runtime.errors import UsageError
-from usae_viz.own_code.part import OwnPart, failing_at
-from usae_viz.own_code.seeding import seeded_by
+from usae_viz.custom_code.part import CustomPart, failing_at
+from usae_viz.custom_code.seeding import seeded_by
 
 PARAMETERIZATION = "parameterization"
 SLACK = 1e-3  # of 0..1: what rounding may leave it by
 LEARNING_RATE = 0.05  # Adam's, where a parameterization says none: lucent's
 
 
-class OwnImages(nn.Module):
-    """Canvases (len(seeds), 3, size, size) of somebody's own modules, one for each picture.
+class CustomImages(nn.Module):
+    """Canvases (len(seeds), 3, size, size) of custom modules, one for each picture.
 
     `part((1, 3, size, size), generator)` makes one. Its `forward()` gives a picture of that shape, 0..1; where it has
     `decorrelated = True`, in decorrelated logits. What leaves 0..1 later is cut off. Since each picture has a module of
@@ -43,11 +43,11 @@ class OwnImages(nn.Module):
         ...
         ...     def forward(self):
         ...         return self.colour.expand(1, 3, 32, 32)
-        >>> OwnImages(OwnPart.from_value(Flat), seeds=[0, 1], size=32)().shape
+        >>> CustomImages(CustomPart.from_value(Flat), seeds=[0, 1], size=32)().shape
         torch.Size([2, 3, 32, 32])
     """
 
-    def __init__(self, part: OwnPart, seeds: Sequence[int], size: int) -> None:
+    def __init__(self, part: CustomPart, seeds: Sequence[int], size: int) -> None:
         super().__init__()
         self.part, self.size, self.looked_at = part, size, False
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -129,11 +129,11 @@ class OwnImages(nn.Module):
         return UsageError(f"{PARAMETERIZATION} {self.part.text!r} {why}")
 
 
-def own_learning_rate(part: OwnPart) -> float:
+def custom_learning_rate(part: CustomPart) -> float:
     """Adam's: what the class or function says as `learning_rate`, or 0.05.
 
     Raises:
-        ValueError: for one that is no number above 0.
+        ValueError: for one that is not a number above 0.
     """
     rate = getattr(part.ready(PARAMETERIZATION), "learning_rate", LEARNING_RATE)
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:

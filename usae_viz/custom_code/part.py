@@ -1,4 +1,4 @@
-"""A part of a drawing that is somebody's own, as a setting: `module:Name`, or what Python was given."""
+"""A part of a drawing that is custom code, as a setting: `module:Name`, or what Python was given."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from pydantic_core import CoreSchema, core_schema
 
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import shortage
-from usae_viz.own_code.hashing import hash_of_code
-from usae_viz.own_code.importing import CODE_NAME, import_own, names_own_code, where_it_failed
+from usae_viz.custom_code.hashing import hash_of_code
+from usae_viz.custom_code.importing import CODE_NAME, import_custom, names_custom_code, where_it_failed
 
 _HASHES = WeakKeyDictionary[Any, str]()  # {what was given in Python: the hash of its code when it first was}
 
@@ -34,7 +34,7 @@ class ImageError(UsageError):
 
 
 class PartFailed(ImageError):
-    """What somebody's own code made of one canvas cannot be taken."""
+    """What custom code made of one canvas cannot be used."""
 
 
 @contextmanager
@@ -47,21 +47,21 @@ def failing_at(row: int) -> Iterator[None]:
 
 
 @dataclass(frozen=True, eq=False)
-class OwnPart:
-    """A parameterization or transform of somebody's own. Settings keep its name; its code is not in them.
+class CustomPart:
+    """A custom parameterization or transform. Settings keep its name; its code is not in them.
 
     Attributes:
         text: `module:Name`; of what is in no file that could be imported, what Python calls it.
-        made: what it names; None until it is imported.
+        target: what it names; None until it is imported.
         sha256: of the code, with what it imports; None for what is in no file.
     """
 
     text: str
-    made: Callable[..., Any] | None = None
+    target: Callable[..., Any] | None = None
     sha256: str | None = None
 
     @classmethod
-    def from_value(cls, value: object) -> OwnPart:
+    def from_value(cls, value: object) -> CustomPart:
         """A name as it is, without importing it; a callable with the file that it stands in, as it first was.
 
         Who changes that file meanwhile and imports nothing anew gives, and runs, the code of before.
@@ -69,9 +69,9 @@ class OwnPart:
         Raises:
             ValueError: for anything else.
         """
-        if isinstance(value, OwnPart):
+        if isinstance(value, CustomPart):
             return value
-        if isinstance(value, str) and names_own_code(value):
+        if isinstance(value, str) and names_custom_code(value):
             return cls(value.strip())
         if not callable(value):
             raise UsageError("expected `module:Name`, or in Python a callable")
@@ -85,29 +85,29 @@ class OwnPart:
             _HASHES[value] = hash_of_code(str(module), Path(file))
         return cls(f"{module}:{name}", value, _HASHES[value])
 
-    def imported(self, folder: Path, allow_code: bool, what: str) -> OwnPart:
+    def imported(self, folder: Path, allow_code: bool, what: str) -> CustomPart:
         """The same with what it names, which is looked for in a folder first; `what` it is to be, for the messages.
 
         Raises:
-            ValueError: without leave, or for a module or name that is not there or cannot be called.
+            ValueError: without permission, or for a module or name that is not there or cannot be called.
         """
-        if self.made is not None:
+        if self.target is not None:
             return self
-        made, sha256 = import_own(self.text, folder, allow_code, what)
-        if not callable(made):
+        target, sha256 = import_custom(self.text, folder, allow_code, what)
+        if not callable(target):
             module, _, name = self.text.partition(":")
             raise UsageError(f"{what} {self.text!r}: {module} has no class or function {name!r}")
-        return OwnPart(self.text, made, sha256)
+        return CustomPart(self.text, target, sha256)
 
     def ready(self, what: str) -> Callable[..., Any]:
         """What it names.
 
         Raises:
-            ValueError: for a name alone: only recipes and commands import code, which they are given leave for.
+            ValueError: for a name alone: only recipes and commands import code, with permission.
         """
-        if self.made is None:
+        if self.target is None:
             raise UsageError(f"{what} {self.text!r} is the name of code that was not imported; give the thing itself")
-        return self.made
+        return self.target
 
     @contextmanager
     def guarded(self, what: str) -> Iterator[None]:
@@ -119,21 +119,21 @@ class OwnPart:
         except Exception as error:
             if shortage(error) is not None:
                 raise
-            file = getattr(sys.modules.get(getattr(self.made, "__module__", "")), "__file__", None)
+            file = getattr(sys.modules.get(getattr(self.target, "__module__", "")), "__file__", None)
             raise UsageError(f"{what} {self.text!r} fails: {where_it_failed(error, file)}") from error
 
     def __str__(self) -> str:
         return self.text
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, OwnPart) and self._identity == other._identity
+        return isinstance(other, CustomPart) and self._identity == other._identity
 
     def __hash__(self) -> int:
         return hash(self._identity)
 
     @property
     def _identity(self) -> tuple[str, str | None, int]:
-        return self.text, self.sha256, id(self.made)
+        return self.text, self.sha256, id(self.target)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _: object, handler: GetCoreSchemaHandler) -> CoreSchema:

@@ -1,4 +1,4 @@
-"""What a function of somebody's own scores, checked before it becomes a part of a sum: there it would be broadcast."""
+"""What a custom function scores, checked before it becomes a part of a sum: there it would be broadcast."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import shortage
+from usae_viz.custom_code.importing import where_it_failed
 from usae_viz.objectives.activations import Activations
-from usae_viz.own_code.importing import where_it_failed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,13 +21,13 @@ class InvalidObjective(UsageError):
     """An objective returned something that is not one score per picture."""
 
 
-def is_own(function: ScoreFunction) -> bool:
+def is_custom(function: ScoreFunction) -> bool:
     """Whether a function is none of this package's, whose scores need no check."""
     return not str(getattr(function, "__module__", "")).startswith("usae_viz.")
 
 
 def checked_function(function: ScoreFunction, name: str) -> ScoreFunction:
-    """A person's own function, checked; what its code raises becomes one line of error, with the code's line.
+    """A custom function, checked; what its code raises becomes one line of error, with the code's line.
 
     Want of memory stays as it is.
     """

@@ -1,4 +1,4 @@
-"""Views through transforms of somebody's own, in the place of the augmentation or around it."""
+"""Views through custom transforms, in the place of the augmentation or around it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from usae_train.runtime.errors import UsageError
-from usae_viz.own_code.part import OwnPart, failing_at
-from usae_viz.own_code.seeding import seeded_by
+from usae_viz.custom_code.part import CustomPart, failing_at
+from usae_viz.custom_code.seeding import seeded_by
 from usae_viz.views.augmentation import augmented_views
 from usae_viz.views.presets import AUGMENTATION, Augmentation, Transform
 
@@ -45,48 +45,48 @@ def transformed_views(
     Raises:
         PartFailed: for a transform that fails, or gives what no views are; says of which canvas.
     """
-    shown = []
+    transformed = []
     for row, (one, generator) in enumerate(zip(canvas.split(1), generators, strict=True)):
-        seen = one if AUGMENTATION in transforms else one.expand(n_views, -1, -1, -1)
+        views = one if AUGMENTATION in transforms else one.expand(n_views, -1, -1, -1)
         for transform in transforms:
-            if isinstance(transform, OwnPart):
+            if isinstance(transform, CustomPart):
                 with failing_at(row):
-                    seen = _through(transform, seen, generator)
+                    views = _through(transform, views, generator)
             else:
-                seen = augmented_views(seen, augmentation, [generator], n_views, size)[0]
-        shown.append(_resized(seen, size))
-    return torch.stack(shown)
+                views = augmented_views(views, augmentation, [generator], n_views, size)[0]
+        transformed.append(_resized(views, size))
+    return torch.stack(transformed)
 
 
-def _through(transform: OwnPart, seen: Tensor, generator: torch.Generator) -> Tensor:
+def _through(transform: CustomPart, views: Tensor, generator: torch.Generator) -> Tensor:
     """What a transform makes of views (views, 3, h, w): as many, of any size."""
-    with transform.guarded(TRANSFORM), seeded_by(generator, seen.device):
-        made: Tensor = transform.ready(TRANSFORM)(seen, generator)
-    if (why := _wrong(seen, made)) is not None:
+    with transform.guarded(TRANSFORM), seeded_by(generator, views.device):
+        result: Tensor = transform.ready(TRANSFORM)(views, generator)
+    if (why := _wrong(views, result)) is not None:
         raise UsageError(f"{TRANSFORM} {transform.text!r} {why}")
-    return made
+    return result
 
 
-def _wrong(seen: Tensor, made: object) -> str | None:
+def _wrong(views: Tensor, result: object) -> str | None:
     """Why something is not what a transform may make of views; None where it is."""
-    expected = f"expected {len(seen)} views, ({len(seen)}, 3, height, width)"
-    if not isinstance(made, Tensor):
-        return f"gives {type(made).__name__}; {expected}"
-    if made.ndim != 4 or made.shape[:2] != seen.shape[:2] or not made.numel():
-        return f"gives shape {tuple(made.shape)} for {tuple(seen.shape)}; {expected}"
-    if not made.is_floating_point():
-        return f"gives {str(made.dtype).removeprefix('torch.')}; expected floating-point numbers"
-    if made.device != seen.device:
-        return f"gives views on {made.device}; those that it was given are on {seen.device}"
-    if not made.isfinite().all():
+    expected = f"expected {len(views)} views, ({len(views)}, 3, height, width)"
+    if not isinstance(result, Tensor):
+        return f"gives {type(result).__name__}; {expected}"
+    if result.ndim != 4 or result.shape[:2] != views.shape[:2] or not result.numel():
+        return f"gives shape {tuple(result.shape)} for {tuple(views.shape)}; {expected}"
+    if not result.is_floating_point():
+        return f"gives {str(result.dtype).removeprefix('torch.')}; expected floating-point numbers"
+    if result.device != views.device:
+        return f"gives views on {result.device}; those that it was given are on {views.device}"
+    if not result.isfinite().all():
         return "gives numbers that are not finite"
-    if seen.requires_grad and not made.requires_grad:
+    if views.requires_grad and not result.requires_grad:
         return "gives views that do not depend on the picture: no gradient comes back through it"
     return None
 
 
-def _resized(seen: Tensor, size: int) -> Tensor:
+def _resized(views: Tensor, size: int) -> Tensor:
     """Views (views, 3, h, w) of one size; those that have it stay as they are."""
-    if seen.shape[2:] == (size, size):
-        return seen.float()
-    return functional.interpolate(seen.float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
+    if views.shape[2:] == (size, size):
+        return views.float()
+    return functional.interpolate(views.float(), (size, size), mode="bilinear", antialias=True, align_corners=False)

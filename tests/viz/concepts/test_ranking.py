@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from usae_viz.concepts.caption import caption
-from usae_viz.concepts.figures import concept_rows
 from usae_viz.concepts.followed import best_factor, factor_followed
 from usae_viz.concepts.parsing import parse_concepts
+from usae_viz.concepts.ranking import concept_rows
 from usae_viz.concepts.selection import Selection, select
 from usae_viz.explorer.columns import concept_columns
 

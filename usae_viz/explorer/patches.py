@@ -1,4 +1,4 @@
-"""Natural pictures for the explorer: where each concept is strongest, and how strongly, patch by patch."""
+"""Top-activating patches for the explorer: where each concept is strongest, and how strongly, patch by patch."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def patch_places(natural: NaturalPictures, concepts: Sequence[int], count: int) 
     ]
 
 
-def write_natural(
+def write_patches(
     usae: USAE,
     natural: NaturalPictures,
     places: Sequence[PatchPlace],
