@@ -34,6 +34,7 @@ from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pai
 from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, TrainingRecipe
 from usae_train.training.step import ERRORS, step_loss
+from usae_train.training.step_plan import StepPlan
 from usae_train.training.sync_batch_norm import share_statistics
 from usae_train.training.thresholds import follow_thresholds, set_thresholds
 
@@ -81,7 +82,9 @@ def fit_tokens(
     generator = torch.Generator().manual_seed(settings.seed)
     trained = [name for name in feed.widths if name not in frozen]
     prepared = prepare(usae, feed, settings, trained, frozen, generator)
-    trainer = Trainer(begun_state(usae, feed, settings, trained, generator, ranks), ranks, frozen, prepared.thresholds)
+    trainer = Trainer(
+        initial_state(usae, feed, settings, trained, generator, ranks), ranks, frozen, prepared.thresholds
+    )
     first = 0 if checkpointer is None else checkpointer.restore(trainer.state, ranks)
     trainer.resume_at(first)
     log_every = log_every or max(1, settings.steps // LINES)
@@ -98,7 +101,7 @@ def fit_tokens(
     return usae.eval().requires_grad_(False)
 
 
-def begun_state(
+def initial_state(
     usae: USAE,
     feed: Feed,
     settings: FitSettings,
@@ -202,21 +205,17 @@ class Trainer:
         self, batch: Mapping[str, Tensor], places: Tensor, drawn: str, stepping: Sequence[str], exact: bool
     ) -> tuple[Tensor, Tensor]:
         """The loss, and which concepts fired through which encoder (backbones, n_concepts)."""
-        with parametrize.cached():  # rows that are made of others are made once a step
-            return step_loss(
-                self.usae,
-                batch,
-                encoding_backbones(self.recipe, self.usae.names, drawn),
-                self.recipe,
-                self.dead,
-                places,
-                self.ranks,
-                stepping,
-                exact=exact,
-                noise=self.noises.draw(self.state.generator),
-                fractions=self.usae.private.matryoshka_fractions(fractions_of(self.recipe, self.state.generator)),
-                n_dead=self.n_dead,
-            )
+        plan = StepPlan(
+            self.recipe,
+            encoding_backbones(self.recipe, self.usae.names, drawn),
+            stepping,
+            noise=self.noises.draw(self.state.generator),
+            fractions=self.usae.private.matryoshka_fractions(fractions_of(self.recipe, self.state.generator)),
+            exact=exact,
+            ranks=self.ranks,
+        )
+        with parametrize.cached():  # rows that are made of others are made once per step
+            return step_loss(self.usae, batch, plan, self.dead, places, self.n_dead)
 
     def _gradients(self, loss: Tensor, stepping: Sequence[str]) -> Tensor:
         """The gradients of the pairs that step, the same on all ranks; their norms (pairs,)."""
