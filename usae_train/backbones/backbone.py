@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.backbones.allocator import keep_memory
 from usae_train.backbones.feature_statistics import keep_statistics, statistics_distances
 from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
@@ -22,6 +21,7 @@ from usae_train.backbones.reading import forget_caches, not_last_warning, not_sq
 from usae_train.backbones.sites import check_site, read_sites
 from usae_train.backbones.spec import MODULE, BackboneSpec, without_classifier
 from usae_train.images.arrays import canvases_of
+from usae_train.runtime.allocator import keep_memory
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import first_line
 from usae_train.runtime.undisturbed import undisturbed

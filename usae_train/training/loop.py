@@ -16,6 +16,7 @@ from usae_train.model.sparsity.splittopk import SplitTopK
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.usae import USAE
+from usae_train.runtime.allocator import keep_memory
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StepCallback
@@ -28,6 +29,7 @@ from usae_train.training.checkpointing import TrainingCheckpointer, TrainingStat
 from usae_train.training.dictionaries.binding import project, release
 from usae_train.training.gradient_clipping import clip_gradients, gradient_norms, learned_thresholds, trained_parameters
 from usae_train.training.initialization import prepare
+from usae_train.training.kernels.products import standardized
 from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_metrics, unsound_pairs
 from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, TrainingRecipe
@@ -72,6 +74,7 @@ def fit_tokens(
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
     """
+    keep_memory()
     feed: Feed = MemoryFeed(tokens) if isinstance(tokens, Mapping) else tokens
     if settings.recipe.shuffled:
         feed = ShuffledFeed(feed, settings.seed)
@@ -195,7 +198,7 @@ class Trainer:
         if self.thresholds:  # one rank's part of the batch may have more outliers than another's
             self.ranks = self.ranks.weighted_by(count)
             share_statistics(usae, self.ranks)
-        batch = {n: usae.standardize(n, to_device(t[kept], usae.device).float()) for n, t in shown.items()}
+        batch = {n: standardized(usae.scale(n), to_device(t[kept], usae.device).float()) for n, t in shown.items()}
         return batch, batches.places[kept]
 
     def _loss(
