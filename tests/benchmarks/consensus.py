@@ -98,10 +98,10 @@ import known_world
 import real_recipe
 import torch
 
-from usae_train.agreement.consensus import agreed, consensus_settings, fit_agreed
+from usae_train.agreement.consensus import consensus_settings, find_agreement, fit_consensus
+from usae_train.agreement.fit_data import open_data
 from usae_train.agreement.matching import Clusters, means_of
 from usae_train.agreement.members import joint_rows, raw_rows
-from usae_train.agreement.opened_data import open_data
 from usae_train.demo.activations import KnownWorld
 from usae_train.demo.build import SETTINGS
 from usae_train.evaluation.measures import Measures
@@ -176,7 +176,7 @@ def by_reference(members: Sequence[USAE], alike: float) -> Clusters:
 
 REFITS = ("everything", "encoders")
 WAYS: dict[str, Callable[[Sequence[USAE], float], Clusters]] = {
-    "pairs": lambda members, alike: agreed(members, 0.5, alike),
+    "pairs": lambda members, alike: find_agreement(members, 0.5, alike),
     "reference": by_reference,
 }
 
@@ -188,7 +188,7 @@ def consensus_of(
     settings = consensus_settings(members, ground.settings.recipe, steps=steps, batch=ground.settings.batch, seed=seed)
     recipe = settings.recipe.model_copy(update={"frozen": refit == "encoders"})
     settings = settings.model_copy(update={"recipe": recipe})
-    return fit_agreed(members, clusters, open_data(ground.train, members[0], settings), settings)
+    return fit_consensus(members, clusters, open_data(ground.train, members[0], settings), settings)
 
 
 def alike_text(one: USAE, other: USAE) -> str:

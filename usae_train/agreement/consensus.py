@@ -9,9 +9,9 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
+from usae_train.agreement.fit_data import Data, FitData, open_data
 from usae_train.agreement.matching import ALIKE, Clusters, cluster, sums_of_members
 from usae_train.agreement.members import check_members, joint_rows, raw_rows, standardized_rows
-from usae_train.agreement.opened_data import Data, OpenedData, open_data
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.model.checkpoint import load
 from usae_train.model.firing import measure
@@ -20,7 +20,7 @@ from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress_display import progress_display
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.feeding import Feed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
@@ -39,7 +39,7 @@ SHARE = AgreementSettings().share  # of the trainings, in which a concept must h
 NO_MATRYOSHKA: dict[str, Any] = {"matryoshka_fractions": (), "matryoshka": "fixed"}
 
 
-@undisturbed
+@with_torch_defaults
 def consensus(
     usaes: Sequence[USAE | str | Path],
     data: Data,
@@ -89,20 +89,20 @@ def consensus(
     members = [member if isinstance(member, USAE) else load(member) for member in usaes]
     check_members(members)
     chosen = consensus_settings(members, recipe, **settings)
-    clusters = agreed(members, share, alike)
+    clusters = find_agreement(members, share, alike)
     with progress_display(quiet) as progress:
         bars = FitBars(progress, chosen.steps)
         how = Execution(device, bars.beside(watch or FitCallbacks()), checkpointer, memory, readers)
         shown = open_data(data, members[0], chosen, limit, how)
-        usae = fit_agreed(members, clusters, shown, chosen, how)
+        usae = fit_consensus(members, clusters, shown, chosen, how)
         bars.close(usae)
     return usae
 
 
-def fit_agreed(
+def fit_consensus(
     members: Sequence[USAE],
     clusters: Clusters,
-    shown: OpenedData,
+    shown: FitData,
     settings: FitSettings,
     how: Execution = IN_THIS_PROCESS,
 ) -> USAE:
@@ -177,7 +177,7 @@ def check_variants(first: USAE, recipe: TrainingRecipe, settings: FitOptions) ->
 
 
 @torch.no_grad()
-def agreed(members: Sequence[USAE], share: float = SHARE, alike: float = ALIKE) -> Clusters:
+def find_agreement(members: Sequence[USAE], share: float = SHARE, alike: float = ALIKE) -> Clusters:
     """The concepts that come back in at least a share of the trainings, the most frequent first.
 
     Raises:

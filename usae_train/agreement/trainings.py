@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from usae_train.agreement.fit_data import FitData, open_data
 from usae_train.agreement.members import check_members
-from usae_train.agreement.opened_data import OpenedData, open_data
 from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.common_sizes import common_grid
 from usae_train.backbones.spec import BackboneSpec
@@ -52,7 +52,7 @@ def fit_starts(
     trainings: Path,
     executions: Executions,
     watch: FitCallbacks,
-) -> tuple[list[USAE], OpenedData]:
+) -> tuple[list[USAE], FitData]:
     """Train from several starts on the same tokens, which are seen once; what is done already is not done again.
 
     Args:

@@ -12,7 +12,7 @@ from usae_train.commands.options import Usae
 from usae_train.evaluation.settings import NameSettings
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, figure_table, plural, say, say_json, say_table
-from usae_train.runtime.progress import counting
+from usae_train.runtime.progress import stage_counter
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report, say_skipped
@@ -67,7 +67,7 @@ def name(
                 source,
                 settings.seed,
                 settings.label_column,
-                counting(report, "pictures"),
+                stage_counter(report, "pictures"),
                 say_skipped,
                 settings.readers,
             )

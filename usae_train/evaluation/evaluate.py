@@ -18,7 +18,7 @@ from usae_train.evaluation.class_figures import class_figures
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.ground_truth.truth import truth_figures
 from usae_train.evaluation.independent import MAX_COFIRING, consistency, load_independent
-from usae_train.evaluation.judging import Judge, judged, open_judge
+from usae_train.evaluation.judging import Judge, monosemanticity_figures, open_judge
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import (
     DENSE,
@@ -29,6 +29,7 @@ from usae_train.evaluation.metrics import (
     matched_cosine,
     r2_summary,
 )
+from usae_train.evaluation.picture_embeddings import PictureEmbeddings
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.evaluation.report_form import (
     Figures,
@@ -37,7 +38,6 @@ from usae_train.evaluation.report_form import (
     Report,
     StabilityFigures,
 )
-from usae_train.evaluation.seen_pictures import SeenPictures
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import warnings
 from usae_train.files.provenance import versions
@@ -52,7 +52,7 @@ from usae_train.runtime.capacity import BLOCK_NUMBERS, workers_for
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StageCallback
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.paired import stream_tokens
 
 EVALUATE_DEFAULTS = EvaluateSettings()
@@ -68,7 +68,7 @@ REFERENCE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """What a USAE is compared with, and how the pass is run."""
 
     independent: Mapping[str, USAE] | None = None  # {backbone: its own SAE}
@@ -82,7 +82,7 @@ class Compared:
     label_column: str | None = None  # of a dataset, which column is the pictures' class
 
     @classmethod
-    def opened(cls, settings: EvaluateSettings, usae: USAE, **how: Any) -> Compared:
+    def opened(cls, settings: EvaluateSettings, usae: USAE, **how: Any) -> Comparison:
         """What settings name, opened for a USAE; `how` are fields that they have not: workers, ranks, checkpointer.
 
         Raises:
@@ -99,13 +99,13 @@ class Compared:
         )
 
 
-@undisturbed
+@with_torch_defaults
 def evaluate_source(
     usae: USAE,
     source: ImageSource,
     batch: int = EVALUATE_DEFAULTS.image_batch,
     progress: StageCallback = lambda stage, done, total: None,
-    compared: Compared | None = None,
+    compared: Comparison | None = None,
 ) -> tuple[Report, Statistics] | None:
     """Measure a USAE on pictures.
 
@@ -126,7 +126,7 @@ def evaluate_source(
     """
     backbones, grid = usae.backbones, usae.grid
     assert grid is not None
-    compared = compared or Compared()
+    compared = compared or Comparison()
     _check_others(usae, compared.other_seeds)
     classes = classes_or_none(source, compared.label_column)
     measures = _measures(usae, source, compared, classes)
@@ -176,7 +176,7 @@ def _add_truth(
     source: DemoImages,
     statistics: Statistics,
     measures: Measures,
-    compared: Compared,
+    compared: Comparison,
     progress: StageCallback,
     workers: int,
 ) -> Statistics:
@@ -203,7 +203,7 @@ def _pass_settings(
     usae: USAE,
     source: ImageSource,
     batch: int,
-    compared: Compared,
+    compared: Comparison,
     measures: Measures,
     classes: ImageClasses | None,
 ) -> PassSettings:
@@ -222,7 +222,7 @@ def _pass_settings(
     )
 
 
-def _measures(usae: USAE, source: ImageSource, compared: Compared, classes: ImageClasses | None) -> Measures:
+def _measures(usae: USAE, source: ImageSource, compared: Comparison, classes: ImageClasses | None) -> Measures:
     """What is added up, with nothing in it."""
     if compared.answers:
         check_answers(usae, usae.backbones)
@@ -235,11 +235,11 @@ def _measures(usae: USAE, source: ImageSource, compared: Compared, classes: Imag
         compared.independent,
         keep_codes=isinstance(source, DemoImages),
         answers=Answers(usae, classes) if asks_classifiers else None,
-        seen=SeenPictures(compared.judge) if kept else None,
+        seen=PictureEmbeddings(compared.judge) if kept else None,
     )
 
 
-def _picture_figures(measures: Measures, classes: ImageClasses | None, compared: Compared) -> PictureFigures:
+def _picture_figures(measures: Measures, classes: ImageClasses | None, compared: Comparison) -> PictureFigures:
     """The figures that need the pictures themselves, or their classes; each only where it was asked for or can be."""
     figures: PictureFigures = {}
     if measures.answers is not None:
@@ -248,15 +248,15 @@ def _picture_figures(measures: Measures, classes: ImageClasses | None, compared:
         return figures
     peaks, names = measures.peaks(), measures.usae.names
     if compared.judge is not None:
-        figures["monosemanticity"] = judged(compared.judge, measures.seen.embeddings, peaks, names)
+        figures["monosemanticity"] = monosemanticity_figures(compared.judge, measures.seen.embeddings, peaks, names)
     if classes is not None:
         figures["classes"] = class_figures(peaks, measures.seen.numbers, classes, names, compared.seed)
     return figures
 
 
-def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None) -> tuple[Figures, Statistics]:
+def figures_of(usae: USAE, measures: Measures, compared: Comparison | None = None) -> tuple[Figures, Statistics]:
     """All figures that need no knowledge of the pictures, and the statistics."""
-    compared = compared or Compared()
+    compared = compared or Comparison()
     statistics = measures.firing.statistics()
     whole = measures.whole()
     several = len(usae.names) > 1

@@ -132,7 +132,7 @@ def run_pass(
     while state.half < len(shares):
         left = shares[state.half][state.done :]
         before = sum(map(len, shares[: state.half]))
-        for read, failures in _added(state, stream, left, workers):
+        for read, failures in _add_batches(state, stream, left, workers):
             state.failures.extend(failures)
             state.done += read + len(failures)
             progress(before + state.done, sum(map(len, shares)))
@@ -173,7 +173,7 @@ def _merge_others(state: PassState, checkpointer: PassCheckpointer | None, ranks
         state.failures.extend(other["failures"])
 
 
-def _added(state: PassState, stream: Stream, left: range, workers: int) -> Iterator[tuple[int, list[str]]]:
+def _add_batches(state: PassState, stream: Stream, left: range, workers: int) -> Iterator[tuple[int, list[str]]]:
     """Add pictures to the sums: after each batch how many could be read, and why others could not."""
     measures, half, batch = state.measures, state.half, state.settings.batch
     batches = [left[first : first + batch] for first in range(0, len(left), batch)]

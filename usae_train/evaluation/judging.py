@@ -14,7 +14,7 @@ from usae_train.evaluation.report_form import ByName, MonosemanticityFigures
 from usae_train.model.spec_files import PRESETS, read_specs
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 OWN_PREFIX = "own:"  # before the name of one of the space's backbones
 CONCEPTS_AT_ONCE = 256  # concepts whose weighted sums of embeddings are laid out at a time
@@ -36,7 +36,7 @@ class Judge:
         """Whether the whole network is asked."""
         return self.backbone.spec.layer == -1 and self.backbone.spec.site == "block"
 
-    @undisturbed
+    @with_torch_defaults
     @torch.no_grad()
     def embed(self, canvases: Tensor) -> Tensor:
         """Unit embeddings (pictures, width) of canvases (pictures, 3, H, W)."""
@@ -74,7 +74,7 @@ def open_judge(text: str, usae: USAE) -> Judge:
         ValueError: for what cannot be read or is several, or a backbone of the space's own without `own:`.
     """
     if text.startswith(OWN_PREFIX):
-        return Judge(usae.backbones[usae.known_name(text.removeprefix(OWN_PREFIX))])
+        return Judge(usae.backbones[usae.check_backbone(text.removeprefix(OWN_PREFIX))])
     name, spec = judge_spec(text)
     backbone = Backbone(name, spec).to(usae.device)
     for known, of_space in usae.backbones.items():
@@ -132,7 +132,9 @@ def monosemanticity(peaks: Tensor, embeddings: Tensor) -> Tensor:
     return torch.cat(scores)
 
 
-def judged(judge: Judge, embeddings: Tensor, peaks: Tensor, names: Sequence[str]) -> MonosemanticityFigures:
+def monosemanticity_figures(
+    judge: Judge, embeddings: Tensor, peaks: Tensor, names: Sequence[str]
+) -> MonosemanticityFigures:
     """The figures of monosemanticity for the report.
 
     Args:

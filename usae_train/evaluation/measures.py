@@ -11,8 +11,8 @@ from torch import Tensor
 from usae_train.evaluation.answers import Answers
 from usae_train.evaluation.ceiling import Ceiling
 from usae_train.evaluation.metrics import Reconstruction
+from usae_train.evaluation.picture_embeddings import PictureEmbeddings
 from usae_train.evaluation.posthoc import PostHoc
-from usae_train.evaluation.seen_pictures import SeenPictures
 from usae_train.model.firing import ENCODED_AT_ONCE, FiringTally
 from usae_train.model.sparse import Codes, joined_codes, sparse_decode
 from usae_train.model.usae import USAE
@@ -37,7 +37,7 @@ class Measures:
         independent: Mapping[str, USAE] | None = None,
         keep_codes: bool = False,
         answers: Answers | None = None,
-        seen: SeenPictures | None = None,
+        seen: PictureEmbeddings | None = None,
     ) -> None:
         self.usae = usae
         self.halves = 2 if independent else 1

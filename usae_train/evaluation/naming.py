@@ -18,11 +18,11 @@ from usae_train.model.concept_names import WILD, why_no_name
 from usae_train.model.natural import peak_codes
 from usae_train.model.usae import USAE
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 
 @dataclass(frozen=True)
-class Name:
+class ConceptName:
     """What a concept is called, and how sure that is."""
 
     concept: int
@@ -37,7 +37,7 @@ class Name:
         return f"class AUROC at least {self.auroc:.2f} in each half and backbone; {right} of its {count} strongest"
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def name_concepts(
     usae: USAE,
@@ -70,16 +70,16 @@ def name_concepts(
     return class_concepts(peaks, numbers, classes, seed)
 
 
-def names_of(concepts: ClassConcepts) -> list[Name]:
+def names_of(concepts: ClassConcepts) -> list[ConceptName]:
     """Those that stand for one class, by its name."""
     class_names = concepts.classes.names
     return [
-        Name(each.concept, label_name(class_names[each.classes[0]]), each.auroc, each.strongest)
+        ConceptName(each.concept, label_name(class_names[each.classes[0]]), each.auroc, each.strongest)
         for each in concepts.named
     ]
 
 
-def write_labels(names: list[Name], usae: USAE, file: Path) -> None:
+def write_labels(names: list[ConceptName], usae: USAE, file: Path) -> None:
     """Write names as the explorer exports them, whole or not at all."""
     labels = [{"concept": each.concept, "name": each.name, "favourite": False, "note": each.note} for each in names]
     record = {"schema": 1, "usae": usae.source, "usae_sha256": usae.sha256, "labels": labels}

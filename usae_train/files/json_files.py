@@ -103,25 +103,25 @@ def as_object(values: Any) -> dict[str, Any]:
     return values
 
 
-def validated(validate: Callable[[Any], Validated], values: Any) -> Validated:
+def validate(check: Callable[[Any], Validated], values: Any) -> Validated:
     """What was read, as a schema has it.
 
     Args:
-        validate: a model's `model_validate`, a type adapter's `validate_python`.
+        check: a model's `model_validate`, a type adapter's `validate_python`.
         values: what was read.
 
     Raises:
         ValueError: in one line: the key, and what was expected there.
     """
     try:
-        return validate(values)
+        return check(values)
     except ValidationError as error:
-        raise UsageError(first_of(error)) from None
+        raise UsageError(fault_in(error)) from None
     except RecursionError as error:
         raise UsageError(f"it is nested deeper than {MAX_NESTING} levels") from error
 
 
-def first_of(error: ValidationError) -> str:
+def fault_in(error: ValidationError) -> str:
     """The first of what pydantic found wrong: `key.inner: what was expected (found 3)`."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))

@@ -30,7 +30,7 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-def required(package: str, extra: str) -> ModuleType:
+def import_extra(package: str, extra: str) -> ModuleType:
     """Import a package that only an extra installs.
 
     Raises:

@@ -114,7 +114,9 @@ def _check_size(content: Any, file: Path) -> None:
     size(content)
 
 
-def checked(model: type[Model], content: CommentedMap, file: str | Path, inside: Sequence[str | int] = ()) -> Model:
+def check_mapping(
+    model: type[Model], content: CommentedMap, file: str | Path, inside: Sequence[str | int] = ()
+) -> Model:
     """Validate a mapping of a file.
 
     Args:

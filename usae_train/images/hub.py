@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from usae_train.files.place_names import named_place, printable
-from usae_train.files.provenance import required
+from usae_train.files.provenance import import_extra
 from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
 from usae_train.images.indexing import Indexed
@@ -60,7 +60,7 @@ class HubImages(Indexed):
     left_out = ""
 
     def __init__(self, dataset: str) -> None:
-        datasets = required("datasets", "hf")
+        datasets = import_extra("datasets", "hf")
         if not sys.stderr.isatty():
             datasets.disable_progress_bars()
         request = _request_of(dataset)

@@ -15,12 +15,12 @@ from usae_train.images.colour import from_canvas
 from usae_train.images.sources import ImageSource, readable_batches
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 SMALLEST = 16  # side in pixels, as of a canvas
 
 
-@undisturbed
+@with_torch_defaults
 def mean_magnitude(
     source: ImageSource,
     size: int,

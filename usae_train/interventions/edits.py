@@ -7,7 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
 from usae_train.files.whole_numbers import as_index
-from usae_train.model.outline import Described, known_concept
+from usae_train.model.outline import Described, check_concept
 from usae_train.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Ed
     parsed = {}
     for given, edit in edits.items():
         concept = as_index(given, "an edit of", f", a concept's: 0 to {usae.n_concepts - 1}")
-        parsed[known_concept(usae, concept)] = read_edit(concept, edit)
+        parsed[check_concept(usae, concept)] = read_edit(concept, edit)
     return parsed
 
 
@@ -75,7 +75,7 @@ def read_edit(concept: int | str, edit: EditValue) -> Edit:
     return {"set": Edit(0.0, value), "scale": Edit(value, 0.0), "add": Edit(1.0, value)}[kind]
 
 
-def moved_by(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit]) -> Tensor:
+def edit_shift(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit]) -> Tensor:
     """D(z') - D(z): what edits of codes (..., k) change of a backbone's raw tokens, (..., width).
 
     Zeros, and no rounding, where no code changes.
@@ -89,7 +89,7 @@ def moved_by(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit])
     return (after - before) @ raw_atoms(usae, backbone, list(edits))
 
 
-def moved_without(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Sequence[int]]) -> Tensor:
+def removal_shifts(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Sequence[int]]) -> Tensor:
     """The same for each of several sets of concepts that are taken away: (sets, token, width) of one picture's codes.
 
     Args:

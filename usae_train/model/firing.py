@@ -12,7 +12,7 @@ from usae_train.model.sparse import Codes
 from usae_train.model.statistics import FIRING_THRESHOLD, LEVELS, TOP_IMAGES, Statistics, images_needed
 from usae_train.model.top_maps import TopCodes
 from usae_train.model.usae import USAE
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.paired import PairedTokens
 
 HALF_MAX = torch.finfo(torch.float16).max
@@ -138,7 +138,7 @@ class FiringTally:
         return quantiles
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def measure(
     usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = ENCODED_AT_ONCE, input_size: int = 0

@@ -15,7 +15,7 @@ from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import save
 from usae_train.model.usae import USAE
 from usae_train.photos.card import BuildReport, card
-from usae_train.runtime.progress import CountCallback, ProgressCallback, counting
+from usae_train.runtime.progress import CountCallback, ProgressCallback, stage_counter
 from usae_train.tokens.paired import stream_readable
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import fit_pictures
@@ -93,13 +93,13 @@ def build(
         if some.left_out:
             failure(some.left_out)
     watch = FitCallbacks(
-        counting(report, "tokens"),
+        stage_counter(report, "tokens"),
         lambda step, metrics: report("usae", step, settings.steps, f"loss {metrics['loss']:.3f}"),
         failure=failure,
     )
     usae = fit_pictures(source, settings, SPECS, Execution(device, watch))
     usae.measured_on = replace(usae.measured_on, name=None)  # a path of the machine that it was made on
-    measured = measure_held_out(usae, len(source), others, counting(report, "held out"), failure)
+    measured = measure_held_out(usae, len(source), others, stage_counter(report, "held out"), failure)
     save(usae, out, half=True, card=card(usae, settings, measured))
     return measured
 

@@ -16,7 +16,7 @@ def shows_tracebacks() -> bool:
     return os.environ.get("USAE_TRACEBACK", "") not in ("", "0")
 
 
-def kept_traceback(error: BaseException) -> str:
+def write_traceback(error: BaseException) -> str:
     """Write a fault's traceback into a file of its own; the line that tells of it."""
     text = "".join(traceback.format_exception(error))
     kind = type(error).__name__

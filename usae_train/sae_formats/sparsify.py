@@ -11,11 +11,15 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.weights import bounded, read_tensors
+from usae_train.sae_formats.weights import check_count, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
-WORDLESS = {"expansion_factor", "normalize_decoder", "multi_topk"}  # of training: once it is saved they change nothing
-KNOWN = WORDLESS | {"activation", "num_latents", "k", "skip_connection", "transcode", "d_in"}
+WITHOUT_EFFECT = {
+    "expansion_factor",
+    "normalize_decoder",
+    "multi_topk",
+}  # of training: once it is saved they change nothing
+KNOWN = WITHOUT_EFFECT | {"activation", "num_latents", "k", "skip_connection", "transcode", "d_in"}
 
 
 class Sparsify(Format):
@@ -58,7 +62,7 @@ class Sparsify(Format):
             b_dec,
             b_dec,
             TopK(),
-            bounded(config.get("k", 32), "k", file, n_concepts),
+            check_count(config.get("k", 32), "k", file, n_concepts),
             notes=weights.done("sparsify's autoencoder"),
         )
 

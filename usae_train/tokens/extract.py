@@ -23,7 +23,7 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import drawn_numbers
 from usae_train.runtime.signals import Stopped, handle_signals
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
 from usae_train.tokens.pieces import SECONDS, ExtractedTokens, Pieces
@@ -34,7 +34,7 @@ from usae_train.tokens.store import (
     ActivationStore,
     StoreRecord,
     check_shards,
-    disk_bytes_an_image,
+    disk_bytes_per_image,
     write_record,
     write_shard,
 )
@@ -51,7 +51,7 @@ class ExtractionPlan(NamedTuple):
     backbones: dict[str, Backbone]  # built to learn their widths and grids
 
 
-@undisturbed
+@with_torch_defaults
 def plan_extraction(
     source: ImageSource, specs: Mapping[str, BackboneSpec], storage_dtype: str = EXTRACT_DEFAULTS.storage_dtype
 ) -> ExtractionPlan:
@@ -74,10 +74,10 @@ def plan_extraction(
         drawn_from=count_before(source),
         weights={name: backbone.record() for name, backbone in backbones.items()},
     )
-    return ExtractionPlan(record, len(source) * disk_bytes_an_image(record) / 1e9, backbones)
+    return ExtractionPlan(record, len(source) * disk_bytes_per_image(record) / 1e9, backbones)
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def extract(
     source: ImageSource,
@@ -86,7 +86,7 @@ def extract(
     settings: ExtractSettings = EXTRACT_DEFAULTS,
     *,
     device: torch.device | str = "cpu",
-    images_a_shard: int | None = None,
+    images_per_shard: int | None = None,
     progress: CountCallback = lambda done, total: None,
     ranks: DistributedContext = SINGLE_PROCESS,
     backbones: Mapping[str, Backbone] | None = None,
@@ -106,7 +106,7 @@ def extract(
         settings: how images are read and seen: image_batch, compute_dtype (of the backbones, from now on), readers and
             max_broken.
         device: where the backbones run.
-        images_a_shard: as many as make 512 MB by default.
+        images_per_shard: as many as make 512 MB by default.
         progress: called after each batch.
         piece_seconds: time between two pieces of a shard that are kept until it is whole.
         ranks: the processes that extract together, a shard each at a time; `out` is on a disk that all of them see.
@@ -123,8 +123,8 @@ def extract(
     built = build_backbones(record.backbones, warn=False) if backbones is None else backbones
     seeing = {name: backbone.to(device) for name, backbone in built.items()}
     set_compute_dtype(seeing.values(), settings.compute_dtype)
-    images_a_shard = images_a_shard or max(settings.image_batch, int(SHARD_BYTES / disk_bytes_an_image(record)))
-    rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.world_size)
+    images_per_shard = images_per_shard or max(settings.image_batch, int(SHARD_BYTES / disk_bytes_per_image(record)))
+    rounds = rounds_of(range(images_tried(record), len(source)), images_per_shard, ranks.world_size)
     pieces = Pieces(out, piece_seconds)
     shards = _OwnShards(source, record, seeing, rounds, pieces, ranks, settings)
     _write_rounds(rounds, shards, notes, progress)
@@ -189,9 +189,9 @@ def outliers_of(store: ActivationStore) -> dict[str, Outliers]:
     return {name: sums.outliers for name, sums in sums_of(feed, rows).items()}
 
 
-def rounds_of(left: range, images_a_shard: int, ranks: int) -> list[list[range]]:
+def rounds_of(left: range, images_per_shard: int, ranks: int) -> list[list[range]]:
     """The images of each rank's shard, round after round; the last round may have fewer shards than there are ranks."""
-    shards = [left[first : first + images_a_shard] for first in range(0, len(left), images_a_shard)]
+    shards = [left[first : first + images_per_shard] for first in range(0, len(left), images_per_shard)]
     return [shards[first : first + ranks] for first in range(0, len(shards), ranks)]
 
 

@@ -17,7 +17,7 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 LOT = 256  # pictures of a sample that are in memory at a time: a multiple of what backbones and USAE take at once
 
@@ -59,7 +59,7 @@ def joined_tokens(parts: Sequence[PairedTokens]) -> PairedTokens:
     return PairedTokens(tokens, torch.cat([part.numbers for part in parts]))
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def collect_tokens(
     backbones: Mapping[str, Backbone],
@@ -93,7 +93,7 @@ def collect_tokens(
     size = largest_input(backbones)
     device = next(iter(backbones.values())).mean.device
     total = len(source) if tried is None else len(tried)
-    _check_memory(total * bytes_an_image(backbones, grid, storage_dtype), total)
+    _check_memory(total * bytes_per_image(backbones, grid, storage_dtype), total)
     numbers: list[int] = []
     failures: list[str] = []
     piece = ranks.local_range(total, batch)
@@ -118,14 +118,14 @@ def collect_tokens(
     return PairedTokens(every, read, known)
 
 
-def bytes_an_image(
+def bytes_per_image(
     backbones: Mapping[str, Backbone], grid: tuple[int, int], dtype: torch.dtype = torch.bfloat16
 ) -> int:
     """Memory that one picture's tokens take."""
     return grid[0] * grid[1] * sum(b.width for b in backbones.values()) * dtype.itemsize
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def stream_tokens(
     backbones: Mapping[str, Backbone],
@@ -154,7 +154,7 @@ def stream_tokens(
         yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), failures, shown if canvases else None)
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def stream_readable(
     backbones: Mapping[str, Backbone],

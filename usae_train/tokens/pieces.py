@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
-from usae_train.files.json_files import parse_json, validated
+from usae_train.files.json_files import parse_json, validate
 from usae_train.files.tensor_files import safe_open, save_tensors
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped
@@ -123,7 +123,7 @@ class Pieces:
                 tokens = {name: opened.get_tensor(name) for name in widths}
                 numbers = opened.get_tensor(IMAGES).flatten().tolist()
                 listed = parse_json((opened.metadata() or {}).get(BROKEN, ""))
-                failures = [failure.model_dump() for failure in validated(UNREADABLES.validate_python, listed)]
+                failures = [failure.model_dump() for failure in validate(UNREADABLES.validate_python, listed)]
         except (SafetensorError, OSError, UsageError):
             return None
         piece = ExtractedTokens(tried, tokens, numbers, failures)

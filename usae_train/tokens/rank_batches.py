@@ -12,7 +12,7 @@ from usae_train.runtime.distributed import DistributedContext
 from usae_train.tokens.feeding import Batches, Feed, StoreFeed
 
 
-def own_rows(order: Tensor, batch: int, offset: int, ranks: DistributedContext) -> Tensor:
+def rank_rows(order: Tensor, batch: int, offset: int, ranks: DistributedContext) -> Tensor:
     """A rank's rows of a window: each batch is sorted by row and cut into equal parts.
 
     So a rank's rows lie together, and of a store's shards it reads its own share and little more, while the batches
@@ -105,7 +105,7 @@ class RankBatches(Batches):
         self._own = None
 
     def _load_own(self, offset: int) -> dict[str, Tensor]:
-        rows = own_rows(self.order[self.position :], self.batch, offset, self.ranks)
+        rows = rank_rows(self.order[self.position :], self.batch, offset, self.ranks)
         with self.ranks.raise_together():
             if isinstance(self.feed, StoreFeed):
                 tokens_of = _load_rows(self.feed, self.windows[self.window], rows)

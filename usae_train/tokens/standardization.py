@@ -133,7 +133,7 @@ def sums_of(feed: Feed, rows: Tensor) -> dict[str, TokenSums]:
     return {name: TokenSums(sums[name], squares[name], width) for name, width in feed.widths.items()}
 
 
-def kept_rows(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> tuple[Tensor | slice, int]:
+def rows_without_outliers(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> tuple[Tensor | slice, int]:
     """The rows of {backbone: (rows, width)} at which no backbone has an outlier, and how many they are.
 
     A patch goes for all backbones, for the rows are paired. Should none be left, all stay, and their number is 0.
@@ -147,7 +147,7 @@ def kept_rows(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> 
 
 def without_outliers(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> dict[str, Tensor]:
     """The tokens of those rows alone."""
-    kept, _ = kept_rows(tokens, thresholds)
+    kept, _ = rows_without_outliers(tokens, thresholds)
     return {name: values[kept] for name, values in tokens.items()}
 
 

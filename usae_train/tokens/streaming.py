@@ -14,7 +14,7 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import measured_numbers
-from usae_train.tokens.paired import LOT, PairedTokens, bytes_an_image, collect_tokens
+from usae_train.tokens.paired import LOT, PairedTokens, bytes_per_image, collect_tokens
 
 
 class StreamFeed:
@@ -57,7 +57,7 @@ class StreamFeed:
         self.widths = {name: backbone.width for name, backbone in backbones.items()}
         self.numbers = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
         self.per_image = grid[0] * grid[1]
-        self.images_per_window = min(len(self.numbers), int(memory / bytes_an_image(backbones, grid)))
+        self.images_per_window = min(len(self.numbers), int(memory / bytes_per_image(backbones, grid)))
         if self.images_per_window < 1:
             raise UsageError(f"--memory is {memory / 1e9:.3g} GB, too little for the tokens of one picture; allow more")
         self.progress, self.ranks, self.readers = progress, ranks, readers

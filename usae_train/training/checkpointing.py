@@ -22,10 +22,10 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import first_line, one_line
 from usae_train.runtime.signals import Stopped, handle_signals, status_of
-from usae_train.runtime.warned import OneLine
+from usae_train.runtime.warning_kinds import OneLineWarning
 from usae_train.tokens.feeding import Batches
 from usae_train.training.settings import ExecutionSettings, FitSettings
-from usae_train.training.state_checks import check_moments, check_position, differing
+from usae_train.training.state_checks import check_moments, check_position, find_differences
 
 EXECUTION_DEFAULTS = ExecutionSettings()
 UNREADABLE = -1  # no step: there are states, and none can be read
@@ -105,7 +105,7 @@ def _read_state(file: Path) -> dict[str, Any] | None:
         if all(isinstance(part, dict) for part in parts) and step.isdecimal() and int(step) > 0:
             return dict(state)
         why = f"{file} is not a training state"
-    warnings.warn(f"{why}; the state before it is looked for", OneLine, stacklevel=2)
+    warnings.warn(f"{why}; the state before it is looked for", OneLineWarning, stacklevel=2)
     return None
 
 
@@ -171,7 +171,7 @@ class TrainingCheckpointer:
 
     def _check_same(self, settings: dict[str, Any], kept: dict[str, Any]) -> None:
         try:
-            differences = differing(settings, {**kept["settings"], **kept["data"]})
+            differences = find_differences(settings, {**kept["settings"], **kept["data"]})
         except UsageError as error:
             raise UsageError(
                 f"{self.folder} cannot be resumed: {error}; end the training with that version, or remove "

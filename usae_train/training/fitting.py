@@ -23,11 +23,11 @@ from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.sampling import measured_numbers
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.arrays import token_tensors
 from usae_train.tokens.feeding import Feed, MemoryFeed, OneBackbone, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, read_tokens
-from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens
+from usae_train.tokens.paired import PairedTokens, bytes_per_image, collect_tokens
 from usae_train.tokens.places import is_store, names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.streaming import StreamFeed
@@ -38,7 +38,7 @@ from usae_train.training.resolving import allowed_memory, fit_settings
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
 
 
-@undisturbed
+@with_torch_defaults
 def fit(
     data: Mapping[str, Array] | str | Path | ImageSource | ActivationStore,
     *,
@@ -80,12 +80,12 @@ def fit(
     with progress_display(quiet) as progress:
         bars = FitBars(progress, chosen.steps)
         how = Execution(device, bars.beside(watch or FitCallbacks()), readers=readers)
-        usae = _fitted(data, backbones, chosen, limit, how)
+        usae = _fit_by_kind(data, backbones, chosen, limit, how)
         bars.close(usae)
     return usae
 
 
-def _fitted(
+def _fit_by_kind(
     data: Mapping[str, Array] | str | Path | ImageSource | ActivationStore,
     backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None,
     chosen: FitSettings,
@@ -127,7 +127,7 @@ def check_none_private(settings: FitOptions, why: str) -> None:
         raise UsageError(f"{name} is {asked[name]}; {why}")
 
 
-@undisturbed
+@with_torch_defaults
 def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = IN_THIS_PROCESS) -> USAE:
     """Train a USAE on given tokens, wherever they were made; it has no backbones to see pictures with.
 
@@ -141,13 +141,13 @@ def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = IN_THI
     """
     if how.checkpointer is not None:
         how.checkpointer.data = given.identity()
-    usae = _trained(MemoryFeed(given.flat), settings, None, how)
+    usae = _train(MemoryFeed(given.flat), settings, None, how)
     if how.ranks.is_main:
         usae.statistics = measure(usae, given.sample())
     return usae.to("cpu")
 
 
-def _trained(feed: Feed, settings: FitSettings, usae: USAE | None, how: Execution) -> USAE:
+def _train(feed: Feed, settings: FitSettings, usae: USAE | None, how: Execution) -> USAE:
     watch = how.watch
     return fit_tokens(feed, settings, usae, how.device, watch.steps, how.checkpointer, watch.log_every, how.ranks)
 
@@ -167,7 +167,7 @@ def _specs(backbones: str | Mapping[str, BackboneSpec | Backbone | str]) -> Mapp
     }
 
 
-@undisturbed
+@with_torch_defaults
 def fit_pictures(
     source: ImageSource,
     settings: FitSettings,
@@ -200,7 +200,7 @@ def fit_pictures(
     if how.checkpointer is not None:
         about = {"widths": usae.widths, "backbones": listed_specs(specs)}
         how.checkpointer.data = {**usae.measured_on.of_a_state, **about}
-    _trained(feed, settings, usae, how)
+    _train(feed, settings, usae, how)
     if how.ranks.is_main:
         usae.statistics = measure(usae, sample(), input_size=largest_input(built))
     else:
@@ -237,7 +237,7 @@ def feed_pictures(
     set_compute_dtype(backbones.values(), settings.dtype)
     n_images = len(source) if numbers is None else len(numbers)
     broken = BrokenPictures(n_images, settings.max_broken, watch.failure if ranks.is_main else lambda why: None)
-    if n_images * bytes_an_image(backbones, grid) > allowed:
+    if n_images * bytes_per_image(backbones, grid) > allowed:
         stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, broken, ranks, readers)
         return stream, stream.sample
     paired = collect_tokens(
@@ -266,7 +266,7 @@ def store_to_fit(
     return ActivationStore(images)
 
 
-@undisturbed
+@with_torch_defaults
 def fit_store(
     store: ActivationStore,
     settings: FitSettings,
@@ -294,7 +294,7 @@ def fit_store(
     if how.checkpointer is not None:
         about = {"widths": usae.widths, "shards": [shard.sha256 for shard in record.shards]}
         how.checkpointer.data = {**record.images.of_a_state, **about}
-    _trained(feed, settings, usae, how)
+    _train(feed, settings, usae, how)
     if how.ranks.is_main:
         usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")

@@ -28,7 +28,7 @@ AS_BEFORE = {  # what recipes did that had no such settings yet
 }
 
 
-def differing(settings: Mapping[str, Any], begun_with: Mapping[str, Any]) -> list[str]:
+def find_differences(settings: Mapping[str, Any], begun_with: Mapping[str, Any]) -> list[str]:
     """Which settings a state was begun with otherwise, those of a recipe by their own names.
 
     A setting at the top that an older version did not know is no difference: its states hold what it would decide. One

@@ -24,7 +24,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.explorer.page_files import copy_page_files, page_text
 from usae_viz.export.png import read_pixels
 from usae_viz.export.top_patches import cut_patch, inside_window
@@ -79,7 +79,7 @@ class QuestionKey:
         }
 
 
-@undisturbed
+@with_torch_defaults
 def make_study(
     usae: USAE,
     natural: NaturalPictures,

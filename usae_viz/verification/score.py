@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from usae_train.files.json_files import validated
+from usae_train.files.json_files import validate
 from usae_viz.verification.verdict import Verdict, VerdictSettings
 
 DEFAULT_THRESHOLDS = VerdictSettings()
@@ -118,7 +118,7 @@ def read_score(values: Mapping[str, Any]) -> Score | ClassScore:
     Raises:
         ValueError: for a figure that is missing, or no number.
     """
-    return validated(_SCORE_TYPES["probability" in values].validate_python, values)
+    return validate(_SCORE_TYPES["probability" in values].validate_python, values)
 
 
 def _less(value: float, enough: float, digits: int = 1) -> str:

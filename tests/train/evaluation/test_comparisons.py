@@ -7,7 +7,7 @@ import torch
 from matrices import r2_matrix
 from report_shape import assert_of_its_form
 
-from usae_train.evaluation.evaluate import Compared, evaluate_source, figures_of, log_correlation, stability
+from usae_train.evaluation.evaluate import Comparison, evaluate_source, figures_of, log_correlation, stability
 from usae_train.evaluation.independent import consistency, load_independent
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import match, matched_cosines, random_like
@@ -119,7 +119,7 @@ def test_the_cost_and_the_joint_figure_are_of_the_same_pictures(codes: torch.Ten
         if half == 0:
             assert measures.posthoc is not None
             measures.posthoc.align()
-    compared = Compared(independent=independent, other_seeds=[open_sae("a", "b")])
+    compared = Comparison(independent=independent, other_seeds=[open_sae("a", "b")])
     figures, _ = figures_of(usae, measures, compared)
     assert_of_its_form(figures)
     lost = codes[:, 3].square().sum() / (codes - codes.mean(0)).square().sum()

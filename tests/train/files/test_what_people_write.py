@@ -8,7 +8,7 @@ from usae_train.files.homes import beside
 from usae_train.files.json_files import read_json
 from usae_train.files.whole_numbers import whole_number
 from usae_train.files.yaml_config import read_mapping
-from usae_train.images.shard_patterns import expanded
+from usae_train.images.shard_patterns import expand_shards
 from usae_train.model.spec_files import read_specs
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import select
@@ -65,7 +65,7 @@ def test_a_home_that_there_is_not_is_one_line(tmp_path):
     [
         whole_number,
         lambda text: select(None, f"{text}-{text}", []),
-        lambda text: expanded(f"{{0..{text}}}.tar", None),
+        lambda text: expand_shards(f"{{0..{text}}}.tar", None),
     ],
 )
 def test_a_number_without_an_end_is_one_line(read):

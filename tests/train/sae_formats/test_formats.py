@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 from usae_train.cli import app
-from usae_train.interventions.edits import moved_by, parse_edits
+from usae_train.interventions.edits import edit_shift, parse_edits
 from usae_train.model.sparsity.variants import variants
 from usae_train.sae_formats.formats import formats, read_sae
 from usae_train.training.add_backbone import growth_settings
@@ -112,7 +112,7 @@ def test_an_edit_moves_tokens_by_what_decoding_does(room, maker):
     usae = ut.import_sae(written.place, **written.options)
     codes = usae.encode("sae", TOKENS)
     without = codes._replace(values=codes.values * (codes.indices != 2))
-    moved = moved_by(usae, "sae", codes, parse_edits(usae, {2: 0.0}))
+    moved = edit_shift(usae, "sae", codes, parse_edits(usae, {2: 0.0}))
     assert close(moved, usae.decode("sae", without) - usae.decode("sae", codes))
 
 

@@ -10,7 +10,7 @@ from usae_train.backbones.backbone import BackboneSpec, build_backbones
 from usae_train.images.sources import open_images
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import Batches
-from usae_train.tokens.paired import bytes_an_image, collect_tokens
+from usae_train.tokens.paired import bytes_per_image, collect_tokens
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.execution import Execution
@@ -26,7 +26,7 @@ GRID = (2, 2)
 def stream(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> StreamFeed:
     """Six pictures of four tokens, a window of two pictures."""
     backbones = build_backbones(tiny_specs)
-    return StreamFeed(backbones, open_images(picture_folder), GRID, 2.5 * bytes_an_image(backbones, GRID))
+    return StreamFeed(backbones, open_images(picture_folder), GRID, 2.5 * bytes_per_image(backbones, GRID))
 
 
 def rows_of(tokens: torch.Tensor) -> list[tuple[float, ...]]:
@@ -86,7 +86,7 @@ def test_too_many_broken_pictures_stop_a_training(
 ) -> None:
     for name in ("0.png", "3.png"):
         (picture_folder / name).write_text("broken")
-    memory = pictures_in_memory * bytes_an_image(build_backbones(tiny_specs), GRID) / 1e9
+    memory = pictures_in_memory * bytes_per_image(build_backbones(tiny_specs), GRID) / 1e9
 
     def train(**told: float) -> ut.USAE:
         settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5, **told)
@@ -105,7 +105,7 @@ def narrow(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> StreamF
     for name in ("0.png", "3.png"):
         (picture_folder / name).write_text("broken")
     backbones = build_backbones(tiny_specs)
-    return StreamFeed(backbones, open_images(picture_folder), GRID, 1.5 * bytes_an_image(backbones, GRID))
+    return StreamFeed(backbones, open_images(picture_folder), GRID, 1.5 * bytes_per_image(backbones, GRID))
 
 
 def test_a_window_of_broken_pictures_is_passed_over(narrow: StreamFeed) -> None:
@@ -138,7 +138,7 @@ def test_pictures_of_which_none_can_be_read_end_a_stream(
     with pytest.raises(ValueError, match=ended):  # in the midst of a training
         batches.next()
     settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5, max_broken=1)
-    memory = 1.5 * bytes_an_image(narrow.backbones, GRID) / 1e9
+    memory = 1.5 * bytes_per_image(narrow.backbones, GRID) / 1e9
     with pytest.raises(ValueError, match=ended):
         fit_pictures(open_images(picture_folder), settings, tiny_specs, Execution(memory=memory))
 
@@ -147,7 +147,7 @@ def test_a_training_goes_on_bit_for_bit_through_windows_of_broken_pictures(
     tiny_specs: dict[str, BackboneSpec], narrow: StreamFeed, picture_folder: Path, tmp_path: Path
 ) -> None:
     settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5, max_broken=0.34)
-    memory = 1.5 * bytes_an_image(narrow.backbones, GRID) / 1e9
+    memory = 1.5 * bytes_per_image(narrow.backbones, GRID) / 1e9
     states = tmp_path / "states"
 
     def train() -> dict[str, torch.Tensor]:
@@ -179,7 +179,7 @@ def test_memory_for_not_one_picture_is_refused(stream: StreamFeed) -> None:
 
 
 def test_what_fits_is_kept_and_what_does_not_is_streamed(stream: StreamFeed) -> None:
-    gigabytes = 6 * bytes_an_image(stream.backbones, GRID) / 1e9
+    gigabytes = 6 * bytes_per_image(stream.backbones, GRID) / 1e9
     fed = lambda most: feed_pictures(stream.backbones, stream.source, GRID, FitSettings(), Execution(memory=most))  # noqa: E731
     assert not isinstance(fed(gigabytes)[0], StreamFeed)
     feed, sample = fed(0.99 * gigabytes)
@@ -192,7 +192,7 @@ def test_a_stopped_training_on_a_stream_goes_on_bit_for_bit(
     tiny_specs: dict[str, BackboneSpec], picture_folder: Path, tmp_path: Path
 ) -> None:
     settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5)
-    memory = 2.5 * bytes_an_image(build_backbones(tiny_specs), GRID) / 1e9
+    memory = 2.5 * bytes_per_image(build_backbones(tiny_specs), GRID) / 1e9
 
     def train(checkpointer: TrainingCheckpointer | None, watch: FitCallbacks | None = None) -> ut.USAE:
         how = Execution(watch=watch or FitCallbacks(), checkpointer=checkpointer, memory=memory)

@@ -11,7 +11,7 @@ from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.spec import PAPER
 from usae_train.images.sources import open_images
 from usae_train.model.firing import measure
-from usae_train.runtime.warned import FormerName
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_train.tokens import paired
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training import fitting
@@ -260,5 +260,5 @@ def test_the_packages_names_are_all_there() -> None:
     assert set(usae_train.__all__) <= set(dir(usae_train))
     with pytest.raises(AttributeError, match="has no attribute 'fitt'"):
         _ = usae_train.fitt
-    with pytest.warns(FormerName, match="called ut.TrainingRecipe now"):
+    with pytest.warns(FormerNameWarning, match="called ut.TrainingRecipe now"):
         assert usae_train.Recipe is usae_train.TrainingRecipe

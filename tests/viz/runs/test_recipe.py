@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
-from usae_train.backbones.names import among
+from usae_train.backbones.names import check_known
 from usae_train.files import provenance
 from usae_train.model.statistics import Statistics
 from usae_viz.concepts.labels import Label
@@ -45,8 +45,8 @@ class Known:
         auroc=torch.tensor([[[0.5, 0.5, 0.5, 0.5, 0.9], [0.8, 0.5, 0.5, 0.5, 0.5], [0.1, 0.2, 0.7, 0.3, 0.1]]] * 2),
     )
 
-    def known_name(self, name):
-        return among(self.names, name)
+    def check_backbone(self, name):
+        return check_known(self.names, name)
 
 
 @pytest.mark.parametrize(

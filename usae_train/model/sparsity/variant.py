@@ -87,7 +87,7 @@ class Sparsity(Frozen, ABC):
         return True
 
     @property
-    def asked_by(self) -> str:
+    def requested_by(self) -> str:
         """The settings of a training that ask for this; empty where its name in `sparsity` does."""
         return ""
 

@@ -64,7 +64,7 @@ class _Split(torch.autograd.Function):
         return gradient, None
 
 
-def kept_and_complement(pre_codes: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+def split_at_top_k(pre_codes: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
     """The pre-codes that were kept, (entries,), and `topk_complement`, with one gradient for both."""
     split: tuple[Tensor, Tensor] = _Split.apply(pre_codes, kept)
     return split
