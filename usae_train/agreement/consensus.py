@@ -122,7 +122,7 @@ def fit_consensus(
     usae.agreement = clusters.share
     if checkpointer is not None:
         checkpointer.data = {
-            **shown.about,
+            **shown.state_data,
             "members": [member.sha256 for member in members],
             "found": clusters.members.tolist(),
         }
@@ -187,13 +187,13 @@ def find_agreement(members: Sequence[USAE], share: float = SHARE, alike: float =
         if not 0 < value <= 1:
             raise UsageError(f"{name} is {value}; expected a number above 0 and up to 1")
     every = cluster(joint_rows(members, [raw_rows(member) for member in members]), alike)
-    kept = every.at_least(max(share, 2 / len(members)))  # what one training alone has did not come back
-    if len(kept.members) < members[0].k:
+    common = every.at_least(max(share, 2 / len(members)))  # what one training alone has did not come back
+    if len(common.members) < members[0].k:
         raise UsageError(
-            f"{plural(len(kept.members), 'concept')} in common to {share:.0%} of {len(members)} trainings, and k is "
+            f"{plural(len(common.members), 'concept')} in common to {share:.0%} of {len(members)} trainings, and k is "
             f"{members[0].k}; train longer, or lower --share or --alike"
         )
-    return kept
+    return common
 
 
 def mean_rows(rows: Sequence[Mapping[str, Tensor]], clusters: Clusters) -> dict[str, Tensor]:

@@ -33,7 +33,7 @@ class FitData(NamedTuple):
 
     feed: Feed
     sample: Callable[[], Iterable[PairedTokens]]  # what statistics are measured on
-    about: Mapping[str, Any]  # for training states: what they belong to
+    state_data: Mapping[str, Any]  # for training states: what they belong to
     images: SourceRecord = SourceRecord()
 
 
@@ -68,8 +68,8 @@ def open_data(
     assert first.grid is not None
     feed_of_pictures, pictures = feed_pictures(backbones, source, first.grid, settings, how)
     images = SourceRecord.of(source)
-    about = {**images.of_a_state, "widths": first.widths, "backbones": listed_specs(first.specs)}
-    return FitData(feed_of_pictures, pictures, about, images)
+    state_data = {**images.of_a_state, "widths": first.widths, "backbones": listed_specs(first.specs)}
+    return FitData(feed_of_pictures, pictures, state_data, images)
 
 
 def open_store(store: ActivationStore, first: USAE, memory: float | None) -> FitData:
@@ -87,8 +87,8 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Fit
             raise UsageError(f"the store's {name} had other weights than the USAEs'; extract it with theirs")
     feed = StoreFeed(store, allowed_memory(memory))
     shards = [shard.sha256 for shard in record.shards]
-    about = {**record.images.of_a_state, "widths": first.widths, "shards": shards}
-    return FitData(feed, feed.sample, about, record.images)
+    state_data = {**record.images.of_a_state, "widths": first.widths, "shards": shards}
+    return FitData(feed, feed.sample, state_data, record.images)
 
 
 def check_widths(widths: Mapping[str, int], first: USAE, what: str) -> None:

@@ -35,8 +35,8 @@ class Clusters(NamedTuple):
     def at_least(self, share: float) -> Clusters:
         """Those that came back in so many trainings, the most frequent first, else in the order that they have."""
         order = self.share.argsort(descending=True, stable=True)
-        kept = order[self.share[order] >= share - 1e-6]
-        return Clusters(self.members[kept], self.centres[kept])
+        frequent = order[self.share[order] >= share - 1e-6]
+        return Clusters(self.members[frequent], self.centres[frequent])
 
 
 def cluster(rows: Sequence[Tensor], alike: float = ALIKE) -> Clusters:

@@ -80,7 +80,7 @@ def fit_starts(
         usae = new_usae(empty.widths, seeded, specs=empty.specs, grid=empty.grid)
         usae.weights = dict(empty.weights)
         assert how.checkpointer is not None
-        how.checkpointer.data = dict(shown.about)
+        how.checkpointer.data = dict(shown.state_data)
         fit_tokens(shown.feed, seeded, usae, how.device, how.watch.steps, how.checkpointer, how.watch.log_every)
         usae.measured_on = shown.images
         usae.statistics = measure(usae, shown.sample())
@@ -88,7 +88,7 @@ def fit_starts(
 
     names = [f"start-{number}" for number in range(count)]
     with folder_lock(trainings):
-        fit_each(names, settings, fit_one, trainings, executions, shown.about)
+        fit_each(names, settings, fit_one, trainings, executions, shown.state_data)
     members = [load(trainings / name) for name in names]
     check_members(members)
     return members, shown

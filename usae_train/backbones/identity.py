@@ -77,8 +77,8 @@ def trial_picture(size: int) -> Tensor:
 def sample_tokens(tokens: Tensor) -> str:
     """Some of a picture's tokens (token, width), spread over all of them, as a record keeps them."""
     rows, cols = (torch.linspace(0, count - 1, min(RECORDED_TOKENS, count)).round().long() for count in tokens.shape)
-    kept = tokens.float().cpu()[rows][:, cols]
-    return base64.b64encode(kept.contiguous().numpy().astype("<f4").tobytes()).decode()
+    chosen = tokens.float().cpu()[rows][:, cols]
+    return base64.b64encode(chosen.contiguous().numpy().astype("<f4").tobytes()).decode()
 
 
 def _unpack(tokens: str) -> np.ndarray:

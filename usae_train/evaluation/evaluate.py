@@ -229,13 +229,13 @@ def _measures(usae: USAE, source: ImageSource, compared: Comparison, classes: Im
     asks_classifiers = (
         any(spec.classes for spec in usae.specs.values()) if compared.answers is None else compared.answers
     )
-    kept = compared.judge is not None or classes is not None
+    needs_pictures = compared.judge is not None or classes is not None
     return Measures(
         usae,
         compared.independent,
         keep_codes=isinstance(source, DemoImages),
         answers=Answers(usae, classes) if asks_classifiers else None,
-        seen=PictureEmbeddings(compared.judge) if kept else None,
+        pictures=PictureEmbeddings(compared.judge) if needs_pictures else None,
     )
 
 
@@ -244,13 +244,13 @@ def _picture_figures(measures: Measures, classes: ImageClasses | None, compared:
     figures: PictureFigures = {}
     if measures.answers is not None:
         figures["answers"] = measures.answers.figures()
-    if measures.seen is None:
+    if measures.pictures is None:
         return figures
     peaks, names = measures.peaks(), measures.usae.names
     if compared.judge is not None:
-        figures["monosemanticity"] = monosemanticity_figures(compared.judge, measures.seen.embeddings, peaks, names)
+        figures["monosemanticity"] = monosemanticity_figures(compared.judge, measures.pictures.embeddings, peaks, names)
     if classes is not None:
-        figures["classes"] = class_figures(peaks, measures.seen.numbers, classes, names, compared.seed)
+        figures["classes"] = class_figures(peaks, measures.pictures.numbers, classes, names, compared.seed)
     return figures
 
 
@@ -276,7 +276,7 @@ def figures_of(usae: USAE, measures: Measures, compared: Comparison | None = Non
         "quantiles_missing": [level for level in LEVELS if int(statistics.counts[0]) < images_needed(level)],
     }
     if measures.posthoc is not None and compared.independent is not None:
-        alone = measures.posthoc.own.r2
+        alone = measures.posthoc.alone.r2
         figures["independent"] = {
             "r2": {name: alone[name][name] for name in usae.names},
             "cost": {name: alone[name][name] - whole.r2[name][name] for name in usae.names},

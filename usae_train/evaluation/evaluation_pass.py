@@ -123,11 +123,11 @@ def run_pass(
     """
     if ranks.world_size > 1 and checkpointer is None:
         raise UsageError("several processes need a folder to meet in; give a checkpointer")
-    kept = checkpointer.read(state.settings.model_dump(mode="json")) if checkpointer is not None else None
-    if kept is not None:
+    saved = checkpointer.read(state.settings.model_dump(mode="json")) if checkpointer is not None else None
+    if saved is not None:
         assert checkpointer is not None
         with checkpointer.naming_folder():
-            state.load_state_dict(kept)
+            state.load_state_dict(saved)
     shares = [rank_share(numbers, state.settings.batch, ranks) for numbers in state.measures.shares(n_images)]
     while state.half < len(shares):
         left = shares[state.half][state.done :]

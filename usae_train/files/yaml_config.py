@@ -205,7 +205,7 @@ def key_line(content: CommentedMap, key: Any) -> int:
 
 def _written(content: Any, path: Sequence[str | int]) -> list[str | int]:
     """A path as the file has it: without the names of the types that pydantic tried on the way."""
-    kept: list[str | int] = []
+    path_there: list[str | int] = []
     for place, part in enumerate(path):
         inner = isinstance(content, CommentedMap) and part in content
         inner = inner or (isinstance(content, CommentedSeq) and isinstance(part, int) and part < len(content))
@@ -213,8 +213,8 @@ def _written(content: Any, path: Sequence[str | int]) -> list[str | int]:
             content = content[part]
         last = place == len(path) - 1 and isinstance(content, CommentedMap) and NAME_OF_TYPE.match(str(part)) is None
         if inner or last:  # the last may be missing
-            kept.append(part)
-    return kept
+            path_there.append(part)
+    return path_there
 
 
 def _fields(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:

@@ -191,9 +191,11 @@ def _column(datasets: Any, rows: Any, request: DatasetRequest) -> str:
 def _dataset_rows(datasets: Any, request: DatasetRequest) -> Any:
     """The rows of a request, in one line of error when they cannot be loaded."""
     folder, name = request.local, request.name if request.local is None else str(request.local)
-    kept = folder is not None and any((folder / file).is_file() for file in ("state.json", "dataset_dict.json"))
+    is_saved = folder is not None and any((folder / file).is_file() for file in ("state.json", "dataset_dict.json"))
     try:
-        dataset = datasets.load_from_disk(name) if kept else datasets.load_dataset(name, split=request.split or None)
+        dataset = (
+            datasets.load_from_disk(name) if is_saved else datasets.load_dataset(name, split=request.split or None)
+        )
     except Exception as error:  # requests, pyarrow, hub, file system: anything
         reason = one_line(error)[:200]
         if folder is not None:
@@ -201,7 +203,7 @@ def _dataset_rows(datasets: Any, request: DatasetRequest) -> Any:
         raise UsageError(
             f"hf:{request.name} could not be downloaded: {reason}; check the id, the split and the network"
         ) from error
-    if kept and not isinstance(dataset, datasets.DatasetDict):
+    if is_saved and not isinstance(dataset, datasets.DatasetDict):
         dataset = {str(dataset.split or "train"): dataset}  # as load_dataset calls one without a name
         return _part(datasets, dataset, request.split or next(iter(dataset)), request)
     if not isinstance(dataset, datasets.DatasetDict):

@@ -70,7 +70,7 @@ def split_annotation(stem: str) -> tuple[str, str] | None:
     """What a name without its ending is an annotation of, and the rest of it; None for one that says no such thing.
 
     Example:
-        >>> annotated("scans/5_mask"), annotated("mask"), annotated("5_left")
+        >>> split_annotation("scans/5_mask"), split_annotation("mask"), split_annotation("5_left")
         (('scans/5', '_mask'), None, None)
     """
     parts = _ANNOTATION.fullmatch(stem)

@@ -52,8 +52,8 @@ def mean_magnitude(
 def save_spectrum(magnitude: Tensor, file: Path, source: ImageSource, unreadable: int = 0) -> None:
     """Write a spectrum as safetensors, with what it was measured on: all pictures of a source but the unreadable."""
     with atomic_path(file) as temporary:
-        about = {"images": source.name, "count": str(len(source) - unreadable), "fingerprint": source.fingerprint()}
-        save_tensors({"magnitude": magnitude.half()}, temporary, about)
+        metadata = {"images": source.name, "count": str(len(source) - unreadable), "fingerprint": source.fingerprint()}
+        save_tensors({"magnitude": magnitude.half()}, temporary, metadata)
 
 
 def load_spectrum(file: Path) -> Tensor:

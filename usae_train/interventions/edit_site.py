@@ -171,10 +171,10 @@ def _sites_before_norm(backbone: Backbone, canvas: Tensor, read: Tensor) -> list
         giving = _sites_giving(backbone, canvas, tokens)
         if giving:
             try:
-                held = HeldNorm(norm, tokens, read)
+                held_norm = HeldNorm(norm, tokens, read)
             except UsageError as error:
                 raise _cannot(backbone, f"{error}; use a USAE that reads it with `norm: false`") from error
-            return [replace(site, norm=held) for site in giving]
+            return [replace(site, norm=held_norm) for site in giving]
     return []
 
 

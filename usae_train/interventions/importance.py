@@ -92,18 +92,18 @@ def class_view(
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
     """
     network, site = find_answering_site(usae, backbone)
-    kept: list[Tensor] = []
+    streams: list[Tensor] = []
 
     def begin(output: Tensor) -> Tensor:
         stream = output.detach().requires_grad_()
-        kept.append(stream)
+        streams.append(stream)
         return stream.clone()  # what follows may write into it
 
     with site.resume_from(resume_from), site.hook(begin):
         logits = network.logits(canvas.to(network.mean.device))[0]
     chosen = int(logits.argmax()) if class_ is None else class_
-    (slope,) = torch.autograd.grad(logits[chosen], kept[0])
-    output = kept[0].detach()
+    (slope,) = torch.autograd.grad(logits[chosen], streams[0])
+    output = streams[0].detach()
     with torch.no_grad():
         codes = usae.encode(backbone, site.read(output))
     estimate = estimate_effects(usae, backbone, codes, output, slope)

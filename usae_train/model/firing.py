@@ -113,8 +113,8 @@ class FiringTally:
         all_images = torch.cat([self.top_images, images], -1)
         all_tokens = torch.cat([self.top_tokens, tokens], -1)
         # the largest of both lots by value alone, then the few that are left by number as well
-        kept = all_values.topk(min(2 * TOP_IMAGES, all_values.shape[-1]), dim=-1).indices
-        all_values, all_images, all_tokens = (t.gather(-1, kept) for t in (all_values, all_images, all_tokens))
+        candidates = all_values.topk(min(2 * TOP_IMAGES, all_values.shape[-1]), dim=-1).indices
+        all_values, all_images, all_tokens = (t.gather(-1, candidates) for t in (all_values, all_images, all_tokens))
         by_number = all_images.argsort(dim=-1)
         order = by_number.gather(-1, all_values.gather(-1, by_number).argsort(dim=-1, descending=True, stable=True))
         order = order[..., :TOP_IMAGES]

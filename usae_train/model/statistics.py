@@ -132,8 +132,10 @@ class Statistics:
 
         Between two quantiles it is interpolated; above the largest code that was seen it is 100.
         """
-        kept = self.quantiles[backbone, concept].tolist()
-        known = [(level, quantile) for level, quantile in zip(LEVELS, kept, strict=True) if not math.isnan(quantile)]
+        quantiles = self.quantiles[backbone, concept].tolist()
+        known = [
+            (level, quantile) for level, quantile in zip(LEVELS, quantiles, strict=True) if not math.isnan(quantile)
+        ]
         levels, values = zip((0.0, 0.0), *known, strict=True)
         if value <= 0:
             return 0.0

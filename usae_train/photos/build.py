@@ -64,7 +64,7 @@ SETTINGS = FitSettings(n_concepts=512, k=12, steps=4000, batch=2048, recipe=DEFA
 
 def build(
     train: str | Path,
-    held: str | Path,
+    held_out: str | Path,
     out: Path,
     settings: FitSettings = SETTINGS,
     device: str = "cpu",
@@ -77,7 +77,7 @@ def build(
 
     Args:
         train: the photographs to train on and to measure statistics on.
-        held: photographs to measure it on; none of them may be among the others.
+        held_out: photographs to measure it on; none of them may be among the others.
         out: folder to write.
         settings: size and length.
         device: where to train.
@@ -88,7 +88,7 @@ def build(
         ValueError: when the place is taken, a folder has no pictures, or the packages of weights are not there.
     """
     check_free(out)
-    source, others = open_images(train), open_images(held)
+    source, others = open_images(train), open_images(held_out)
     for some in (source, others):
         if some.left_out:
             failure(some.left_out)
@@ -107,7 +107,7 @@ def build(
 def measure_held_out(
     usae: USAE,
     trained_on: int,
-    held: ImageSource,
+    held_out: ImageSource,
     progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
 ) -> BuildReport:
@@ -115,7 +115,7 @@ def measure_held_out(
     assert usae.statistics is not None
     assert usae.grid is not None
     measures, read = Measures(usae), 0
-    for paired in stream_readable(usae.backbones, held, usae.grid, progress=progress, failure=failure):
+    for paired in stream_readable(usae.backbones, held_out, usae.grid, progress=progress, failure=failure):
         with torch.no_grad():
             measures.add(paired, 0)
         read += len(paired.numbers)

@@ -210,9 +210,10 @@ class _OwnShards:
     ) -> None:
         self.record, self.backbones, self.pieces, self.rank = record, backbones, pieces, ranks.rank
         mine = [each[ranks.rank] for each in rounds if ranks.rank < len(each)]
-        self.kept = {tried: pieces.of(tried, record.widths, record.grid) for tried in mine}
+        self.pieces_of = {tried: pieces.of(tried, record.widths, record.grid) for tried in mine}
         left = {
-            tried: tried[kept[-1].tried.stop - tried.start :] if kept else tried for tried, kept in self.kept.items()
+            tried: tried[ready[-1].tried.stop - tried.start :] if ready else tried
+            for tried, ready in self.pieces_of.items()
         }
         batch = settings.image_batch
         groups = {tried: [rest[n : n + batch] for n in range(0, len(rest), batch)] for tried, rest in left.items()}
@@ -225,7 +226,7 @@ class _OwnShards:
             return None
         tried = each[self.rank]
         shard = _ShardInProgress(tried, self.record)
-        for piece in self.kept.pop(tried):
+        for piece in self.pieces_of.pop(tried):
             shard.take(piece)
         for indices, canvases, broken in islice(self.batches, self.counts[tried]):
             shard.failures.extend({"image": failure.number, "why": failure.why} for failure in broken)

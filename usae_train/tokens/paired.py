@@ -33,11 +33,11 @@ class PairedTokens:
 
     def only(self, numbers: Tensor) -> PairedTokens:
         """Those of the pictures that have one of these numbers."""
-        kept = torch.isin(self.numbers, numbers)
-        if kept.all():  # and nothing is copied
+        chosen = torch.isin(self.numbers, numbers)
+        if chosen.all():  # and nothing is copied
             return self
         return PairedTokens(
-            {name: tokens[kept] for name, tokens in self.tokens.items()}, self.numbers[kept], self.failures
+            {name: tokens[chosen] for name, tokens in self.tokens.items()}, self.numbers[chosen], self.failures
         )
 
     def lots(self, size: int) -> Iterator[PairedTokens]:

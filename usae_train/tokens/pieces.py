@@ -60,11 +60,11 @@ class Pieces:
         """Ask to stop after the batch that is running, as a signal does."""
         self.asked = number
 
-    def check(self, kept: int, total: int) -> None:
+    def check(self, n_kept: int, total: int) -> None:
         """End here when a stop was asked for.
 
         Args:
-            kept: how many images are on the disk.
+            n_kept: how many images are on the disk.
             total: how many there are.
 
         Raises:
@@ -72,7 +72,7 @@ class Pieces:
         """
         if self.asked:
             raise Stopped(
-                f"stopped; {kept} of {total} pictures are kept in {self.folder}; give the same command to resume",
+                f"stopped; {n_kept} of {total} pictures are kept in {self.folder}; give the same command to resume",
                 self.asked,
             )
 

@@ -63,8 +63,8 @@ class TokenSums:
 
     def without(self, threshold: float) -> TokenSums:
         """Those of the tokens whose norm is not larger."""
-        kept = self.within(threshold)
-        return TokenSums(self.sums[kept], self.squares[kept], self.width)
+        inside = self.within(threshold)
+        return TokenSums(self.sums[inside], self.squares[inside], self.width)
 
     @property
     def mean_and_std(self) -> tuple[Tensor, Tensor]:
@@ -140,15 +140,15 @@ def rows_without_outliers(tokens: Mapping[str, Tensor], thresholds: Mapping[str,
     """
     if not thresholds:
         return slice(None), len(next(iter(tokens.values())))
-    kept = torch.stack([tokens[name].float().norm(dim=-1) <= most for name, most in thresholds.items()]).all(0)
-    count = int(kept.sum())
-    return kept if count else slice(None), count
+    inside = torch.stack([tokens[name].float().norm(dim=-1) <= most for name, most in thresholds.items()]).all(0)
+    count = int(inside.sum())
+    return inside if count else slice(None), count
 
 
 def without_outliers(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> dict[str, Tensor]:
     """The tokens of those rows alone."""
-    kept, _ = rows_without_outliers(tokens, thresholds)
-    return {name: values[kept] for name, values in tokens.items()}
+    inside, _ = rows_without_outliers(tokens, thresholds)
+    return {name: values[inside] for name, values in tokens.items()}
 
 
 def outliers_as_text(outliers: Mapping[str, Outliers]) -> str:

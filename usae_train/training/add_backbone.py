@@ -182,8 +182,8 @@ def _grow(
     grown.weights = {**usae.weights, name: backbones[name].record()}
     grown.measured_on = SourceRecord.of(source)
     if checkpointer is not None:
-        about = {"widths": grown.widths, "space": usae.sha256, "backbone": spec.model_dump(mode="json")}
-        checkpointer.data = {**grown.measured_on.of_a_state, **about}
+        further = {"widths": grown.widths, "space": usae.sha256, "backbone": spec.model_dump(mode="json")}
+        checkpointer.data = {**grown.measured_on.of_a_state, **further}
         jointly = checkpointer.next("joint") if joint_watch is not None else None
     feed, sample = feed_pictures(backbones, source, grid, settings, how, train)
     paired = _held_out_tokens(backbones, source, grid, held_out, how)
@@ -249,8 +249,8 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
     sparsity = settings.get("sparsity")
     if sparsity is not None and trained_sparsity(sparsity).kind != usae.sparsity.kind:
         raise UsageError(f"sparsity is {sparsity!r}, and the USAE's {usae.sparsity.kind}; its space stays as it is")
-    kept = DEFAULT.sparsity if usae.sparsity.requested_by else variant_setting(usae.sparsity)
-    as_it_is = {"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm, "sparsity": kept}
+    same_sparsity = DEFAULT.sparsity if usae.sparsity.requested_by else variant_setting(usae.sparsity)
+    as_it_is = {"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm, "sparsity": same_sparsity}
     named = named_recipe(recipe).model_copy(update=as_it_is)
     settings["n_concepts"], settings["k"] = usae.n_concepts, usae.k
     return fit_settings(named, **settings)

@@ -78,12 +78,12 @@ class TrainingState:
         generator_state = self.generator.get_state()
         check_tensor(state["generator"], generator_state.shape, generator_state.dtype, "generator")
         check_position(state["batches"], self.batches)
-        kept = state["optimizers"]
-        if not isinstance(kept, dict) or kept.keys() != self.optimizers.keys():
+        saved = state["optimizers"]
+        if not isinstance(saved, dict) or saved.keys() != self.optimizers.keys():
             raise Damaged("it has optimizers of other backbones")
         every = self.settings.recipe.encoding != "one"  # else a pair steps when it is drawn, and may not have been
         return {
-            name: check_moments(kept[name], optimizer, f"optimizer of {name}", every)
+            name: check_moments(saved[name], optimizer, f"optimizer of {name}", every)
             for name, optimizer in self.optimizers.items()
         }
 
@@ -129,7 +129,7 @@ class TrainingCheckpointer:
     ) -> None:
         self.folder, self.seconds, self.keep = folder, 60 * minutes, keep
         self.data: dict[str, Any] = {}
-        self.kept = 0  # the step of the last state that was written
+        self.last_step = 0  # the step of the last state that was written
         self._last = time.monotonic()
         self._stop = 0  # the signal that asked for it
         self._training = False  # there is a state that a stop could write
@@ -149,16 +149,16 @@ class TrainingCheckpointer:
             ValueError: when it was made with other settings or on other data, and says which differ; when there are
                 states of which none can be read.
         """
-        step, kept = ranks.from_main(self._newest() if ranks.is_main else (0, {}))
+        step, saved = ranks.from_main(self._newest() if ranks.is_main else (0, {}))
         if step == UNREADABLE:
             raise UsageError(f"no training state in {self.folder} can be read; remove the folder to begin anew")
         self._training = step < state.settings.steps
-        if not kept:
+        if not saved:
             return 0
         with ranks.raise_together():
-            self._check_same({**state.settings.model_dump(mode="json"), **self.data}, kept)
+            self._check_same({**state.settings.model_dump(mode="json"), **self.data}, saved)
             try:
-                state.load_state_dict(kept)
+                state.load_state_dict(saved)
             except (Damaged, RuntimeError) as error:  # a generator's state is torch's own to judge
                 reason = one_line(error)[:200]
                 raise UsageError(
@@ -166,12 +166,12 @@ class TrainingCheckpointer:
                     "damaged, or another version of usae wrote it; remove it to resume from the one before, or "
                     f"{self.folder} to begin anew"
                 ) from error
-        self.kept = step
+        self.last_step = step
         return step
 
-    def _check_same(self, settings: dict[str, Any], kept: dict[str, Any]) -> None:
+    def _check_same(self, settings: dict[str, Any], saved: dict[str, Any]) -> None:
         try:
-            differences = find_differences(settings, {**kept["settings"], **kept["data"]})
+            differences = find_differences(settings, {**saved["settings"], **saved["data"]})
         except UsageError as error:
             raise UsageError(
                 f"{self.folder} cannot be resumed: {error}; end the training with that version, or remove "
@@ -184,7 +184,7 @@ class TrainingCheckpointer:
 
     def last_good(self) -> str:
         """Where the last state is, for the end of a message; empty when none was written."""
-        return f"; the last good state is of step {self.kept} in {self.folder}" if self.kept else ""
+        return f"; the last good state is of step {self.last_step} in {self.folder}" if self.last_step else ""
 
     @contextmanager
     def naming_last_state(self) -> Iterator[None]:
@@ -222,7 +222,7 @@ class TrainingCheckpointer:
         self._last = time.monotonic()
         if stop:
             raise Stopped(
-                f"stopped after step {self.kept}; give the same command with --resume to continue",
+                f"stopped after step {self.last_step}; give the same command with --resume to continue",
                 self._stop or signal.SIGTERM,  # it may have come to another rank alone
             )
 
@@ -230,7 +230,7 @@ class TrainingCheckpointer:
         if not all(parameter.isfinite().all() for parameter in state.usae.parameters()):
             return  # the next step says what is wrong; until then the states before are the good ones
         write_state({**state.state_dict(), "data": self.data}, self.folder / state_file_name(step))
-        self.kept = step
+        self.last_step = step
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
             old.unlink()
 

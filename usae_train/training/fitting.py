@@ -198,8 +198,8 @@ def fit_pictures(
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
     usae.measured_on = SourceRecord.of(source)
     if how.checkpointer is not None:
-        about = {"widths": usae.widths, "backbones": listed_specs(specs)}
-        how.checkpointer.data = {**usae.measured_on.of_a_state, **about}
+        further = {"widths": usae.widths, "backbones": listed_specs(specs)}
+        how.checkpointer.data = {**usae.measured_on.of_a_state, **further}
     _train(feed, settings, usae, how)
     if how.ranks.is_main:
         usae.statistics = measure(usae, sample(), input_size=largest_input(built))
@@ -292,8 +292,8 @@ def fit_store(
     usae.weights = {name: weights for name, weights in record.weights.items() if name in feed.widths}
     usae.measured_on = record.images
     if how.checkpointer is not None:
-        about = {"widths": usae.widths, "shards": [shard.sha256 for shard in record.shards]}
-        how.checkpointer.data = {**record.images.of_a_state, **about}
+        further = {"widths": usae.widths, "shards": [shard.sha256 for shard in record.shards]}
+        how.checkpointer.data = {**record.images.of_a_state, **further}
     _train(feed, settings, usae, how)
     if how.ranks.is_main:
         usae.statistics = measure(usae, every.sample())

@@ -87,9 +87,9 @@ def standardize_from(
     thresholds = {name: of_backbone.outliers.threshold for name, of_backbone in sums.items()} if mask else {}
     if kind != "scalar" and trained:
         within = [sums[name].within(most) for name, most in thresholds.items()]
-        kept = rows[torch.stack(within).all(0)] if within else rows
+        inside = rows[torch.stack(within).all(0)] if within else rows
         norm = common_norm(usae, feed, rows, trained)
-        for name, spread in spreads_of(feed, kept if len(kept) else rows, trained).items():
+        for name, spread in spreads_of(feed, inside if len(inside) else rows, trained).items():
             matrix = spread.whitening(norm, WHITENING if kind == "whitened" else 0.0)
             usae.scale(name).set_matrix(spread.mean, matrix)
     return thresholds

@@ -194,14 +194,14 @@ class Trainer:
         """A batch's standardized tokens (rows, width) by backbone, and each row's place in the whole batch."""
         batches, usae = self.state.batches, self.usae
         shown = batches.next()
-        kept, count = rows_without_outliers(shown, self.thresholds)
+        rows, count = rows_without_outliers(shown, self.thresholds)
         if self.thresholds:  # one rank's part of the batch may have more outliers than another's
             self.ranks = self.ranks.weighted_by(count)
             share_statistics(usae, self.ranks)
         batch = {
-            n: standardize_tokens(usae.scale(n), to_device(t[kept], usae.device).float()) for n, t in shown.items()
+            n: standardize_tokens(usae.scale(n), to_device(t[rows], usae.device).float()) for n, t in shown.items()
         }
-        return batch, batches.places[kept]
+        return batch, batches.places[rows]
 
     def _loss(
         self, batch: Mapping[str, Tensor], places: Tensor, drawn: str, stepping: Sequence[str], exact: bool
@@ -286,9 +286,9 @@ def raise_on_all(
     advice: str = "lower the recipe's learning_rate",
 ) -> NoReturn:
     """End a training that went wrong, before its step is taken: the states that were written are from before."""
-    kept = "" if checkpointer is None else checkpointer.last_good()
+    last_good = "" if checkpointer is None else checkpointer.last_good()
     with ranks.raise_together():
-        raise UsageError(f"{what}; {advice}{kept}")
+        raise UsageError(f"{what}; {advice}{last_good}")
     raise AssertionError("raise_together lets no error pass")
 
 

@@ -74,10 +74,10 @@ def check_moments(state: Any, optimizer: torch.optim.Optimizer, what: str, every
     Raises:
         Damaged: for moments that are not those of its parameters.
     """
-    parameters, kept = moments_of(state, optimizer, what)
-    if len(kept) < len(parameters) and (kept or every):
+    parameters, saved = moments_of(state, optimizer, what)
+    if len(saved) < len(parameters) and (saved or every):
         raise Damaged(f"{what} has moments of other parameters")
-    for number, moments in kept.items():
+    for number, moments in saved.items():
         where, shape = f"{what}: parameter {number}", parameters[number].shape
         if not isinstance(moments, Mapping) or moments.keys() != {"step", *MOMENTS}:
             raise Damaged(f"{where} has other moments")
@@ -86,7 +86,7 @@ def check_moments(state: Any, optimizer: torch.optim.Optimizer, what: str, every
             check_tensor(moments[moment], shape, parameters[number].dtype, f"{where}: {moment}")
         if moments["step"] < 1 or (moments["exp_avg_sq"] < 0).any():
             raise Damaged(f"{where} has moments that cannot be")
-    return {number: dict(moments) for number, moments in kept.items()}
+    return {number: dict(moments) for number, moments in saved.items()}
 
 
 def check_position(position: Any, batches: Batches) -> None:

@@ -154,8 +154,8 @@ def encode_batch(
                 for name in together
             ]
             if len(together) < len(encoding):
-                kept = to_device(rows_of_all.sort().values, device)
-                targets = {name: tokens[kept] for name, tokens in targets.items()}
+                rows_of_pass = to_device(rows_of_all.sort().values, device)
+                targets = {name: tokens[rows_of_pass] for name, tokens in targets.items()}
             passes.append((joined_shares(shares, to_device(rows_of_all.argsort(), device)), targets))
     return passes
 

@@ -59,9 +59,9 @@ def test_the_mean_token_is_what_is_decoded_where_no_concept_fires(edited) -> Non
 def test_one_at_a_time_and_few_pictures_at_a_time_come_to_the_same(edited, pictures, seen, monkeypatch) -> None:
     network, site = find_answering_site(edited, "conv")
     expected = replaced_logits(edited, "conv", pictures, seen)
-    monkeypatch.setattr(replacement, "IMAGES_A_PASS", 1)
+    monkeypatch.setattr(replacement, "IMAGES_PER_PASS", 1)
     torch.testing.assert_close(replaced_logits(edited, "conv", pictures, seen), expected, atol=1e-4, rtol=1e-4)
-    monkeypatch.setattr(replacement, "answering", lambda usae, name: (network, replace(site, grows=False)))
+    monkeypatch.setattr(replacement, "find_answering_site", lambda usae, name: (network, replace(site, grows=False)))
     torch.testing.assert_close(replaced_logits(edited, "conv", pictures, seen), expected, atol=1e-4, rtol=1e-4)
 
 
