@@ -148,7 +148,9 @@ def evaluate_source(
     figures, statistics = figures_of(usae, measures, compared)
     report: Report = {**_heading(usae, source, state), **figures, **_picture_figures(measures, classes, compared)}
     if isinstance(source, DemoImages):
-        statistics = _add_truth(report, usae, source, statistics, measures, compared, progress, workers)
+        report_stage = _stoppable(progress, compared.checkpointer)
+        report["truth"], areas = truth_figures(usae, source, *measures.codes(), report_stage, workers)
+        statistics = replace(statistics, auroc=areas)
     papers = {name: spec.model for name, spec in PAPER.items()}
     report["reference"] = REFERENCE if {name: spec.model for name, spec in usae.specs.items()} == papers else None
     report["warnings"] = warnings(report)
@@ -170,25 +172,15 @@ def _heading(usae: USAE, source: ImageSource, state: PassState) -> Report:
     }
 
 
-def _add_truth(
-    report: Report,
-    usae: USAE,
-    source: DemoImages,
-    statistics: Statistics,
-    measures: Measures,
-    compared: Comparison,
-    progress: StageCallback,
-    workers: int,
-) -> Statistics:
-    """Put into a report what scenes say whose truth is known; the statistics, with the AUROC of its factors."""
+def _stoppable(progress: StageCallback, checkpointer: PassCheckpointer | None) -> StageCallback:
+    """A report of progress at which a stop that was asked for ends the evaluation."""
 
     def report_stage(stage: str, done: int, total: int) -> None:
         progress(stage, done, total)
-        if compared.checkpointer is not None:
-            compared.checkpointer.check()
+        if checkpointer is not None:
+            checkpointer.check()
 
-    report["truth"], areas = truth_figures(usae, source, *measures.codes(), report_stage, workers)
-    return replace(statistics, auroc=areas)
+    return report_stage
 
 
 def _check_others(usae: USAE, others: Sequence[USAE]) -> None:

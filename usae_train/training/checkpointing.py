@@ -60,7 +60,10 @@ class TrainingState:
             ValueError: for parts that are missing, or of another shape or kind; nothing was taken over then.
         """
         moments = self._checked(state)
-        self.generator.set_state(state["generator"].cpu())
+        try:
+            self.generator.set_state(state["generator"].cpu())
+        except RuntimeError as error:  # torch's own to judge
+            raise Damaged(one_line(error)[:200]) from error
         self.usae.load_state_dict(state["usae"])
         for name, optimizer in self.optimizers.items():
             # its settings are those of the recipe, which was compared; the learning rate is set anew at each step
@@ -159,10 +162,9 @@ class TrainingCheckpointer:
             self._check_same({**state.settings.model_dump(mode="json"), **self.data}, saved)
             try:
                 state.load_state_dict(saved)
-            except (Damaged, RuntimeError) as error:  # a generator's state is torch's own to judge
-                reason = one_line(error)[:200]
+            except Damaged as error:
                 raise UsageError(
-                    f"{self.folder / state_file_name(step)} is not a state of this training ({reason}): it is "
+                    f"{self.folder / state_file_name(step)} is not a state of this training ({error}): it is "
                     "damaged, or another version of usae wrote it; remove it to resume from the one before, or "
                     f"{self.folder} to begin anew"
                 ) from error
