@@ -109,7 +109,7 @@ from usae_train.evaluation.metrics import match, matched_cosines, r2_summary
 from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import load, save
 from usae_train.model.usae import USAE
-from usae_train.tokens.paired import PairedTokens, collect_tokens
+from usae_train.tokens.paired import PairedTokens, TokenSource, collect_tokens
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import FitSettings
 
@@ -141,8 +141,8 @@ def demo_ground(settings: FitSettings) -> Ground:
     """The demo's backbones on 600 scenes, judged by 150 others."""
     demo = load("demo")
     assert demo.grid is not None
-    train = collect_tokens(demo.backbones, DemoImages(600, "train"), demo.grid)
-    held = collect_tokens(demo.backbones, DemoImages(150), demo.grid)
+    train = collect_tokens(TokenSource(demo.backbones, DemoImages(600, "train"), demo.grid))
+    held = collect_tokens(TokenSource(demo.backbones, DemoImages(150), demo.grid))
     return Ground(train.flat(), held, settings)
 
 

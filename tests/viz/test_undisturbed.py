@@ -12,7 +12,7 @@ from usae_train.images.sources import open_images
 from usae_train.model.firing import measure
 from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.extract import extract, plan_extraction
-from usae_train.tokens.paired import collect_tokens
+from usae_train.tokens.paired import TokenSource, collect_tokens
 from usae_viz.export.png import to_picture
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.render import render_plan
@@ -101,7 +101,7 @@ DONE = {
 
 
 def pairs(usae, given):
-    return collect_tokens(usae.backbones, open_images(given["place"] / "pictures"), usae.grid)
+    return collect_tokens(TokenSource(usae.backbones, open_images(given["place"] / "pictures"), usae.grid))
 
 
 def extracted(usae, source, out):

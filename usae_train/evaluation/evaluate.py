@@ -53,7 +53,7 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StageCallback
 from usae_train.runtime.torch_defaults import with_torch_defaults
-from usae_train.tokens.paired import stream_tokens
+from usae_train.tokens.paired import TokenSource, stream_tokens
 
 EVALUATE_DEFAULTS = EvaluateSettings()
 REPORT_SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
@@ -134,7 +134,7 @@ def evaluate_source(
     workers = workers_for(compared.workers, -(-len(source) // batch), usae.device.type, _bytes_of_a_batch(usae, batch))
     has_all = run_pass(
         state,
-        lambda tried: stream_tokens(backbones, source, grid, batch, tried, measures.of_pictures),
+        lambda tried: stream_tokens(TokenSource(backbones, source, grid), batch, tried, measures.of_pictures),
         len(source),
         compared.checkpointer,
         compared.ranks,

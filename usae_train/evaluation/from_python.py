@@ -32,7 +32,7 @@ from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.tables import as_html, matrix_table
 from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.arrays import paired_tokens
-from usae_train.tokens.paired import stream_readable
+from usae_train.tokens.paired import TokenSource, stream_readable
 
 TOKENS_AT_ONCE = 4096  # given tokens that are encoded at a time: tokens x concepts numbers
 
@@ -215,7 +215,7 @@ def _lots(
         return
     source, backbones = as_source(data, limit), usae.backbones
     assert usae.grid is not None
-    for paired in stream_readable(backbones, source, usae.grid, ENCODED_AT_ONCE, progress=progress):
+    for paired in stream_readable(TokenSource(backbones, source, usae.grid), ENCODED_AT_ONCE, progress=progress):
         yield paired.flat()
 
 

@@ -19,7 +19,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.runtime.warning_kinds import FormerNameWarning
-from usae_train.tokens.paired import stream_readable
+from usae_train.tokens.paired import TokenSource, stream_readable
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def encode_pictures(
     """
     backbones = usae.backbones
     assert usae.grid is not None
-    for paired in stream_readable(backbones, source, usae.grid, progress=progress, failure=failure):
+    for paired in stream_readable(TokenSource(backbones, source, usae.grid), progress=progress, failure=failure):
         yield paired.numbers, {name: usae.encode(name, tokens) for name, tokens in paired.tokens.items()}
 
 
@@ -125,7 +125,9 @@ def peak_codes(
     """The numbers (pictures,) of pictures that can be read, and their largest codes (pictures, backbones, concepts)."""
     backbones, tally, numbers = usae.backbones, FiringTally(usae.names, usae.n_concepts), []
     assert usae.grid is not None
-    for paired in stream_readable(backbones, source, usae.grid, progress=progress, failure=failure, readers=readers):
+    for paired in stream_readable(
+        TokenSource(backbones, source, usae.grid, readers=readers), progress=progress, failure=failure
+    ):
         for few in paired.lots(ENCODED_AT_ONCE):
             tally.add(few.numbers, {name: usae.encode(name, tokens) for name, tokens in few.tokens.items()})
         numbers.append(paired.numbers)

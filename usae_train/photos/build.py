@@ -16,7 +16,7 @@ from usae_train.model.checkpoint import save
 from usae_train.model.usae import USAE
 from usae_train.photos.card import BuildReport, card
 from usae_train.runtime.progress import CountCallback, ProgressCallback, stage_counter
-from usae_train.tokens.paired import stream_readable
+from usae_train.tokens.paired import TokenSource, stream_readable
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import fit_pictures
 from usae_train.training.logging.callbacks import FitCallbacks
@@ -115,7 +115,7 @@ def measure_held_out(
     assert usae.statistics is not None
     assert usae.grid is not None
     measures, read = Measures(usae), 0
-    for paired in stream_readable(usae.backbones, held_out, usae.grid, progress=progress, failure=failure):
+    for paired in stream_readable(TokenSource(usae.backbones, held_out, usae.grid), progress=progress, failure=failure):
         with torch.no_grad():
             measures.add(paired, 0)
         read += len(paired.numbers)

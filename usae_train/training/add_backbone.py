@@ -25,7 +25,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.torch_defaults import with_torch_defaults
-from usae_train.tokens.paired import PairedTokens, collect_tokens
+from usae_train.tokens.paired import PairedTokens, TokenSource, collect_tokens
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import check_none_private, feed_pictures, other_sizes
@@ -207,7 +207,7 @@ def _held_out_tokens(
     how: Execution,
 ) -> PairedTokens:
     """What backbones see in pictures to measure on: before hours of training, for none of them may be whole."""
-    paired = collect_tokens(backbones, source, grid, tried=numbers, allow_none=True, readers=how.readers)
+    paired = collect_tokens(TokenSource(backbones, source, grid, readers=how.readers), tried=numbers, allow_none=True)
     if not len(paired.numbers):
         raise none_can_be_read(len(numbers), source, paired.failures[0], "held-out picture")
     for why in paired.failures:

@@ -27,7 +27,7 @@ from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.arrays import token_tensors
 from usae_train.tokens.feeding import Feed, MemoryFeed, OneBackbone, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, read_tokens
-from usae_train.tokens.paired import PairedTokens, bytes_per_image, collect_tokens
+from usae_train.tokens.paired import PairedTokens, TokenSource, bytes_per_image, collect_tokens
 from usae_train.tokens.places import is_store, names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.streaming import StreamFeed
@@ -237,12 +237,11 @@ def feed_pictures(
     set_compute_dtype(backbones.values(), settings.dtype)
     n_images = len(source) if numbers is None else len(numbers)
     broken = BrokenPictures(n_images, settings.max_broken, watch.failure if ranks.is_main else lambda why: None)
+    origin = TokenSource(backbones, source, grid, ranks, readers)
     if n_images * bytes_per_image(backbones, grid) > allowed:
-        stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, broken, ranks, readers)
+        stream = StreamFeed(origin, allowed, numbers, watch.pictures, broken)
         return stream, stream.sample
-    paired = collect_tokens(
-        backbones, source, grid, progress=watch.pictures, tried=numbers, ranks=ranks, readers=readers
-    )
+    paired = collect_tokens(origin, progress=watch.pictures, tried=numbers)
     with ranks.raise_together():
         broken.add(paired.failures)
     tried = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
