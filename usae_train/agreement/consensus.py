@@ -181,7 +181,7 @@ def find_agreement(members: Sequence[USAE], share: float = SHARE, alike: float =
     """The concepts that come back in at least a share of the trainings, the most frequent first.
 
     Raises:
-        ValueError: for a share or a cosine that is none, or when fewer than k come back.
+        ValueError: for a share or a cosine that is not one, or when fewer than k come back.
     """
     for name, value in (("share", share), ("alike", alike)):
         if not 0 < value <= 1:

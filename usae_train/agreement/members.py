@@ -93,8 +93,8 @@ def standardized_rows(usae: USAE, rows: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def joint_rows(members: Sequence[USAE], rows: Sequence[dict[str, Tensor]]) -> list[Tensor]:
-    """A training each, (n_concepts, all widths): rows of all backbones one after another, standardized as the first is.
+    """Of each training (n_concepts, all widths): rows of all backbones one after another, standardized as the first.
 
-    How long a row is in a backbone is how much the concept counts there, and so how much it is heeded in matching.
+    How long a row is in a backbone is how much the concept counts there, and so what it weighs in matching.
     """
     return [torch.cat([*standardized_rows(members[0], rows_of_one).values()], 1).cpu() for rows_of_one in rows]

@@ -36,7 +36,7 @@ class WeightsRecord(Frozen):
         try:
             _unpack(tokens)
         except ValueError as error:
-            raise UsageError(f"no float32 numbers in base64 ({error})") from error
+            raise UsageError(f"not float32 numbers in base64 ({error})") from error
         return tokens
 
     def distance(self, other: WeightsRecord) -> float:

@@ -80,7 +80,7 @@ class ModuleBackbone(Backbone):
         return []
 
     def shares_pass(self, other: Backbone) -> bool:  # noqa: ARG002
-        """Never: it reads one layer a pass."""
+        """Never: it reads one layer per pass."""
         return False
 
     def embedding(self, canvas: Tensor) -> Tensor:  # noqa: ARG002
@@ -130,7 +130,7 @@ class ModuleBackbone(Backbone):
         if side < 1 or side * side != patches.shape[1]:
             raise UsageError(
                 f"{self.name}: layer {self._layer!r} gives {output.shape[1]} tokens, of which {self._prefix} are a "
-                "prefix; the others are no square of patches: say how many come before them with `prefix`"
+                "prefix; the others are not a square of patches: say how many come before them with `prefix`"
             )
         features: Tensor = patches.mT.unflatten(2, (side, side))
         return features

@@ -69,7 +69,7 @@ def check_values(options: Mapping[str, Any]) -> None:
     """Refuse options that shape no network; whether the names are the architecture's is not looked at.
 
     Raises:
-        ValueError: for an option that shapes no network, or a value that is no number, word, true or false, nor a list
+        ValueError: for an option that shapes no network, or a value other than a number, a word, true, false or a list
             of these; it says which.
     """
     if ours := SPEC_FIELDS & options.keys():
@@ -90,7 +90,7 @@ def _fault(value: Any, depth: int = 0) -> str | None:
         return None
     if isinstance(value, int | float):
         good = math.isfinite(value) if isinstance(value, float) else abs(value) <= MAX_NUMBER
-        return None if good else f"{value:.3g}, no number of a network's size"
+        return None if good else f"{value:.3g}, not a number of a network's size"
     if isinstance(value, str):
         return None if len(value) <= MAX_LENGTH and value.isprintable() else "a word that no network takes"
     if isinstance(value, list | tuple) and depth < 3:

@@ -18,7 +18,7 @@ from usae_train.files.provenance import file_hash, install_command
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 
-PACKAGED = re.compile(r"package:(?P<package>[A-Za-z0-9._-]+)==(?P<version>[^/=]+)/(?P<file>.+)")
+PACKAGED_WEIGHTS = re.compile(r"package:(?P<package>[A-Za-z0-9._-]+)==(?P<version>[^/=]+)/(?P<file>.+)")
 OUR_DISTRIBUTION = "usae"  # the distribution whose extras name packages of weights
 
 
@@ -36,7 +36,7 @@ class PackagedWeights(NamedTuple):
         Raises:
             ValueError: for another form.
         """
-        form = PACKAGED.fullmatch(weights)
+        form = PACKAGED_WEIGHTS.fullmatch(weights)
         if form is None:
             raise UsageError(f"weights {weights!r}: expected package:NAME==VERSION/FILE")
         if Path(form["file"]).is_absolute() or ".." in Path(form["file"]).parts:

@@ -29,7 +29,7 @@ def read_sites(model: nn.Module, specs: Sequence[BackboneSpec], norm: bool, norm
         normalized: (batch, 3, rows, cols).
 
     Returns:
-        A spec each, (batch, width, rows, cols).
+        For each spec, (batch, width, rows, cols).
     """
     layers = sorted({spec.layer for spec in specs})
     whole = any(spec.site not in TIMM_PARTS for spec in specs)

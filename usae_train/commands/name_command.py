@@ -20,7 +20,7 @@ from usae_train.runtime.terminal import one_line_errors, pick_device, progress_r
 if TYPE_CHECKING:
     from usae_train.evaluation.class_concepts import ClassConcepts
 
-ROWS = 20  # of the table; the file has all
+SHOWN_NAMES = 20  # of the table; the file has all
 
 
 @takes_settings(NameSettings)
@@ -95,13 +95,13 @@ def _print(concepts: ClassConcepts) -> None:
     from usae_train.evaluation.naming import names_of
 
     table = figure_table(("concept", "name", "AUROC at least", "of its strongest"), {"name"})
-    for each in names_of(concepts)[:ROWS]:
+    for each in names_of(concepts)[:SHOWN_NAMES]:
         right, count = each.strongest
         table.add_row(str(each.concept), as_text(each.name), f"{each.auroc:.2f}", f"{right} of {count}")
     if concepts.named:
         say_table(table)
-    if len(concepts.named) > ROWS:
-        say(f"and {len(concepts.named) - ROWS} more")
-    for shared in concepts.shared[:ROWS]:
+    if len(concepts.named) > SHOWN_NAMES:
+        say(f"and {len(concepts.named) - SHOWN_NAMES} more")
+    for shared in concepts.shared[:SHOWN_NAMES]:
         classes = ", ".join(concepts.classes.names[number] for number in shared.classes)
         say(f"concept {shared.concept} is shared by {classes} (AUROC at least {shared.auroc:.2f}), and gets no name")

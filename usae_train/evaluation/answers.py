@@ -48,7 +48,7 @@ class Answers:
         self.counts = {name: torch.zeros((), dtype=torch.long) for name in self.labels}
 
     def fresh(self) -> Answers:
-        """The same with nothing in it; the pictures' labels, which may be many, are not looked up again."""
+        """A copy with nothing in it; the pictures' labels, which may be many, are not looked up again."""
         empty = copy.copy(self)
         empty.sums = {name: torch.zeros_like(sums) for name, sums in self.sums.items()}
         empty.counts = {name: torch.zeros_like(count) for name, count in self.counts.items()}

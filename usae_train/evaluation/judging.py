@@ -11,7 +11,7 @@ from torch.nn import functional
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.evaluation.report_form import ByName, MonosemanticityFigures
-from usae_train.model.spec_files import PRESETS, read_specs
+from usae_train.model.spec_files import BACKBONE_PRESETS, read_specs
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.torch_defaults import with_torch_defaults
@@ -97,7 +97,7 @@ def same_network(one: Backbone, other: Backbone) -> bool:
 def judge_spec(text: str) -> tuple[str, BackboneSpec]:
     """The name and spec of the one backbone that a text names; as in `open_judge`."""
     place, colon, named = text.rpartition(":")
-    several = colon and (place in PRESETS or place.endswith((".yaml", ".yml")))
+    several = colon and (place in BACKBONE_PRESETS or place.endswith((".yaml", ".yml")))
     specs = read_specs(place if several else text)
     if several and named not in specs:
         raise UsageError(f"--judge {text}: {place} has no backbone {named!r}; it has {', '.join(specs)}")

@@ -36,7 +36,7 @@ class PictureEmbeddings:
         return self._embeddings[0]
 
     def fresh(self) -> PictureEmbeddings:
-        """The same with nothing in it."""
+        """A copy with nothing in it."""
         return PictureEmbeddings(self.judge)
 
     def add(self, numbers: Tensor, canvases: Tensor) -> None:

@@ -48,7 +48,7 @@ def check_measures(state: Any, measures: Measures) -> None:
 
 
 def check_pictures(state: Any, measures: Measures) -> None:
-    """The same of what is kept of the pictures themselves."""
+    """Compare what a state keeps of the pictures themselves with measures that have nothing in them yet."""
     for key, measure in (("answers", measures.answers), ("seen", measures.pictures)):
         if (measure is None) != (state[key] is None):
             raise Damaged("it measured something else")
@@ -87,7 +87,7 @@ def check_posthoc(state: Any, posthoc: PostHoc) -> None:
 
 
 def check_matching(state: Any, posthoc: PostHoc) -> None:
-    """The same of the matching half alone, which processes hand to each other."""
+    """Compare the matching half alone, which processes hand to each other."""
     sizes = {name: sae.n_concepts for name, sae in posthoc.independent.items()}
     if not isinstance(state, Mapping) or not {"together", "squares"} <= state.keys():
         raise Damaged("posthoc has no sums to match by")

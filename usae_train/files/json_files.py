@@ -44,7 +44,7 @@ def read_json(file: Path) -> Any:
 
 
 def parse_json(content: bytes | str) -> Any:
-    """The same of what a file, or a part of one, holds.
+    """What JSON says: of a file, or of a part of one.
 
     Raises:
         ValueError: in one line, which says where.
@@ -73,7 +73,7 @@ def read_object(file: Path) -> dict[str, Any]:
 
 
 def read_named_object(file: Path) -> dict[str, Any]:
-    """The same, where an error begins with the file's name.
+    """A file's JSON object, where an error begins with the file's name.
 
     Raises:
         ValueError: as there.
@@ -96,7 +96,7 @@ def as_object(values: Any) -> dict[str, Any]:
     """The same object.
 
     Raises:
-        ValueError: for what is none.
+        ValueError: for what is not one.
     """
     if not isinstance(values, dict):
         raise UsageError(f"it holds {type(values).__name__}, expected an object such as {{...}}")

@@ -86,7 +86,7 @@ def file_hash(file: Path) -> str:
 
 
 def hash_of_named(file: str) -> str:
-    """The same of a file as a person names it.
+    """sha256 of a file as a person names it, in hex.
 
     Raises:
         ValueError: for one that cannot be read.

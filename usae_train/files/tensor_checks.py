@@ -27,12 +27,12 @@ def check_tensors(tensors: Any, expected: Mapping[str, Tensor], what: str) -> No
     """
     if not isinstance(tensors, Mapping) or tensors.keys() != expected.keys():
         raise Damaged(f"{what} has other tensors")
-    for name, model in expected.items():
-        check_tensor(tensors[name], model.shape, model.dtype, f"{what}: {name}")
+    for name, template in expected.items():
+        check_tensor(tensors[name], template.shape, template.dtype, f"{what}: {name}")
 
 
 def check_tensor(tensor: Any, shape: Iterable[int | None], dtype: torch.dtype, what: str) -> Tensor:
-    """The same of one; where the shape has None any length does.
+    """Check one tensor; where the shape has None any length does.
 
     Raises:
         Damaged: for another shape or kind, or numbers that are NaN or infinite.

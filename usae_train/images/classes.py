@@ -68,7 +68,7 @@ def classes_or_none(source: ImageSource, column: str | None) -> ImageClasses | N
 
 
 def need_classes(source: ImageSource, column: str | None = None) -> ImageClasses:
-    """The same.
+    """The classes of pictures, as `classes_of` finds them.
 
     Raises:
         ValueError: as there, where several columns are of classes, and where there are no two classes; says what is

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Picture = Array | Image.Image | BinaryIO | str | Path
 
-EXPECTED = "a picture's file, a PIL image, a NumPy array, or a tensor (3, H, W), float 0..1"
+EXPECTED_PICTURE = "a picture's file, a PIL image, a NumPy array, or a tensor (3, H, W), float 0..1"
 
 
 def open_picture(picture: Picture, what: str = "picture") -> Image.Image | Tensor:
@@ -42,7 +42,7 @@ def open_picture(picture: Picture, what: str = "picture") -> Image.Image | Tenso
     from usae_train.runtime.arrays import is_array
 
     if not is_array(picture):
-        raise UsageError(f"a {what} of type {type(picture).__name__}; expected {EXPECTED}")
+        raise UsageError(f"a {what} of type {type(picture).__name__}; expected {EXPECTED_PICTURE}")
     return check_canvas(canvas_of(picture, f"a {what}"), f"a {what}")
 
 

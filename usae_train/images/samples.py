@@ -55,7 +55,7 @@ class MemberName(NamedTuple):
 def split_member_name(name: str) -> MemberName:
     """A member's name as sample and field.
 
-    WebDataset divides at the first dot. But what is no word is none of its fields: `holiday v2.5.jpg` is the `jpg` of
+    WebDataset divides at the first dot. But what is not a word is not a field: `holiday v2.5.jpg` is the `jpg` of
     `holiday v2.5`, as `0.left.jpg` is the `left.jpg` of `0`.
     """
     folder, _, file = name.rpartition("/")

@@ -260,7 +260,7 @@ def read_batches(
 def read_groups(
     source: ImageSource, size: int, groups: Sequence[Sequence[int]], readers: int = 0
 ) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
-    """The same for batches that are given: the numbers of each one's pictures."""
+    """What `read_batches` gives, for batches that are given by the numbers of their pictures."""
     yield from DataLoader(
         _Reading(source, size),
         batch_sampler=map(list, groups),

@@ -32,7 +32,7 @@ def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Ed
     """Edits as a caller writes them, checked: {12: 0.0, 7: ("scale", 2.0), 3: ("add", 1.5)}.
 
     Raises:
-        ValueError: for a concept that there is not, a number beyond a million, a kind that is none, or for what
+        ValueError: for a concept that there is not, a number beyond a million, a kind that there is not, or for what
             is not a mapping.
     """
     if not isinstance(edits, Mapping):
@@ -60,7 +60,7 @@ def read_edit(concept: int | str, edit: EditValue) -> Edit:
         edit: a code, ("scale", factor) or ("add", code).
 
     Raises:
-        ValueError: for a number beyond a million, or a kind that is none.
+        ValueError: for a number beyond a million, or a kind that there is not.
     """
     kind, number = edit if isinstance(edit, tuple) and len(edit) == 2 else ("set", edit)
     if kind not in EDIT_KINDS or isinstance(number, bool) or not isinstance(number, Real):
@@ -90,7 +90,7 @@ def edit_shift(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit
 
 
 def removal_shifts(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Sequence[int]]) -> Tensor:
-    """The same for each of several sets of concepts that are taken away: (sets, token, width) of one picture's codes.
+    """What taking away each set of concepts changes of tokens: (sets, token, width), of one picture's codes.
 
     Args:
         usae: the model.

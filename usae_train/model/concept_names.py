@@ -4,7 +4,7 @@ Names are compared as `normalized_name` gives them, in small letters and without
 
 1. has no comma, which parts concepts;
 2. has none of `*`, `?` and `[`, which make a pattern of names (`colour:*`);
-3. is no whole number (`12`, `-3`) and no range of them (`40-42`, with whichever dash);
+3. is not a whole number (`12`, `-3`) or a range of them (`40-42`, with whichever dash);
 4. does not begin with `top:`, and is not `all` or `favourites`.
 
 A file with another name is refused, by name and rule, where it is read: neither the name nor the syntax wins unseen.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 DASH = "[-\u2010-\u2015\u2212]"  # a hyphen, and the dashes and the minus that editors put in its place
-WHOLE = re.compile(r"-?\d+")
+WHOLE_NUMBER = re.compile(r"-?\d+")
 RANGE = re.compile(rf"(\d+)\s*{DASH}\s*(\d+)")
 TOP = "top:"
 ALL = "all"
@@ -40,7 +40,7 @@ def why_no_name(name: str) -> str | None:
         return "a comma parts concepts"
     if (sign := WILD.search(bare)) is not None:
         return f"{sign[0]} makes a pattern of names"
-    if WHOLE.fullmatch(bare):
+    if WHOLE_NUMBER.fullmatch(bare):
         return "a number is a concept of that index"
     if RANGE.fullmatch(bare):
         return "it is a range of concepts"

@@ -15,7 +15,7 @@ from usae_train.model.outline import outline_of
 from usae_train.model.places import EMBEDDED
 from usae_train.runtime.errors import UsageError
 
-PRESETS = ("paper", *EMBEDDED)
+BACKBONE_PRESETS = ("paper", *EMBEDDED)
 
 
 class _WrittenSpec(BackboneSpec):

@@ -91,7 +91,7 @@ def read_maps(
             raise UsageError(why)
         size = metadata.get("input_size", "")
         if not size.isdecimal() or len(size) > SIZE_DIGITS:
-            raise UsageError(f"input_size is {size[:20]!r}, no size in pixels")
+            raise UsageError(f"input_size is {size[:20]!r}, not a size in pixels")
     except (SafetensorError, OSError, UsageError) as error:
         raise UsageError(f"{file} is broken or incomplete ({error}); remove it: it can be done without") from error
     if metadata.get("usae_sha256") != usae_sha256 or metadata.get("fingerprint") != fingerprint:
@@ -123,7 +123,7 @@ def _impossible(tensors: Mapping[str, Tensor], n_concepts: int, n_tokens: int) -
         if bool(((values < 0) | (values >= bound)).any()):
             return f"{name} has numbers outside 0 to {bound - 1}"
     edges = torch.cat([torch.zeros(1).long(), ends.flatten().long(), torch.tensor([len(tensors["tokens"])])])
-    return "" if bool((edges.diff() >= 0).all()) and edges[-2] == edges[-1] else "ends are in no order"
+    return "" if bool((edges.diff() >= 0).all()) and edges[-2] == edges[-1] else "ends are not in order"
 
 
 class TopCodes:

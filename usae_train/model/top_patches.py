@@ -40,7 +40,7 @@ class TopPatch:
 def top_patches(
     usae: USAE, concept: int, images: str | Path | ImageSource, count: int = COUNT, *, quiet: bool = False
 ) -> dict[str, list[TopPatch]]:
-    """Where one concept is strongest in pictures, at most one patch a picture, the strongest first.
+    """Where one concept is strongest in pictures, at most one patch per picture, the strongest first.
 
     Args:
         usae: with its backbones.

@@ -45,7 +45,7 @@ class Sparsify(Format):
             if config.get(key, False) is not False:
                 raise UsageError(f"{file}: {key} {config[key]!r} is not read: {why}")
         if (kind := config.get("activation", "topk")) != "topk":
-            raise UsageError(f"{file}: activation {kind!r} is not read: it keeps one concept a group; only `topk` is")
+            raise UsageError(f"{file}: activation {kind!r} is not read: it keeps one concept per group; only `topk` is")
         weights = read_tensors(place / WEIGHTS)
         encoder = weights.take("encoder.weight", None, None)
         n_concepts, width = encoder.shape

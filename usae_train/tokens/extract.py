@@ -26,7 +26,7 @@ from usae_train.runtime.signals import Stopped, handle_signals
 from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
-from usae_train.tokens.pieces import SECONDS, ExtractedTokens, Pieces
+from usae_train.tokens.pieces import PIECE_SECONDS, ExtractedTokens, Pieces
 from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
 from usae_train.tokens.store import (
@@ -90,7 +90,7 @@ def extract(
     progress: CountCallback = lambda done, total: None,
     ranks: DistributedContext = SINGLE_PROCESS,
     backbones: Mapping[str, Backbone] | None = None,
-    piece_seconds: float = SECONDS,
+    piece_seconds: float = PIECE_SECONDS,
     warn: Warn = lambda why: None,
 ) -> ActivationStore:
     """Write an activation store, or resume one where it stopped, within a shard too.
@@ -109,7 +109,7 @@ def extract(
         images_per_shard: as many as make 512 MB by default.
         progress: called after each batch.
         piece_seconds: time between two pieces of a shard that are kept until it is whole.
-        ranks: the processes that extract together, a shard each at a time; `out` is on a disk that all of them see.
+        ranks: the processes that extract together, one shard each at a time; `out` is on a disk that all of them see.
         backbones: those that `plan_extraction` has built; built from the record unless given.
         warn: called with what is found damaged of a store that is resumed; it is written again.
 
@@ -196,7 +196,7 @@ def rounds_of(left: range, images_per_shard: int, ranks: int) -> list[list[range
 
 
 class _OwnShards:
-    """The shards that this rank fills, one a round: what is kept of them, and the images that are left to be seen."""
+    """The shards that this rank fills, one per round: what is kept of them, and the images that are left to be seen."""
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.store import IMAGES, Unreadable
 
-SECONDS = 60.0  # between two pieces: what a kill can lose
+PIECE_SECONDS = 60.0  # between two pieces: what a kill can lose
 UNREADABLES = TypeAdapter(list[Unreadable])
 BROKEN = "broken"  # a piece's own word for its images that cannot be read
 
@@ -47,7 +47,7 @@ class Pieces:
         until: where the last one that was written ends.
     """
 
-    def __init__(self, folder: Path, seconds: float = SECONDS) -> None:
+    def __init__(self, folder: Path, seconds: float = PIECE_SECONDS) -> None:
         self.folder, self.seconds = folder, seconds
         self._last, self.asked, self.until = time.monotonic(), 0, 0
 

@@ -26,7 +26,7 @@ KEYS = {
     "per_shard": ("n_patches_per_shard", "max_tokens_per_shard"),
     "width": ("d_vit", "d_model"),
 }
-LARGEST_SIZE = 2**40  # of any of these numbers: their product is no overflow, and no file is so large
+LARGEST_SIZE = 2**40  # of any of these numbers: their product does not overflow, and no file is so large
 
 
 class Sizes(NamedTuple):

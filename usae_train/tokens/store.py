@@ -176,7 +176,7 @@ class ActivationStore:
         return self.read_slices([ShardSlice(number, range(self.record.shards[number].images)) for number in shards])
 
     def read_slices(self, slices: Sequence[ShardSlice]) -> PairedTokens:
-        """The same of parts of shards."""
+        """Tokens of parts of shards, as `read` gives them."""
         total, per_image = sum(len(each.images) for each in slices), self.record.grid[0] * self.record.grid[1]
         dtype = getattr(torch, self.record.dtype)
         tokens = {name: torch.empty(total, per_image, width, dtype=dtype) for name, width in self.record.widths.items()}

@@ -52,7 +52,7 @@ class StreamFeed:
             raise UsageError(f"--memory is {memory / 1e9:.3g} GB, too little for the tokens of one picture; allow more")
         self.progress, self.broken = progress, broken or BrokenPictures(len(self.numbers))
         self._first: PairedTokens | None = None
-        self._in_vain: set[int] = set()  # numbers that were tried since a picture could be read
+        self._unread: set[int] = set()  # numbers that were tried since a picture could be read
 
     def __len__(self) -> int:
         return len(self.numbers) * self.per_image
@@ -94,9 +94,9 @@ class StreamFeed:
     def _see(self, places: Sequence[int]) -> PairedTokens:
         numbers = self.numbers[sorted(places)].tolist()  # in the source's order: shards on a disk are read forwards
         paired = collect_tokens(self.origin, progress=self.progress, tried=numbers, allow_none=True)
-        self._in_vain = set() if len(paired.numbers) else self._in_vain.union(numbers)
+        self._unread = set() if len(paired.numbers) else self._unread.union(numbers)
         with self.ranks.raise_together():
             self.broken.add(paired.failures)
-            if len(self._in_vain) == len(self.numbers):  # or training would look for a picture without end
+            if len(self._unread) == len(self.numbers):  # or training would look for a picture without end
                 raise none_can_be_read(len(self.numbers), self.origin.source, next(iter(self.broken.known)))
         return paired

@@ -97,7 +97,7 @@ def state_file_name(step: int) -> str:
 
 
 def _read_state(file: Path) -> dict[str, Any] | None:
-    """A state of a training; None, with a warning, for a file that is none, such as one that a power cut left."""
+    """A state of a training; None, with a warning, for a file that is not one, such as one that a power cut left."""
     try:
         state = read_torch_file(file, str(file), "training state")
     except UsageError as error:
@@ -139,7 +139,7 @@ class TrainingCheckpointer:
         self._next: list[TrainingCheckpointer] = []
 
     def next(self, name: str) -> TrainingCheckpointer:
-        """For a further training of the command, on the same data: its states lie within; it hears signals too."""
+        """For a further training of the command, on the same data: its states lie within; signals reach it too."""
         further = TrainingCheckpointer(self.folder / name, self.seconds / 60, self.keep)
         further.data = self.data
         self._next.append(further)

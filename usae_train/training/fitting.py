@@ -258,7 +258,7 @@ def store_to_fit(
     """
     if not is_store(images):
         if verify_checksums:
-            raise UsageError(f"--verify-checksums is of a store, and {images} is none")
+            raise UsageError(f"--verify-checksums is of a store, and {images} is not one")
         return None
     if backbones is not None or limit is not None or dtype != "auto":
         raise UsageError(f"{images} is a store, with backbones and pictures of its own")

@@ -1,4 +1,4 @@
-"""`usae-train fit --independent`: one sparse autoencoder a backbone, with the settings of the joint space."""
+"""`usae-train fit --independent`: one sparse autoencoder per backbone, with the settings of the joint space."""
 
 from __future__ import annotations
 

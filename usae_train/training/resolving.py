@@ -32,7 +32,7 @@ def read_recipe(file: str) -> TrainingRecipe:
     """A recipe of a YAML file: fields of `TrainingRecipe`, and `like`, the recipe whose others it has (`default`).
 
     Raises:
-        ValueError: for a file that is none, or a field that does not exist; with its line.
+        ValueError: for a file that is not one, or a field that does not exist; with its line.
     """
     content = read_mapping(file)
     like = content.pop("like", DEFAULT.name)

@@ -16,7 +16,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.tokens.feeding import Batches
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, each of its parameter's shape
-LISTED = TypeAdapter(list[tuple[str, BackboneSpec]])  # as `listed_specs` writes it
+LISTED_SPECS = TypeAdapter(list[tuple[str, BackboneSpec]])  # as `listed_specs` writes it
 AS_BEFORE = {  # what recipes did that had no such settings yet
     "unit_norm": True,
     "noise": 0.0,
@@ -31,8 +31,8 @@ AS_BEFORE = {  # what recipes did that had no such settings yet
 def find_differences(settings: Mapping[str, Any], begun_with: Mapping[str, Any]) -> list[str]:
     """Which settings a state was begun with otherwise, those of a recipe by their own names.
 
-    A setting at the top that an older version did not know is no difference: its states hold what it would decide. One
-    of a recipe is what that version did (AS_BEFORE): trainings by recipes that still do it are resumed.
+    A setting at the top that an older version did not know is not a difference: its states hold what it would decide.
+    One of a recipe is what that version did (AS_BEFORE): trainings by recipes that still do it are resumed.
 
     Raises:
         ValueError: for a state of a version whose recipes had other settings: none can resume from it.
@@ -57,7 +57,7 @@ def find_differences(settings: Mapping[str, Any], begun_with: Mapping[str, Any])
 def _specs_of_today(listed: Any) -> Any:
     """Names and specs as `listed_specs` makes them, with the fields that came later at their defaults."""
     try:
-        return [[name, spec.model_dump(mode="json")] for name, spec in LISTED.validate_python(listed)]
+        return [[name, spec.model_dump(mode="json")] for name, spec in LISTED_SPECS.validate_python(listed)]
     except ValidationError:
         return listed
 

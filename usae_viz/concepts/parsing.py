@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 
 from usae_train.files.whole_numbers import as_index, whole_number
-from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE, WILD, normalized_name
+from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE_NUMBER, WILD, normalized_name
 from usae_train.model.outline import Described, check_concept
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -73,7 +73,7 @@ def _meanings(usae: Described, text: str, labels: Sequence[Label] | None) -> Ite
 
 
 def _meaning(usae: Described, part: str, labels: Sequence[Label]) -> Meaning:
-    if WHOLE.fullmatch(part):
+    if WHOLE_NUMBER.fullmatch(part):
         return _always([check_concept(usae, whole_number(part))])
     if part.lower() == ALL:
         return _always(range(usae.n_concepts))
@@ -95,7 +95,7 @@ def _always(concepts: Sequence[int]) -> Meaning:
 
 def _top(usae: Described, part: str) -> Meaning:
     count = part.partition(":")[2].strip()
-    if not WHOLE.fullmatch(count) or not 1 <= whole_number(count) <= usae.n_concepts:
+    if not WHOLE_NUMBER.fullmatch(count) or not 1 <= whole_number(count) <= usae.n_concepts:
         raise UsageError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
     return lambda usae: by_universality(need_statistics(usae))[: int(count)]
 

@@ -134,7 +134,7 @@ def test_a_grown_space_still_has_the_module(network):
         ("unused", {}, "unused: layer 'unused' took no part when a picture was seen"),
         ("head", {}, "head: layer 'head' gives (1, 5); expected (batch, tokens, width), or four dimensions"),
         ("pairs", {}, "pairs: layer 'pairs' gives a tuple; expected"),
-        ("tokens", {}, "gives 18 tokens, of which 0 are a prefix; the others are no square of patches"),
+        ("tokens", {}, "gives 18 tokens, of which 0 are a prefix; the others are not a square of patches"),
         ("layer3", {"layout": "CHW"}, "layout is 'CHW'; expected NCHW or NHWC"),
         ("layer3", {"std": (0.0, 1.0, 1.0)}, "std.0: expected more than 0"),
     ],

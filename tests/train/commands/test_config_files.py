@@ -65,8 +65,8 @@ other:
         ("- model: resnet10t\n", r"specs\.yaml: expected a mapping \(`key: value`\) at the top, found a list"),
         ("", r"specs\.yaml: expected a mapping"),
         ("{}", r"specs\.yaml: no backbones in it"),
-        ("a:\n  model: [unclosed\n", r"specs\.yaml:\d+: no valid YAML"),
-        ("a:\n  model: m\na:\n  model: n\n", r"specs\.yaml:3: no valid YAML: found duplicate key"),
+        ("a:\n  model: [unclosed\n", r"specs\.yaml:\d+: not valid YAML"),
+        ("a:\n  model: m\na:\n  model: n\n", r"specs\.yaml:3: not valid YAML: found duplicate key"),
     ],
 )
 def test_what_is_wrong_in_a_yaml_is_said_with_its_line(tmp_path: Path, text: str, message: str) -> None:
@@ -83,7 +83,7 @@ def test_a_missing_file_is_named() -> None:
 def test_a_folder_or_binary_instead_of_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xff")
-    for name, why in (("folder", "cannot be read"), ("binary", "is no text: it is not UTF-8 at byte 0")):
+    for name, why in (("folder", "cannot be read"), ("binary", "is not text: it is not UTF-8 at byte 0")):
         with pytest.raises(ValueError, match=rf"{name}\.yaml {why}"):
             read_mapping(tmp_path / f"{name}.yaml")
 

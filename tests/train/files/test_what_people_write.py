@@ -114,7 +114,7 @@ def test_a_picture_in_the_place_of_a_text_is_called_one(tmp_path, begins, read, 
 def test_another_file_of_bytes_is_no_text_and_a_word_like_a_pictures_beginning_is(tmp_path):
     file = tmp_path / "r.yaml"
     file.write_bytes(b"concepts: \xff")
-    with pytest.raises(UsageError, match="is no text: it is not UTF-8 at byte 10; expected a recipe"):
+    with pytest.raises(UsageError, match="is not text: it is not UTF-8 at byte 10; expected a recipe"):
         read_render_recipe(str(file))
     file.write_text("BM: größe")
     assert read_mapping(file) == {"BM": "größe"}

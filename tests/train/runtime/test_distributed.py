@@ -120,7 +120,7 @@ def test_a_fault_of_ours_stays_one_under_torchrun(monkeypatch, tmp_path):
     monkeypatch.setattr(Told, "gather", lambda self, value: [heard.append(value), value])
     assert isinstance(ended(1, fault), SystemExit)
     (file,) = tmp_path.glob("usae-*.txt")
-    assert heard[0].startswith("a fault of usae's own, ValueError: shapes do not fit")
+    assert heard[0].startswith("a bug in usae, ValueError: shapes do not fit")
     assert str(file) in heard[0]
     assert "ValueError: shapes do not fit" in file.read_text()
     monkeypatch.setenv("USAE_TRACEBACK", "1")

@@ -177,7 +177,7 @@ def of(maker, change=lambda room: room):
     return made
 
 
-GATED = "has one pre-code a concept"
+GATED = "has one pre-code per concept"
 BIASED = {"schema": 1, "cls": "Relu", "cfg": {"d_vit": WIDTH, "exp_factor": 2}}
 REFUSED = {
     "nothing there": (lambda room: room / "none", "no folder or file at"),
@@ -252,7 +252,7 @@ REFUSED = {
     "sparsify: skip": (lambda room: files.sparsify(room, skip_connection=True).place, "skip_connection True is not"),
     "sparsify: groups": (
         lambda room: files.sparsify(room, activation="groupmax").place,
-        "activation 'groupmax' is not read: it keeps one concept a group",
+        "activation 'groupmax' is not read: it keeps one concept per group",
     ),
     "sparsify: signed": (lambda room: files.sparsify(room, signed=True).place, "signed is not a key of sparsify 1.3"),
     "saev: schema": (

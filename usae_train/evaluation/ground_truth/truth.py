@@ -21,7 +21,7 @@ from usae_train.scenes.factors import FACTOR_VALUES, patch_truth
 from usae_train.scenes.world import SIZE
 
 RECOVERED = 0.9  # AUROC, in all backbones by the same concept
-PAIRS = 200  # of scenes a factor, for flips; as many as there are scenes, if those are fewer
+PAIRS = 200  # of scenes per factor, for flips; as many as there are scenes, if those are fewer
 SCENES_PER_JOB = 64  # whose truth is worked out in one go
 CONCEPTS_AT_ONCE = 256  # concepts laid out as tokens x concepts at a time
 
