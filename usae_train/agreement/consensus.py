@@ -21,8 +21,9 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.torch_defaults import with_torch_defaults
+from usae_train.runtime.warning_kinds import former_arguments
 from usae_train.tokens.feeding import Feed
-from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.checkpointing import EXECUTION_DEFAULTS, TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
 from usae_train.training.dictionaries.variants import read_dictionary
 from usae_train.training.execution import IN_THIS_PROCESS, Execution
@@ -39,6 +40,7 @@ SHARE = AgreementSettings().share  # of the trainings, in which a concept must h
 NO_MATRYOSHKA: dict[str, Any] = {"matryoshka_fractions": (), "matryoshka": "fixed"}
 
 
+@former_arguments(watch="callbacks")
 @with_torch_defaults
 def consensus(
     usaes: Sequence[USAE | str | Path],
@@ -48,10 +50,10 @@ def consensus(
     alike: float = ALIKE,
     recipe: str | TrainingRecipe = DEFAULT,
     limit: int | None = None,
-    readers: int = 0,
+    readers: int = EXECUTION_DEFAULTS.readers,
     memory: float | None = None,
     device: torch.device | str = "cpu",
-    watch: FitCallbacks | None = None,
+    callbacks: FitCallbacks | None = None,
     checkpointer: TrainingCheckpointer | None = None,
     quiet: bool = False,
     **settings: Unpack[FitOptions],
@@ -74,7 +76,7 @@ def consensus(
         readers: processes that read pictures; 0 reads in this one.
         memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
-        watch: callbacks for progress of your own, beside what is shown.
+        callbacks: callbacks for progress of your own, beside what is shown.
         checkpointer: writes training states, and resumes from the last.
         quiet: show no bars, and say nothing at the end.
         settings: fields of `FitSettings`: steps, batch, seed, dtype, mask_outliers, matryoshka_fractions, max_broken.
@@ -92,7 +94,7 @@ def consensus(
     clusters = find_agreement(members, share, alike)
     with progress_display(quiet) as progress:
         bars = FitBars(progress, chosen.steps)
-        how = Execution(device, bars.beside(watch or FitCallbacks()), checkpointer, memory, readers)
+        how = Execution(device, bars.beside(callbacks or FitCallbacks()), checkpointer, memory, readers)
         shown = open_data(data, members[0], chosen, limit, how)
         usae = fit_consensus(members, clusters, shown, chosen, how)
         bars.close(usae)
@@ -115,7 +117,7 @@ def fit_consensus(
         settings: as `consensus_settings` gives them.
         how: it is carried out.
     """
-    watch, checkpointer = how.watch, how.checkpointer
+    callbacks, checkpointer = how.callbacks, how.checkpointer
     settings = settings.model_copy(update={"n_concepts": len(clusters.members)})
     rows = mean_rows([raw_rows(member) for member in members], clusters)
     usae = start_space(members[0], rows, shown.feed, settings)
@@ -126,7 +128,7 @@ def fit_consensus(
             "members": [member.sha256 for member in members],
             "found": clusters.members.tolist(),
         }
-    fit_tokens(shown.feed, settings, usae, how.device, watch.steps, checkpointer, watch.log_every)
+    fit_tokens(shown.feed, settings, usae, how.device, callbacks.steps, checkpointer, callbacks.log_every)
     usae.measured_on = shown.images
     usae.statistics = measure(usae, shown.sample())
     return usae.to("cpu")

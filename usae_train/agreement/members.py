@@ -51,7 +51,7 @@ def differences(member: USAE, first: USAE) -> list[tuple[str, object, object]]:
         ("the recipe", member.recipe, first.recipe),
     ]
     for name in first.names:
-        pairs.append((f"as {name}", reading_in_words(member.specs.get(name)), reading_in_words(first.specs.get(name))))
+        pairs.append((f"as {name}", reading_of(member.specs.get(name)), reading_of(first.specs.get(name))))
     return pairs
 
 
@@ -60,7 +60,7 @@ def sizes_in_words(widths: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {width}" for name, width in widths.items())
 
 
-def reading_in_words(spec: BackboneSpec | None) -> str:
+def reading_of(spec: BackboneSpec | None) -> str:
     """How a backbone is read; where its weights lie may differ, for each folder may have its own."""
     if spec is None:
         return "bare activations"

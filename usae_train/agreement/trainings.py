@@ -51,7 +51,7 @@ def fit_starts(
     settings: FitSettings,
     trainings: Path,
     executions: Executions,
-    watch: FitCallbacks,
+    callbacks: FitCallbacks,
 ) -> tuple[list[USAE], FitData]:
     """Train from several starts on the same tokens, which are seen once; what is done already is not done again.
 
@@ -62,7 +62,7 @@ def fit_starts(
         settings: of all trainings.
         trainings: where each is written as soon as it is done.
         executions: how each is carried out.
-        watch: for pictures that are seen.
+        callbacks: for pictures that are seen.
 
     Returns:
         The trainings, and what they were trained on.
@@ -73,7 +73,7 @@ def fit_starts(
     check_writable(trainings)
     empty = empty_space(data, specs, settings)
     asked = executions.execution
-    opening = Execution(executions.device, watch, memory=asked.memory, readers=asked.readers)
+    opening = Execution(executions.device, callbacks, memory=asked.memory, readers=asked.readers)
     shown = open_data(data, empty, settings, how=opening)
 
     def fit_one(_: str, seeded: FitSettings, how: Execution) -> USAE:
@@ -81,7 +81,7 @@ def fit_starts(
         usae.weights = dict(empty.weights)
         assert how.checkpointer is not None
         how.checkpointer.data = dict(shown.state_data)
-        fit_tokens(shown.feed, seeded, usae, how.device, how.watch.steps, how.checkpointer, how.watch.log_every)
+        fit_tokens(shown.feed, seeded, usae, how.device, how.callbacks.steps, how.checkpointer, how.callbacks.log_every)
         usae.measured_on = shown.images
         usae.statistics = measure(usae, shown.sample())
         return usae.to("cpu")

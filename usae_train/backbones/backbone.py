@@ -40,7 +40,7 @@ class Backbone(nn.Module):
     Args:
         name: what the backbone is called in a USAE.
         spec: its settings.
-        beside: specs of the same network, which `also` then reads as well, with the same weights.
+        beside: specs of the same network, which `read_as` then reads as well, with the same weights.
 
     Attributes:
         compute_dtype: float32 until another is set; tokens come back in float32 all the same.
@@ -161,9 +161,9 @@ class Backbone(nn.Module):
             *not_last_warning(self.model, self.spec, read, picture),
         ]
 
-    def also(self, name: str, spec: BackboneSpec) -> Backbone:
+    def read_as(self, name: str, spec: BackboneSpec) -> Backbone:
         """The same network, read as one of the specs says that it was built beside."""
-        other = self.called(name)
+        other = self.with_name(name)
         other.spec = spec
         other._set_output()
         return other
@@ -173,7 +173,9 @@ class Backbone(nn.Module):
         same_network = other.model is self.model and other.spec.network == self.spec.network
         return same_network and other.compute_dtype == self.compute_dtype
 
-    def together(self, others: Sequence[Backbone], canvas: Tensor, grid: tuple[int, int] | None) -> list[Tensor]:
+    def forward_together(
+        self, others: Sequence[Backbone], canvas: Tensor, grid: tuple[int, int] | None
+    ) -> list[Tensor]:
         """What `forward` gives of each of others, which are this one's network and compute in the same, in one pass."""
         half = self.compute_dtype != torch.float32
         with torch.autocast(self.mean.device.type, self.compute_dtype) if half else nullcontext():
@@ -181,7 +183,7 @@ class Backbone(nn.Module):
             features = read_sites(self.model, specs, self._norm, self._normalized(canvas))
         return [as_tokens(each.float() if half else each, grid) for each in features]
 
-    def called(self, name: str) -> Backbone:
+    def with_name(self, name: str) -> Backbone:
         """The same backbone, to the last tensor, by another name."""
         same = copy.copy(self)
         same.name = name
@@ -314,9 +316,9 @@ def build_backbones(specs: Mapping[str, BackboneSpec | Backbone], warn: bool = T
     built = {}
     for name, spec in specs.items():
         if isinstance(spec, Backbone):
-            built[name] = spec.called(name)
+            built[name] = spec.with_name(name)
         elif spec.network in networks:
-            built[name] = networks[spec.network].also(name, spec)
+            built[name] = networks[spec.network].read_as(name, spec)
         else:
             same = [each for each in specs.values() if isinstance(each, BackboneSpec) and each.network == spec.network]
             built[name] = networks[spec.network] = Backbone(name, spec, [each for each in same if each != spec])

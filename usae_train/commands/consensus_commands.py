@@ -69,7 +69,7 @@ def consensus(
             members = [load(each) for each in usaes]
             metrics = checkpointer.folder / METRICS
             with (
-                log_stages({"training": metrics}, steps, execution, quiet) as (watch,),
+                log_stages({"training": metrics}, steps, execution, quiet) as (callbacks,),
                 checkpointer.stop_on_signals(),
             ):
                 made = agree(
@@ -80,7 +80,7 @@ def consensus(
                     readers=execution.readers,
                     memory=execution.memory,
                     device=pick_device(device),
-                    watch=watch,
+                    callbacks=callbacks,
                     checkpointer=checkpointer,
                     quiet=True,  # its bars are the command's
                     **settings,
@@ -109,10 +109,12 @@ def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
             opened = open_fit_data(asked)
             source: GivenTokens | ActivationStore | ImageSource
             source, specs = (opened.source, opened.specs) if isinstance(opened, Pictures) else (opened, {})
-            watch = FitCallbacks(
+            callbacks = FitCallbacks(
                 pictures=lambda done, total: executions.report("pictures", done, total, ""), failure=executions.failure
             )
-            members, shown = fit_starts(agreement.starts, source, specs, asked.settings, trainings, executions, watch)
+            members, shown = fit_starts(
+                agreement.starts, source, specs, asked.settings, trainings, executions, callbacks
+            )
             made = _fit_consensus(members, shown, asked.settings, agreement, executions)
             save(made, asked.out)
             shutil.rmtree(trainings, ignore_errors=True)
@@ -130,11 +132,11 @@ def _fit_consensus(
 
     same = ("steps", "batch", "seed", "dtype", "mask_outliers", "max_broken")
     trained_with = consensus_settings(members, settings.recipe, **{name: getattr(settings, name) for name in same})
-    watch = FitCallbacks(
+    callbacks = FitCallbacks(
         steps=lambda step, metrics: executions.report("consensus", step, settings.steps, loss_in_words(metrics))
     )
     clusters = find_agreement(members, agreement.share, agreement.alike)
-    return fit_consensus(members, clusters, shown, trained_with, Execution(executions.device, watch))
+    return fit_consensus(members, clusters, shown, trained_with, Execution(executions.device, callbacks))
 
 
 def agreement_in_words(made: USAE, members: list[USAE], out: Path) -> list[str]:

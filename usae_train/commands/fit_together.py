@@ -139,7 +139,7 @@ def _train(
     Args:
         asked: what was typed.
         data: what it is trained on.
-        how: it is carried out, but for what watches it.
+        how: it is carried out, but for its callbacks.
     """
     from usae_train.runtime.signals import report_stop_on_main
     from usae_train.training.logging.callbacks import FitCallbacks, logging_callbacks
@@ -167,13 +167,13 @@ def _train(
             last.update(metrics)
             return summary(metrics) if progress.disable else ""
 
-        watch = FitCallbacks(log_every=asked.execution.log_every)
+        callbacks = FitCallbacks(log_every=asked.execution.log_every)
         if is_main:
             report, steps = bars_or_lines(progress, unseen), asked.settings.steps
-            watch = logging_callbacks(
-                metrics_logger, report, steps, note=beneath_the_bars, failure=say_skipped, log_every=watch.log_every
+            callbacks = logging_callbacks(
+                metrics_logger, report, steps, note=beneath_the_bars, failure=say_skipped, log_every=callbacks.log_every
             )
-        return _fit_by_kind(data, asked.settings, replace(how, watch=watch)), last
+        return _fit_by_kind(data, asked.settings, replace(how, callbacks=callbacks)), last
 
 
 def _fit_by_kind(data: GivenTokens | ActivationStore | Pictures, settings: FitSettings, how: Execution) -> USAE:

@@ -62,15 +62,7 @@ def name(
         need_classes(source, settings.label_column)  # before networks are built
         model = load(usae, pick_device(device))
         with progress_report(quiet) as report:
-            concepts = name_concepts(
-                model,
-                source,
-                settings.seed,
-                settings.label_column,
-                stage_counter(report, "pictures"),
-                say_skipped,
-                settings.readers,
-            )
+            concepts = name_concepts(model, source, settings, stage_counter(report, "pictures"), say_skipped)
         write_labels(names_of(concepts), model, out)
         if as_json:
             say_json(naming_as_json(concepts))

@@ -171,7 +171,7 @@ def add_backbone(
         with training_place(out, resume, execution) as checkpointer:
             stages = {"training": METRICS, **({"joint training": JOINT_METRICS} if joint else {})}
             files = {stage: checkpointer.folder / file for stage, file in stages.items()}
-            with log_stages(files, steps, execution, quiet) as watches, checkpointer.stop_on_signals():
+            with log_stages(files, steps, execution, quiet) as callbacks, checkpointer.stop_on_signals():
                 grown = grow(
                     load(usae),
                     open_pictures(images, execution.limit),
@@ -181,8 +181,8 @@ def add_backbone(
                     readers=execution.readers,
                     memory=execution.memory,
                     device=pick_device(device),
-                    watch=watches[0],
-                    joint_watch=watches[-1],
+                    callbacks=callbacks[0],
+                    joint_callbacks=callbacks[-1],
                     checkpointer=checkpointer,
                     quiet=True,  # its bars are the command's
                     **settings,

@@ -187,14 +187,14 @@ def _add_batches(state: PassState, stream: Stream, left: range, workers: int) ->
     def job(tried: range) -> Job[tuple[int, list[str], Any]]:
         def look(report: JobReport) -> tuple[int, list[str], Any]:  # noqa: ARG001
             (some,) = stream(tried)
-            return len(some.numbers), some.failures, measures.apart(some, half)
+            return len(some.numbers), some.failures, measures.compute_sums(some, half)
 
         return look
 
     with Workers([job(tried) for tried in batches], workers, handles_ctrl_c=False) as looking:
         for read, failures, worked_out in looking.results():
             if read:
-                measures.take(worked_out, half)
+                measures.add_sums(worked_out, half)
             yield read, failures
 
 

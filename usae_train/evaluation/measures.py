@@ -93,8 +93,8 @@ class Measures:
         if self.pictures is not None:
             self.pictures.add(numbers, canvases)
 
-    def apart(self, paired: PairedTokens, half: int) -> list[dict[str, Any]] | PairedTokens:
-        """What `add` would take in, worked out beside these sums: for `take` to add, in another process.
+    def compute_sums(self, paired: PairedTokens, half: int) -> list[dict[str, Any]] | PairedTokens:
+        """What `add` would take in, worked out beside these sums: for `add_sums` to add, in another process.
 
         States of a few pictures each: adding them in order comes to the same bits as `add`. The tables of independent
         SAEs are too large to be handed over so; for them the tokens are.
@@ -113,8 +113,8 @@ class Measures:
             states.append(sums.state_dict())
         return states
 
-    def take(self, worked_out: list[dict[str, Any]] | PairedTokens, half: int) -> None:
-        """Add what `apart` has worked out."""
+    def add_sums(self, worked_out: list[dict[str, Any]] | PairedTokens, half: int) -> None:
+        """Add what `compute_sums` has worked out."""
         if isinstance(worked_out, PairedTokens):
             self.add(worked_out, half)
             return

@@ -25,7 +25,7 @@ Model = TypeVar("Model", bound=BaseModel)
 MAX_YAML_BYTES = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
 MAX_VALUES = 100_000  # values, with every alias written out: a file of 1 kB can stand for billions
 NAME_OF_TYPE = re.compile(r"function-|\[key\]")  # what pydantic puts at the end of a path that is not a key
-KINDS_IN_WORDS = {
+KINDS = {
     "CommentedSeq": "a list",
     "NoneType": "nothing",
     "ScalarFloat": "a number",
@@ -98,7 +98,7 @@ def _composed(text: str, file: Path) -> Any:
 
 
 def _plain(content: Any) -> str:
-    return KINDS_IN_WORDS.get(type(content).__name__, type(content).__name__)
+    return KINDS.get(type(content).__name__, type(content).__name__)
 
 
 def _check_size(content: Any, file: Path) -> None:
@@ -211,7 +211,7 @@ def key_line(content: CommentedMap, key: Any) -> int:
 
 def _written(content: Any, path: Sequence[str | int]) -> list[str | int]:
     """A path as the file has it: without the names of the types that pydantic tried on the way."""
-    path_there: list[str | int] = []
+    keys: list[str | int] = []
     for place, part in enumerate(path):
         inner = isinstance(content, CommentedMap) and part in content
         inner = inner or (isinstance(content, CommentedSeq) and isinstance(part, int) and part < len(content))
@@ -219,8 +219,8 @@ def _written(content: Any, path: Sequence[str | int]) -> list[str | int]:
             content = content[part]
         last = place == len(path) - 1 and isinstance(content, CommentedMap) and NAME_OF_TYPE.match(str(part)) is None
         if inner or last:  # the last may be missing
-            path_there.append(part)
-    return path_there
+            keys.append(part)
+    return keys
 
 
 def _fields(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:

@@ -18,7 +18,7 @@ from usae_train.images.fingerprints import content_of, fingerprint_of
 from usae_train.images.folders import pictures_below
 from usae_train.images.hub import HubImages
 from usae_train.images.indexing import Indexed
-from usae_train.images.kinds import left_out_in_words, no_pictures_message
+from usae_train.images.kinds import left_out_in_words, no_pictures
 from usae_train.images.places import check_images, is_shards
 from usae_train.images.settings import IMAGE_BATCH
 from usae_train.images.tar import TarImages
@@ -109,7 +109,7 @@ class FolderImages(Indexed):
         self.files, left_out = pictures_below(folder)
         self.left_out = left_out_in_words(left_out, printable(str(folder)))
         if not self.files:
-            raise UsageError(no_pictures_message(folder, self.left_out))
+            raise UsageError(no_pictures(folder, self.left_out))
 
     def chosen(self, numbers: Sequence[int]) -> FolderImages:
         """Those of its pictures alone."""

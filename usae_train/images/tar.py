@@ -23,7 +23,7 @@ from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import Content, fingerprint_of
 from usae_train.images.indexing import Indexed
-from usae_train.images.kinds import is_hidden, is_picture_name, left_out_in_words, no_pictures_message
+from usae_train.images.kinds import is_hidden, is_picture_name, left_out_in_words, no_pictures
 from usae_train.images.samples import picture_of, split_annotation, split_member_name
 from usae_train.images.shard_patterns import expand_shards
 from usae_train.runtime.errors import UsageError
@@ -78,7 +78,7 @@ class TarImages(Indexed):
             self.members += pictures_of(self.shards[-1], len(self.shards) - 1, field, left_out)
         self.left_out = left_out_in_words(left_out, pattern)
         if not self.members:
-            raise UsageError(no_pictures_message(pattern, self.left_out))
+            raise UsageError(no_pictures(pattern, self.left_out))
 
     def chosen(self, numbers: Sequence[int]) -> TarImages:
         """Those of its pictures alone."""

@@ -1,6 +1,6 @@
 """What a concept may be called: a name is typed where concepts are, so it is none of what means something else there.
 
-Names are compared as `normalized_name` gives them, in small letters and without spaces. So compared, a name
+Names are compared as `bare_name` gives them, in small letters and without spaces. So compared, a name
 
 1. has no comma, which parts concepts;
 2. has none of `*`, `?` and `[`, which make a pattern of names (`colour:*`);
@@ -23,7 +23,7 @@ FAVOURITES = "favourites"
 WILD = re.compile(r"[*?[]")
 
 
-def normalized_name(name: str) -> str:
+def bare_name(name: str) -> str:
     """How names are compared: small letters, no spaces."""
     return "".join(name.lower().split())
 
@@ -35,7 +35,7 @@ def why_no_name(name: str) -> str | None:
         >>> why_no_name("40-42")
         'it is a range of concepts'
     """
-    bare = normalized_name(name)
+    bare = bare_name(name)
     if "," in bare:
         return "a comma parts concepts"
     if (sign := WILD.search(bare)) is not None:

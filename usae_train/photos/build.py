@@ -92,12 +92,12 @@ def build(
     for some in (source, others):
         if some.left_out:
             failure(some.left_out)
-    watch = FitCallbacks(
+    callbacks = FitCallbacks(
         stage_counter(report, "tokens"),
         lambda step, metrics: report("usae", step, settings.steps, f"loss {metrics['loss']:.3f}"),
         failure=failure,
     )
-    usae = fit_pictures(source, settings, SPECS, Execution(device, watch))
+    usae = fit_pictures(source, settings, SPECS, Execution(device, callbacks))
     usae.measured_on = replace(usae.measured_on, name=None)  # a path of the machine that it was made on
     measured = measure_held_out(usae, len(source), others, stage_counter(report, "held out"), failure)
     save(usae, out, half=True, card=card(usae, settings, measured))

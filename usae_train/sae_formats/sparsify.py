@@ -14,12 +14,12 @@ from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.weights import check_count, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
-WITHOUT_EFFECT = {
+IGNORED = {
     "expansion_factor",
     "normalize_decoder",
     "multi_topk",
 }  # of training: once it is saved they change nothing
-KNOWN = WITHOUT_EFFECT | {"activation", "num_latents", "k", "skip_connection", "transcode", "d_in"}
+KNOWN = IGNORED | {"activation", "num_latents", "k", "skip_connection", "transcode", "d_in"}
 
 
 class Sparsify(Format):

@@ -14,8 +14,8 @@ import torch
 
 from usae_train.backbones.backbone import Backbone, build_backbones, set_compute_dtype
 from usae_train.backbones.common_sizes import common_grid, largest_input
+from usae_train.backbones.shared_pass import tokens_together
 from usae_train.backbones.spec import BackboneSpec
-from usae_train.backbones.together import tokens_together
 from usae_train.images.sources import ImageSource, count_before, read_groups
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
@@ -126,7 +126,7 @@ def extract(
     images_per_shard = images_per_shard or max(settings.image_batch, int(SHARD_BYTES / disk_bytes_per_image(record)))
     rounds = rounds_of(range(images_tried(record), len(source)), images_per_shard, ranks.world_size)
     pieces = Pieces(out, piece_seconds)
-    shards = _OwnShards(source, record, seeing, rounds, pieces, ranks, settings)
+    shards = _RankShards(source, record, seeing, rounds, pieces, ranks, settings)
     _write_rounds(rounds, shards, notes, progress)
     with ranks.raise_together():
         _finish(notes.record, source, out, pieces, ranks)
@@ -143,7 +143,9 @@ def _record_to_resume(
     return ranks.from_main((begun, known))
 
 
-def _write_rounds(rounds: Sequence[Sequence[range]], shards: _OwnShards, notes: Notes, progress: CountCallback) -> None:
+def _write_rounds(
+    rounds: Sequence[Sequence[range]], shards: _RankShards, notes: Notes, progress: CountCallback
+) -> None:
     """Fill this rank's shard of each round, and write it while the next one is filled.
 
     Raises:
@@ -195,7 +197,7 @@ def rounds_of(left: range, images_per_shard: int, ranks: int) -> list[list[range
     return [shards[first : first + ranks] for first in range(0, len(shards), ranks)]
 
 
-class _OwnShards:
+class _RankShards:
     """The shards that this rank fills, one per round: what is kept of them, and the images that are left to be seen."""
 
     def __init__(

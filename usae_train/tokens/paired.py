@@ -10,7 +10,7 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.common_sizes import largest_input
-from usae_train.backbones.together import tokens_together
+from usae_train.backbones.shared_pass import tokens_together
 from usae_train.images.settings import IMAGE_BATCH
 from usae_train.images.sources import ImageSource, none_can_be_read, read_batches, readable_batches
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext

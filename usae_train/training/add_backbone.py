@@ -25,8 +25,9 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.torch_defaults import with_torch_defaults
+from usae_train.runtime.warning_kinds import former_arguments
 from usae_train.tokens.paired import PairedTokens, TokenSource, collect_tokens
-from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.checkpointing import EXECUTION_DEFAULTS, TrainingCheckpointer
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import check_none_private, feed_pictures, other_sizes
 from usae_train.training.logging.callbacks import FitBars, FitCallbacks
@@ -102,6 +103,7 @@ class GrownSpace:
         return rows
 
 
+@former_arguments(watch="callbacks", joint_watch="joint_callbacks")
 @with_torch_defaults
 def add_backbone(
     usae: USAE,
@@ -112,11 +114,11 @@ def add_backbone(
     recipe: str | TrainingRecipe = DEFAULT,
     joint: bool = False,
     limit: int | None = None,
-    readers: int = 0,
+    readers: int = EXECUTION_DEFAULTS.readers,
     memory: float | None = None,
     device: torch.device | str = "cpu",
-    watch: FitCallbacks | None = None,
-    joint_watch: FitCallbacks | None = None,
+    callbacks: FitCallbacks | None = None,
+    joint_callbacks: FitCallbacks | None = None,
     checkpointer: TrainingCheckpointer | None = None,
     quiet: bool = False,
     **settings: Unpack[FitOptions],
@@ -137,8 +139,8 @@ def add_backbone(
         readers: processes that read pictures; 0 reads in this one.
         memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
-        watch: callbacks for progress of your own, beside what is shown.
-        joint_watch: those for the steps of joint training; the same by default.
+        callbacks: callbacks for progress of your own, beside what is shown.
+        joint_callbacks: those for the steps of joint training; the same by default.
         checkpointer: writes training states, of joint training too, and resumes from the last.
         quiet: show no bars, and say nothing at the end.
         settings: fields of `FitSettings`: steps, batch, seed, init_seed, dtype, mask_outliers, max_broken.
@@ -156,8 +158,8 @@ def add_backbone(
     source = as_source(images, limit)
     with progress_display(quiet) as progress:
         bars = FitBars(progress, chosen.steps)
-        how = Execution(device, bars.beside(watch or FitCallbacks()), checkpointer, memory, readers)
-        beside = bars.beside(joint_watch or watch or FitCallbacks(), "joint training") if joint else None
+        how = Execution(device, bars.beside(callbacks or FitCallbacks()), checkpointer, memory, readers)
+        beside = bars.beside(joint_callbacks or callbacks or FitCallbacks(), "joint training") if joint else None
         grown = _grow(usae, source, name, spec, chosen, how, beside)
         progress.close(lambda: [*grown.in_words(), "in memory only: ut.save(grown.usae, FOLDER) keeps it"])
     return grown
@@ -170,9 +172,9 @@ def _grow(
     spec: BackboneSpec,
     settings: FitSettings,
     how: Execution,
-    joint_watch: FitCallbacks | None,
+    joint_callbacks: FitCallbacks | None,
 ) -> GrownSpace:
-    """See `add_backbone`; without what watches joint training there is none."""
+    """See `add_backbone`; without `joint_callbacks` there is no joint training."""
     train, held_out = split_pictures(len(source), settings.seed)  # before networks are built
     known = {known_name: backbone.to(how.device) for known_name, backbone in usae.backbones.items()}
     backbones = {**known, name: build_backbones({name: spec})[name].to(how.device)}
@@ -184,16 +186,16 @@ def _grow(
     if checkpointer is not None:
         further = {"widths": grown.widths, "space": usae.sha256, "backbone": spec.model_dump(mode="json")}
         checkpointer.data = {**grown.measured_on.of_a_state, **further}
-        jointly = checkpointer.next("joint") if joint_watch is not None else None
+        jointly = checkpointer.next("joint") if joint_callbacks is not None else None
     feed, sample = feed_pictures(backbones, source, grid, settings, how, train)
     paired = _held_out_tokens(backbones, source, grid, held_out, how)
-    alone, steps, log_every = encode_every_token(settings), how.watch.steps, how.watch.log_every
+    alone, steps, log_every = encode_every_token(settings), how.callbacks.steps, how.callbacks.log_every
     fit_tokens(feed, alone, grown, how.device, steps, checkpointer, log_every, frozen=usae.names)
     grown.statistics = measure(grown, sample())
     together: Matrix | None = None
-    if joint_watch is not None:
+    if joint_callbacks is not None:
         model = new_usae(feed.widths, settings, grid=grid)
-        fit_tokens(feed, settings, model, how.device, joint_watch.steps, jointly, joint_watch.log_every)
+        fit_tokens(feed, settings, model, how.device, joint_callbacks.steps, jointly, joint_callbacks.log_every)
         together = held_out_r2(model.to("cpu"), paired)
     set_compute_dtype(known.values(), "float32")  # as they were given; a feed that streams ran them until here
     return GrownSpace(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
@@ -211,7 +213,7 @@ def _held_out_tokens(
     if not len(paired.numbers):
         raise none_can_be_read(len(numbers), source, paired.failures[0], "held-out picture")
     for why in paired.failures:
-        how.watch.failure(why)
+        how.callbacks.failure(why)
     return paired
 
 

@@ -24,6 +24,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.sampling import measured_numbers
 from usae_train.runtime.torch_defaults import with_torch_defaults
+from usae_train.runtime.warning_kinds import former_arguments
 from usae_train.tokens.arrays import token_tensors
 from usae_train.tokens.feeding import Feed, MemoryFeed, OneBackbone, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, read_tokens
@@ -31,6 +32,7 @@ from usae_train.tokens.paired import PairedTokens, TokenSource, bytes_per_image,
 from usae_train.tokens.places import is_store, names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.streaming import StreamFeed
+from usae_train.training.checkpointing import EXECUTION_DEFAULTS
 from usae_train.training.execution import IN_THIS_PROCESS, Execution
 from usae_train.training.logging.callbacks import FitBars, FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae, sparsity_of
@@ -38,6 +40,7 @@ from usae_train.training.resolving import allowed_memory, fit_settings
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
 
 
+@former_arguments(watch="callbacks")
 @with_torch_defaults
 def fit(
     data: Mapping[str, Array] | str | Path | ImageSource | ActivationStore,
@@ -45,9 +48,9 @@ def fit(
     backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None = None,
     recipe: str | TrainingRecipe = DEFAULT,
     limit: int | None = None,
-    readers: int = 0,
+    readers: int = EXECUTION_DEFAULTS.readers,
     device: torch.device | str = "cpu",
-    watch: FitCallbacks | None = None,
+    callbacks: FitCallbacks | None = None,
     quiet: bool = False,
     **settings: Unpack[FitOptions],
 ) -> USAE:
@@ -64,7 +67,7 @@ def fit(
         limit: take at most so many pictures.
         readers: processes that read pictures; 0 reads in this one. What comes of it is the same to the bit.
         device: where to train.
-        watch: callbacks for progress of your own, beside what is shown.
+        callbacks: callbacks for progress of your own, beside what is shown.
         quiet: show no bars, and say nothing at the end.
         settings: fields of `FitSettings`: n_concepts, k, n_private, k_private, steps, batch, seed, init_seed, dtype,
             mask_outliers, max_broken, and of the recipe's sparsity, dictionary, matryoshka_fractions, matryoshka.
@@ -79,7 +82,7 @@ def fit(
     chosen = fit_settings(recipe, **settings)
     with progress_display(quiet) as progress:
         bars = FitBars(progress, chosen.steps)
-        how = Execution(device, bars.beside(watch or FitCallbacks()), readers=readers)
+        how = Execution(device, bars.beside(callbacks or FitCallbacks()), readers=readers)
         usae = _fit_by_kind(data, backbones, chosen, limit, how)
         bars.close(usae)
     return usae
@@ -148,8 +151,10 @@ def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = IN_THI
 
 
 def _train(feed: Feed, settings: FitSettings, usae: USAE | None, how: Execution) -> USAE:
-    watch = how.watch
-    return fit_tokens(feed, settings, usae, how.device, watch.steps, how.checkpointer, watch.log_every, how.ranks)
+    callbacks = how.callbacks
+    return fit_tokens(
+        feed, settings, usae, how.device, callbacks.steps, how.checkpointer, callbacks.log_every, how.ranks
+    )
 
 
 def _specs(backbones: str | Mapping[str, BackboneSpec | Backbone | str]) -> Mapping[str, BackboneSpec | Backbone]:
@@ -232,16 +237,16 @@ def feed_pictures(
     Raises:
         ValueError: for more that are unreadable, at once or when a window has them, or fewer readers than none.
     """
-    watch, ranks, allowed = how.watch, how.ranks, allowed_memory(how.memory)
+    callbacks, ranks, allowed = how.callbacks, how.ranks, allowed_memory(how.memory)
     readers = at_least(0, how.readers, "readers")
     set_compute_dtype(backbones.values(), settings.dtype)
     n_images = len(source) if numbers is None else len(numbers)
-    broken = BrokenPictures(n_images, settings.max_broken, watch.failure if ranks.is_main else lambda why: None)
+    broken = BrokenPictures(n_images, settings.max_broken, callbacks.failure if ranks.is_main else lambda why: None)
     origin = TokenSource(backbones, source, grid, ranks, readers)
     if n_images * bytes_per_image(backbones, grid) > allowed:
-        stream = StreamFeed(origin, allowed, numbers, watch.pictures, broken)
+        stream = StreamFeed(origin, allowed, numbers, callbacks.pictures, broken)
         return stream, stream.sample
-    paired = collect_tokens(origin, progress=watch.pictures, tried=numbers)
+    paired = collect_tokens(origin, progress=callbacks.pictures, tried=numbers)
     with ranks.raise_together():
         broken.add(paired.failures)
     tried = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)

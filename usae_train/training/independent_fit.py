@@ -59,7 +59,7 @@ class Executions:
         chosen = self.execution
         checkpointer = TrainingCheckpointer(states, chosen.checkpoint_minutes, chosen.keep_checkpoints)
         with MetricsLogger(states / METRICS) as metrics_logger, checkpointer.stop_on_signals():
-            watch = logging_callbacks(
+            callbacks = logging_callbacks(
                 metrics_logger,
                 self.report,
                 steps,
@@ -68,7 +68,7 @@ class Executions:
                 log_every=chosen.log_every,
                 failure=self.failure,
             )
-            yield Execution(self.device, watch, checkpointer, chosen.memory, chosen.readers)
+            yield Execution(self.device, callbacks, checkpointer, chosen.memory, chosen.readers)
 
 
 @with_torch_defaults

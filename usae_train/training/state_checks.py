@@ -17,7 +17,7 @@ from usae_train.tokens.feeding import Batches
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, each of its parameter's shape
 LISTED_SPECS = TypeAdapter(list[tuple[str, BackboneSpec]])  # as `listed_specs` writes it
-AS_BEFORE = {  # what recipes did that had no such settings yet
+FORMER_RECIPE_SETTINGS = {  # what recipes did that had no such settings yet
     "unit_norm": True,
     "noise": 0.0,
     "betas": [0.9, 0.999],
@@ -41,7 +41,7 @@ def find_differences(settings: Mapping[str, Any], begun_with: Mapping[str, Any])
     for key in settings.keys() & begun_with.keys():
         ours, theirs = settings[key], _specs_of_today(begun_with[key]) if key == "backbones" else begun_with[key]
         if isinstance(ours, dict) and isinstance(theirs, dict) and key == "recipe":
-            later = {name: as_before for name, as_before in AS_BEFORE.items() if name not in theirs}
+            later = {name: as_before for name, as_before in FORMER_RECIPE_SETTINGS.items() if name not in theirs}
             theirs = later | theirs
             other = (ours.keys() ^ theirs.keys()) | {name for name in later if ours.get(name) != later[name]}
             if other:

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, Field
 from usae_train.files.homes import from_home
 from usae_train.files.json_files import read_json, validate
 from usae_train.files.validation import Frozen
-from usae_train.model.concept_names import FAVOURITES, normalized_name, why_no_name
+from usae_train.model.concept_names import FAVOURITES, bare_name, why_no_name
 from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -56,8 +56,8 @@ def labels_of(usae: Described, file: str | Path | None = None) -> list[Label]:
     file_of_usae = usae.labels_file
     of_usae = [] if file_of_usae is None else _without_wrong_names(file_of_usae, _labels_in(file_of_usae, usae))
     readers = [] if file is None else read_labels(file, usae)
-    names = {normalized_name(label.name) for label in readers}  # what a reader calls by a name is what it means
-    return [*(label for label in of_usae if normalized_name(label.name) not in names), *readers]
+    names = {bare_name(label.name) for label in readers}  # what a reader calls by a name is what it means
+    return [*(label for label in of_usae if bare_name(label.name) not in names), *readers]
 
 
 def concepts_by_name(labels: Sequence[Label]) -> dict[str, list[int]]:
@@ -66,7 +66,7 @@ def concepts_by_name(labels: Sequence[Label]) -> dict[str, list[int]]:
     for label in labels:
         for name in (label.name, FAVOURITES if label.favourite else ""):
             if name.strip():
-                concepts.setdefault(normalized_name(name), []).append(label.concept)
+                concepts.setdefault(bare_name(name), []).append(label.concept)
     return concepts
 
 
@@ -82,8 +82,8 @@ def names_by_concept(labels: Sequence[Label]) -> dict[int, str]:
 
 def nearest_names(name: str, known: Iterable[str]) -> list[str]:
     """The known names that are spelt most like one, at most three; the first six where none is like it."""
-    spelt = {normalized_name(each): each for each in known}
-    near = difflib.get_close_matches(normalized_name(name), spelt, n=3, cutoff=0.5) or list(spelt)[:6]
+    spelt = {bare_name(each): each for each in known}
+    near = difflib.get_close_matches(bare_name(name), spelt, n=3, cutoff=0.5) or list(spelt)[:6]
     return [spelt[each] for each in near]
 
 
@@ -95,7 +95,7 @@ def replace_names(text: str, names: Mapping[str, Sequence[int]]) -> str:
         '12,40,top:4'
     """
     parts = [part.strip() for part in text.split(",")]
-    return ",".join(",".join(map(str, names.get(normalized_name(part), ()))) or part for part in parts)
+    return ",".join(",".join(map(str, names.get(bare_name(part), ()))) or part for part in parts)
 
 
 def read_labels(file: str | Path, usae: Described) -> list[Label]:

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 
 from usae_train.files.whole_numbers import as_index, whole_number
-from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE_NUMBER, WILD, normalized_name
+from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE_NUMBER, WILD, bare_name
 from usae_train.model.outline import Described, check_concept
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -82,7 +82,7 @@ def _meaning(usae: Described, part: str, labels: Sequence[Label]) -> Meaning:
         if first > last:
             raise UsageError(f"concepts {part!r}: expected the smaller number first")
         return _always(range(first, last + 1))
-    if normalized_name(part).startswith(TOP):
+    if bare_name(part).startswith(TOP):
         return _top(usae, part)
     if WILD.search(part):
         return _matching(usae, part, labels)
@@ -103,7 +103,7 @@ def _top(usae: Described, part: str) -> Meaning:
 def _labelled(usae: Described, label: str, labels: Sequence[Label]) -> Meaning:
     """The concept that follows a factor value best; a name was turned to its number before."""
     values = _label_names(usae.factors)
-    if (value := values.get(normalized_name(label))) is not None:
+    if (value := values.get(bare_name(label))) is not None:
         return lambda usae: [_best(usae, label, value)]
     known = [*(each.name for each in labels if each.name), *values]
     if not known:
@@ -120,8 +120,8 @@ def _best(usae: USAE, label: str, value: int) -> int:
 
 def _label_names(factors: Sequence[str]) -> dict[str, int]:
     """`red` and `colour:red` both name the first value."""
-    names = {normalized_name(factor.partition(":")[2]): value for value, factor in enumerate(factors)}
-    return names | {normalized_name(factor): value for value, factor in enumerate(factors)}
+    names = {bare_name(factor.partition(":")[2]): value for value, factor in enumerate(factors)}
+    return names | {bare_name(factor): value for value, factor in enumerate(factors)}
 
 
 def _matching(usae: Described, pattern: str, labels: Sequence[Label]) -> Meaning:
@@ -129,18 +129,18 @@ def _matching(usae: Described, pattern: str, labels: Sequence[Label]) -> Meaning
 
     Those that are at chance do not follow.
     """
-    values = [normalized_name(factor) for factor in usae.factors]
+    values = [bare_name(factor) for factor in usae.factors]
     names = concepts_by_name(labels)
     named = [
         concept
         for name, concepts in names.items()
-        if fnmatchcase(name, normalized_name(pattern))
+        if fnmatchcase(name, bare_name(pattern))
         for concept in concepts
     ]
     followed = [
         value
         for value, label in enumerate(values)
-        if any(fnmatchcase(name, normalized_name(pattern)) for name in (label, label.partition(":")[2]))
+        if any(fnmatchcase(name, bare_name(pattern)) for name in (label, label.partition(":")[2]))
     ]
 
     def matching(usae: USAE) -> list[int]:

@@ -14,8 +14,8 @@ import usae_viz as uv
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones
 from usae_train.backbones.bundled_weights import copy_all_weights
 from usae_train.backbones.module_backbone import ModuleBackbone
+from usae_train.backbones.shared_pass import tokens_together
 from usae_train.backbones.timm_models import create_model
-from usae_train.backbones.together import tokens_together
 from usae_train.model.spec_files import read_specs
 
 SMALL = {"depth": 3, "embed_dim": 32, "num_heads": 2, "reg_tokens": 2}

@@ -83,7 +83,7 @@ def test_a_stopped_build_goes_on_with_what_is_finished(
 
     monkeypatch.setattr(build, "SPECS", specs)
     monkeypatch.setattr(pretrain_all, "SPECS", specs)
-    monkeypatch.setattr(pretrain_all, "STEPS", {"vit": 1, "conv": 1})
+    monkeypatch.setattr(pretrain_all, "PRETRAINING_STEPS", {"vit": 1, "conv": 1})
     monkeypatch.setattr(pretrain_all, "pretrain", pretend)
     with pytest.raises(KeyboardInterrupt):
         build.build(tmp_path / "universe", workers=1)

@@ -197,8 +197,8 @@ def test_a_stopped_training_on_a_stream_goes_on_bit_for_bit(
     settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5)
     memory = 2.5 * bytes_per_image(build_backbones(tiny_specs), GRID) / 1e9
 
-    def train(checkpointer: TrainingCheckpointer | None, watch: FitCallbacks | None = None) -> ut.USAE:
-        how = Execution(watch=watch or FitCallbacks(), checkpointer=checkpointer, memory=memory)
+    def train(checkpointer: TrainingCheckpointer | None, callbacks: FitCallbacks | None = None) -> ut.USAE:
+        how = Execution(callbacks=callbacks or FitCallbacks(), checkpointer=checkpointer, memory=memory)
         return fit_pictures(open_images(picture_folder), settings, tiny_specs, how)
 
     whole = train(None)

@@ -236,12 +236,12 @@ def test_broken_held_out_pictures_are_named_before_training(small: str, picture_
     said: list[str] = []
     told: dict[str, Any] = {"name": "new", "steps": 2, "batch": 8}
     one.write_text("broken")
-    grown = ut.add_backbone(ut.load(small), picture_folder, NEW, watch=FitCallbacks(failure=said.append), **told)
+    grown = ut.add_backbone(ut.load(small), picture_folder, NEW, callbacks=FitCallbacks(failure=said.append), **told)
     assert grown.n_held_out == 1
     assert [why.split()[0] for why in said] == [one.name]
     other.write_text("broken")
     with pytest.raises(ValueError, match=r"none of the 2 held-out pictures of .* can be read; the first: "):
-        ut.add_backbone(ut.load(small), picture_folder, NEW, watch=FitCallbacks(steps=steps), **told)
+        ut.add_backbone(ut.load(small), picture_folder, NEW, callbacks=FitCallbacks(steps=steps), **told)
 
 
 def test_what_cannot_be_added_is_one_line(small: str, picture_folder: Path, tmp_path: Path) -> None:

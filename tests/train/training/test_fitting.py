@@ -42,8 +42,8 @@ def test_fit_on_pictures(tiny_specs: dict[str, BackboneSpec], picture_folder: Pa
     (picture_folder / "1.png").write_text("broken")
     failures: list[str] = []
     steps: list[int] = []
-    watch = FitCallbacks(steps=lambda step, figures: steps.append(step), failure=failures.append)
-    usae = fit(picture_folder, backbones=tiny_specs, recipe="published", watch=watch, max_broken=0.2, **SMALL)
+    callbacks = FitCallbacks(steps=lambda step, figures: steps.append(step), failure=failures.append)
+    usae = fit(picture_folder, backbones=tiny_specs, recipe="published", callbacks=callbacks, max_broken=0.2, **SMALL)
     assert usae.widths == {"vit": 32, "conv": 24}
     assert usae.grid == (2, 2)
     assert usae.specs == tiny_specs

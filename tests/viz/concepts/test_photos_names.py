@@ -3,7 +3,7 @@
 from typer.testing import CliRunner
 
 import usae_train as ut
-from usae_train.model.concept_names import normalized_name
+from usae_train.model.concept_names import bare_name
 from usae_viz.cli import app
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.parsing import parse_concepts
@@ -14,7 +14,7 @@ def test_at_least_forty_concepts_are_named_each_by_a_name_of_its_own_that_both_b
     labels = labels_of(usae)
     assert len(labels) >= 40
     assert (
-        len({normalized_name(label.name) for label in labels})
+        len({bare_name(label.name) for label in labels})
         == len(labels)
         == len({label.concept for label in labels})
     )
