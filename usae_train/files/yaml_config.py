@@ -25,13 +25,7 @@ Model = TypeVar("Model", bound=BaseModel)
 MAX_YAML_BYTES = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
 MAX_VALUES = 100_000  # values, with every alias written out: a file of 1 kB can stand for billions
 NAME_OF_TYPE = re.compile(r"function-|\[key\]")  # what pydantic puts at the end of a path that is not a key
-KINDS = {
-    "CommentedSeq": "a list",
-    "NoneType": "nothing",
-    "ScalarFloat": "a number",
-    "int": "a number",
-    "str": "a word",
-}
+KINDS = {"CommentedSeq": "a list", "NoneType": "nothing", "ScalarFloat": "a number", "int": "a number", "str": "a word"}
 
 
 class Clash(PydanticCustomError):

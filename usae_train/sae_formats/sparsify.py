@@ -14,11 +14,7 @@ from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.weights import check_count, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
-IGNORED = {
-    "expansion_factor",
-    "normalize_decoder",
-    "multi_topk",
-}  # of training: once it is saved they change nothing
+IGNORED = {"expansion_factor", "normalize_decoder", "multi_topk"}  # of training: once it is saved they change nothing
 KNOWN = IGNORED | {"activation", "num_latents", "k", "skip_connection", "transcode", "d_in"}
 
 

@@ -198,9 +198,7 @@ class Trainer:
         if self.thresholds:  # one rank's part of the batch may have more outliers than another's
             self.ranks = self.ranks.weighted_by(count)
             share_statistics(usae, self.ranks)
-        batch = {
-            n: standardize(usae.scale(n), to_device(t[rows], usae.device).float()) for n, t in shown.items()
-        }
+        batch = {n: standardize(usae.scale(n), to_device(t[rows], usae.device).float()) for n, t in shown.items()}
         return batch, batches.places[rows]
 
     def _loss(

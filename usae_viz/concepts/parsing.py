@@ -132,10 +132,7 @@ def _matching(usae: Described, pattern: str, labels: Sequence[Label]) -> Meaning
     values = [bare_name(factor) for factor in usae.factors]
     names = concepts_by_name(labels)
     named = [
-        concept
-        for name, concepts in names.items()
-        if fnmatchcase(name, bare_name(pattern))
-        for concept in concepts
+        concept for name, concepts in names.items() if fnmatchcase(name, bare_name(pattern)) for concept in concepts
     ]
     followed = [
         value

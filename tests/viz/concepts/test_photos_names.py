@@ -13,11 +13,7 @@ def test_at_least_forty_concepts_are_named_each_by_a_name_of_its_own_that_both_b
     usae = ut.load("photos")
     labels = labels_of(usae)
     assert len(labels) >= 40
-    assert (
-        len({bare_name(label.name) for label in labels})
-        == len(labels)
-        == len({label.concept for label in labels})
-    )
+    assert len({bare_name(label.name) for label in labels}) == len(labels) == len({label.concept for label in labels})
     for label in labels:
         assert parse_concepts(usae, label.name) == [label.concept]
         assert usae.statistics.fires[:, label.concept].min() >= 50, label  # tokens of 184,828
