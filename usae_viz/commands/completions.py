@@ -13,7 +13,9 @@ from usae_train.files.json_files import read_object_or_empty
 from usae_train.model.places import EMBEDDED, LABELS
 from usae_viz.runs.shipped_recipes import shipped_recipes
 
-OFFERED = re.compile(r"(?!-)[\w./:,+@%=~ -]+")  # letters and signs that neither a terminal nor a shell obeys
+SAFE_ON_A_COMMAND_LINE = re.compile(
+    r"(?!-)[\w./:,+@%=~ -]+"
+)  # letters and signs that neither a terminal nor a shell obeys
 
 
 def complete_usae(incomplete: str) -> list[str]:
@@ -37,7 +39,7 @@ def complete_concept(context: typer.Context, incomplete: str) -> list[str]:
 
 def _offered(names: Iterable[str]) -> list[str]:
     """Those of some names that may stand on a command line: a shell puts there what it is given, as it is."""
-    return [name for name in names if OFFERED.fullmatch(name)]
+    return [name for name in names if SAFE_ON_A_COMMAND_LINE.fullmatch(name)]
 
 
 def _names_in(usae: str) -> Iterator[str]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     EditedPhotos = Sequence[tuple[str, str, NamedEdit]]  # each edit in each photograph: its folder, photograph, edit
 
-ROWS = 12  # of the table
+TABLE_ROWS = 12  # of the table
 # What a YAML file of edits says itself, by the parameters of `intervene`
 RECIPE_OPTIONS = {
     "backbone": "--in",
@@ -261,7 +261,7 @@ def _print(explanation: Explanation) -> None:
         has_answer = explanation.answer(name) is not None
         headings.append(f"{name}: {explanation.asked(name)[1]}" if has_answer else name)
     table = figure_table(headings, {"name"})
-    shown = strongest_in_turn(explanation, ROWS)
+    shown = strongest_in_turn(explanation, TABLE_ROWS)
     drops = {name: explanation.drops(name, shown) for name in explanation.maps}
     for concept in shown:
         cells = [

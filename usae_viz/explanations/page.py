@@ -23,8 +23,8 @@ from usae_viz.runs.run_folder import RunFolder
 EXPLAIN_FOLDER = "explain"  # the folder beside index.html with all that it shows
 SHARED_PARTS = ("dom.js", "spotlight.js")  # with the explorer
 PARTS = ("orders.js", "explain.js", "explain.css")
-LARGEST = 960  # pixels of a photograph's longer side on the page
-DRAWING = 288  # pixels of a drawing
+MAX_PHOTOGRAPH_SIDE = 960  # pixels of a photograph's longer side on the page
+DRAWING_SIDE = 288  # pixels of a drawing
 
 
 def write_page(
@@ -42,7 +42,7 @@ def write_page(
     folder = out / EXPLAIN_FOLDER
     folder.mkdir()
     for number, explanation in enumerate(explanations):
-        size = fitted_size(explanation.photograph, min(LARGEST, max(explanation.photograph.whole.size)))
+        size = fitted_size(explanation.photograph, min(MAX_PHOTOGRAPH_SIDE, max(explanation.photograph.whole.size)))
         scaled(explanation.photograph, size).save(folder / f"photograph-{number}.webp", **WEBP)
     listed = _concepts(record)
     usae = explanations[0].usae
@@ -122,7 +122,7 @@ def _drawings(
         in_order = sorted(objective.pictures, key=lambda picture: places.get(picture.backbone, len(places)))
         for number, picture in enumerate(in_order):
             name = f"{objective.concept}-{number}.webp"
-            small_copy(picture.file, folder / "drawings" / name, DRAWING)
+            small_copy(picture.file, folder / "drawings" / name, DRAWING_SIDE)
             entry = {"file": name, "backbone": picture.backbone, "verdict": picture.verdict}
             drawings.setdefault(str(objective.concept), []).append(entry)
     return drawings

@@ -21,8 +21,8 @@ from usae_viz.explanations.concept_maps import ConceptActivity, ConceptMaps
 from usae_viz.explanations.photograph import Photograph
 from usae_viz.objectives.class_names import class_in_words, parse_class
 
-EXACT = 20  # concepts that are taken away one by one
-CARRIERS = 5  # concepts that are taken away together
+N_EXACT = 20  # concepts that are taken away one by one
+N_CARRIERS = 5  # concepts that are taken away together
 By = Literal["peak", "area", "importance"]
 
 
@@ -123,7 +123,7 @@ class PhotographConcepts:
         view = self._class_view(backbone)
         return view.class_, class_in_words(len(view.logits), view.class_)
 
-    def importance(self, backbone: str, class_: int | str | None = None, exact: int = EXACT) -> list[Importance]:
+    def importance(self, backbone: str, class_: int | str | None = None, exact: int = N_EXACT) -> list[Importance]:
         """What the firing concepts do to a class's logit, the largest change first; positive: the class lives of it.
 
         Those with the largest estimates are taken away one by one, which is exact; the others follow by estimate.
@@ -146,7 +146,7 @@ class PhotographConcepts:
         importances = [Importance(k, self.names.get(k), drops.get(k), view.estimate[k].item()) for k in firing]
         return sorted(importances, key=lambda each: (each.exact is None, -abs(each.best)))
 
-    def carriers(self, backbone: str, count: int = CARRIERS) -> list[Carrier]:
+    def carriers(self, backbone: str, count: int = N_CARRIERS) -> list[Carrier]:
         """The firing concepts that carry the asked class between them: taken away one after the other.
 
         Each is chosen without those before it, which finds what `importance`, where each is taken away alone, does not:

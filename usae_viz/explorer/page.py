@@ -33,7 +33,7 @@ from usae_viz.runs.run_folder import RunFolder
 from usae_viz.settings import SHARED, MaximizeSettings
 
 DATA_SCHEMA = 1
-PATCHES = ExploreSettings().patches  # top-activating patches per backbone
+DEFAULT_PATCHES = ExploreSettings().patches  # top-activating patches per backbone
 THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
 _NAMES = (
     "dom link scale concepts labels search view spotlight heat naturals card focus grid atlas_drawing atlas panel "
@@ -46,7 +46,7 @@ SCRIPTS = tuple(f"{name}.js" for name in _NAMES.split())  # in this order
 def explore(
     sources: Sources,
     out: Path,
-    patches: int = PATCHES,
+    patches: int = DEFAULT_PATCHES,
     report: ProgressCallback = lambda stage, done, total, note: None,
     workers: int | None = 1,
 ) -> list[str]:

@@ -15,7 +15,7 @@ from usae_viz.export.provenance import provenance
 from usae_viz.objectives import Objective
 from usae_viz.settings import MaximizeSettings
 
-COMMAND = ("objectives", "runs", "variants", "recipe", "usae_sha256")  # what makes two records one command's
+COMMAND_KEYS = ("objectives", "runs", "variants", "recipe", "usae_sha256")  # what makes two records one command's
 
 
 def run_record(usae: USAE, objectives: Sequence[Objective], settings: Sequence[MaximizeSettings]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _still_there(out: Path, now: Mapping[str, Any], records: Iterable[dict[str, 
     """Those of some records that are of other commands, and of which a picture is left that none after it drew."""
     kept, drawn, objectives = list[dict[str, Any]](), _pictures(now), set(now["objectives"])
     for record in records:
-        same = any(all(record.get(key) == other.get(key) for key in COMMAND) for other in (now, *kept))
+        same = any(all(record.get(key) == other.get(key) for key in COMMAND_KEYS) for other in (now, *kept))
         pictures, recorded = _pictures(record), set(map(str, record.get("objectives", ())))
         left = not recorded <= objectives  # of an earlier version, which does not say which pictures it is of
         if pictures:

@@ -15,13 +15,13 @@ from usae_viz.verification.verdict import Verdict
 CELL = 224  # pixels of a picture on a sheet
 MARGIN = 12
 ROW = 20 + CELL + 26  # height of a further row: a name, the pictures, their scores
-PATCHES = MAX_PATCHES // 2  # top-activating patches per row, two rows per backbone
-PATCH_SIDE = (CELL - (PATCHES - 1) * 4) // PATCHES  # pixels of one
+PATCHES_PER_ROW = MAX_PATCHES // 2  # top-activating patches per row, two rows per backbone
+PATCH_SIDE = (CELL - (PATCHES_PER_ROW - 1) * 4) // PATCHES_PER_ROW  # pixels of one
 STRIP = 18 + PATCH_SIDE + 6  # height of a backbone's patches where they have a row of their own
-WIDEST = 8  # pictures in a row; more than that get a row per seed
+MAX_IN_A_ROW = 8  # pictures in a row; more than that get a row per seed
 ABREAST = 5  # pictures in a row where every seed, or every variant, has one alone
 TITLE_LINES = 3  # of a title; an objective's words can be as many as a backbone has channels
-INK, FAINT, PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"
+INK, FAINT, PAPER_COLOUR = "#1a1a1a", "#6b6b6b", "#ffffff"
 COLOUR: dict[Verdict, str] = {"strong": "#1b6e3c", "weak": "#8a5a00", "failed": "#b3261e"}
 
 
@@ -87,7 +87,7 @@ class _Page:
         patches: Mapping[str, Sequence[Image.Image]],
     ) -> None:
         self.images, self.scores, self.patches = images, scores, patches
-        self.page = Image.new("RGB", size, PAPER)
+        self.page = Image.new("RGB", size, PAPER_COLOUR)
         self.pen = ImageDraw.Draw(self.page)
 
     def write(self, place: tuple[int, int], text: str, size: int, ink: str = INK) -> None:
@@ -110,7 +110,7 @@ class _Page:
     def paste_below(self, place: tuple[int, int], name: str, owner: str | None) -> None:
         """Under a picture the patches of the backbone that it was drawn for, or why there are none."""
         if owner:
-            self.paste_patches(place, owner, PATCHES)
+            self.paste_patches(place, owner, PATCHES_PER_ROW)
         elif not self.patches and self.scores is not None and self.scores.concept is not None:
             self.write(place, "no patches at hand: see --images", 11, FAINT)
         elif not self.patches and self.scores is not None:  # a class has none
@@ -128,7 +128,7 @@ class _Page:
 
 def _rows_by_seed(row: Sequence[str]) -> list[Sequence[str]]:
     """A row of names, or several where it would be a ribbon; a name without a seed stays with its like."""
-    if len(row) <= WIDEST:
+    if len(row) <= MAX_IN_A_ROW:
         return [row]
     seeds: dict[str, list[str]] = {}
     for name in row:

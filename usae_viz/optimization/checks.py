@@ -12,7 +12,7 @@ from usae_viz.custom_code.part import CustomPart
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.class_names import ClassName, check_class
 from usae_viz.settings import MaximizeSettings
-from usae_viz.views.presets import AUGMENTATION, PRESETS
+from usae_viz.views.presets import AUGMENTATION, AUGMENTATION_PRESETS
 
 PARAMETERIZATION_OF = {
     "spectrum": "maco",
@@ -90,7 +90,7 @@ def is_augmented(settings: MaximizeSettings) -> bool:
 
 def _check_without_views(settings: MaximizeSettings) -> None:
     for name, is_set in (
-        ("augmentation", settings.augmentation.model_copy(update={"shift": None}) != PRESETS["default"]),
+        ("augmentation", settings.augmentation.model_copy(update={"shift": None}) != AUGMENTATION_PRESETS["default"]),
         ("whole_first", settings.whole_first is not None),
     ):
         if is_set:

@@ -17,7 +17,7 @@ from usae_viz.custom_code.seeding import seeded_by
 
 PARAMETERIZATION = "parameterization"
 SLACK = 1e-3  # of 0..1: what rounding may leave it by
-LEARNING_RATE = 0.05  # Adam's, where a parameterization says none: lucent's
+DEFAULT_LEARNING_RATE = 0.05  # Adam's, where a parameterization says none: lucent's
 
 
 class CustomImages(nn.Module):
@@ -135,7 +135,7 @@ def custom_learning_rate(part: CustomPart) -> float:
     Raises:
         ValueError: for one that is not a number above 0.
     """
-    rate = getattr(part.ready(PARAMETERIZATION), "learning_rate", LEARNING_RATE)
+    rate = getattr(part.ready(PARAMETERIZATION), "learning_rate", DEFAULT_LEARNING_RATE)
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
         raise UsageError(f"{PARAMETERIZATION} {part.text!r} has learning_rate = {rate!r}; expected a number above 0")
     return float(rate)

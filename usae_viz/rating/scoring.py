@@ -25,7 +25,7 @@ ANSWER_COLUMNS = ("study", "rater", "trial", "choice", "seconds")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GroupOutcome:
     """How often a group of questions was answered rightly."""
 
     group: str
@@ -71,7 +71,7 @@ class RaterAnswer:
     choice: int
 
 
-def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
+def score_answers(study: Path, answers: Sequence[Path]) -> list[GroupOutcome]:
     """Score answers, CSV files that the page exported, to the study that `usae-viz rate` wrote into a folder.
 
     Over all, by condition, and by verdict and by rater when there are several. The test takes answers as independent.
@@ -157,9 +157,11 @@ def _read_key(study: Path) -> Key:
         raise UsageError(f"{file}: {error}; expected what usae-viz rate wrote") from error
 
 
-def _outcome(group: str, answers: Sequence[RaterAnswer], key: Key) -> Outcome:
+def _outcome(group: str, answers: Sequence[RaterAnswer], key: Key) -> GroupOutcome:
     right = sum(answer.choice == key.trials[answer.trial].answer for answer in answers)
     chance = 1 / key.choices
     test = binomtest(right, len(answers), chance, alternative="greater")
     interval = binomtest(right, len(answers), chance).proportion_ci(method="wilson")
-    return Outcome(group, len(answers), right, chance, float(interval.low), float(interval.high), float(test.pvalue))
+    return GroupOutcome(
+        group, len(answers), right, chance, float(interval.low), float(interval.high), float(test.pvalue)
+    )

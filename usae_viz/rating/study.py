@@ -35,10 +35,12 @@ from usae_viz.verification.verdict import Verdict
 
 KEY_SCHEMA = 1
 MAX_CANDIDATES = 40  # top-activating patches that are looked at for a distractor in which the concept does not fire
-REMEMBERED = 2_000  # pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes have 14 MB
+MAX_REMEMBERED = (
+    2_000  # pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes have 14 MB
+)
 SIDE = 256  # pixels of every picture on the page
 STUDY_DEFAULTS = RateSettings()
-RATER = "study"  # the folder that is handed to raters
+RATERS_FOLDER = "study"  # the folder that is handed to raters
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ class _QuestionMaker:
                 canvas = self.natural.source.read(patch.number, self.size)[None]
                 canvas = canvas.to(self.usae.device)
                 codes = [self.usae.encode(n, self.usae.tokens(n, canvas)) for n in self.usae.names]
-            if len(self.codes_by_picture) >= REMEMBERED:
+            if len(self.codes_by_picture) >= MAX_REMEMBERED:
                 del self.codes_by_picture[next(iter(self.codes_by_picture))]  # the first that was looked at
             self.codes_by_picture[patch.number] = [
                 Codes(each.values[0].cpu(), each.indices[0].cpu().int()) for each in codes
@@ -221,7 +223,7 @@ def write_study(
         "trials": [question.as_dict() for question in questions],
     }
     study = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:12]
-    with atomic_path(out / RATER) as folder:
+    with atomic_path(out / RATERS_FOLDER) as folder:
         (folder / "pictures").mkdir(parents=True)
         for name, picture in _pictures(questions, usae, source):
             picture.save(folder / "pictures" / f"{name}.webp", "WEBP", quality=92, method=4)

@@ -37,7 +37,7 @@ ANIMATION = DrawSettings().animation
 # then all is drawn anew. On a GPU the noise of views has been drawn there since 0.6.
 DRAWN_AS, DRAWN_ON_GPU_AS = {"cpu": "0.5.0"}, "0.6.0"
 # settings that are in keys where they are given alone: earlier drawings had none
-LATER = ("verify", "transforms", "edits")
+KEYED_WHERE_GIVEN = ("verify", "transforms", "edits")
 BY_OBJECTIVE = ("whole_first", "feature_statistics")  # settings that `settings_for` fills in
 MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
 
@@ -331,7 +331,9 @@ def _key_content(
     """
     # a verdict is given anew on old figures
     unasked = {"memory", "verdict", *settings.given_pictures, "spectrum", *BY_OBJECTIVE}
-    unasked |= {name for name in LATER if getattr(settings, name) == MaximizeSettings.model_fields[name].default}
+    unasked |= {
+        name for name in KEYED_WHERE_GIVEN if getattr(settings, name) == MaximizeSettings.model_fields[name].default
+    }
     return {
         "settings": settings.model_dump(mode="json", exclude=unasked),
         "animations": list(animations),

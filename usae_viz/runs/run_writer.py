@@ -22,7 +22,7 @@ from usae_viz.export.naming import shown_concept, title_with_edits
 from usae_viz.export.png import check_whole, read_pixels, read_png, save_png, write_png
 from usae_viz.export.provenance import provenance
 from usae_viz.export.run_record import keep_record, pictures_by_folder, run_record
-from usae_viz.export.sheet import WIDEST, sheet, side_by_side
+from usae_viz.export.sheet import MAX_IN_A_ROW, sheet, side_by_side
 from usae_viz.export.top_patches import top_patch_pictures
 from usae_viz.optimization.drawing import draw_together
 from usae_viz.optimization.halving import HalvingDraw
@@ -174,7 +174,7 @@ class RunWriter:
 
     def _sheet(self, title: str, drawn: Sequence[tuple[RenderJob, Record]], scores: Scores | None) -> Image.Image:
         images, rows = {}, dict[Any, list[str]]()
-        many = sum(len(record.names) for _, record in drawn) > WIDEST
+        many = sum(len(record.names) for _, record in drawn) > MAX_IN_A_ROW
         for job, record in drawn:
             row = job.variant if job.variant is not None else (job.key if many else None)
             for name in record.names:

@@ -23,8 +23,8 @@ from usae_viz.runs.metadata import ImageMetadata
 from usae_viz.runs.plan import RenderPlan, plan_objectives
 from usae_viz.settings import MaximizeSettings
 
-CHANGED = (0, 3)  # the version in which settings got another meaning, and new ones a default
-TEMPERED = (0, 9)  # the version since which the log-probability within `Class` has a temperature
+SETTINGS_CHANGED_IN = (0, 3)  # the version in which settings got another meaning, and new ones a default
+TEMPERATURE_SINCE = (0, 9)  # the version since which the log-probability within `Class` has a temperature
 
 
 def command_again(file: Path, metadata: ImageMetadata) -> str | None:
@@ -178,18 +178,18 @@ def changed_since(file: Path, metadata: ImageMetadata, objective: Objective) -> 
     """What to say of a picture of an earlier version that comes out otherwise: by its settings or its objective."""
     named = re.match(r"(\d+)\.(\d+)", metadata.versions.get("usae", ""))
     version = tuple(map(int, named.groups())) if named else None
-    if version is not None and version >= CHANGED:
-        if version >= TEMPERED or "temperature" not in objective.constants:
+    if version is not None and version >= SETTINGS_CHANGED_IN:
+        if version >= TEMPERATURE_SINCE or "temperature" not in objective.constants:
             return None
         return (
             f"{file} was drawn by usae {metadata.versions['usae']}: Class takes its log-probability at a temperature "
-            f"of {objective.constants['temperature']:g} since {'.'.join(map(str, TEMPERED))}, so that it comes out as "
-            "another picture; before, Class was Logit + LogProbability"
+            f"of {objective.constants['temperature']:g} since {'.'.join(map(str, TEMPERATURE_SINCE))}, so that it comes out "
+            "as another picture; before, Class was Logit + LogProbability"
         )
     whose = f"usae {metadata.versions['usae']}" if version is not None else "a usae that it does not name"
     return (
         f"{file} was drawn by {whose}: views, contrast and learning rate mean something else since "
-        f"{'.'.join(map(str, CHANGED))}, so that it comes out as another picture"
+        f"{'.'.join(map(str, SETTINGS_CHANGED_IN))}, so that it comes out as another picture"
     )
 
 

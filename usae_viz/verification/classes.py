@@ -10,7 +10,7 @@ from torch import Tensor
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.objectives.class_names import class_name
-from usae_viz.verification.held_out import CLOSER, CLOSER_VIEWS, closer_views, held_out_probabilities
+from usae_viz.verification.held_out import CLOSER_SHARES, CLOSER_VIEWS, closer_views, held_out_probabilities
 from usae_viz.verification.noise import NoiseLevels
 from usae_viz.verification.score import DEFAULT_THRESHOLDS, ClassScore
 from usae_viz.verification.scores import Scores
@@ -38,7 +38,7 @@ def score_class_images(
         home, index = next((each for each in classes if each[0] in drawn_for[image]), classes[0])
         count = usae.specs[home].classes
         for backbone in (name for name, spec in usae.specs.items() if spec.classes == count):
-            closer = CLOSER if backbone in drawn_for[image] else ()
+            closer = CLOSER_SHARES if backbone in drawn_for[image] else ()
             table[image][backbone] = _score(usae, backbone, index, canvas[None], seed, noise, closer)
     scored = {image: tuple(name for name in drawn_for[image] if name in row) for image, row in table.items()}
     return Scores(None, table, {image: names or tuple(table[image]) for image, names in scored.items()}, {}, thresholds)

@@ -10,13 +10,13 @@ from torch import Tensor
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
 from usae_train.runtime.undisturbed import undisturbed
-from usae_viz.verification.held_out import CLOSER, CLOSER_VIEWS, HELD_OUT_SEED, closer_views, held_out_codes
+from usae_viz.verification.held_out import CLOSER_SHARES, CLOSER_VIEWS, HELD_OUT_SEED, closer_views, held_out_codes
 from usae_viz.verification.noise import NoiseLevels
 from usae_viz.verification.score import DEFAULT_THRESHOLDS, Score
 from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings
 
-OTHERS = 64  # random other concepts that give the level of chance in a picture
+N_OTHER_CONCEPTS = 64  # random other concepts that give the level of chance in a picture
 
 
 @undisturbed
@@ -77,15 +77,16 @@ def _largest(values: Tensor) -> Tensor:
 def _closer(usae: USAE, backbone: str, concept: int, picture: Tensor, seed: int) -> dict[str, float]:
     """{share of the side: `Score.code` of a picture (1, 3, H, W) in views of just that}."""
     codes_by_share = {
-        share: held_out_codes(usae, backbone, picture, seed, CLOSER_VIEWS, closer_views(share)) for share in CLOSER
+        share: held_out_codes(usae, backbone, picture, seed, CLOSER_VIEWS, closer_views(share))
+        for share in CLOSER_SHARES
     }
     return {f"{share:g}": _largest(codes.of(concept)).item() for share, codes in codes_by_share.items()}
 
 
 def _other_concepts(usae: USAE, concept: int) -> Tensor:
-    """Up to `OTHERS` concepts besides the one, always the same."""
+    """Up to `N_OTHER_CONCEPTS` concepts besides the one, always the same."""
     order = torch.randperm(usae.n_concepts, generator=torch.Generator().manual_seed(HELD_OUT_SEED))
-    return order[order != concept][:OTHERS]
+    return order[order != concept][:N_OTHER_CONCEPTS]
 
 
 def percentile_of(usae: USAE, backbone: int, concept: int, code: float) -> float | None:

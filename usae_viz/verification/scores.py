@@ -22,7 +22,7 @@ from usae_viz.verification.tables import heat_map, rich_table
 from usae_viz.verification.verdict import VERDICTS, Verdict, VerdictSettings, worst
 
 SEED_SUFFIX = re.compile(r"-seed-\d+$")  # what tells pictures of one kind apart
-STYLE: dict[Verdict, str] = {"strong": "green", "weak": "yellow", "failed": "bold red"}
+VERDICT_STYLE: dict[Verdict, str] = {"strong": "green", "weak": "yellow", "failed": "bold red"}
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ class Scores:
         return self._cells.html() + as_html(self._caption)
 
     def __rich__(self) -> RichTable:
-        return rich_table(self._cells, [STYLE[self.verdict(image)] for image in self.table], self._caption)
+        return rich_table(self._cells, [VERDICT_STYLE[self.verdict(image)] for image in self.table], self._caption)
 
 
 def _mean_cosine(codes: Sequence[Tensor]) -> float:

@@ -28,7 +28,7 @@ from usae_viz.runs.recipe import RenderRecipe
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.augmentation import augmented_views
 from usae_viz.views.custom_transforms import transformed_views
-from usae_viz.views.presets import PRESETS
+from usae_viz.views.presets import AUGMENTATION_PRESETS
 
 QUICK = {"steps": 3, "views": 2, "size": 32}
 RECIPE = """
@@ -211,12 +211,12 @@ def test_transforms_replace_the_augmentation_or_go_around_it():
         seen.clear()
         parts = [each if isinstance(each, str) else CustomPart.from_value(each) for each in transforms]
         generators = [torch.Generator().manual_seed(1)]
-        return transformed_views(canvas, parts, PRESETS["default"], generators, 2, 16)
+        return transformed_views(canvas, parts, AUGMENTATION_PRESETS["default"], generators, 2, 16)
 
     whole = nn.functional.interpolate(canvas, (16, 16), mode="bilinear", antialias=True)
     assert torch.equal(shown(looked_at)[0], whole.expand(2, -1, -1, -1))
     assert seen == [(2, 3, 40, 40)]
-    plain = augmented_views(canvas, PRESETS["default"], [torch.Generator().manual_seed(1)], 2, 16)
+    plain = augmented_views(canvas, AUGMENTATION_PRESETS["default"], [torch.Generator().manual_seed(1)], 2, 16)
     assert torch.equal(shown("augmentation"), plain)
     assert shown(looked_at, "augmentation", looked_at).shape == plain.shape
     assert seen == [(1, 3, 40, 40), (2, 3, 16, 16)]

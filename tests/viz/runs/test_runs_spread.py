@@ -141,7 +141,7 @@ def test_more_workers_than_the_memory_bears_are_refused_and_nothing_is_written(u
 
 
 def test_a_page_is_the_same_whatever_the_number_of_workers(usae, tmp_path, monkeypatch):
-    monkeypatch.setattr("usae_viz.explorer.patches.BATCH", 4)
+    monkeypatch.setattr("usae_viz.explorer.patches.PATCH_BATCH", 4)
     usae.natural = _natural(usae, tmp_path / "pictures")
     try:
         sources = open_sources_of(usae)
