@@ -139,7 +139,7 @@ def _checked(
         settings = check_settings(MaximizeSettings, **typed)
         list(map(parse_objective, objectives))
     known = beforehand.outline_and_labels(draw.usae, draw.labels)
-    beforehand.check_typed(known, concept, objectives)
+    beforehand.check_concepts_and_objectives(known, concept, objectives)
     beforehand.check_drawing(known, settings)
     beforehand.check_place(out)
     return settings

@@ -75,7 +75,7 @@ def explain(
         check_free(place)
         opened = [open_photograph(photo) for photo in photos]
         known = beforehand.outline_and_labels(settings.usae, settings.labels)
-        beforehand.check_explained(known, settings.class_, run, images)
+        beforehand.check_explain_options(known, settings.class_, run, images)
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of
         from usae_viz.explanations.explain import explain as explain_one
@@ -124,14 +124,14 @@ def intervene(
     """
     with one_line_errors():
         from usae_train.files.atomic import check_free
-        from usae_viz.commands.beforehand import check_edited
+        from usae_viz.commands.beforehand import check_edit_recipe
         from usae_viz.explanations.photograph import open_photograph
 
         place = out or new_run("intervene")
         check_free(place)
         recipe, edited = _edits_asked(context, photo, settings)
         opened = {each: open_photograph(each) for _, each, _ in edited}
-        check_edited(recipe)
+        check_edit_recipe(recipe)
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of, names_by_concept
         from usae_viz.explanations.writing import write_interventions

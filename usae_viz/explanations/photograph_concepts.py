@@ -23,7 +23,7 @@ from usae_viz.objectives.class_names import class_in_words, parse_class
 
 N_EXACT = 20  # concepts that are taken away one by one
 N_CARRIERS = 5  # concepts that are taken away together
-By = Literal["peak", "area", "importance"]
+ConceptOrder = Literal["peak", "area", "importance"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class PhotographConcepts:
         self._exact: dict[tuple[str, int], dict[int, float]] = {}
 
     @former_arguments(limit="top")
-    def concepts(self, backbone: str, by: By = "peak", top: int | None = None) -> list[ConceptActivity]:
+    def concepts(self, backbone: str, by: ConceptOrder = "peak", top: int | None = None) -> list[ConceptActivity]:
         """The concepts that fire in a backbone, the strongest first.
 
         Args:
@@ -91,8 +91,8 @@ class PhotographConcepts:
         """
         if top is not None:
             at_least(0, top, "top")
-        if by not in get_args(By):
-            raise UsageError(f"concepts by {by!r}; expected one of {', '.join(get_args(By))}")
+        if by not in get_args(ConceptOrder):
+            raise UsageError(f"concepts by {by!r}; expected one of {', '.join(get_args(ConceptOrder))}")
         maps = self._maps(backbone)
         if by == "importance":
             order = [each.concept for each in self.importance(backbone)]

@@ -28,7 +28,7 @@ def run_record(usae: USAE, objectives: Sequence[Objective], settings: Sequence[M
     }
 
 
-def keep_record(out: Path, record: Mapping[str, Any]) -> None:
+def write_run_record(out: Path, record: Mapping[str, Any]) -> None:
     """Write run.json, unless it says the same already: the record of the command at hand, and of those before it.
 
     Records of other commands whose pictures (see `pictures_by_folder`) are still in the folder stay, the latest first,
@@ -69,18 +69,18 @@ def _records(before: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _still_there(out: Path, now: Mapping[str, Any], records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those of some records that are of other commands, and of which a picture is left that none after it drew."""
-    kept, drawn, objectives = list[dict[str, Any]](), _pictures(now), set(now["objectives"])
+    still_there, drawn, objectives = list[dict[str, Any]](), _pictures(now), set(now["objectives"])
     for record in records:
-        same = any(all(record.get(key) == other.get(key) for key in COMMAND_KEYS) for other in (now, *kept))
+        same = any(all(record.get(key) == other.get(key) for key in COMMAND_KEYS) for other in (now, *still_there))
         pictures, recorded = _pictures(record), set(map(str, record.get("objectives", ())))
         left = not recorded <= objectives  # of an earlier version, which does not say which pictures it is of
         if pictures:
             left = any(os.path.isfile(out / f"{name}.png") for name in pictures - drawn)
         if not same and left:
-            kept.append(record)
+            still_there.append(record)
         drawn |= pictures
         objectives |= recorded
-    return kept
+    return still_there
 
 
 def _pictures(record: Mapping[str, Any]) -> set[str]:

@@ -158,10 +158,10 @@ def _wrapped(text: str, size: int, width: int) -> list[str]:
 
 def shortened(text: str, size: int, width: int) -> str:
     """A text that is no wider than so many pixels: of a longer one the middle is left out."""
-    font, kept, short = font_of(size), len(text), text
-    while kept > 1 and font.getlength(short) > width:
-        kept -= 1
-        short = f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
+    font, letters, short = font_of(size), len(text), text
+    while letters > 1 and font.getlength(short) > width:
+        letters -= 1
+        short = f"{text[: letters // 2]}...{text[len(text) - (letters - letters // 2) :]}"
     return short
 
 
@@ -188,10 +188,10 @@ def score_line(scores: Scores, name: str) -> tuple[str, str]:
     A picture that is not strong says what it lacks: by a large code alone nobody would see that it is weak.
     """
     backbone = scores.weakest(name)
-    verdict, short = scores[name][backbone].lacks(scores.thresholds)
+    verdict, lacking = scores[name][backbone].judge(scores.thresholds)
     where = f" in {backbone}" if len(scores.drawn_for[name]) > 1 else ""
     word = verdict.upper() if verdict == "failed" else verdict
-    reasons = short or [scores[name][backbone].in_words()]
+    reasons = lacking or [scores[name][backbone].in_words()]
     text = f"{word}{where}: {', '.join(reasons)}"
     while font_of(12).getlength(text) > CELL and len(reasons) > 1:  # the first says enough
         reasons = reasons[:-1]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Pool = Literal["auto", "mean", "max", "top", "centre"]
-Of = Literal["pre_code", "code"]
+ConceptValue = Literal["pre_code", "code"]
 # Of the tokens, for pool="top". The demo's green, purple, solid, yellow and cyan, drawn in `shared` mode (96 steps,
 # seed 0), pass the 99.9th percentile of natural scenes in all three backbones with a half or a quarter of the tokens;
 # with three quarters green and solid do not, with all of them none does. A quarter leaves more to other things.
@@ -26,7 +26,7 @@ TOP_SHARE = 0.5
 class _ConceptScore:
     concept: int
     pool: Pool
-    of: Of
+    of: ConceptValue
     backbone: str | None
 
     def __call__(self, acts: Activations) -> Tensor:
@@ -66,11 +66,13 @@ class Concept(Objective):
         torch.Size([3, 219, 219])
     """
 
-    def __init__(self, k: int | str, pool: Pool = "auto", of: Of = "pre_code", backbone: str | None = None) -> None:
+    def __init__(
+        self, k: int | str, pool: Pool = "auto", of: ConceptValue = "pre_code", backbone: str | None = None
+    ) -> None:
         if not isinstance(k, str):
             k = at_least(0, k, "concept")
         check_choice(pool, get_args(Pool), "pool ")
-        check_choice(of, get_args(Of), "of=")
+        check_choice(of, get_args(ConceptValue), "of=")
         if backbone is not None:
             check_backbone(backbone)
         name = format_call("Concept", k, pool=(pool, "auto"), of=(of, "pre_code"), backbone=(backbone, None))

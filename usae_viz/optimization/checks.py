@@ -32,7 +32,7 @@ def check_objectives(usae: Described, objectives: Sequence[Objective]) -> None:
             check_class(usae, backbone, index)
 
 
-def check_written(usae: Described, text: str, labels: Sequence[Label]) -> None:
+def check_expression(usae: Described, text: str, labels: Sequence[Label]) -> None:
     """Raise a ValueError for a text that is not an objective, or one of what a USAE, or its outline, does not have.
 
     As much is checked as needs no statistics.

@@ -20,7 +20,7 @@ from usae_viz.export.concept_folder import write_concept
 from usae_viz.export.naming import objective_folder, shown_concept, title_of, title_with_edits
 from usae_viz.export.png import to_picture
 from usae_viz.export.provenance import drawn_on, given_hashes, provenance
-from usae_viz.export.run_record import keep_record, pictures_by_folder, run_record
+from usae_viz.export.run_record import pictures_by_folder, run_record, write_run_record
 from usae_viz.export.sheet import sheet
 from usae_viz.export.top_patches import top_patch_pictures
 from usae_viz.objectives import Objective
@@ -77,7 +77,7 @@ class Result:
         verdicts = count_verdicts([] if self.scores is None else [self.scores])
         pictures = pictures_by_folder([(self.folder, self.images)])
         record = run_record(self.usae, [self.objective], [self.settings])
-        keep_record(folder, {**record, "verdicts": verdicts, "pictures": pictures})
+        write_run_record(folder, {**record, "verdicts": verdicts, "pictures": pictures})
         metadata = {name: self.metadata(name) for name in self.images}
         alpha = self.alpha if self.settings.alpha else {}
         write_concept(

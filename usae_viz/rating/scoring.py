@@ -54,7 +54,7 @@ class Question(BaseModel):
     verdict: Verdict | None = None
 
 
-class Key(BaseModel):
+class StudyKey(BaseModel):
     """What scoring needs of key.json."""
 
     study: str
@@ -107,7 +107,7 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[GroupOutcome]:
     return [_outcome(name, group, key) for name, group in groups.items() if group]
 
 
-def read_answers(file: Path, key: Key) -> list[RaterAnswer]:
+def read_answers(file: Path, key: StudyKey) -> list[RaterAnswer]:
     """The rows of one CSV.
 
     Raises:
@@ -129,7 +129,7 @@ def read_answers(file: Path, key: Key) -> list[RaterAnswer]:
     return [_answer(file, line, row, key) for line, row in enumerate(rows[1:], 2) if row]
 
 
-def _answer(file: Path, line: int, row: list[str], key: Key) -> RaterAnswer:
+def _answer(file: Path, line: int, row: list[str], key: StudyKey) -> RaterAnswer:
     if len(row) != len(ANSWER_COLUMNS):
         raise UsageError(f"{file}:{line}: {len(row)} values; expected {','.join(ANSWER_COLUMNS)}")
     study, rater, trial, choice, _ = row
@@ -141,7 +141,7 @@ def _answer(file: Path, line: int, row: list[str], key: Key) -> RaterAnswer:
     return RaterAnswer(rater, int(trial) - 1, int(choice))
 
 
-def _read_key(study: Path) -> Key:
+def _read_key(study: Path) -> StudyKey:
     file = study / "key.json"
     try:
         content = read_object(file)
@@ -152,12 +152,12 @@ def _read_key(study: Path) -> Key:
     if content.get("schema") != 1:
         raise UsageError(f"{file} has another schema than 1; install a matching usae version")
     try:
-        return validated(Key.model_validate, content)
+        return validated(StudyKey.model_validate, content)
     except UsageError as error:
         raise UsageError(f"{file}: {error}; expected what usae-viz rate wrote") from error
 
 
-def _outcome(group: str, answers: Sequence[RaterAnswer], key: Key) -> GroupOutcome:
+def _outcome(group: str, answers: Sequence[RaterAnswer], key: StudyKey) -> GroupOutcome:
     right = sum(answer.choice == key.trials[answer.trial].answer for answer in answers)
     chance = 1 / key.choices
     test = binomtest(right, len(answers), chance, alternative="greater")

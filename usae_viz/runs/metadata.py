@@ -29,7 +29,7 @@ class Verification(BaseModel):
     def verdict(self, thresholds: VerdictSettings) -> Verdict:
         """In the worst of the backbones that it was drawn for."""
         drawn_for = [self.backbones[name] for name in self.drawn_for if name in self.backbones]
-        return worst(score.lacks(thresholds)[0] for score in drawn_for or self.backbones.values())
+        return worst(score.judge(thresholds)[0] for score in drawn_for or self.backbones.values())
 
 
 class ImageMetadata(BaseModel):

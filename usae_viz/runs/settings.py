@@ -9,7 +9,7 @@ from pydantic import Field
 from usae_train.files.validation import Settings
 from usae_viz.concepts.settings import UsaeName, UserLabels
 
-Animated = Literal["gif", "mp4"]
+AnimationFormat = Literal["gif", "mp4"]
 
 
 class DrawSettings(Settings):
@@ -17,7 +17,7 @@ class DrawSettings(Settings):
 
     usae: UsaeName = "demo"
     labels: UserLabels = None
-    animation: Animated = Field("gif", description="what snapshots become: `gif` or `mp4`")
+    animation: AnimationFormat = Field("gif", description="what snapshots become: `gif` or `mp4`")
 
 
 class RenderSettings(Settings):

@@ -183,8 +183,8 @@ def changed_since(file: Path, metadata: ImageMetadata, objective: Objective) -> 
             return None
         return (
             f"{file} was drawn by usae {metadata.versions['usae']}: Class takes its log-probability at a temperature "
-            f"of {objective.constants['temperature']:g} since {'.'.join(map(str, TEMPERATURE_SINCE))}, so that it comes out "
-            "as another picture; before, Class was Logit + LogProbability"
+            f"of {objective.constants['temperature']:g} since {'.'.join(map(str, TEMPERATURE_SINCE))}, so that "
+            "it comes out as another picture; before, Class was Logit + LogProbability"
         )
     whose = f"usae {metadata.versions['usae']}" if version is not None else "a usae that it does not name"
     return (
@@ -210,10 +210,10 @@ def metadata_lines(metadata: ImageMetadata) -> list[str]:
     if metadata.scores is not None:
         lines.append(f"verdict     {metadata.verdict}")
         for name, score in metadata.scores.backbones.items():
-            verdict, short = score.lacks(metadata.thresholds)
+            verdict, reasons = score.judge(metadata.thresholds)
             figures = {key: value for key, value in asdict(score).items() if value is not None and key != "closer"}
             closer = {f"at {share} of the side": value for share, value in score.closer.items()}
-            why = f" ({', '.join(short)})" if short else ""
+            why = f" ({', '.join(reasons)})" if reasons else ""
             lines.append(f"  through {name}: {verdict}{why}; " + _listed({**figures, **closer}))
     return lines
 

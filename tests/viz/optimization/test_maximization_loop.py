@@ -241,8 +241,8 @@ def test_who_is_looked_at_together():
     plain, joint, another = uv.Concept(3), uv.Concept(3) + uv.Diversity(), uv.Concept(3) + uv.Diversity()
     left, right = ("left",), ("right",)
     pictures = [
-        CanvasSpec(str(row), objective, 0, seen_by)
-        for row, (objective, seen_by) in enumerate(
+        CanvasSpec(str(row), objective, 0, backbones)
+        for row, (objective, backbones) in enumerate(
             [(plain, left), (joint, left), (plain, right), (plain, left), (joint, left), (another, left), (plain, left)]
         )
     ]
