@@ -11,8 +11,9 @@ from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import one_line_errors, pick_device, wrong_usage
 from usae_viz.commands.completions import complete_concept, complete_usae
+from usae_viz.commands.drawing_report import render_and_report
 from usae_viz.commands.options import JsonForTable, PatchImages, take_patch_images
-from usae_viz.commands.render_commands import new_run, render_and_report
+from usae_viz.commands.output_folders import new_run
 from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MaximizeSettings
 

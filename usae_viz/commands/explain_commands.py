@@ -16,7 +16,7 @@ from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report, say_left_out, say_skipped
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.options import PatchImages, take_patch_images
-from usae_viz.commands.render_commands import new_run
+from usae_viz.commands.output_folders import new_run
 from usae_viz.explanations.settings import ExplainSettings, InterveneSettings
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from running_recipes import QUICK, contents, drawn, run
 
 import usae_viz.runs.render
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
-from usae_viz.commands.render_commands import render_and_report
+from usae_viz.commands.drawing_report import render_and_report
 from usae_viz.export.png import read_png
 from usae_viz.export.sheet import CELL, MARGIN, ROW
 from usae_viz.runs.plan import plan_recipe
