@@ -87,7 +87,7 @@ def _exit_as_drawn(results: Sequence[ObjectiveResult], is_main: bool) -> None:
 
 def _to_open(results: Sequence[ObjectiveResult], out: Path) -> list[str]:
     """A line that names what to look at: the sheet, or how to have a page of several; none where none was drawn."""
-    from usae_viz.runs.run_writer import SHEET
+    from usae_viz.export.sheet import SHEET
 
     sheets = [sheet for result in results if result.images and (sheet := result.folder / SHEET).is_file()]
     if not sheets:

@@ -135,6 +135,7 @@ def intervene(
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of, names_by_concept
         from usae_viz.explanations.writing import write_interventions
+        from usae_viz.export.sheet import SHEET
 
         model = load(recipe.usae, pick_device(device))
         labels = labels_of(model, recipe.labels)
@@ -148,7 +149,7 @@ def intervene(
             for below, each_photo, _ in edited:
                 _print_answers(interventions[below])
                 _say_idle(interventions[below], each_photo, names)
-                say(str(place / below / "sheet.png"))
+                say(str(place / below / SHEET))
 
 
 def _edits_asked(context: typer.Context, photo: str, settings: InterveneSettings) -> tuple[EditRecipe, EditedPhotos]:

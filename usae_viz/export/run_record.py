@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from usae_train.files.atomic import write_json
 from usae_train.files.json_files import read_object_or_empty
 from usae_train.model.usae import USAE
-from usae_viz.export.concept_folder import write_json
 from usae_viz.export.provenance import provenance
 from usae_viz.objectives import Objective
 from usae_viz.settings import MaximizeSettings

@@ -12,6 +12,7 @@ from usae_viz.export.top_patches import MAX_PATCHES
 from usae_viz.verification.scores import SEED_SUFFIX, Scores
 from usae_viz.verification.verdict import Verdict
 
+SHEET = "sheet.png"
 CELL = 224  # pixels of a picture on a sheet
 MARGIN = 12
 ROW = 20 + CELL + 26  # height of a further row: a name, the pictures, their scores

@@ -15,14 +15,13 @@ from typing import Any
 import torch
 from PIL import Image
 
-from usae_train.files.atomic import atomic_path, write_atomically
+from usae_train.files.atomic import atomic_path, write_json
 from usae_train.images.sources import ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.sparse import Codes
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
 from usae_viz.explorer.page_files import copy_page_files, page_text
@@ -233,7 +232,7 @@ def write_study(
         copy_page_files("usae_viz.rating", ["rate.js", "rate.css"], folder)
         page = page_text("usae_viz.rating", trials=len(questions), choices=len(questions[0].choices))
         (folder / "index.html").write_text(page, encoding="utf-8")
-    write_atomically(out / "key.json", json_text({**record, "study": study}, indent=1) + "\n")
+    write_json(out / "key.json", {**record, "study": study}, indent=1)
     return study
 
 

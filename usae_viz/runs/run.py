@@ -13,10 +13,11 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress_display import progress_display
+from usae_viz.export.sheet import SHEET
 from usae_viz.runs.plan import RenderPlan, plan_recipe
 from usae_viz.runs.recipe import read_render_recipe
 from usae_viz.runs.render import render_plan
-from usae_viz.runs.run_writer import SHEET, ObjectiveResult
+from usae_viz.runs.run_writer import ObjectiveResult
 from usae_viz.runs.shipped_recipes import find_recipe
 from usae_viz.verification.scores import Scores, count_verdicts
 from usae_viz.verification.verdict import Verdict

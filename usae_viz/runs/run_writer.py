@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from usae_train.files.atomic import write_json
 from usae_train.files.json_files import read_object_or_empty
 from usae_train.files.place_names import named_place
 from usae_train.images.decoding import read_picture
@@ -17,12 +18,11 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import ProgressCallback
 from usae_viz.export.animation import write_frames
-from usae_viz.export.concept_folder import write_json
 from usae_viz.export.naming import shown_concept, title_with_edits
 from usae_viz.export.png import check_whole, read_pixels, read_png, save_png, write_png
 from usae_viz.export.provenance import provenance
 from usae_viz.export.run_record import pictures_by_folder, run_record, write_run_record
-from usae_viz.export.sheet import MAX_IN_A_ROW, sheet, side_by_side
+from usae_viz.export.sheet import MAX_IN_A_ROW, SHEET, sheet, side_by_side
 from usae_viz.export.top_patches import top_patch_pictures
 from usae_viz.optimization.drawing import draw_together
 from usae_viz.optimization.halving import HalvingDraw
@@ -33,8 +33,6 @@ from usae_viz.runs.manifest import JobRecord, Manifest, scores_of, statistics_ha
 from usae_viz.runs.parallel_drawing import ParallelDrawing, report_steps
 from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.verification.scores import Scores, count_verdicts
-
-SHEET = "sheet.png"
 
 
 @dataclass(frozen=True)
