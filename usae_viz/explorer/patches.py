@@ -22,11 +22,10 @@ from usae_train.runtime.capacity import BLOCK_NUMBERS, workers_for
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.workers import Job, JobReport, Workers
-from usae_viz.explorer.page_files import WEBP
 from usae_viz.export.png import to_picture
 from usae_viz.export.top_patches import cut_patch
+from usae_viz.pages.page_files import TILE, WEBP
 
-TILE = 64  # pixels of a patch with its surroundings
 WHOLE_SIDE = 192  # pixels of a whole picture, at most
 PATCH_BATCH = 16
 

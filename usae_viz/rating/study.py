@@ -24,9 +24,9 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
-from usae_viz.explorer.page_files import copy_page_files, page_text
 from usae_viz.export.png import read_pixels
 from usae_viz.export.top_patches import cut_patch, inside_window
+from usae_viz.pages.page_files import copy_page_files, copy_shared_scripts, page_text
 from usae_viz.rating.places import check_study_place
 from usae_viz.rating.settings import CONTROL, RateSettings
 from usae_viz.runs.run_folder import RenderedImage, RunFolder
@@ -228,7 +228,7 @@ def write_study(
             picture.save(folder / "pictures" / f"{name}.webp", "WEBP", quality=92, method=4)
         data = {"study": study, "trials": len(questions), "choices": len(questions[0].choices)}
         (folder / "data.js").write_text(f"usaeStudy({json.dumps(data)});\n")
-        copy_page_files("usae_viz.explorer", ["dom.js"], folder)
+        copy_shared_scripts(folder, ["dom.js"])
         copy_page_files("usae_viz.rating", ["rate.js", "rate.css"], folder)
         page = page_text("usae_viz.rating", trials=len(questions), choices=len(questions[0].choices))
         (folder / "index.html").write_text(page, encoding="utf-8")

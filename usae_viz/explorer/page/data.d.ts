@@ -47,14 +47,14 @@ interface LabelData {
 interface RunData {
   name: string;
   full: string; // where its PNGs are, seen from index.html
-  about: string;
+  settings: string; // in words
 }
 
 /** A figure of every card, in the cards' order; null where it is not known. */
 interface ColumnData {
   key: string;
   label: string;
-  about: string;
+  description: string;
   kind: FigureKind;
   values: (number | null)[];
   backbone: string | null;
@@ -118,11 +118,11 @@ interface InFullData {
 interface JudgedData {
   verdict: Verdict;
   drawn_for: string[];
-  backbones: Record<string, SeenData>;
+  backbones: Record<string, ScoreData>;
 }
 
 /** A picture through one backbone: of a concept its code, of a class its probability. */
-interface SeenData {
+interface ScoreData {
   verdict: Verdict;
   short: string; // what a better verdict lacks
   rank: number;
