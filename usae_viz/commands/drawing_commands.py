@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from usae_train.model.usae import USAE
     from usae_viz.objectives import Objective
+    from usae_viz.runs.plan import RenderPlan
+    from usae_viz.runs.render import RenderExecution
 
 RunOut = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; by default a new one in outputs/.")]
 AllowCustomParts = Annotated[
@@ -96,7 +98,8 @@ def maximize(
         if start is not None:
             chosen = [with_closeness(each, closeness) for each in chosen]
         take_patch_images(model, images, quiet)
-        _draw(model, chosen, checked, out or new_run("maximize"), quiet, as_json, draw, workers)
+        plan, place = _plan(model, chosen, checked, draw), out or new_run("maximize")
+        render_and_report(model, plan, place, quiet, as_json, _anew(workers))
 
 
 @knows_former({"backbones": "match"})
@@ -123,7 +126,8 @@ def invert(
         objective = SameCodes([name.strip() for name in match.split(",")] if match else [])
         checked = _checked(draw, {"reference": picture, **settings}, None, [str(objective)], out)
         model, checked = _loaded(draw, checked, allow_code, device)
-        _draw(model, [objective], checked, out or new_run("invert"), quiet, as_json, draw, workers)
+        plan, place = _plan(model, [objective], checked, draw), out or new_run("invert")
+        render_and_report(model, plan, place, quiet, as_json, _anew(workers))
 
 
 def _checked(
@@ -175,20 +179,17 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
     return list({str(each): each for each in objectives}.values())
 
 
-def _draw(
-    usae: USAE,
-    objectives: Sequence[Objective],
-    settings: MaximizeSettings,
-    out: Path,
-    quiet: bool,
-    as_json: bool,
-    draw: DrawSettings,
-    workers: int | None,
-) -> None:
+def _plan(usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings, draw: DrawSettings) -> RenderPlan:
     from usae_viz.concepts.labels import labels_of
     from usae_viz.optimization.edited import with_edits_bound
     from usae_viz.runs.plan import plan_objectives
 
     settings = with_edits_bound(usae, settings, labels_of(usae, draw.labels))
-    plan = plan_objectives(usae, objectives, [settings], draw.animation)
-    render_and_report(usae, plan, out, quiet, as_json, again=True, workers=workers)
+    return plan_objectives(usae, objectives, [settings], draw.animation)
+
+
+def _anew(workers: int | None) -> RenderExecution:
+    """What is finished is drawn again: a command line says what to draw, not what is missing."""
+    from usae_viz.runs.render import RenderExecution
+
+    return RenderExecution(again=True, workers=workers)

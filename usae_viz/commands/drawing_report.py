@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from usae_train.model.usae import USAE
-    from usae_train.runtime.distributed import DistributedContext
     from usae_viz.runs.plan import RenderPlan
+    from usae_viz.runs.render import RenderExecution
     from usae_viz.runs.run_writer import ObjectiveResult
 
 
@@ -23,27 +23,24 @@ def render_and_report(
     out: Path,
     quiet: bool,
     as_json: bool,
-    again: bool = False,
-    ranks: DistributedContext | None = None,
-    workers: int | None = None,
+    execution: RenderExecution,
 ) -> None:
     """Draw a plan with progress bars, and say what came of it.
 
     Exits with status 130 when it was stopped by hand, and else with 1 when a score became NaN or infinite.
     """
-    from usae_train.runtime.distributed import SINGLE_PROCESS
     from usae_viz.runs.render import render_plan
 
-    ranks = ranks or SINGLE_PROCESS
+    is_main = execution.ranks.is_main
     report_one = (lambda result: None) if quiet or as_json else _say_scores
     with progress_report(quiet) as report:
-        results = render_plan(usae, plan, out, report, report_one, again, ranks, workers)
-    if as_json and ranks.is_main:
+        results = render_plan(usae, plan, out, report, report_one, execution)
+    if as_json and is_main:
         scores = [result.scores.as_dict() for result in results if result.scores is not None]
         say_json({"out": str(out), "concepts": scores})
     elif not quiet and any(result.images for result in results):
         _say_summary(results, out)
-    _exit_as_drawn(results, ranks.is_main)
+    _exit_as_drawn(results, is_main)
 
 
 def _say_scores(result: ObjectiveResult) -> None:

@@ -19,7 +19,7 @@ from usae_viz.commands.completions import complete_recipe, complete_usae
 from usae_viz.commands.drawing_report import render_and_report
 from usae_viz.commands.options import JsonForTable, PatchImages, take_patch_images
 from usae_viz.commands.output_folders import STAMP, new_run
-from usae_viz.runs.settings import RenderSettings
+from usae_viz.runs.settings import DrawSettings, RenderSettings
 from usae_viz.runs.shipped_recipes import describe_recipe, find_recipe, shipped_recipes
 
 if TYPE_CHECKING:
@@ -99,6 +99,7 @@ def render(
         if is_alone():
             _check_beforehand(file, settings, images, None if dry_run else out, allow_code)
         from usae_train.runtime.distributed import ranks_of_torchrun
+        from usae_viz.runs.render import RenderExecution
 
         if settings.threads > 1 and (workers or 1) > 1:
             raise typer.BadParameter(f"--threads {settings.threads} is of one process; leave it or --workers out")
@@ -112,9 +113,10 @@ def render(
                 if ranks.is_main:
                     _say_estimate(model, plan, place, as_json, workers, ranks.world_size)
                 return
+            execution = RenderExecution(ranks=ranks, workers=workers)
             with ranks.raise_together():
                 take_patch_images(model, images, quiet or not ranks.is_main)
-            render_and_report(model, plan, place, quiet or not ranks.is_main, as_json, ranks=ranks, workers=workers)
+            render_and_report(model, plan, place, quiet or not ranks.is_main, as_json, execution)
 
 
 def show(
@@ -190,7 +192,7 @@ def _plan(file: Path, settings: RenderSettings, device: str, allow_code: bool) -
     if file.suffix.lower() != ".png":
         return plan_file(file, settings.usae, settings.labels, allow_code, pick_device(device))
     metadata = read_metadata(file)
-    model = load(settings.usae or usae_near(metadata.usae or "demo", file), pick_device(device))
+    model = load(settings.usae or usae_near(metadata.usae or DrawSettings().usae, file), pick_device(device))
     plan = plan_again(model, metadata, file, allow_code, settings.labels)
     if (changed := changed_since(file, metadata, plan.jobs[0].objective)) is not None:
         say(changed, err=True)

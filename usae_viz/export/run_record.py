@@ -8,13 +8,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, TypeAdapter
+
 from usae_train.files.atomic import write_json
-from usae_train.files.json_files import read_object_or_empty
+from usae_train.files.json_files import read_object_or_empty, validated
 from usae_train.model.usae import USAE
+from usae_train.runtime.errors import UsageError
 from usae_viz.export.provenance import provenance
 from usae_viz.objectives import Objective
 from usae_viz.settings import MaximizeSettings
 
+
+class PicturesOfFolders(BaseModel):
+    """What a record says of its pictures: folders with these names in each."""
+
+    folders: list[str]
+    names: list[str]
+
+
+PICTURES = TypeAdapter(list[PicturesOfFolders])
 COMMAND_KEYS = ("objectives", "runs", "variants", "recipe", "usae_sha256")  # what makes two records one command's
 
 
@@ -86,11 +98,7 @@ def _still_there(out: Path, now: Mapping[str, Any], records: Iterable[dict[str, 
 def _pictures(record: Mapping[str, Any]) -> set[str]:
     """The pictures that a record is of, below the run's folder, without `.png`."""
     try:
-        return {
-            f"{folder}/{name}"
-            for alike in record.get("pictures", ())
-            for folder in alike["folders"]
-            for name in alike["names"]
-        }
-    except (TypeError, KeyError, AttributeError):
+        pictures = validated(PICTURES.validate_python, record.get("pictures", []))
+    except UsageError:  # of a file that is not as this package writes it
         return set()
+    return {f"{folder}/{name}" for alike in pictures for folder in alike.folders for name in alike.names}

@@ -43,7 +43,7 @@ from usae_viz.optimization.result import Result, closing_lines
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
 from usae_viz.verification.classes import score_class_images
 from usae_viz.verification.concepts import score_images
-from usae_viz.verification.noise import shared_noise
+from usae_viz.verification.noise import ScoringConfig, shared_noise
 from usae_viz.verification.scores import Scores
 from usae_viz.views.viewing import ViewConfig
 
@@ -354,11 +354,12 @@ def verify_images(
     plain = settings if settings.start is None else resolve_settings(usae, settings.model_copy(update={"start": None}))
     how = plain.model_dump_json(include=STARTS_BY), plain.parameterization  # two of a name may be other code
     noise = shared_noise(usae, how, lambda seeds: starting_canvases(plain, seeds))
+    config = ScoringConfig(settings.seed, noise, settings.verdict)
     concept = next(iter(objective.concepts), None) if settings.verify is None else settings.verify
     if concept is not None:
-        return score_images(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)
+        return score_images(usae, concept, images, drawn_for, config)
     if objective.classes:
-        return score_class_images(usae, objective.classes, images, drawn_for, settings.seed, noise, settings.verdict)
+        return score_class_images(usae, objective.classes, images, drawn_for, config)
     return None
 
 

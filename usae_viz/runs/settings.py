@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from usae_train.files.validation import Settings
 from usae_viz.concepts.settings import UsaeName, UserLabels
 
+RunsUsae = Annotated[str | None, Field(description="the runs' USAE, where it is not what run.json says")]
 AnimationFormat = Literal["gif", "mp4"]
 
 

@@ -23,7 +23,7 @@ const VIEW = {
   compare: [],
   side: false,
 };
-const FOLLOWS = 0.9; // AUROC from which a concept is fields to follow its label, as in usae_viz/concepts/followed.py
+const FOLLOWS = 0.9; // AUROC from which a concept is said to follow its label, as in usae_viz/concepts/followed.py
 /** @type {Record<string, string[]>} */
 const CHOICES = {
   size: ["s", "m", "l"],
