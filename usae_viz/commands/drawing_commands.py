@@ -78,7 +78,7 @@ def maximize(
 ) -> None:
     """Draw a concept through every backbone, verify the pictures, and write PNGs, a sheet and the scores.
 
-    Off a terminal a line about every half minute says how far it is.
+    Without a terminal, a line about every half minute reports progress.
     """
     with one_line_errors():
         from usae_viz.commands.beforehand import check_patch_images
@@ -88,7 +88,7 @@ def maximize(
             raise typer.BadParameter("say what to draw: --concept or --objective")
         start = settings.get("start")
         if closeness is not None and start is None:
-            raise typer.BadParameter("--closeness is to a given picture: say which with --start")
+            raise typer.BadParameter("--closeness needs a picture to stay close to: give it with --start")
         with wrong_usage():
             with_closeness(Closeness(), closeness)
         checked = _checked(draw, settings, concept, objective or [], out)
@@ -139,7 +139,7 @@ def _checked(
     from usae_viz.objectives import parse_objective
 
     if "animation" in draw.model_fields_set and typed.get("snapshots") is None:
-        raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
+        raise typer.BadParameter("--animation needs snapshots: say with --snapshots every how many steps one is taken")
     with wrong_usage():
         settings = check_settings(MaximizeSettings, **typed)
         list(map(parse_objective, objectives))

@@ -50,7 +50,7 @@ def _say_scores(result: ObjectiveResult) -> None:
         say_table(result.scores)
     else:  # rich would break a long line in two
         names = ", ".join(result.images)
-        say(f"{result.objective}: {names} (not verified: of no concept or class; see --verify)")
+        say(f"{result.objective}: {names} (not verified: it has no concept or class; see --verify)")
 
 
 def _say_summary(results: Sequence[ObjectiveResult], out: Path) -> None:

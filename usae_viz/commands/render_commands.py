@@ -81,8 +81,8 @@ def render(
     """Draw what a recipe says: concepts and objectives x variants x modes x seeds, one folder each.
 
     A run that was stopped is resumed by the same --out, or by --resume. On the CPU it uses all cores; under `torchrun
-    --nproc-per-node N -m usae_viz render RECIPE` the pictures are spread over GPUs and machines. Off a terminal a line
-    about every half minute says how far it is.
+    --nproc-per-node N -m usae_viz render RECIPE` the pictures are spread over GPUs and machines. Without a terminal,
+    a line about every half minute reports progress.
     """
     with one_line_errors():
         if schema:
@@ -102,7 +102,7 @@ def render(
         from usae_viz.runs.render import RenderExecution
 
         if settings.threads > 1 and (workers or 1) > 1:
-            raise typer.BadParameter(f"--threads {settings.threads} is of one process; leave it or --workers out")
+            raise typer.BadParameter(f"--threads {settings.threads} is for a single process; leave it or --workers out")
         with ranks_of_torchrun("cpu", RANKS_TIMEOUT) as ranks:  # nothing but words pass between them
             with ranks.raise_together():
                 plan, model = _plan(file, settings, device, allow_code)
@@ -140,7 +140,7 @@ def show(
                 f"runs        {part['function']} of the module {part['module']}, sha256 {part['sha256']}, where that "
                 "is in the folder that you are in: look at it, then add --allow-code to the command"
             )
-        say(f"again       {again or f'by no command: {why_not_again(metadata)}'}")
+        say(f"again       {again or f'not possible: {why_not_again(metadata)}'}")
 
 
 def recipes(

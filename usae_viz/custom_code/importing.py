@@ -125,7 +125,7 @@ def where_it_failed(error: Exception, file: str | None) -> str:
 def hash_before_import(text: str, folder: Path) -> str | None:
     """The sha256 of the code that `module:function` would be imported from (`hash_of_code`); nothing of it is run.
 
-    It is looked for in a folder first. None for a module that is not there, or is in no file.
+    It is looked for in a folder first. None for a module that is not there, or is not in a file.
     """
     module_name = text.strip().partition(":")[0]
     file = _file_of(module_name, folder)

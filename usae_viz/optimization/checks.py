@@ -75,7 +75,7 @@ def clash_of(settings: MaximizeSettings) -> tuple[str, str, str] | None:
             a_spectrum = "a spectrum" if name == "spectrum" else name
             why = f"{a_spectrum} is for the parameterization {owner}, not for {part}"
             if isinstance(part, CustomPart):
-                why = f"{name} is of a built-in parameterization, not of {part.text!r}"
+                why = f"{name} belongs to a built-in parameterization, not to {part.text!r}"
             return name, why, "leave it out"
     for name in ("spectrum", "contrast") if settings.start is not None else ():
         if getattr(settings, name) is not None:
@@ -95,6 +95,6 @@ def _check_without_views(settings: MaximizeSettings) -> None:
     ):
         if is_set:
             raise UsageError(
-                f"{name} is of the built-in views, which `transforms` replace; add `{AUGMENTATION}` to `transforms`, "
-                f"or leave {name} out"
+                f"{name} belongs to the built-in views, which `transforms` replace; add `{AUGMENTATION}` to "
+                f"`transforms`, or leave {name} out"
             )

@@ -68,7 +68,7 @@ def maximize(
 ) -> Result:
     """Draw an objective as each backbone sees it: coordinated activation maximization.
 
-    Top-activating patches of pictures of your own are no setting of it: `usae_train.top_patches(usae, 412, "held")`
+    Top-activating patches of pictures of your own are not a setting: `usae_train.top_patches(usae, 412, "held")`
     finds them, and `docs/python.md` says how a result's sheet shows them.
 
     Args:

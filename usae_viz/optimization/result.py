@@ -144,7 +144,7 @@ def summary_line(result: Result) -> str:
     Where there are more than six pictures, how many have which.
     """
     if result.scores is None:
-        return f"{result.title}: {', '.join(result.images)}, not verified: of no concept or class (see `verify`)"
+        return f"{result.title}: {', '.join(result.images)}, not verified: it has no concept or class (see `verify`)"
     if len(result.images) <= 6:
         verdicts = "; ".join(f"{image} {result.scores.in_words(image)}" for image in result.images)
     else:

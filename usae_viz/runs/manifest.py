@@ -78,7 +78,7 @@ class JobRecord(Frozen):
             if codes.keys() != {"index", "value"} or len(codes["index"]) != len(codes["value"]):
                 raise UsageError("signatures are not codes")
             if not all(0 <= index < MAX_CONCEPTS and index == int(index) for index in codes["index"]):
-                raise UsageError("signatures are of no concepts")
+                raise UsageError("signatures have indices that are not concepts")
         return self
 
     @property

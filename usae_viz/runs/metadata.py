@@ -83,7 +83,7 @@ def usae_near(usae: str, file: Path) -> str:
     and above. Whether it is the right one is for its hash to say.
 
     Raises:
-        ValueError: for the home of nobody that this machine knows.
+        ValueError: for the home folder of a user whom this machine does not know.
     """
     if usae in EMBEDDED or named_place(usae).exists():
         return usae

@@ -42,13 +42,13 @@ def command_again(file: Path, metadata: ImageMetadata) -> str | None:
 
 
 def why_not_again(metadata: ImageMetadata) -> str | None:
-    """What of a picture was in no file, so that no command draws it again; None where all of it was."""
+    """What of a picture was not in a file, so that no command draws it again; None where all of it was."""
     for name, does in (("start", "starts from"), ("reference", "is compared with")):
         if str(metadata.settings.get(name)).startswith(IN_NO_FILE):
-            return f"the picture that it {does} was in no file"
+            return f"the picture that it {does} was not in a file"
     if None in metadata.own_sha256.values():
-        return "its parameterization or a transform was of Python"
-    return None if _has_objective(metadata) else "its objective was of Python"
+        return "its parameterization or a transform was given in Python"
+    return None if _has_objective(metadata) else "its objective was given in Python"
 
 
 def _has_objective(metadata: ImageMetadata) -> bool:
@@ -106,7 +106,7 @@ def plan_again(
 
 
 def _check_same_usae(usae: USAE, metadata: ImageMetadata, file: Path) -> None:
-    """Raise a ValueError for other weights, or a part that was in no file."""
+    """Raise a ValueError for other weights, or a part that was not in a file."""
     if metadata.usae_sha256 != usae.sha256:
         raise UsageError(
             f"{file} was drawn with the USAE of sha256 {str(metadata.usae_sha256)[:12]}, and {usae.source} now has "
@@ -114,7 +114,7 @@ def _check_same_usae(usae: USAE, metadata: ImageMetadata, file: Path) -> None:
         )
     for text, sha256 in metadata.own_sha256.items():
         if sha256 is None:
-            raise UsageError(f"{file} was drawn with {text}, which was in no file; it cannot be drawn again")
+            raise UsageError(f"{file} was drawn with {text}, which was not in a file; it cannot be drawn again")
 
 
 def _settings_again(metadata: ImageMetadata, file: Path) -> MaximizeSettings:
@@ -130,10 +130,10 @@ def _settings_again(metadata: ImageMetadata, file: Path) -> MaximizeSettings:
 
 
 def _check_same_pictures(metadata: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
-    """Raise a ValueError where `start` or `reference` was in no file, or is another picture by now."""
+    """Raise a ValueError where `start` or `reference` was not in a file, or is another picture by now."""
     for picture in settings.given_pictures.values():
         if picture.startswith(IN_NO_FILE):
-            raise UsageError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
+            raise UsageError(f"{file} was drawn beside a picture that was not in a file; it cannot be drawn again")
     for name, sha256 in given_hashes(settings).items():
         if metadata.given_sha256.get(name, sha256) != sha256:
             raise UsageError(f"{file} was drawn beside another picture than {getattr(settings, name)} is now")

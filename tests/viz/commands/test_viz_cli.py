@@ -65,7 +65,7 @@ def test_any_objective_is_scored_for_a_concept_that_is_named(folder, tmp_path):
         1,
     )
     done = run("maximize", *words, "--out", str(tmp_path / "without"))
-    assert "Channel('left', 3): left (not verified: of no concept or class; see --verify)" in " ".join(
+    assert "Channel('left', 3): left (not verified: it has no concept or class; see --verify)" in " ".join(
         done.stdout.split()
     )
 

@@ -93,8 +93,8 @@ def test_what_is_in_no_file_is_drawn_again_by_no_command(folder, tmp_path):
 
     uv.maximize(ut.load(folder), uv.Concept(3), parameterization=Local, **QUICK).save(tmp_path)
     file = tmp_path / "concept-00003" / "left.png"
-    assert run("show", file).stdout.endswith("by no command: its parameterization or a transform was of Python\n")
-    assert "Local, which was in no file; it cannot be drawn again" in run("render", file, "-q").stderr
+    assert run("show", file).stdout.endswith("not possible: its parameterization or a transform was given in Python\n")
+    assert "Local, which was not in a file; it cannot be drawn again" in run("render", file, "-q").stderr
 
 
 def test_a_recipe_gives_the_same_bits_by_workers_resumed_and_again(room):
@@ -365,9 +365,12 @@ def test_one_that_gives_out_for_one_objective_leaves_the_others_whole(usae, monk
         ({"transforms": ["augmentation"] * 2}, "`augmentation` stands in it twice"),
         ({"transforms": 3}, "expected a list of transforms"),
         ({"parameterization": Plain, "mode": "coupled"}, "cannot be drawn coupled"),
-        ({"parameterization": Plain, "decay": 1.0}, "decay is of a built-in parameterization, not of "),
-        ({"transforms": [dimmed], "augmentation": "maco"}, "augmentation is of the built-in views, which `transforms`"),
-        ({"transforms": [dimmed], "whole_first": 0.5}, "whole_first is of the built-in views"),
+        ({"parameterization": Plain, "decay": 1.0}, "decay belongs to a built-in parameterization, not to "),
+        (
+            {"transforms": [dimmed], "augmentation": "maco"},
+            "augmentation belongs to the built-in views, which `transforms`",
+        ),
+        ({"transforms": [dimmed], "whole_first": 0.5}, "whole_first belongs to the built-in views"),
     ],
 )
 def test_settings_that_cannot_go_with_them(usae, settings, why):

@@ -88,7 +88,7 @@ interface PictureData {
   variant: string | null; // of a recipe with variants
 }
 
-/** Where each card lies in a plane, 0 to 1 in both directions; null for what is no concept. */
+/** Where each card lies in a plane, 0 to 1 in both directions; null for what is not a concept. */
 interface AtlasData {
   x: (number | null)[];
   y: (number | null)[];
