@@ -131,17 +131,17 @@ def invert(
 
 
 def _checked(
-    draw: DrawSettings, typed: Mapping[str, Any], concept: str | None, objectives: Sequence[str], out: Path | None
+    draw: DrawSettings, options: Mapping[str, Any], concept: str | None, objectives: Sequence[str], out: Path | None
 ) -> MaximizeSettings:
     """The settings that were typed; what is to be drawn, and where, is checked with them before torch is loaded."""
     from usae_train.files.validation import check_settings
     from usae_viz.commands import beforehand
     from usae_viz.objectives import parse_objective
 
-    if "animation" in draw.model_fields_set and typed.get("snapshots") is None:
+    if "animation" in draw.model_fields_set and options.get("snapshots") is None:
         raise typer.BadParameter("--animation needs snapshots: say with --snapshots every how many steps one is taken")
     with wrong_usage():
-        settings = check_settings(MaximizeSettings, **typed)
+        settings = check_settings(MaximizeSettings, **options)
         list(map(parse_objective, objectives))
     known = beforehand.outline_and_labels(draw.usae, draw.labels)
     beforehand.check_concepts_and_objectives(known, concept, objectives)

@@ -260,7 +260,7 @@ def _print(explanation: Explanation) -> None:
     headings = ["concept", "name"] if explanation.names else ["concept"]
     for name in explanation.maps:
         has_answer = explanation.answer(name) is not None
-        headings.append(f"{name}: {explanation.asked(name)[1]}" if has_answer else name)
+        headings.append(f"{name}: {explanation.asked_class(name)[1]}" if has_answer else name)
     table = figure_table(headings, {"name"})
     shown = strongest_in_turn(explanation, TABLE_ROWS)
     drops = {name: explanation.drops(name, shown) for name in explanation.maps}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -13,7 +14,7 @@ from usae_train.interventions.importance import ClassView, class_view, without_e
 from usae_train.interventions.removal_order import removal_order
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.warned import former_arguments
+from usae_train.runtime.warned import FormerName, former_arguments
 from usae_viz.concepts.followed import FOLLOWS_AUROC, best_factor
 from usae_viz.concepts.labels import Label, names_by_concept
 from usae_viz.concepts.parsing import one_concept
@@ -114,7 +115,7 @@ class PhotographConcepts:
         top = int(logits.argmax())
         return ClassAnswer(top, class_in_words(len(logits), top), likely[top].item(), logits[top].item())
 
-    def asked(self, backbone: str) -> tuple[int, str]:
+    def asked_class(self, backbone: str) -> tuple[int, str]:
         """The class that importance is for, and its name.
 
         Raises:
@@ -122,6 +123,11 @@ class PhotographConcepts:
         """
         view = self._class_view(backbone)
         return view.class_, class_in_words(len(view.logits), view.class_)
+
+    def asked(self, backbone: str) -> tuple[int, str]:
+        """What `asked_class` was called before 0.9."""
+        warnings.warn("asked is called asked_class now; write asked_class", FormerName, stacklevel=2)
+        return self.asked_class(backbone)
 
     def importance(self, backbone: str, class_: int | str | None = None, exact: int = N_EXACT) -> list[Importance]:
         """What the firing concepts do to a class's logit, the largest change first; positive: the class lives of it.
@@ -162,8 +168,8 @@ class PhotographConcepts:
         at_least(1, count, "count")
         view, firing = self._class_view(backbone), self.maps[backbone].firing
         order = removal_order(self.usae, backbone, self.canvas, view, firing, count)
-        gone = [order[: at + 1] for at in range(len(order))]
-        logits = without_each(self.usae, backbone, self.canvas, gone, view)
+        removed = [order[: at + 1] for at in range(len(order))]
+        logits = without_each(self.usae, backbone, self.canvas, removed, view)
         lost = (logits[0, view.class_] - logits[1:, view.class_]).tolist()
         likely = logits[1:].softmax(-1)[:, view.class_].tolist()
         return [Carrier(k, self.names.get(k), *row) for k, *row in zip(order, lost, likely, strict=True)]

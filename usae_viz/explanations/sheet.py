@@ -69,7 +69,7 @@ def _name(pen: ImageDraw.ImageDraw, explanation: PhotographConcepts, backbone: s
     answer = explanation.answer(backbone)
     if answer is not None:
         lines += ["", "it answers", f"{answer.name}, {answer.probability:.0%}"]
-        class_, name = explanation.asked(backbone)
+        class_, name = explanation.asked_class(backbone)
         if class_ != answer.class_:
             lines += ["", "asked about", name]
     for number, line in enumerate(lines):

@@ -38,11 +38,11 @@ def check_expression(usae: Described, text: str, labels: Sequence[Label]) -> Non
     As much is checked as needs no statistics.
     """
 
-    def known(called: str) -> int:
-        if isinstance(called, ClassName):
-            check_class(usae, usae.known_name(called.backbone), 0, called.name)
+    def known(name: str) -> int:
+        if isinstance(name, ClassName):
+            check_class(usae, usae.known_name(name.backbone), 0, name.name)
         else:
-            check_concepts(usae, called, labels)
+            check_concepts(usae, name, labels)
         return 0  # which of the concepts or classes it is, is not asked here
 
     check_objectives(usae, [parse_objective(text).bound(known)])

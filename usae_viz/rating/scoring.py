@@ -83,13 +83,13 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[GroupOutcome]:
     """
     key = _read_key(study)
     rated = [answer for file in answers for answer in read_answers(file, key)]
-    seen: set[tuple[str, int]] = set()
+    answered_questions: set[tuple[str, int]] = set()
     for answer in rated:
-        if (answer.rater, answer.trial) in seen:
+        if (answer.rater, answer.trial) in answered_questions:
             raise UsageError(
                 f"{answer.rater!r} answered question {answer.trial + 1} twice; give each rater's file once"
             )
-        seen.add((answer.rater, answer.trial))
+        answered_questions.add((answer.rater, answer.trial))
     if not rated:
         raise UsageError(f"no answers in {', '.join(map(str, answers))}")
     trials = key.trials

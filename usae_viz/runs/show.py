@@ -155,8 +155,8 @@ def _with_numbers(
     """The objective with the numbers that its names had then; a picture of before 0.7 does not keep them."""
     if labels is not None and (metadata.numbers or not objective.named):
         raise UsageError(f"{file} already says which concepts it is of; leave --labels out")
-    if objective.named and metadata.numbers.keys() >= objective.bound(lambda called: 0).numbers.keys():
-        return objective.bound(lambda called: metadata.numbers[called])
+    if objective.named and metadata.numbers.keys() >= objective.bound(lambda name: 0).numbers.keys():
+        return objective.bound(lambda name: metadata.numbers[name])
     try:
         return bound_in(usae, [objective], None if labels is None else labels_of(usae, labels))[0]
     except UsageError as error:
