@@ -178,7 +178,7 @@ def a_resume_with_other_settings(world: World, room: Path) -> None:
         pass
     process.kill()
     process.wait()
-    fit(world, room / "usae", status=1, text="give --resume to go on, or remove it")
+    fit(world, room / "usae", status=1, text="give --resume to continue it, or remove it")
     fit(world, room / "usae", "--resume", "-k", 3, status=1, text="was begun with another k, steps")
 
 

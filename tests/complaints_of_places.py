@@ -17,7 +17,7 @@ from small_world import SMALL, World, make_pictures, run_cli, train, viz
 
 import usae_train as ut
 from usae_train.cli import app as train_app
-from usae_train.files.locks import held
+from usae_train.files.locks import folder_lock
 from usae_train.files.provenance import install_command
 from usae_train.images.sources import open_images
 from usae_train.training.settings import FitSettings
@@ -64,7 +64,7 @@ def pictures_that_are_gone_after_extraction(world: World, room: Path) -> None:
 
 @situation
 def two_processes_in_one_folder(world: World, room: Path) -> None:
-    with held(room / "usae"):
+    with folder_lock(room / "usae"):
         other = run_cli(train("fit", world.room / "base" / "store", "-o", room / "usae", *SMALL), room)
     assert other.returncode == 1
     assert "is being written by another process" in other.stderr

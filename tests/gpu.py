@@ -34,6 +34,7 @@ from usae_train.evaluation.evaluate import evaluate_source
 from usae_train.images.sources import DemoImages
 from usae_train.scenes.world import draw
 from usae_train.tokens.extract import extract, plan_extraction
+from usae_train.tokens.settings import ExtractSettings
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
@@ -111,7 +112,9 @@ def stored(device: str, compute_dtype: str) -> Tensor:
     first = next(iter(specs))
     planned = plan_extraction(source, {first: specs[first]}, "bfloat16")
     with tempfile.TemporaryDirectory() as room:
-        store = extract(source, planned.record, Path(room) / "store", device=device, compute_dtype=compute_dtype)
+        store = extract(
+            source, planned.record, Path(room) / "store", ExtractSettings(compute_dtype=compute_dtype), device=device
+        )
         return store.read([0]).tokens[first].float().clone()
 
 

@@ -20,9 +20,11 @@ from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.activations import known_world
 from usae_train.images.indexing import Indexed
 from usae_train.tokens.extract import extract, plan_extraction
+from usae_train.tokens.settings import ExtractSettings
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import dense_active, pass_loss, sparse_active
+from usae_train.training.step_plan import StepPlan
 from usae_viz.optimization.batching import bytes_per_picture
 from usae_viz.optimization.maximize import draw_group, maximize_each, view_config_for
 from usae_viz.optimization.resolving import resolve_settings
@@ -176,15 +178,16 @@ def compiled(size: Size, recipe: TrainingRecipe, device: str) -> dict[str, float
     usae = new_usae(size.widths, settings).train().to(device)
     batch = {name: torch.randn(size.batch, width, device=device) for name, width in size.widths.items()}
     first, none = next(iter(size.widths)), torch.arange(0, device=device)
+    plan = StepPlan.of_all(recipe, usae.names)
 
     def loss(batch: dict[str, Tensor]) -> Tensor:
         dense = recipe.batch_norm or recipe.auxiliary == "left_out"
         active = (
-            dense_active(usae, first, batch[first], recipe, none, False)
+            dense_active(usae, first, batch[first], none, plan)
             if dense
             else sparse_active(usae, first, batch[first], none)
         )
-        return pass_loss(usae, batch, active, usae.names, recipe, recipe.matryoshka_fractions)
+        return pass_loss(usae, batch, active, plan)
 
     return {f"ms of a loss, {recipe.name}, {way}": ms for way, ms in both_ways(loss, batch, size, device).items()}
 
@@ -264,7 +267,12 @@ def extraction(size: Size, device: str) -> dict[str, float]:
         out = Path(room) / "store"
         whole = seconds(
             lambda: extract(
-                source, planned.record, out, device=device, backbones=planned.backbones, compute_dtype=dtype
+                source,
+                planned.record,
+                out,
+                ExtractSettings(compute_dtype=dtype),
+                device=device,
+                backbones=planned.backbones,
             ),
             device,
         )

@@ -8,7 +8,7 @@ import pytest
 from mistakes import MISTAKES, words_of, write_files
 
 from usae_train.commands.beforehand import check_training
-from usae_train.files.locks import held
+from usae_train.files.locks import folder_lock
 
 ALL = """
 import contextlib, io, json, sys
@@ -50,7 +50,7 @@ def test_it_is_answered_in_one_line_without_torch(answers, typed, word, status):
 def test_a_training_that_runs_is_not_called_one_that_was_stopped(tmp_path):
     room = tmp_path / ".new.training"
     room.mkdir()
-    with held(tmp_path / "new"), pytest.raises(ValueError, match="is being written by another process"):
+    with folder_lock(tmp_path / "new"), pytest.raises(ValueError, match="is being written by another process"):
         check_training(tmp_path / "new", resume=False)
     with pytest.raises(ValueError, match="a training that was stopped lies in"):
         check_training(tmp_path / "new", resume=False)

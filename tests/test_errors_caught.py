@@ -9,9 +9,9 @@ import usae_viz
 BROAD = "ValueError"
 OUTSIDE = {  # where calls of other software are wrapped, of which ValueError is their word for what was given to them
     "usae_train/backbones/identity.py:_of_numbers": "base64 and numpy",
+    "usae_train/demo/pretrain.py:_load_part": "torch",
     "usae_train/files/yaml_config.py:_composed": "ruamel",
     "usae_train/backbones/timm_models.py:_timm_model": "timm",
-    "usae_train/images/given.py:_of_pil": "PIL",
     "usae_train/images/hub.py:fingerprint": "the row's own path",
     "usae_train/images/hub.py:read": "datasets and pyarrow",
     "usae_train/images/hub.py:_part": "datasets",

@@ -9,7 +9,7 @@ import pytest
 from usae_train.backbones.unlisted_models import _read as read_of_hub
 from usae_train.files.json_files import read_json
 from usae_train.files.tensor_files import load_file
-from usae_train.files.torch_state import read_pickled
+from usae_train.files.torch_state import read_torch_file
 from usae_train.files.yaml_config import read_mapping
 from usae_train.model.published import _read_checkpoint
 from usae_train.sae_formats.format import UserAnswers
@@ -22,7 +22,7 @@ READERS = {
     "json": read_json,
     "yaml": read_mapping,
     "safetensors": load_file,
-    "torch": read_pickled,
+    "torch": lambda file: read_torch_file(file, str(file)),
     "config of the hub": lambda file: read_of_hub("it", file),
     "published": lambda file: _read_checkpoint(file, "left"),
     "saev": lambda file: Saev().read(file, UserAnswers()),

@@ -62,7 +62,7 @@ def extract(
             _verify_checksums(out, quiet)
             return
         _check_early(images, out, settings)
-        from usae_train.files.locks import held
+        from usae_train.files.locks import folder_lock
         from usae_train.runtime.distributed import ranks_of_torchrun
         from usae_train.runtime.signals import stopped_by_first
         from usae_train.tokens.extract import extract as write_store
@@ -71,7 +71,7 @@ def extract(
         with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
             with ranks.raise_together():
                 if ranks.is_main:
-                    holding.enter_context(held(out))
+                    holding.enter_context(folder_lock(out))
                 source, (record, gigabytes, built) = _planned(images, out, settings, ranks.is_main, quiet)
             quiet = quiet or not ranks.is_main
             if not quiet:
@@ -82,11 +82,8 @@ def extract(
                     source,
                     record,
                     out,
-                    batch=settings.image_batch,
+                    settings,
                     device=where,
-                    compute_dtype=settings.compute_dtype,
-                    readers=settings.readers,
-                    max_broken=settings.max_broken,
                     ranks=ranks,
                     backbones=built,
                     progress=counting(report, "pictures"),
@@ -98,13 +95,13 @@ def extract(
 
 def _check_early(images: str, out: Path, settings: ExtractSettings) -> None:
     """Whether all that is named is there, and a store can be written, before torch is loaded."""
-    from usae_train.files.locks import held
+    from usae_train.files.locks import folder_lock
     from usae_train.images.places import check_images
     from usae_train.model.spec_files import read_specs
     from usae_train.tokens.places import check_store_place
 
     if is_alone():
-        with held(out):
+        with folder_lock(out):
             check_store_place(out)
         check_images(images, settings.limit)
         read_specs(settings.backbones)

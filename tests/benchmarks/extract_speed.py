@@ -26,6 +26,7 @@ from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.images.sources import open_images, read_batches
 from usae_train.tokens.extract import extract, plan_extraction
+from usae_train.tokens.settings import ExtractSettings
 
 SPECS = {
     "vit": BackboneSpec(model="vit_small_patch16_224", weights="random"),
@@ -71,6 +72,8 @@ def main() -> None:
         backbones = {name: backbone.to(chosen.device) for name, backbone in built.items()}
         batches = [canvases.to(chosen.device) for _, canvases, _ in read_batches(source, 224, chosen.batch)]
         bare(backbones, batches[:1], chosen.device, compute_dtype)
+        dtype = str(compute_dtype).removeprefix("torch.")
+        settings = ExtractSettings(image_batch=chosen.batch, compute_dtype=dtype, readers=chosen.workers)
         alone, whole = [], []
         for turn in range(chosen.turns):
             alone.append(seconds(lambda: bare(backbones, batches, chosen.device, compute_dtype)))
@@ -79,10 +82,8 @@ def main() -> None:
                 source,
                 record,
                 Path(room) / f"store-{turn}",
-                batch=chosen.batch,
+                settings,
                 device=chosen.device,
-                compute_dtype=str(compute_dtype).removeprefix("torch."),
-                readers=chosen.workers,
                 backbones=backbones,
             )
             whole.append(seconds(task))

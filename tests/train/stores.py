@@ -13,6 +13,7 @@ from PIL import Image
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.images.sources import open_images
 from usae_train.tokens.extract import extract, plan_extraction
+from usae_train.tokens.settings import ExtractSettings
 
 OPTIONS = {"patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
 SPECS = {
@@ -34,10 +35,15 @@ def make_pictures(folder):
     return folder
 
 
-def write(pictures, out, **settings):
+def write(pictures, out, readers=0, **how):
     source = open_images(pictures)
     return extract(
-        source, plan_extraction(source, SPECS)[0], out, batch=2, images_a_shard=4, max_broken=0.2, **settings
+        source,
+        plan_extraction(source, SPECS)[0],
+        out,
+        ExtractSettings(image_batch=2, max_broken=0.2, readers=readers),
+        images_a_shard=4,
+        **how,
     )
 
 

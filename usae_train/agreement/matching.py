@@ -77,8 +77,8 @@ def joined_pairs(units: Sequence[Tensor], alike: float) -> Tensor:
                 pairs.append((-cosines[concept, match].item(), one, concept, other, match))
     cluster_of: dict[tuple[int, int], dict[int, int]] = {
         (training, concept): {training: concept}
-        for training, own in enumerate(units)
-        for concept in (own.norm(dim=1) > 0).nonzero().squeeze(1).tolist()
+        for training, rows in enumerate(units)
+        for concept in (rows.norm(dim=1) > 0).nonzero().squeeze(1).tolist()
     }
     for _, one, concept, other, match in sorted(pairs):
         first, second = cluster_of[one, concept], cluster_of[other, match]
@@ -86,8 +86,8 @@ def joined_pairs(units: Sequence[Tensor], alike: float) -> Tensor:
             first.update(second)
             for each in second.items():
                 cluster_of[each] = first
-    distinct = {id(own): own for own in cluster_of.values()}.values()
-    table = [[own.get(training, -1) for training in range(len(units))] for own in distinct]
+    distinct = {id(members): members for members in cluster_of.values()}.values()
+    table = [[members.get(training, -1) for training in range(len(units))] for members in distinct]
     return torch.tensor(table, dtype=torch.long).view(-1, len(units))
 
 
@@ -100,6 +100,6 @@ def sums_of_members(rows: Sequence[Tensor], members: Tensor) -> Tensor:
     """(clusters, width): the sum of each cluster's rows, of a training each (concepts, width)."""
     total = rows[0].new_zeros(len(members), rows[0].shape[1])
     for training, matrix in enumerate(rows):
-        there = members[:, training] >= 0
-        total[there] += matrix[members[there, training]]
+        has_one = members[:, training] >= 0
+        total[has_one] += matrix[members[has_one, training]]
     return total

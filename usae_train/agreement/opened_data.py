@@ -66,10 +66,10 @@ def open_data(
     source = as_source(data, limit)
     backbones = {name: backbone.to(how.device) for name, backbone in first.backbones.items()}
     assert first.grid is not None
-    seen, pictures = feed_pictures(backbones, source, first.grid, settings, how)
+    feed_of_pictures, pictures = feed_pictures(backbones, source, first.grid, settings, how)
     images = SourceRecord.of(source)
     about = {**images.of_a_state, "widths": first.widths, "backbones": listed_specs(first.specs)}
-    return OpenedData(seen, pictures, about, images)
+    return OpenedData(feed_of_pictures, pictures, about, images)
 
 
 def open_store(store: ActivationStore, first: USAE, memory: float | None) -> OpenedData:

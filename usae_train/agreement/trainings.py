@@ -11,7 +11,7 @@ from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.common_sizes import common_grid
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import check_writable
-from usae_train.files.locks import held
+from usae_train.files.locks import folder_lock
 from usae_train.images.sources import ImageSource
 from usae_train.model.checkpoint import load
 from usae_train.model.firing import measure
@@ -87,7 +87,7 @@ def fit_starts(
         return usae.to("cpu")
 
     names = [f"start-{number}" for number in range(count)]
-    with held(trainings):
+    with folder_lock(trainings):
         fit_each(names, settings, fit_one, trainings, executions, shown.about)
     members = [load(trainings / name) for name in names]
     check_members(members)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.backbones.allocator import keep_memory
 from usae_train.backbones.feature_statistics import keep_statistics, statistics_distances
 from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
@@ -21,11 +20,15 @@ from usae_train.backbones.precision import DTYPES
 from usae_train.backbones.reading import forget_caches, not_last_warning, not_square_warning, unused_norm_warning
 from usae_train.backbones.sites import check_site, read_sites
 from usae_train.backbones.spec import MODULE, BackboneSpec, without_classifier
-from usae_train.backbones.weight_files import first_line
 from usae_train.images.arrays import canvases_of
+from usae_train.runtime.allocator import keep_memory
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import first_line
 from usae_train.runtime.undisturbed import undisturbed
 from usae_train.runtime.warned import ReadOtherwise
+
+if TYPE_CHECKING:
+    from usae_train.backbones.folding import Pair
 
 
 class Backbone(nn.Module):
@@ -53,7 +56,7 @@ class Backbone(nn.Module):
     @undisturbed
     def __init__(self, name: str, spec: BackboneSpec, beside: Sequence[BackboneSpec] = ()) -> None:
         # here, for timm takes 70 MB, and not all that knows of backbones builds one: `fit STORE` does not
-        from usae_train.backbones.folding import lay_channels_last
+        from usae_train.backbones.folding import fold, lay_channels_last
         from usae_train.backbones.timm_models import create_model, data_config
 
         super().__init__()
@@ -71,20 +74,14 @@ class Backbone(nn.Module):
         self._norm = spec.norm
         self.register_buffer("mean", torch.tensor(spec.mean or config["mean"]).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std or config["std"]).view(3, 1, 1), persistent=False)
-        try:
+        self._timm_sides: tuple[int, int] = config["input_size"][-2:]
+        with self._trial([spec, *beside]):
             for each in (spec, *beside):
                 check_site(name, self.model, each, trial_picture(self.input_size))
-            self._fold([spec, *beside])
-            self._settle()
-        except UsageError:
-            raise
-        except (AssertionError, RuntimeError, AttributeError, TypeError) as error:  # what networks of all kinds raise
-            places = " and ".join(each.place for each in (spec, *beside))
-            side = "x".join(str(side) for side in config["input_size"][-2:])
-            raise UsageError(
-                f"{name}: {spec.model!r} cannot be read at {places} and {self.input_size} px: "
-                f"{first_line(error)}; its own `input_size` is {side}"
-            ) from error
+            pairs = self._foldable([spec, *beside])
+        keep_statistics(pairs)
+        fold(self.model, pairs)
+        self._set_output()
         self._layout = lay_channels_last(self.model)
 
     def forward(self, canvas: Tensor, grid: tuple[int, int] | None = None) -> Tensor:
@@ -168,7 +165,7 @@ class Backbone(nn.Module):
         """The same network, read as one of the specs says that it was built beside."""
         other = self.called(name)
         other.spec = spec
-        other._settle()
+        other._set_output()
         return other
 
     def shares_pass(self, other: Backbone) -> bool:
@@ -196,9 +193,9 @@ class Backbone(nn.Module):
             canvas = canvases_of(canvas, "canvases").to(self.mean.device)
         if canvas.ndim != 4 or canvas.shape[1] != 3:
             raise UsageError(f"{self.name}: canvas has shape {tuple(canvas.shape)}; expected (batch, 3, height, width)")
-        # On the CPU torch's fused attention goes backward slowly: 20 of 33 ms a block of the demo's ViT, and 1.50 s
+        # On the CPU torch's fused attention goes backward slowly: 20 of 33 ms per block of the demo's ViT, and 1.50 s
         # instead of 1.24 s forward and backward through a ViT-B/16 in bfloat16 (6 crops of 224 px, 2 cores). Forward
-        # alone it is faster: 82 instead of 92 ms a picture through 9 blocks of a ViT-S/14 (224 px, one thread).
+        # alone it is faster: 82 instead of 92 ms per picture through 9 blocks of a ViT-S/14 (224 px, one thread).
         fused = canvas.device.type != "cpu" or not torch.is_grad_enabled()
         for attention in self._attentions:
             attention.fused_attn = fused  # type: ignore[assignment]  # timm's own switch
@@ -216,29 +213,46 @@ class Backbone(nn.Module):
             self.model(zeros) if self.spec.classes else self(zeros)
         return len(distances)
 
+    @contextmanager
+    def _trial(self, specs: Sequence[BackboneSpec]) -> Iterator[None]:
+        """Within it the network is run for the first time, and little else: what it raises then is said in one line.
+
+        Raises:
+            UsageError: then, with the places that were to be read, the input size and timm's own.
+        """
+        try:
+            yield
+        except (AssertionError, RuntimeError, AttributeError, TypeError) as error:  # what networks of all kinds raise
+            places = " and ".join(spec.place for spec in specs)
+            side = "x".join(map(str, self._timm_sides))
+            raise UsageError(
+                f"{self.name}: {self.spec.model!r} cannot be read at {places} and {self.input_size} px: "
+                f"{first_line(error)}; its own `input_size` is {side}"
+            ) from error
+
     @torch.no_grad()
-    def _fold(self, specs: Sequence[BackboneSpec]) -> None:
-        """Batch norms put into the convolutions, wherever a pass shows that it changes nothing of what specs read.
+    def _foldable(self, specs: Sequence[BackboneSpec]) -> list[Pair]:
+        """Batch norms that can be put into the convolutions: a pass shows that it changes nothing of what specs read.
 
         Not those that the classifier sees otherwise than the layers that are read. What a folded norm knows of natural
         features is kept; one that stands by itself knows it still (`norms_with_statistics`).
         """
-        from usae_train.backbones.folding import PassRecorder, fold
+        from usae_train.backbones.folding import PassRecorder
 
         zeros = torch.zeros(1, 3, self.input_size, self.input_size)
         with PassRecorder(self.model) as reading:
             features = self._first_features(specs, zeros)
-        pairs = [pair for pair in reading.pairs(features[0]) if all(pair in reading.pairs(own) for own in features[1:])]
-        if self.spec.classes:
-            with PassRecorder(self.model) as classifying:
-                logits = self.model(zeros)
-            both = classifying.pairs(logits)
-            pairs = [pair for pair in both if pair in pairs or not reading.ran(pair.convolution)]
-        keep_statistics(pairs)
-        fold(self.model, pairs)
+        first, *further = (reading.pairs(layer) for layer in features)
+        pairs = [pair for pair in first if all(pair in pairs_there for pairs_there in further)]
+        if not self.spec.classes:
+            return pairs
+        with PassRecorder(self.model) as classifying:
+            logits = self.model(zeros)
+        both = classifying.pairs(logits)
+        return [pair for pair in both if pair in pairs or not reading.ran(pair.convolution)]
 
     @torch.no_grad()
-    def _settle(self) -> None:
+    def _set_output(self) -> None:
         """Width and grid of what its spec reads, and whether logits come from the same pass."""
         zeros = torch.zeros(1, 3, self.input_size, self.input_size)
         features = self._features(zeros)
@@ -247,7 +261,8 @@ class Backbone(nn.Module):
         self._in_one_pass = False
         if self.spec.classes and self.spec.site == "block":
             # a few models' last layer is not what their head takes, and some have a head of another kind
-            joint = self._features_and_logits(zeros)
+            with self._trial([self.spec]):
+                joint = self._features_and_logits(zeros)
             self._in_one_pass = torch.allclose(joint[0], features) and torch.allclose(joint[1], self.model(zeros))
 
     def _first_features(self, specs: Sequence[BackboneSpec], normalized: Tensor) -> list[Tensor]:

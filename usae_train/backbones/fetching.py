@@ -10,8 +10,8 @@ from timm.models._hub import download_cached_file
 
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.backbones.unlisted_models import CONFIG, is_unlisted
-from usae_train.backbones.weight_files import first_line
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import first_line
 
 # How timm and the hub call a repository's weights; the first is taken. What is not a pickle goes first, as in timm.
 FILES = (

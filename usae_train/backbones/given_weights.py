@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from usae_train.backbones.packaged import in_order
 from usae_train.backbones.spec import BackboneSpec
-from usae_train.backbones.weight_files import first_line
 from usae_train.backbones.weight_forms import as_timm_names, foreign_form
 from usae_train.backbones.weight_names import beyond, misfit, unknown_part, without_prefix
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import first_line
+from usae_train.runtime.shortage import is_fault
 
 Filter = Callable[..., dict[str, Tensor]]
 
@@ -52,22 +53,32 @@ def timm_given(given: Given) -> Iterator[None]:
     Raises:
         Misfit: when they are of another network.
         ValueError: when timm asked for none.
+        Exception: a fault of ours while they were filled in, which timm's builder may have reworded.
     """
-    timms_own, thread, asked = _builder.load_pretrained, threading.get_ident(), []
+    timms_own, thread, filled = _builder.load_pretrained, threading.get_ident(), list[nn.Module]()
+    faults: list[Exception] = []
 
     def load(model: nn.Module, *rest: Any, **arguments: Any) -> None:
-        if threading.get_ident() != thread:  # somebody else's network
+        if threading.get_ident() != thread:  # another thread's network
             timms_own(model, *rest, **arguments)
             return
-        asked.append(model)
-        _fill_network(given, model, arguments["pretrained_cfg"], arguments["filter_fn"], arguments["strict"])
+        filled.append(model)
+        try:
+            _fill_network(given, model, arguments["pretrained_cfg"], arguments["filter_fn"], arguments["strict"])
+        except Exception as error:
+            faults.extend([error] if is_fault(error) else [])
+            raise
 
     _builder.load_pretrained = load
     try:
         yield
+    except UsageError:
+        if faults:  # inside timm's builder it would be taken for options that do not go together
+            raise faults[0] from None
+        raise
     finally:
         _builder.load_pretrained = timms_own
-    if not asked:
+    if not filled:
         raise UsageError(
             f"{given.name}: timm {timm.__version__} loads weights in a way of its own; use a version known"
         )
@@ -133,7 +144,7 @@ def _under_timm_names(
     if rename is None:
         return dict(weights)
     try:
-        with redirect_stdout(StringIO()):  # it prints, for DINOv3 a line a block
+        with redirect_stdout(StringIO()):  # it prints, for DINOv3 a line per block
             return dict(rename(dict(weights), model))
     except Exception as error:  # converters meet names and shapes that they were not written for
         raise Misfit(f"{given.misfits}{misfit(weights, initial) or first_line(error)}") from error

@@ -17,7 +17,7 @@ from usae_train.files.validation import Frozen
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warned import NearlyTheWeights
 
-RECORDED_TOKENS = 16  # tokens, and features of each, that a record keeps: 1 KB a backbone
+RECORDED_TOKENS = 16  # tokens, and features of each, that a record keeps: 1 KB per backbone
 # Largest difference of the tokens, as a share of their spread, that other precision of the same weights makes.
 # The three networks of shared/real, rounded to bfloat16, the coarsest that is common: 0.007, 0.035 and 0.037. With
 # each weight moved by 1% of itself at random, as by a little training: 0.04, 0.23 and 0.28.

@@ -18,7 +18,7 @@ from usae_train.runtime.undisturbed import undisturbed
 
 
 class ModuleBackbone(Backbone):
-    """A network of one's own as a backbone: what one of its layers gives, as patch tokens.
+    """A custom network as a backbone: what one of its layers gives, as patch tokens.
 
     It is put into evaluation, moved to where it is used, and its parameters no longer ask for gradients; nothing else
     of it is changed. A USAE folder does not hold it, only its name and a hash of its weights: give it again, as in
@@ -84,14 +84,14 @@ class ModuleBackbone(Backbone):
         return False
 
     def embedding(self, canvas: Tensor) -> Tensor:  # noqa: ARG002
-        """Not known of a module of one's own: what comes before its classifier, it does not say."""
+        """Not known: a custom module does not say what comes before its classifier."""
         raise UsageError(f"{self.name} is a module of yours, which does not say what it gives before its classifier")
 
     def whole_pass(self, canvas: Tensor) -> Tensor:
         """The module's own output.
 
         Raises:
-            ValueError: for one that is no tensor.
+            ValueError: for one that is not a tensor.
         """
         output = self.model(self._normalized(canvas))
         if not isinstance(output, Tensor) or output.ndim == 0:
@@ -106,15 +106,15 @@ class ModuleBackbone(Backbone):
         return self._features_and_logits(normalized)[0]
 
     def _features_and_logits(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
-        seen: list[object] = []
-        hook = self._read[0].register_forward_hook(lambda module, given, output: seen.append(output))
+        outputs: list[object] = []
+        hook = self._read[0].register_forward_hook(lambda module, given, output: outputs.append(output))
         try:
             output: Tensor = self.model(normalized)
         finally:
             hook.remove()
-        if not seen:
+        if not outputs:
             raise UsageError(f"{self.name}: layer {self._layer!r} took no part when a picture was seen")
-        return self._as_features(seen[-1]), output
+        return self._as_features(outputs[-1]), output
 
     def _as_features(self, output: object) -> Tensor:
         """(batch, width, rows, cols) of what the layer gave."""
@@ -146,5 +146,5 @@ def named_layer(module: nn.Module, layer: str) -> nn.Module:
     if layer not in layers:
         near = difflib.get_close_matches(layer, layers, n=3) or list(layers)[1:6]
         raise UsageError(f"no layer {layer!r} in {type(module).__name__}; there are {', '.join(near)}")
-    found: nn.Module = layers[layer]
-    return found
+    named: nn.Module = layers[layer]
+    return named

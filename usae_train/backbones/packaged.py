@@ -1,4 +1,4 @@
-"""Where a spec's weights lie, in a file of one's own or inside an installed package, and that they are the right ones.
+"""Where a spec's weights lie, in a local file or inside an installed package, and that they are the right ones.
 
 A package that only carries weights is never imported: nothing of it runs, its file is found by its installer's record.
 """

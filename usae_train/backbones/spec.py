@@ -116,12 +116,12 @@ class BackboneSpec(Worded):
 
     @property
     def has_own_file(self) -> bool:
-        """Whether its weights are a file of the reader's own, of which a USAE folder takes a copy."""
+        """Whether its weights are a local file, of which a USAE folder takes a copy."""
         return self.weights not in (PRETRAINED, RANDOM) and not self.is_packaged
 
     @property
     def local_folder(self) -> Path | None:
-        """The folder of the reader's own that says what the model is, of which a USAE folder takes a copy too."""
+        """The local folder that says what the model is, of which a USAE folder takes a copy too."""
         return Path(self.model.removeprefix(LOCAL)) if self.model.startswith(LOCAL) else None
 
     @property

@@ -19,14 +19,15 @@ from usae_train.backbones.options import check_names
 from usae_train.backbones.packaged import weight_file
 from usae_train.backbones.spec import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.backbones.unlisted_models import TimmDescription, is_unlisted, read_description
-from usae_train.backbones.weight_files import first_line, read_content, read_weights
+from usae_train.backbones.weight_files import read_content, read_weights
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import first_line
 
 
 def data_config(model: nn.Module) -> dict[str, Any]:
     """timm's own input size, mean and std of a model."""
-    found: dict[str, Any] = timm.data.resolve_model_data_config(model)
-    return found
+    config: dict[str, Any] = timm.data.resolve_model_data_config(model)
+    return config
 
 
 def create_model(name: str, spec: BackboneSpec) -> nn.Module:

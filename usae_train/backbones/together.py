@@ -19,13 +19,13 @@ def tokens_together(
         canvas: (batch, 3, height, width), RGB, float 0..1.
         grid: (rows, cols) to resample the tokens to; each backbone's own by default.
     """
-    seen: dict[str, Tensor] = {}
+    tokens: dict[str, Tensor] = {}
     for name, backbone in backbones.items():
-        if name in seen:
+        if name in tokens:
             continue
         same = {other: reader for other, reader in backbones.items() if backbone.shares_pass(reader)}
         if len(same) < 2:
-            seen[name] = backbone(canvas, grid)
+            tokens[name] = backbone(canvas, grid)
         else:
-            seen.update(zip(same, backbone.together([*same.values()], canvas, grid), strict=True))
-    return {name: seen[name] for name in backbones}
+            tokens.update(zip(same, backbone.together([*same.values()], canvas, grid), strict=True))
+    return {name: tokens[name] for name in backbones}

@@ -7,7 +7,6 @@ that refuses, so do we.
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
 import zipfile
 from collections.abc import Mapping
@@ -20,8 +19,10 @@ from torch import Tensor
 from usae_train.backbones.weight_names import state_of
 from usae_train.files.binary import is_picture_content
 from usae_train.files.tensor_files import load_file
-from usae_train.files.torch_state import read_pickled
+from usae_train.files.torch_state import read_torch_file
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import first_line
+from usae_train.runtime.shortage import shortage
 
 EXPECTED_FILE = "expected a .safetensors or .pth file of tensors by name"
 
@@ -55,26 +56,22 @@ def read_content(name: str, path: Path) -> Any:
     if not path.is_file():
         raise UsageError(f"{name}: no weight file at {str(path)!r}; expected a .safetensors or .pth file")
     try:
-        if kind := _another_kind(path):
-            raise UsageError(f"{name}: {path} is {kind}; {EXPECTED_FILE}")
-        return _loaded(path)
+        kind = _another_kind(path)
+        content = load_file(path) if kind is None and path.suffix == ".safetensors" else None
     except UsageError:
         raise
-    except pickle.UnpicklingError as error:
-        raise UsageError(
-            f"{name}: {path} is not a file of tensors alone, and nothing that can run code is loaded"
-        ) from error
-    except Exception as error:  # a broken file can raise anything, from three libraries
+    except Exception as error:  # a broken file can raise anything, from zipfile and safetensors
+        if shortage(error) is not None:  # the file is none the worse
+            raise
         raise UsageError(
             f"{name}: {path} is not a readable weight file ({first_line(error)}); it may be cut short"
         ) from error
-
-
-def _loaded(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        return load_file(path)
+    if kind is not None:
+        raise UsageError(f"{name}: {path} is {kind}; {EXPECTED_FILE}")
+    if content is not None:
+        return content
     with torch.serialization.safe_globals([argparse.Namespace]):  # timm's own training files keep their options so
-        return read_pickled(path)
+        return read_torch_file(path, f"{name}: {path}", "weight file")
 
 
 def not_plain(weights: Mapping[str, Any]) -> str | None:
@@ -122,12 +119,3 @@ def _kind_of_zip(path: Path) -> str | None:
     if not any(part.endswith("data.pkl") for part in names):
         return "a zip archive of something else"
     return "a file of torch's by its content; name it .pth" if path.suffix == ".safetensors" else None
-
-
-def first_line(error: BaseException) -> str:
-    """What an error of another library says, cut short; where its first line only announces, with what follows."""
-    lines = str(error).strip().splitlines()
-    if not lines:
-        return type(error).__name__
-    announced = " ".join(line.strip() for line in lines[:2]) if lines[0].rstrip().endswith(":") else lines[0]
-    return announced[:200]

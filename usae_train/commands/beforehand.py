@@ -12,7 +12,7 @@ from typing import Any
 
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import check_free
-from usae_train.files.locks import held
+from usae_train.files.locks import folder_lock
 from usae_train.files.place_names import named_place
 from usae_train.images.places import check_images
 from usae_train.model.outline import outline_here
@@ -40,14 +40,14 @@ def check_training(out: Path, resume: bool, from_starts: bool = False) -> None:
 
     Args:
         out: the folder to write.
-        resume: whether a training that waits is to go on.
-        from_starts: whether it is several trainings, which go on by themselves.
+        resume: whether a training that waits is to be resumed.
+        from_starts: whether it is several trainings, which are resumed by themselves.
 
     Raises:
-        ValueError: as `held`, `check_free` and `states_folder`.
+        ValueError: as `folder_lock`, `check_free` and `states_folder`.
     """
     if is_alone():  # of several processes that train as one the first holds the folder
-        with held(out):
+        with folder_lock(out):
             check_free(out)
             if not from_starts:
                 states_folder(out, resume)

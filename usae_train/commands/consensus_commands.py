@@ -94,17 +94,17 @@ def consensus(
 def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
     """`fit --starts`: train from several starts, each into `.NAME.starts`, then write what they agree on.
 
-    The trainings are kept there until the consensus is written; given again, the command goes on where it was.
+    The trainings are kept there until the consensus is written; given again, the command resumes where it was.
     """
     from usae_train.agreement.trainings import fit_starts
     from usae_train.files.atomic import check_free
-    from usae_train.files.locks import held
+    from usae_train.files.locks import folder_lock
     from usae_train.model.checkpoint import save
     from usae_train.training.logging.callbacks import FitCallbacks
 
     trainings = asked.out.with_name(f".{asked.out.name}.starts")
     with asked.executions() as executions:
-        with held(asked.out):
+        with folder_lock(asked.out):
             check_free(asked.out)
             opened = opened_data(asked)
             source: GivenTokens | ActivationStore | ImageSource

@@ -50,7 +50,7 @@ def name(
         from usae_train.images.places import check_images
 
         check_file(out)
-        if out.exists():  # names that somebody gave are not to be lost
+        if out.exists():  # names that were given by hand are not to be lost
             raise UsageError(f"{out} is there already; choose another --out")
         check_usaes([usae])
         check_images(images, settings.limit)

@@ -29,12 +29,12 @@ def training_place(
         ValueError: for a folder that is not empty, or a training that waits there and is not to be resumed.
     """
     from usae_train.files.atomic import check_free
-    from usae_train.files.locks import held
+    from usae_train.files.locks import folder_lock
     from usae_train.training.checkpointing import TrainingCheckpointer
     from usae_train.training.states_folder import states_folder
 
     is_main = ranks is None or ranks.is_main
-    with held(out) if is_main else nullcontext():
+    with folder_lock(out) if is_main else nullcontext():
         if is_main:
             check_free(out)
         states = states_folder(out, resume or not is_main)

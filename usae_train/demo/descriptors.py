@@ -98,11 +98,11 @@ def outlines(surface: Tensor) -> Tensor:
         (n, MAX_OBJECTS, 13): the share of its pixels in each of 8 bands around its middle, and how much the mean
         distance from the middle varies with 2 to 6 turns around it. Zeros where nothing is seen of it.
     """
-    seen = surface[:, None, ::OUTLINE_STEP, ::OUTLINE_STEP] == torch.arange(
+    visible = surface[:, None, ::OUTLINE_STEP, ::OUTLINE_STEP] == torch.arange(
         1, scenes.MAX_OBJECTS + 1, dtype=surface.dtype, device=surface.device
     ).view(1, -1, 1, 1)
-    mask = seen.float().flatten(2)  # (n, objects, pixels)
-    rows, cols = seen.shape[-2:]
+    mask = visible.float().flatten(2)  # (n, objects, pixels)
+    rows, cols = visible.shape[-2:]
     y, x = (
         axis.flatten().float()
         for axis in torch.meshgrid(

@@ -64,9 +64,9 @@ class Supervised(nn.Module):
             weight = logits.new_ones(logits.shape[-1])
             weight[BACKGROUND] = self.BACKGROUND_WEIGHT if factor == "shape" else 1.0
             loss = loss + functional.cross_entropy(logits.float(), share.flatten(0, 1), weight=weight.float())
-            there = (share.mean(1) > 0.01).float()
+            present = (share.mean(1) > 0.01).float()
             loss = loss + 0.3 * functional.binary_cross_entropy_with_logits(
-                self.class_heads[factor](prefix[:, 0]), there
+                self.class_heads[factor](prefix[:, 0]), present
             )
         return loss
 

@@ -1,6 +1,6 @@
 """Pretraining of the demo backbones: one loop, three ways of being taught.
 
-What makes their gradients draw pictures (Santurkar et al. 2019, Engstrom et al. 2019): every loss has a term a patch,
+What makes their gradients draw pictures (Santurkar et al. 2019, Engstrom et al. 2019): every loss has a term per patch,
 some of the scenes are zoomed, the pictures are dirtied with noise of several kinds, and each batch is seen twice, the
 second time with the perturbation that the first backward pass suggests ("free" adversarial training, Shafahi et al.
 2019): one pass serves the weights and the attack.
@@ -41,8 +41,8 @@ from torch import Tensor, nn
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.lessons import ImageText, Lesson, SelfSupervised, Supervised
 from usae_train.files.atomic import atomic_path
-from usae_train.files.tensor_checks import Damaged, check_moment_sizes
-from usae_train.files.torch_state import read_pickled, write_state
+from usae_train.files.tensor_checks import Damaged, check_moment_sizes, check_tensors
+from usae_train.files.torch_state import read_torch_file, write_state
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import one_line
 from usae_train.scenes import world as scenes
@@ -130,13 +130,13 @@ def pretrain(
     while step < steps:
         # every batch has a generator of its own, so that a resumed run sees what an unbroken one would
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        taken = _teach(pupil, [*zip(optimizers, schedules, strict=True)], generator, step / steps, device)
-        losses.extend(taken)
-        step += len(taken)
-        if step % 20 < len(taken):
+        batch_losses = _teach(pupil, [*zip(optimizers, schedules, strict=True)], generator, step / steps, device)
+        losses.extend(batch_losses)
+        step += len(batch_losses)
+        if step % 20 < len(batch_losses):
             report(step, steps, sum(losses) / len(losses))
             losses.clear()
-        if checkpoint is not None and (step % 200 < len(taken) or step >= steps):
+        if checkpoint is not None and (step % 200 < len(batch_losses) or step >= steps):
             write_state({**{name: part.state_dict() for name, part in parts.items()}, "step": step}, checkpoint)
     with atomic_path(file) as temporary:
         save_file({k: v.half().contiguous() for k, v in pupil.trunk.state_dict().items()}, temporary)
@@ -184,18 +184,29 @@ def _resume(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
         ValueError: for one that cannot be read, or has other parts.
     """
     try:
-        state = read_pickled(checkpoint, device)
-        shapes = [own.shape for own in parts["pupil"].parameters()]
-        for part, value in parts.items():
-            if isinstance(value, torch.optim.Optimizer):  # torch takes moments of any size, and reads past their end
-                check_moment_sizes(state[part], value, part)
-            value.load_state_dict(state[part])
-        if shapes != [own.shape for own in parts["pupil"].parameters()]:
-            raise Damaged("its weights have other shapes")
-        return int(state["step"])
-    except Exception as error:  # whatever a damaged file makes of torch
-        reason = one_line(error)[:200]
-        raise UsageError(f"{checkpoint} cannot be resumed ({reason}); remove it to begin anew") from error
+        state = read_torch_file(checkpoint, "it", "training state", device)
+        if not isinstance(state, dict) or state.keys() != {*parts, "step"} or type(state["step"]) is not int:
+            raise Damaged("it has other parts")
+        check_tensors(state["pupil"], parts["pupil"].state_dict(), "pupil")
+        for name, part in parts.items():
+            if isinstance(part, torch.optim.Optimizer):  # torch takes moments of any size, and reads past their end
+                check_moment_sizes(state[name], part, name)
+            _load_part(part, state[name], name)
+    except UsageError as error:
+        raise UsageError(f"{checkpoint} cannot be resumed ({error}); remove it to begin anew") from error
+    return int(state["step"])
+
+
+def _load_part(part: Any, state: Any, name: str) -> None:
+    """Have a module, an optimizer or a schedule take its state.
+
+    Raises:
+        Damaged: when torch cannot.
+    """
+    try:
+        part.load_state_dict(state)
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:  # torch's, of another form
+        raise Damaged(f"{name}: {one_line(error)[:200]}") from error
 
 
 def _optimizers(pupil: nn.Module) -> list[torch.optim.Optimizer]:

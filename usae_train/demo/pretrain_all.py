@@ -6,7 +6,6 @@ twice as fast as one after the other.
 
 from __future__ import annotations
 
-import os
 import queue
 import signal
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ import torch
 from torch import multiprocessing
 
 from usae_train.demo.pretrain import SPECS, STEPS, pretrain
+from usae_train.runtime.capacity import cores
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.signals import handle_signals, status_of
 
@@ -40,11 +40,10 @@ def pretrain_all(folder: Path, seed: int, device: str, report: ProgressCallback,
         if _weights(folder, name).is_file():
             report(name, STEPS[name], STEPS[name], "done")
     missing = [name for name in SPECS if not _weights(folder, name).is_file()]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(workers or (cores if device == "cpu" else 1), len(missing))
+    workers = min(workers or (cores() if device == "cpu" else 1), len(missing))
     if workers > 1:
         jobs = {name: (name, folder, seed, device) for name in missing}
-        in_processes(_pretrain_one, jobs, report, workers, max(1, cores // workers))
+        in_processes(_pretrain_one, jobs, report, workers, max(1, cores() // workers))
         return
     for name in missing:
         _pretrain_one(name, folder, seed, device, report)

@@ -63,12 +63,12 @@ class Answers:
             tokens: {backbone: (pictures, token, width)} on the common grid.
         """
         backbones = self.usae.backbones
-        seen = {
+        own_grid_tokens = {
             name: tokens[name] if backbone.grid == self.usae.grid else backbone(canvases)
             for name, backbone in backbones.items()
         }
         for name, labels in self.labels.items():
-            logits = replaced_logits(self.usae, name, canvases, seen).double()
+            logits = replaced_logits(self.usae, name, canvases, own_grid_tokens).double()
             right_class = logits[CLEAN].argmax(-1) if labels is None else labels[numbers].to(logits.device)
             known = right_class != NO_CLASS
             if not known.any():
@@ -91,14 +91,14 @@ class Answers:
 
     def figures(self) -> AnswersFigures:
         """For the report."""
-        asked = {name: int(count) for name, count in self.counts.items() if count}
-        means = {name: self.sums[name] / self.counts[name] for name in asked}
+        counts = {name: int(count) for name, count in self.counts.items() if count}
+        means = {name: self.sums[name] / self.counts[name] for name in counts}
         by = {name: OWN_ANSWER if labels is None else LABELS for name, labels in self.labels.items()}
         return {
             "refused": self.refused,
             "backbones": {
                 name: {"by": by[name], "images": count, **surviving_answers(means[name], self.usae.names)}
-                for name, count in asked.items()
+                for name, count in counts.items()
             },
         }
 

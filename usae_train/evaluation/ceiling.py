@@ -42,8 +42,8 @@ class Ceiling:
         """
         for part in range(FOLDS):
             of_fold = numbers % FOLDS == part
-            seen = [(tokens[name][of_fold] - self.centres[name]).flatten(0, 1) for name in self.widths]
-            rows = torch.cat([*seen, seen[0].new_ones(len(seen[0]), 1)], 1)
+            centred = [(tokens[name][of_fold] - self.centres[name]).flatten(0, 1) for name in self.widths]
+            rows = torch.cat([*centred, centred[0].new_ones(len(centred[0]), 1)], 1)
             self.moments[part] += (rows.T @ rows).cpu()
 
     def r2(self) -> Matrix | None:
@@ -77,21 +77,23 @@ class Ceiling:
         """Add another's sums to these."""
         self.moments = self.moments + state["moments"]
 
-    def _errors(self, here: Tensor, there: Tensor) -> dict[tuple[str, str], Tensor]:
+    def _errors(self, fitted_moments: Tensor, measured_moments: Tensor) -> dict[tuple[str, str], Tensor]:
         """{(from, to): squared errors there of the maps that are best here, the first of no map at all}."""
         errors, places = {}, self._places()
         for source, rows in places.items():
-            variance, directions = torch.linalg.eigh(here[rows, rows])
+            variance, directions = torch.linalg.eigh(fitted_moments[rows, rows])
             variance = variance.clamp_min(0)
-            turned = directions.T @ there[rows, rows] @ directions
+            turned = directions.T @ measured_moments[rows, rows] @ directions
             for target, columns in places.items():
                 if target == source:
                     continue
-                fitted, measured = (directions.T @ moments[rows, columns] for moments in (here, there))
+                fitted, measured = (
+                    directions.T @ moments[rows, columns] for moments in (fitted_moments, measured_moments)
+                )
                 maps = [torch.zeros_like(fitted)]
                 if not math.isnan(self._variance(source)):  # of what never varies rounding would make a map
                     maps += [fitted / (variance + ridge * variance.mean())[:, None] for ridge in RIDGES]
-                whole = there[columns, columns].diagonal().sum()
+                whole = measured_moments[columns, columns].diagonal().sum()
                 errors[source, target] = torch.stack(
                     [whole - 2 * (linear * measured).sum() + (linear * (turned @ linear)).sum() for linear in maps]
                 )

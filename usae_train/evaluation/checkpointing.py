@@ -11,7 +11,7 @@ from typing import Any
 
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.files.tensor_checks import Damaged
-from usae_train.files.torch_state import read_pickled, write_state
+from usae_train.files.torch_state import read_torch_file, write_state
 from usae_train.images.fingerprints import same_setting
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped, handle_signals
@@ -58,8 +58,8 @@ class PassCheckpointer:
             ValueError: when it cannot be read.
         """
         try:
-            state = read_pickled(file)
-        except Exception as error:  # whatever a damaged file makes of torch
+            state = read_torch_file(file, str(file))
+        except UsageError as error:
             raise UsageError(f"{file} cannot be read; remove {self.folder} to begin again") from error
         if not isinstance(state, dict):
             raise UsageError(f"{file} is not a state of an evaluation; remove {self.folder} to begin again")
@@ -105,7 +105,7 @@ class PassCheckpointer:
             Stopped: then.
         """
         if self._stop:
-            raise Stopped("stopped; give the same command to go on", self._stop)
+            raise Stopped("stopped; give the same command to resume", self._stop)
 
     def stop_on_signals(self) -> AbstractContextManager[None]:
         """Within it Ctrl-C and SIGTERM mean: write the state after the batch that is running, then stop."""

@@ -226,13 +226,15 @@ def _measures(usae: USAE, source: ImageSource, compared: Compared, classes: Imag
     """What is added up, with nothing in it."""
     if compared.answers:
         check_answers(usae, usae.backbones)
-    asked = any(spec.classes for spec in usae.specs.values()) if compared.answers is None else compared.answers
+    asks_classifiers = (
+        any(spec.classes for spec in usae.specs.values()) if compared.answers is None else compared.answers
+    )
     kept = compared.judge is not None or classes is not None
     return Measures(
         usae,
         compared.independent,
         keep_codes=isinstance(source, DemoImages),
-        answers=Answers(usae, classes) if asked else None,
+        answers=Answers(usae, classes) if asks_classifiers else None,
         seen=SeenPictures(compared.judge) if kept else None,
     )
 

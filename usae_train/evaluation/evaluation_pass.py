@@ -69,7 +69,7 @@ class PassState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave.
+        """Resume from what `state_dict` gave.
 
         Raises:
             Damaged: for a state of another form.
@@ -206,7 +206,7 @@ def _meet(
     ranks: DistributedContext,
     at_first_only: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Lay down one's own sums and wait for the others'; in the order of their ranks, so that all add them up alike."""
+    """Write this process's sums, and wait for the others'; in the order of ranks, so that all add them up alike."""
     if ranks.world_size == 1:
         return
     assert checkpointer is not None

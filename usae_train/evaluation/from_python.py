@@ -34,6 +34,8 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_train.tokens.arrays import paired_tokens
 from usae_train.tokens.paired import stream_readable
 
+TOKENS_AT_ONCE = 4096  # given tokens that are encoded at a time: tokens x concepts numbers
+
 
 class EvaluateOptions(TypedDict, total=False):
     """Fields of `EvaluateSettings` that Python takes; what a command keeps on disk is not among them."""
@@ -143,15 +145,15 @@ def evaluate(
     source = as_source(images, chosen.limit)
     compared = Compared.opened(chosen, usae, workers=workers)
     with _running_in(usae.backbones, chosen.dtype), progress_display(quiet) as progress:
-        found = evaluate_source(
+        measured = evaluate_source(
             usae,
             source,
             chosen.image_batch,
             lambda stage, done, total: progress.report(stage, done, total, ""),
             compared,
         )
-        assert found is not None  # of one process, the first
-        evaluation = Evaluation(*found)
+        assert measured is not None  # of one process, the first
+        evaluation = Evaluation(*measured)
         progress.close(evaluation.closing_lines)
     return evaluation
 
@@ -208,9 +210,8 @@ def _lots(
         if limit is not None:
             raise UsageError("limit is for pictures; the data is tokens already")
         flat = paired_tokens(data, usae.widths)
-        at_once = 4096
-        for first in range(0, len(next(iter(flat.values()))), at_once):
-            yield {name: some[first : first + at_once] for name, some in flat.items()}
+        for first in range(0, len(next(iter(flat.values()))), TOKENS_AT_ONCE):
+            yield {name: some[first : first + TOKENS_AT_ONCE] for name, some in flat.items()}
         return
     source, backbones = as_source(data, limit), usae.backbones
     assert usae.grid is not None

@@ -41,8 +41,8 @@ class Judge:
     def embed(self, canvases: Tensor) -> Tensor:
         """Unit embeddings (pictures, width) of canvases (pictures, 3, H, W)."""
         shown = canvases.to(self.backbone.mean.device)
-        seen = self.backbone.embedding(shown) if self.final else self.backbone(shown).mean(1)
-        return functional.normalize(seen.float(), dim=-1)
+        embedded = self.backbone.embedding(shown) if self.final else self.backbone(shown).mean(1)
+        return functional.normalize(embedded.float(), dim=-1)
 
     @property
     def sha256(self) -> str:

@@ -18,7 +18,7 @@ def answers_table(report: Report) -> Table | None:
     answers = report.get("answers")
     if not answers or not answers["backbones"]:
         return None
-    by = {asked["by"] for asked in answers["backbones"].values()}
+    by = {figures["by"] for figures in answers["backbones"].values()}
     table = Table(
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption_justify="left", caption=as_text("; ".join(_caption(by)))
     )
@@ -26,9 +26,14 @@ def answers_table(report: Report) -> Table | None:
         table.add_column(heading, no_wrap=True)
     for heading in ("right", "of it left", "loss", "recovered", "from mean"):
         table.add_column(heading, justify="right")
-    for name, asked in answers["backbones"].items():
-        by_codes = [(answer, f"codes of {source}") for source, answer in asked["from"].items()]
-        rows = [(asked["clean"], "as they are"), *by_codes, (asked["zero"], "zeros"), (asked["mean"], "the mean token")]
+    for name, figures in answers["backbones"].items():
+        by_codes = [(answer, f"codes of {source}") for source, answer in figures["from"].items()]
+        rows = [
+            (figures["clean"], "as they are"),
+            *by_codes,
+            (figures["zero"], "zeros"),
+            (figures["mean"], "the mean token"),
+        ]
         for number, (answer, what) in enumerate(rows):
             table.add_row(as_text("" if number else name), as_text(what), *_cells(answer))
         table.add_section()

@@ -12,7 +12,7 @@ from usae_train.files.placing import place_of
 from usae_train.runtime.errors import UsageError
 
 
-def taken(file: Path, busy: str) -> FileLock:
+def acquire_lock(file: Path, busy: str) -> FileLock:
     """Take a lock file at once. Where there are no locks, as on a file system that knows none, nothing is held.
 
     Raises:
@@ -28,7 +28,7 @@ def taken(file: Path, busy: str) -> FileLock:
 
 
 @contextmanager
-def held(out: Path) -> Iterator[None]:
+def folder_lock(out: Path) -> Iterator[None]:
     """Hold the place of a folder that is to be written; nothing is left beside it afterwards.
 
     Where there are no locks nothing is held, nor beside a folder that may be written in a parent that may not. What
@@ -41,7 +41,7 @@ def held(out: Path) -> Iterator[None]:
     missing = [parent for parent in out.parents if not parent.exists()]
     with suppress(OSError):
         out.parent.mkdir(parents=True, exist_ok=True)
-    lock = taken(
+    lock = acquire_lock(
         out.with_name(f".{out.name}.lock"),
         f"{named} is being written by another process; wait until it is done, or choose another --out",
     )

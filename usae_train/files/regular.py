@@ -27,7 +27,7 @@ def check_regular(file: Path) -> None:
 
 
 def another_kind(file: Path) -> str | None:
-    """What something is that is no file, in words; None for a file, and for what is not there."""
+    """What something is that is not a file, in words; None for a file, and for what is not there."""
     try:
         kind = stat.S_IFMT(file.stat().st_mode)
     except OSError:

@@ -111,6 +111,6 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> UsageError:
 def _refuse_truth_values(settings: BaseModel, values: Mapping[str, Any]) -> None:
     """Refuse True and False where numbers are expected: pydantic takes them for 1 and 0."""
     for name, value in values.items():
-        taken = getattr(settings, getattr(settings, "FORMER", {}).get(name, name), value)
-        if is_truth(value) and isinstance(taken, int | float) and not isinstance(taken, bool):
+        setting = getattr(settings, getattr(settings, "FORMER", {}).get(name, name), value)
+        if is_truth(value) and isinstance(setting, int | float) and not isinstance(setting, bool):
             raise UsageError(f"{name} = {value!r}: expected a number")

@@ -42,7 +42,7 @@ def classes_of(source: ImageSource, column: str | None = None) -> ImageClasses |
         None where there are no two classes, or several columns of classes of which none is named.
 
     Raises:
-        ValueError: for a column that is not there or is no label, or a `.cls` that is none.
+        ValueError: for a column that is not there or is not a label, or a `.cls` that is not.
     """
     if column is not None and not isinstance(source, HubImages):
         raise UsageError(f"{source.name} has no column {column!r}: only a dataset (`hf:NAME`) has columns of labels")

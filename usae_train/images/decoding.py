@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -42,29 +44,51 @@ def read_whole(file: Path | BinaryIO, label: str | None = None) -> Image.Image:
     Raises:
         ValueError: for a file that cannot be read; names it by its label.
     """
+    name = str(label or file)
     if isinstance(file, Path):
         check_regular(file)
+    with _damage_in_words(name):
+        opened = Image.open(file, formats=FORMATS)
+    with opened:
+        return upright_rgb(opened, name)
+
+
+def upright_rgb(picture: Image.Image, name: str) -> Image.Image:
+    """A picture as backbones are to see it, opened from a file or made in Python: upright, RGB, on white.
+
+    Args:
+        picture: of PIL's.
+        name: what a message calls it.
+
+    Raises:
+        ValueError: for numbers of a range that it does not say, and for a damaged file.
+    """
     try:
-        with Image.open(file, formats=FORMATS) as opened:
-            return upright_rgb(opened)
+        levels = levels_of(picture)
+    except UsageError as error:
+        raise UsageError(f"{name} cannot be read: {error}") from error
+    with _damage_in_words(name):
+        upright = ImageOps.exif_transpose(picture)
+    eight_bits = upright if levels is None else to_eight_bits(upright, levels)
+    with _damage_in_words(name):
+        return _on_white(eight_bits)
+
+
+@contextmanager
+def _damage_in_words(name: str) -> Iterator[None]:
+    """What PIL raises of a damaged file as one line. Within it PIL alone is called: a fault of ours stays one.
+
+    Raises:
+        UsageError: then.
+    """
+    try:
+        yield
     except UnidentifiedImageError as error:  # PIL names the object in memory, by which no two readings are alike
-        raise UsageError(f"{label or file} cannot be read: it is not a picture of a kind that PIL knows") from error
+        raise UsageError(f"{name} cannot be read: it is not a picture of a kind that PIL knows") from error
     except Exception as error:  # a damaged file makes of PIL what it likes: a struct.error of one byte of EXIF, say
         if shortage(error) is not None:  # of memory or open files: the picture is none the worse
             raise
-        raise UsageError(f"{label or file} cannot be read: {error or type(error).__name__}") from error
-
-
-def upright_rgb(opened: Image.Image) -> Image.Image:
-    """A picture as backbones are to see it, opened from a file or made by somebody: upright, RGB, on white.
-
-    Raises:
-        ValueError: for numbers of a range that it does not say.
-        Exception: of PIL's, for a damaged file.
-    """
-    levels = levels_of(opened)
-    upright = ImageOps.exif_transpose(opened)
-    return _on_white(upright if levels is None else to_eight_bits(upright, levels))
+        raise UsageError(f"{name} cannot be read: {error or type(error).__name__}") from error
 
 
 def _on_white(picture: Image.Image) -> Image.Image:

@@ -35,7 +35,7 @@ def opened_picture(picture: Picture, what: str = "picture") -> Image.Image | Ten
     if isinstance(picture, str | Path):
         return read_named(picture, what)
     if isinstance(picture, Image.Image):
-        return _of_pil(picture, what)
+        return upright_rgb(picture, name_of(picture, what))
     if _can_be_read(picture):
         return read_whole(picture, f"the {what}")
     from usae_train.images.arrays import canvas_of  # with torch, which pictures that are named do without
@@ -81,7 +81,7 @@ def checked_canvas(canvas: Tensor, what: str = "a picture") -> Tensor:
     """The same tensor.
 
     Raises:
-        ValueError: for one that is no canvas (3, H, W) of floating-point numbers from 0 to 1.
+        ValueError: for one that is not a canvas (3, H, W) of floating-point numbers from 0 to 1.
     """
     if canvas.ndim != 3 or canvas.shape[0] != 3 or canvas.numel() == 0 or not canvas.is_floating_point():
         raise UsageError(f"{what} of shape {tuple(canvas.shape)}; expected (3, H, W), float 0..1")
@@ -92,11 +92,3 @@ def checked_canvas(canvas: Tensor, what: str = "a picture") -> Tensor:
 
 def _can_be_read(picture: Any) -> TypeGuard[BinaryIO]:
     return callable(getattr(picture, "read", None)) and callable(getattr(picture, "seek", None))
-
-
-def _of_pil(picture: Image.Image, what: str) -> Image.Image:
-    """What its file would come to."""
-    try:
-        return upright_rgb(picture)
-    except (OSError, SyntaxError, ValueError) as error:  # it is first read here, and may be cut off
-        raise UsageError(f"{name_of(picture, what)} cannot be read: {error}") from error

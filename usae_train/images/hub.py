@@ -96,7 +96,7 @@ class HubImages(Indexed):
             None where none is named, and not one column alone is of classes (`class_columns`).
 
         Raises:
-            ValueError: for a column that is not there or is no label.
+            ValueError: for a column that is not there or is not a label.
         """
         features = self._split.features
         if column is None:
@@ -110,7 +110,7 @@ class HubImages(Indexed):
         if named is not None:
             return list(named), [-1 if value is None else int(value) for value in values]
         if not all(value is None or isinstance(value, str | int) for value in values):
-            raise UsageError(f"{self.name}: column {column!r} is no label; expected classes, texts or whole numbers")
+            raise UsageError(f"{self.name}: column {column!r} is not a label; expected classes, texts or whole numbers")
         names = sorted({str(value) for value in values if value is not None})
         number = {name: place for place, name in enumerate(names)}
         return names, [-1 if value is None else number[str(value)] for value in values]
@@ -169,7 +169,7 @@ def _split_and_column(text: str) -> tuple[str, str]:
 
 
 def _column(datasets: Any, rows: Any, request: DatasetRequest) -> str:
-    """The column of pictures that is wanted, or the only one."""
+    """The column of pictures that a request names, or the only one."""
     columns = [
         column
         for column, feature in rows.features.items()
@@ -189,13 +189,15 @@ def _column(datasets: Any, rows: Any, request: DatasetRequest) -> str:
 
 
 def _dataset_rows(datasets: Any, request: DatasetRequest) -> Any:
-    """The rows of what is wanted, in one line of error when they cannot be loaded."""
+    """The rows of a request, in one line of error when they cannot be loaded."""
     folder, name = request.local, request.name if request.local is None else str(request.local)
     kept = folder is not None and any((folder / file).is_file() for file in ("state.json", "dataset_dict.json"))
     try:
         dataset = datasets.load_from_disk(name) if kept else datasets.load_dataset(name, split=request.split or None)
     except Exception as error:  # requests, pyarrow, hub, file system: anything
         reason = one_line(error)[:200]
+        if folder is not None:
+            raise UsageError(f"hf:{request.name} cannot be opened: {reason}; check the folder and the split") from error
         raise UsageError(
             f"hf:{request.name} could not be downloaded: {reason}; check the id, the split and the network"
         ) from error

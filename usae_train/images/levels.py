@@ -75,6 +75,9 @@ def _stated(tags: Any, bits: int) -> tuple[int | None, int | None]:
 
 def _first(tags: Any, tag: int, otherwise: Any) -> Any:
     """A tag's first value as a whole number; that of the other channels is taken to be the same."""
-    value = tags.get(tag, otherwise)
-    value = value[0] if isinstance(value, tuple) and value else value
-    return value if value is None else int(value)
+    try:
+        value = tags.get(tag, otherwise)
+        value = value[0] if isinstance(value, tuple) and value else value
+        return value if value is None else int(value)
+    except Exception as error:  # PIL reads a tag when it is asked for, and a damaged one makes of it what it likes
+        raise UsageError(f"its TIFF tag {tag} is not a whole number; save the picture anew") from error

@@ -77,24 +77,25 @@ def annotated(stem: str) -> tuple[str, str] | None:
     return None if parts is None or parts[3].lower() not in _ANNOTATIONS else (parts[1], parts[2])
 
 
-def picture_of(sample: str, fields: Iterable[str], wanted: str | None = None) -> str | None:
+def picture_of(sample: str, fields: Iterable[str], asked_field: str | None = None) -> str | None:
     """The field that is a sample's picture; None when none is.
 
-    With `wanted` (`left.jpg`, or several as in `jpg;png`) the first of these that is there. Else one that is called a
-    picture (`image.png`), before one without a name (`jpg`), before one of another name; never one that is called
-    something drawn over or measured of a picture (`mask.png`). Of several the one that is kept as photographs are.
+    With `asked_field` (`left.jpg`, or several as in `jpg;png`) the first of these that is there. Else one that is
+    called a picture (`image.png`), before one without a name (`jpg`), before one of another name; never one that is
+    called something drawn over or measured of a picture (`mask.png`). Of several the one that is kept as photographs
+    are.
 
     Args:
         sample: its name.
         fields: of its members that end as pictures do.
-        wanted: which to take.
+        asked_field: which to take.
 
     Raises:
         ValueError: when several are left; names them.
     """
     known = list(fields)
-    if wanted is not None:
-        return next((each for each in wanted.lower().split(";") if each in known), None)
+    if asked_field is not None:
+        return next((each for each in asked_field.lower().split(";") if each in known), None)
     best_rank = min(map(_field_rank, known), default=_NEVER)
     if best_rank == _NEVER:
         return None

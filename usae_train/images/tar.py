@@ -47,7 +47,7 @@ class Member(NamedTuple):
 
 
 class TarImages(Indexed):
-    """The pictures of a WebDataset: one a sample, numbered in the order of the shards and of their members.
+    """The pictures of a WebDataset: one per sample, numbered in the order of the shards and of their members.
 
     The shards' headers are read when it is opened, so that any picture can be read at any time. Shards at URLs are
     fetched whole, once, into `USAE_CACHE` (`~/.cache/usae` unless set), for a tar cannot be read in any order from
@@ -106,16 +106,16 @@ class TarImages(Indexed):
         """What each picture's `.cls` says, a number or a name; None where there is none, or it says nothing or -1.
 
         Raises:
-            ValueError: for one that is longer than a name, or is no text.
+            ValueError: for one that is longer than a name, or is not text.
         """
         classes: list[str | None] = []
-        for number, members in groupby(self.members, key=lambda own: own.shard):  # a shard is opened once
+        for number, members in groupby(self.members, key=lambda member: member.shard):  # a shard is opened once
             try:
                 opened = self.shards[number].open("rb")
             except OSError as error:
                 raise UsageError(f"{printable(self.shards[number].name)} cannot be read: {error}") from error
             with opened as shard:
-                classes += [self._class(own, shard) for own in members]
+                classes += [self._class(member, shard) for member in members]
         return classes
 
     def _class(self, member: Member, shard: BinaryIO) -> str | None:
@@ -143,7 +143,7 @@ class TarImages(Indexed):
 
 
 def pictures_of(shard: Path, number: int, asked_field: str | None, left_out: Counter[str]) -> list[Member]:
-    """The pictures of one shard, one a sample; how many of what are left out is added to what is known.
+    """The pictures of one shard, one per sample; how many of what are left out is added to what is known.
 
     Raises:
         ValueError: when it is missing, cut short or compressed, or a sample has several pictures.

@@ -45,10 +45,10 @@ class EditSite:
 
         The latter stand first.
         """
-        seen = output if self.norm is None else self.norm.module(output.float())
-        tokens = self.layout.tokens(seen)
-        own = tokens if prefix else tokens[:, self.layout.prefix :]
-        return own.float().contiguous()  # a product of other strides rounds otherwise
+        normed = output if self.norm is None else self.norm.module(output.float())
+        tokens = self.layout.tokens(normed)
+        asked = tokens if prefix else tokens[:, self.layout.prefix :]
+        return asked.float().contiguous()  # a product of other strides rounds otherwise
 
     def moved(self, output: Tensor, by: Tensor) -> Tensor:
         """The output with read tokens moved; equal to the bit at each token that is moved by zeros.
@@ -108,18 +108,18 @@ def edit_site_of(backbone: Backbone) -> EditSite:
         ValueError: where they cannot be: no module gives them, or what is put in their place is not what is read.
     """
     if backbone not in _KNOWN:
-        _KNOWN[backbone] = _found(backbone)
+        _KNOWN[backbone] = _find_edit_site(backbone)
     return _KNOWN[backbone]
 
 
 @undisturbed
 @torch.no_grad()
-def _found(backbone: Backbone) -> EditSite:
+def _find_edit_site(backbone: Backbone) -> EditSite:
     canvas = trial_picture(backbone.input_size).to(backbone.mean.device)
     before, backbone.compute_dtype = backbone.compute_dtype, torch.float32
     try:
         read = backbone(canvas)
-        for candidates in (_sites_giving, _normed):
+        for candidates in (_sites_giving, _sites_before_norm):
             for site in candidates(backbone, canvas, read):
                 if _holds(backbone, site, canvas, read):
                     return _tried_out(backbone, site, canvas, read)
@@ -155,18 +155,18 @@ def _sites_giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Ed
     return [site for _, site in sorted(once, key=lambda each: not each[0])]
 
 
-def _normed(backbone: Backbone, canvas: Tensor, read: Tensor) -> list[EditSite]:
+def _sites_before_norm(backbone: Backbone, canvas: Tensor, read: Tensor) -> list[EditSite]:
     """Where what is read is a copy that a norm has gone over: the modules that give what the norm takes."""
-    taken: list[tuple[nn.Module, Tensor, Layout]] = []
+    candidates: list[tuple[nn.Module, Tensor, Layout]] = []
 
     def note(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
         layout = layout_of(output, read)
         if layout is not None and given and isinstance(given[0], Tensor) and given[0].shape == output.shape:
-            taken.append((module, given[0].clone(), layout))
+            candidates.append((module, given[0].clone(), layout))
 
     with _hooked(backbone.model, note):
         backbone(canvas)
-    for norm, stream, layout in taken:
+    for norm, stream, layout in candidates:
         tokens = layout.tokens(stream)[:, layout.prefix :]
         giving = _sites_giving(backbone, canvas, tokens)
         if giving:
@@ -180,21 +180,21 @@ def _normed(backbone: Backbone, canvas: Tensor, read: Tensor) -> list[EditSite]:
 
 def _holds(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -> bool:
     """Whether the backbone reads what is put in the place of its tokens."""
-    put: list[Tensor] = []
+    moved_tokens: list[Tensor] = []
 
     def move(output: Tensor) -> Tensor:
         other = site.moved(output, _noise(read))
-        put.append(site.read(other))
+        moved_tokens.append(site.read(other))
         return other
 
     try:
         with site.hooked(move):
-            seen = backbone(canvas)
+            read_again = backbone(canvas)
     except RuntimeError as error:  # torch's own, where the norm or the reading pass takes another layout (SAM, VOLO)
         if shortage(error) is not None:
             raise
         return False
-    return len(put) == 1 and nearly_equal(seen, put[0]) and not nearly_equal(seen, read)
+    return len(moved_tokens) == 1 and nearly_equal(read_again, moved_tokens[0]) and not nearly_equal(read_again, read)
 
 
 def _tried_out(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -> EditSite:
@@ -207,15 +207,15 @@ def _tried_out(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor)
     plain = backbone.whole_pass(canvas)
     with site.hooked(both):
         try:
-            seen = backbone.whole_pass(canvas)
-            grows = len(seen) == 2 and nearly_equal(seen[:1], plain)
+            outcome = backbone.whole_pass(canvas)
+            grows = len(outcome) == 2 and nearly_equal(outcome[:1], plain)
         except RuntimeError as error:  # torch's own, where a later part joins what was before the site
             if shortage(error) is not None:
                 raise
             grows = False
         if not grows:
-            seen = backbone.whole_pass(canvas.expand(2, -1, -1, -1))
-    tried = replace(site, grows=grows, reaches=not nearly_equal(seen[1:], plain))
+            outcome = backbone.whole_pass(canvas.expand(2, -1, -1, -1))
+    tried = replace(site, grows=grows, reaches=not nearly_equal(outcome[1:], plain))
     if not (grows and tried.reaches and backbone.spec.classes):
         return tried
     return replace(tried, earlier=earlier_parts(backbone.model, site.module, lambda: backbone.logits(canvas)))

@@ -33,7 +33,7 @@ def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Ed
 
     Raises:
         ValueError: for a concept that there is not, a number beyond a million, a kind that is none, or for what
-            is no mapping.
+            is not a mapping.
     """
     if not isinstance(edits, Mapping):
         raise UsageError(f'edits are {edits!r}; expected {{concept: its code, ("scale", factor) or ("add", code)}}')
@@ -104,8 +104,8 @@ def moved_without(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Seq
     if not concepts:
         return codes.values.new_zeros(len(removed), codes.values.shape[1], usae.widths[backbone])
     values = stack([codes.of(concept)[0] for concept in concepts], -1)  # (token, concepts)
-    taken = values.new_tensor([[concept in some for concept in concepts] for some in map(set, removed)])
-    return (-taken[:, None, :] * values) @ raw_atoms(usae, backbone, concepts)
+    is_removed = values.new_tensor([[concept in some for concept in concepts] for some in map(set, removed)])
+    return (-is_removed[:, None, :] * values) @ raw_atoms(usae, backbone, concepts)
 
 
 def raw_atoms(usae: USAE, backbone: str, concepts: list[int]) -> Tensor:

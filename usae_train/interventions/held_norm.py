@@ -53,5 +53,5 @@ class HeldNorm:
             return False
         centred = stream - stream.mean(-1, keepdim=True) if self._centred else stream
         bias = getattr(self.module, "bias", None)
-        made = centred * self.gain(stream)
-        return nearly_equal(made if bias is None else made + bias, normed)
+        scaled = centred * self.gain(stream)
+        return nearly_equal(scaled if bias is None else scaled + bias, normed)

@@ -33,7 +33,7 @@ class ClassView(NamedTuple):
 @undisturbed
 @torch.no_grad()
 def without_each(
-    usae: USAE, backbone: str, canvas: Tensor, removed: Sequence[Sequence[int]], seen: ClassView | None = None
+    usae: USAE, backbone: str, canvas: Tensor, removed: Sequence[Sequence[int]], view: ClassView | None = None
 ) -> Tensor:
     """Logits of one picture as it is, and with each set of concepts taken away: (1 + sets, classes).
 
@@ -45,16 +45,16 @@ def without_each(
         backbone: one with a classifier.
         canvas: (1, 3, H, W), 0..1.
         removed: sets of concepts.
-        seen: what `class_view` gave of the same canvas, if it was asked.
+        view: what `class_view` gave of the same canvas, if it was asked.
 
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
     """
     network, site = answering(usae, backbone)
     canvas = canvas.to(network.mean.device)
-    logits = [] if seen is None else [seen.logits[None]]
-    begun = [] if seen is None else [(seen.output, Codes(seen.codes.values[None], seen.codes.indices[None]))]
-    sets_to_run = [*([()] if seen is None else []), *removed]
+    logits = [] if view is None else [view.logits[None]]
+    begun = [] if view is None else [(view.output, Codes(view.codes.values[None], view.codes.indices[None]))]
+    sets_to_run = [*([()] if view is None else []), *removed]
     for first in range(0, len(sets_to_run), IMAGES_A_PASS):
         sets = sets_to_run[first : first + IMAGES_A_PASS]
 

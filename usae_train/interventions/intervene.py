@@ -94,12 +94,12 @@ def transplant(usae: USAE, backbone: str, donor: str, canvases: Array, keep_rest
         giving = usae.backbones[usae.known_name(donor)]
         shown = canvases_of(canvases, "canvases").to(giving.mean.device)
         codes_given = usae.encode(donor, giving(shown, network.grid).contiguous())
-        there = usae.decode(backbone, codes_given)
+        donated = usae.decode(backbone, codes_given)
 
     def change(tokens: Tensor, codes: Codes) -> Tensor:
-        if len(tokens) != len(there):
-            raise UsageError(f"the donor saw {len(there)} pictures, and {backbone} is shown {len(tokens)}")
-        return there - (usae.decode(backbone, codes) if keep_rest else tokens)
+        if len(tokens) != len(donated):
+            raise UsageError(f"the donor saw {len(donated)} pictures, and {backbone} is shown {len(tokens)}")
+        return donated - (usae.decode(backbone, codes) if keep_rest else tokens)
 
     with _changed(usae, backbone, site, change, prefix=False):
         yield network

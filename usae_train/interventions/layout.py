@@ -47,11 +47,11 @@ def layout_of(output: object, tokens: Tensor) -> Layout | None:
         return None
     orders: dict[int, tuple[Order, ...]] = {3: ("NLC",), 4: ("NCHW", "NHWC")}
     for order in orders.get(output.ndim, ()):
-        seen = Layout(order, 0).tokens(output)
-        prefix = seen.shape[1] - tokens.shape[1]
+        all_tokens = Layout(order, 0).tokens(output)
+        prefix = all_tokens.shape[1] - tokens.shape[1]
         if prefix < 0 or (prefix and order != "NLC"):
             continue
-        if nearly_equal(seen[:, prefix:], tokens):
+        if nearly_equal(all_tokens[:, prefix:], tokens):
             return Layout(order, prefix)
     return None
 

@@ -58,7 +58,7 @@ def earlier_parts(model: nn.Module, module: nn.Module, run: Pass) -> EarlierPart
 
 def _recorded_pass(model: nn.Module, module: nn.Module, run: Pass) -> tuple[EarlierParts, Tensor, Tensor]:
     """The parts that run before a module, each once; what the module gives, and the pass."""
-    gave: dict[nn.Module, Any] = {}
+    outputs_before: dict[nn.Module, Any] = {}
     runs: Counter[nn.Module] = Counter()
     outputs: list[Tensor] = []
 
@@ -67,13 +67,13 @@ def _recorded_pass(model: nn.Module, module: nn.Module, run: Pass) -> tuple[Earl
         if part is module:
             outputs.append(output.clone())
         elif not outputs:
-            gave[part] = output
+            outputs_before[part] = output
 
     with ExitStack() as stack:
         for part in (module, *_beside(model, module)):
             stack.callback(part.register_forward_hook(note).remove)
         plain = run()
-    once = {part: output for part, output in gave.items() if runs[part] == 1}
+    once = {part: output for part, output in outputs_before.items() if runs[part] == 1}
     return EarlierParts(module, {part: _shape(output) for part, output in once.items()}), outputs[0], plain
 
 

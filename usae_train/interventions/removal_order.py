@@ -24,7 +24,7 @@ TRIED = 20  # at least so many of the largest estimates are taken away on trial,
 
 @undisturbed
 def removal_order(
-    usae: USAE, backbone: str, canvas: Tensor, seen: ClassView, concepts: Sequence[int], count: int
+    usae: USAE, backbone: str, canvas: Tensor, view: ClassView, concepts: Sequence[int], count: int
 ) -> list[int]:
     """So many of some concepts, in an order in which the class's logit falls fast.
 
@@ -35,31 +35,31 @@ def removal_order(
         usae: with its backbones.
         backbone: one with a classifier.
         canvas: (1, 3, H, W), 0..1.
-        seen: what `class_view` gave of the canvas.
+        view: what `class_view` gave of the canvas.
         concepts: among which, such as those that fire.
         count: how many.
     """
-    taken, left = list[int](), list(concepts)
-    for first, after in zip(JUDGED_ANEW, (*JUDGED_ANEW[1:], len(left)), strict=True):
+    removed, remaining = list[int](), list(concepts)
+    for first, after in zip(JUDGED_ANEW, (*JUDGED_ANEW[1:], len(remaining)), strict=True):
         missing = min(after, count) - first
-        if missing <= 0 or not left:
+        if missing <= 0 or not remaining:
             break
-        estimate = _estimate_without(usae, backbone, canvas, seen, taken)
-        tried = sorted(left, key=lambda k: -estimate[k].item())[: max(TRIED, 2 * missing)]
-        logits = without_each(usae, backbone, canvas, [[*taken, k] for k in tried], seen)[1:, seen.class_]
-        taken += [tried[at] for at in logits.argsort().tolist()[:missing]]
-        left = [k for k in left if k not in taken]
-    return taken
+        estimate = _estimate_without(usae, backbone, canvas, view, removed)
+        tried = sorted(remaining, key=lambda k: -estimate[k].item())[: max(TRIED, 2 * missing)]
+        logits = without_each(usae, backbone, canvas, [[*removed, k] for k in tried], view)[1:, view.class_]
+        removed += [tried[at] for at in logits.argsort().tolist()[:missing]]
+        remaining = [k for k in remaining if k not in removed]
+    return removed
 
 
-def _estimate_without(usae: USAE, backbone: str, canvas: Tensor, seen: ClassView, taken: Sequence[int]) -> Tensor:
+def _estimate_without(usae: USAE, backbone: str, canvas: Tensor, view: ClassView, removed: Sequence[int]) -> Tensor:
     """(n_concepts,): what the logit is to lose with each concept, where some are gone already; those too have one."""
     network, site = answering(usae, backbone)
-    codes = Codes(seen.codes.values[None], seen.codes.indices[None])
+    codes = Codes(view.codes.values[None], view.codes.indices[None])
     with torch.no_grad():
-        moved = site.moved(seen.output, moved_without(usae, backbone, codes, [taken]))
+        moved = site.moved(view.output, moved_without(usae, backbone, codes, [removed]))
     stream = moved.detach().requires_grad_()
-    with site.resumed_from(seen.output), site.hooked(lambda _: stream.clone()):
+    with site.resumed_from(view.output), site.hooked(lambda _: stream.clone()):
         logits = network.logits(canvas.to(network.mean.device))[0]
-    (slope,) = torch.autograd.grad(logits[seen.class_], stream)
+    (slope,) = torch.autograd.grad(logits[view.class_], stream)
     return estimated(usae, backbone, codes, stream.detach(), slope)

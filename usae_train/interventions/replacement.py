@@ -19,7 +19,7 @@ CLEAN, ZERO, MEAN = range(3)  # before those of the backbones' codes
 
 @undisturbed
 @torch.no_grad()
-def replaced_logits(usae: USAE, backbone: str, canvases: Tensor, seen: Mapping[str, Tensor]) -> Tensor:
+def replaced_logits(usae: USAE, backbone: str, canvases: Tensor, tokens_by_source: Mapping[str, Tensor]) -> Tensor:
     """Logits of pictures with patch tokens as they are, as zeros, as the mean token, and as D(z) of backbones' codes.
 
     The part that the space does not explain is left out. The mean token is what the space decodes where no concept
@@ -29,22 +29,23 @@ def replaced_logits(usae: USAE, backbone: str, canvases: Tensor, seen: Mapping[s
         usae: with its backbones.
         backbone: one with a classifier.
         canvases: (pictures, 3, H, W), 0..1.
-        seen: {backbone: its tokens (pictures, token, width) of these pictures, on its own grid}, whose codes are taken.
+        tokens_by_source: {backbone: its tokens (pictures, token, width) of these pictures, on its own grid}, whose
+            codes are taken.
 
     Returns:
-        (3 + backbones, pictures, classes): clean, zeros, the mean, then by the codes of each of `seen`.
+        (3 + backbones, pictures, classes): clean, zeros, the mean, then by the codes of each of `tokens_by_source`.
 
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
     """
     network, site = answering(usae, backbone)
     canvases = canvases.to(network.mean.device)
-    size = max(1, IMAGES_A_PASS // (MEAN + 1 + len(seen)))
+    size = max(1, IMAGES_A_PASS // (MEAN + 1 + len(tokens_by_source)))
     logits = []
     for first in range(0, len(canvases), size):
         few = slice(first, first + size)
-        there = [_decoded(usae, backbone, name, tokens[few]) for name, tokens in seen.items()]
-        logits.append(_logits(usae, backbone, site, canvases[few], there))
+        decoded = [_decoded(usae, backbone, name, tokens[few]) for name, tokens in tokens_by_source.items()]
+        logits.append(_logits(usae, backbone, site, canvases[few], decoded))
     return torch.cat(logits, 1)
 
 
@@ -61,10 +62,10 @@ def _decoded(usae: USAE, backbone: str, source: str, tokens: Tensor) -> Tensor:
     return usae.decode(backbone, usae.encode(source, as_tokens(features, usae.backbones[backbone].grid).contiguous()))
 
 
-def _logits(usae: USAE, backbone: str, site: EditSite, canvases: Tensor, there: list[Tensor]) -> Tensor:
+def _logits(usae: USAE, backbone: str, site: EditSite, canvases: Tensor, decoded: list[Tensor]) -> Tensor:
     """(3 + given, pictures, classes)."""
     network = usae.backbones[backbone]
-    count = MEAN + 1 + len(there)
+    count = MEAN + 1 + len(decoded)
 
     mean = mean_token(usae, backbone)
 
@@ -72,14 +73,14 @@ def _logits(usae: USAE, backbone: str, site: EditSite, canvases: Tensor, there: 
         if number == CLEAN:
             return output
         tokens = site.read(output)
-        replacements = (torch.zeros_like(tokens), mean.expand_as(tokens), *there)
+        replacements = (torch.zeros_like(tokens), mean.expand_as(tokens), *decoded)
         return site.moved(output, replacements[number - 1] - tokens)
 
-    def all_at_once(output: Tensor) -> Tensor:
+    def all_versions(output: Tensor) -> Tensor:
         return torch.cat([version(output, number) for number in range(count)])
 
     if site.grows:
-        with site.hooked(all_at_once):
+        with site.hooked(all_versions):
             answers: Tensor = network.logits(canvases).unflatten(0, (count, len(canvases)))
             return answers
     logits = []

@@ -72,7 +72,7 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
         factors: what the rows of `statistics.auroc` are, where the truth is known.
 
     Raises:
-        ValueError: when it was not loaded from a folder of one's own, or the weights there are others by now.
+        ValueError: when it was not loaded from a folder that can be written, or the weights there are others by now.
     """
     folder = named_place(str(usae.source))
     if usae.source in EMBEDDED or not (folder / WEIGHTS).is_file():

@@ -45,7 +45,7 @@ class FiringTally:
         self.largest: list[Tensor] = []  # (pictures, backbones, concepts) each, float16
 
     def add(self, numbers: Tensor, codes: Mapping[str, Codes]) -> None:
-        """Take in some pictures, few at a time: a byte a token and concept is laid out.
+        """Take in some pictures, few at a time: a byte per token and concept is laid out.
 
         Args:
             numbers: (pictures,) their numbers in the source.
@@ -162,9 +162,11 @@ def measure(
             codes = {name: usae.encode(name, few.tokens[name].to(device, torch.float32)) for name in usae.names}
             tally.add(few.numbers, codes)
             top.add(few.numbers, codes, tally.top_images)
-    found = tally.statistics()
-    usae.maps = top.maps(found.top_images, found.quantiles[..., -1], input_size) if usae.specs and usae.grid else None
-    return found
+    statistics = tally.statistics()
+    usae.maps = (
+        top.maps(statistics.top_images, statistics.quantiles[..., -1], input_size) if usae.specs and usae.grid else None
+    )
+    return statistics
 
 
 def dead_counts(usae: USAE, statistics: Statistics) -> dict[str, int]:

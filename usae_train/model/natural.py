@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.warned import FormerName
 from usae_train.tokens.paired import stream_readable
 
 
@@ -61,7 +64,7 @@ def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
 
 @undisturbed
 @torch.no_grad()
-def look_through(
+def find_strongest(
     usae: USAE,
     source: ImageSource,
     progress: CountCallback = lambda done, total: None,
@@ -86,10 +89,10 @@ def look_through(
     for numbers, codes in encoded(usae, source, progress, failure):
         tally.add(numbers, codes)
         top.add(numbers, codes, tally.top_images)
-    found = tally.statistics()
-    largest = found.quantiles[..., -1]
-    maps = top.maps(found.top_images, largest, usae.input_size)
-    return NaturalPictures(source, found.top_images, found.top_tokens, largest, maps)
+    statistics = tally.statistics()
+    largest = statistics.quantiles[..., -1]
+    maps = top.maps(statistics.top_images, largest, usae.input_size)
+    return NaturalPictures(source, statistics.top_images, statistics.top_tokens, largest, maps)
 
 
 def encoded(
@@ -134,3 +137,10 @@ def _of_statistics(usae: USAE, source: ImageSource) -> NaturalPictures:
     assert statistics is not None
     largest = statistics.quantiles[..., -1]
     return NaturalPictures(source, statistics.top_images, statistics.top_tokens, largest, usae.maps)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "look_through":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn("look_through is called find_strongest now; write find_strongest", FormerName, 2)
+    return find_strongest

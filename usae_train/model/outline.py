@@ -100,7 +100,7 @@ def outline_here(usae: str) -> UsaeOutline | None:
     """The outline of a USAE on this machine; None where only loading it can say more: of the hub, or a broken folder.
 
     Raises:
-        ValueError: for what is no name of a USAE, which says what is nearest, and for a folder of something else.
+        ValueError: for what is not a name of a USAE, which says what is nearest, and for a folder of something else.
     """
     folder = folder_here(usae)
     if folder is None:

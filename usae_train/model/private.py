@@ -107,8 +107,8 @@ class PrivateConcepts:
 
     def foreign(self, name: str) -> list[slice]:
         """The concepts that other backbones have for themselves: those before a backbone's own, and those behind."""
-        own = self.ranges.get(name, range(self.n_concepts, self.n_concepts))
-        around = slice(self.n_shared, own.start), slice(own.stop, self.n_concepts)
+        private = self.ranges.get(name, range(self.n_concepts, self.n_concepts))
+        around = slice(self.n_shared, private.start), slice(private.stop, self.n_concepts)
         return [each for each in around if each.start < each.stop]
 
     def is_foreign(self, name: str) -> Tensor:

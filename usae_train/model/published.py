@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from torch import Tensor
 from usae_train.backbones.spec import PAPER, Level, PositiveStd
 from usae_train.backbones.weight_files import not_plain
 from usae_train.files.homes import beside
-from usae_train.files.torch_state import read_pickled
+from usae_train.files.torch_state import read_torch_file
 from usae_train.files.yaml_config import checked, read_mapping
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -114,16 +113,9 @@ def import_published(config: str | Path) -> USAE:
 
 
 def _read_checkpoint(file: Path, name: str) -> dict[str, Tensor]:
-    try:
-        content: Any = read_pickled(file)
-    except UsageError as error:
-        raise UsageError(f"{name}: {error}") from error
-    except FileNotFoundError as error:
-        raise UsageError(f"{name}: no checkpoint at {file}; paths are taken relative to the YAML's folder") from error
-    except pickle.UnpicklingError as error:
-        raise UsageError(f"{name}: {file} holds more than tensors, and nothing that can run code is loaded") from error
-    except Exception as error:  # a broken file can raise anything
-        raise UsageError(f"{name}: {file} is not a readable checkpoint; it may be cut short") from error
+    if not file.exists():
+        raise UsageError(f"{name}: no checkpoint at {file}; paths are taken relative to the YAML's folder")
+    content: Any = read_torch_file(file, f"{name}: {file}", "checkpoint")
     weights = content.get("model_state_dict") if isinstance(content, dict) else None
     if not isinstance(weights, dict):
         raise UsageError(f"{name}: {file} has no `model_state_dict`; expected a checkpoint of the authors' training")

@@ -68,8 +68,8 @@ def joined_codes(parts: Sequence[Codes]) -> Codes:
 def _filled_up(codes: Codes, slots: int) -> Codes:
     """The same codes in more slots (at most as many as there are concepts)."""
     shape, more = codes.values.shape[:-1], slots - codes.values.shape[-1]
-    taken = codes.values.new_zeros(*shape, slots + 1).scatter(-1, codes.indices.clamp_max(slots), 1.0)[..., :slots]
-    free = taken.topk(more, dim=-1, largest=False).indices.to(codes.indices.dtype)
+    is_used = codes.values.new_zeros(*shape, slots + 1).scatter(-1, codes.indices.clamp_max(slots), 1.0)[..., :slots]
+    free = is_used.topk(more, dim=-1, largest=False).indices.to(codes.indices.dtype)
     values = torch.cat([codes.values, codes.values.new_zeros(*shape, more)], -1)
     return Codes(values, torch.cat([codes.indices, free], -1))
 

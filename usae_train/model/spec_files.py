@@ -19,7 +19,7 @@ PRESETS = ("paper", *EMBEDDED)
 
 
 class _WrittenSpec(BackboneSpec):
-    """A spec as a file has it: `layers` stands for one a layer."""
+    """A spec as a file has it: `layers` stands for one per layer."""
 
     layers: Annotated[list[int], Field(min_length=1)] | None = None
 
@@ -42,8 +42,8 @@ class _WrittenSpec(BackboneSpec):
 def read_specs(text: str) -> dict[str, BackboneSpec]:
     """Turn what `--backbones` takes into specs: `paper`, `demo`, `photos`, a YAML file, or timm ids with commas.
 
-    The YAML maps a name of one's own to a spec. Weight files and `local-dir:` are taken relative to the YAML's folder.
-    With `layers: [5, 8]` in the place of `layer` it stands for a backbone a layer, `NAME@5` and `NAME@8`: of one
+    The YAML maps names that you choose to specs. Weight files and `local-dir:` are taken relative to the YAML's folder.
+    With `layers: [5, 8]` in the place of `layer` it stands for one backbone per layer, `NAME@5` and `NAME@8`: of one
     network, which sees a picture once.
 
     Raises:

@@ -87,8 +87,8 @@ class Statistics:
     def in_words(self) -> str:
         """How many concepts fire, and on how much they were measured."""
         pictures, tokens = map(int, self.counts)
-        seen = plural(tokens, "token") + ("" if pictures == tokens else f" of {plural(pictures, 'picture')}")
-        return f"{self.alive_in_words}, on {seen}"
+        sample = plural(tokens, "token") + ("" if pictures == tokens else f" of {plural(pictures, 'picture')}")
+        return f"{self.alive_in_words}, on {sample}"
 
     @property
     def firing_share(self) -> Tensor:

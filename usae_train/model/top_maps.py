@@ -55,12 +55,12 @@ class TopMaps:
     def of(self, concept: int, image: int, n_tokens: int) -> tuple[list[float], Tensor]:
         """Of a concept in a picture, by backbone: the largest code, and levels (backbones, tokens), uint8."""
         place, backbones = self._places[concept, image], self.ends.shape[1]
-        found = torch.zeros(backbones, n_tokens, dtype=torch.uint8)
+        levels = torch.zeros(backbones, n_tokens, dtype=torch.uint8)
         first = int(self.ends.flatten()[place * backbones - 1]) if place else 0
         for row, end in enumerate(self.ends[place].tolist()):
-            found[row, self.tokens[first:end].long()] = self.levels[first:end]
+            levels[row, self.tokens[first:end].long()] = self.levels[first:end]
             first = end
-        return self.peaks[place].tolist(), found
+        return self.peaks[place].tolist(), levels
 
     def save(self, file: Path, usae_sha256: str, fingerprint: str) -> None:
         """Write a .safetensors file, whole or not at all; with the weights and pictures that it is of."""
@@ -86,8 +86,8 @@ def read_maps(
             about = opened.metadata() or {}
             shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
         _check_shapes(shapes, backbones)
-        found = load_file(file)
-        if why := _impossible(found, n_concepts, n_tokens):
+        tensors = load_file(file)
+        if why := _impossible(tensors, n_concepts, n_tokens):
             raise UsageError(why)
         size = about.get("input_size", "")
         if not size.isdecimal() or len(size) > SIZE_DIGITS:
@@ -96,7 +96,7 @@ def read_maps(
         raise UsageError(f"{file} is broken or incomplete ({error}); remove it: it can be done without") from error
     if about.get("usae_sha256") != usae_sha256 or about.get("fingerprint") != fingerprint:
         return None
-    return TopMaps(**found, input_size=int(size))
+    return TopMaps(**tensors, input_size=int(size))
 
 
 def _check_shapes(shapes: Mapping[str, tuple[int, ...]], backbones: int) -> None:
@@ -107,29 +107,29 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], backbones: int) -> None
         raise UsageError(f"it has {dict(shapes)}")
 
 
-def _impossible(found: Mapping[str, Tensor], n_concepts: int, n_tokens: int) -> str:
+def _impossible(tensors: Mapping[str, Tensor], n_concepts: int, n_tokens: int) -> str:
     """What of the tensors cannot be, in words."""
-    peaks, ends = found["peaks"], found["ends"]
-    whole = {name: own for name, own in found.items() if name != "peaks"}
-    if wrong := [name for name, own in whole.items() if own.is_floating_point() or own.is_complex()]:
-        return f"{wrong[0]} is of {found[wrong[0]].dtype}"
-    if found["levels"].dtype != torch.uint8 or not peaks.is_floating_point():
-        return f"levels and peaks are of {found['levels'].dtype} and {peaks.dtype}"
+    peaks, ends = tensors["peaks"], tensors["ends"]
+    whole = {name: values for name, values in tensors.items() if name != "peaks"}
+    if wrong := [name for name, values in whole.items() if values.is_floating_point() or values.is_complex()]:
+        return f"{wrong[0]} is of {tensors[wrong[0]].dtype}"
+    if tensors["levels"].dtype != torch.uint8 or not peaks.is_floating_point():
+        return f"levels and peaks are of {tensors['levels'].dtype} and {peaks.dtype}"
     if not bool((peaks.isfinite() & (peaks >= 0)).all()):
         return "peaks has numbers below 0, NaN or infinite"
-    bounds = {"concepts": n_concepts, "images": 2**62, "tokens": n_tokens, "ends": len(found["tokens"]) + 1}
+    bounds = {"concepts": n_concepts, "images": 2**62, "tokens": n_tokens, "ends": len(tensors["tokens"]) + 1}
     for name, bound in bounds.items():
-        own = found[name].long()
-        if bool(((own < 0) | (own >= bound)).any()):
+        values = tensors[name].long()
+        if bool(((values < 0) | (values >= bound)).any()):
             return f"{name} has numbers outside 0 to {bound - 1}"
-    edges = torch.cat([torch.zeros(1).long(), ends.flatten().long(), torch.tensor([len(found["tokens"])])])
+    edges = torch.cat([torch.zeros(1).long(), ends.flatten().long(), torch.tensor([len(tensors["tokens"])])])
     return "" if bool((edges.diff() >= 0).all()) and edges[-2] == edges[-1] else "ends are in no order"
 
 
 class TopCodes:
     """Codes of pictures as they come by: of each, of the concepts that it is among the top pictures of, so far.
 
-    A few numbers a token of such a picture: memory does not grow with the pictures.
+    A few numbers per token of such a picture: memory does not grow with the pictures.
 
     Args:
         names: the backbones, in the USAE's order.
@@ -218,8 +218,8 @@ class _Entries:
             input_size: of the pictures.
         """
         backbones = len(largest)
-        own = self.concepts * len(numbers) + torch.searchsorted(numbers, self.images)
-        run = torch.searchsorted(pairs, own) * backbones + self.rows
+        pair_of_each = self.concepts * len(numbers) + torch.searchsorted(numbers, self.images)
+        run = torch.searchsorted(pairs, pair_of_each) * backbones + self.rows
         order = run.argsort(stable=True)
         peaks = torch.zeros(len(pairs) * backbones).scatter_reduce_(0, run, self.values, "amax")
         share = self.values / largest[self.rows.long(), self.concepts].clamp_min(LEAST_PEAK)

@@ -72,10 +72,10 @@ def top_patches(
     failures: list[str] = []
     strongest: dict[str, list[tuple[float, int, int]]] = {name: [] for name in usae.names}  # code, number, token
     with progress_display(quiet) as progress:
-        seen = encoded(usae, source, counting(progress.report, "pictures"), failures.append)
-        for numbers, codes in seen:
-            for name, own in codes.items():
-                values, places = own.of(concept).max(1)
+        encoded_batches = encoded(usae, source, counting(progress.report, "pictures"), failures.append)
+        for numbers, codes in encoded_batches:
+            for name, backbone_codes in codes.items():
+                values, places = backbone_codes.of(concept).max(1)
                 fired = zip(values.tolist(), numbers.tolist(), places.tolist(), strict=True)
                 both = [*strongest[name], *(each for each in fired if each[0] > 0)]
                 strongest[name] = sorted(both, key=lambda each: (-each[0], each[1]))[:count]
@@ -84,7 +84,7 @@ def top_patches(
         warnings.warn(why, NotRead, stacklevel=2)
     grid, size = usae.grid, usae.input_size
     assert grid is not None
-    return {name: [_patch(source, each, grid, size) for each in own] for name, own in strongest.items()}
+    return {name: [_patch(source, each, grid, size) for each in places] for name, places in strongest.items()}
 
 
 def _patch(source: ImageSource, strongest: tuple[float, int, int], grid: tuple[int, int], size: int) -> TopPatch:

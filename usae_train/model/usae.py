@@ -1,4 +1,4 @@
-"""The universal sparse autoencoder: an encoder and a dictionary a backbone around one concept space."""
+"""The universal sparse autoencoder: an encoder and a dictionary per backbone around one concept space."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class USAE(nn.Module):
     Args:
         widths: {backbone: width of its tokens}.
         n_concepts: size of the space.
-        k: concepts kept a token; where the sparsity keeps another number, the mean or the most.
+        k: concepts kept per token; where the sparsity keeps another number, the mean or the most.
         batch_norm: BatchNorm between encoder and ReLU, as in the authors' code.
         specs: {backbone: spec}, when the tokens came from backbones.
         grid: (rows, cols) that tokens are resampled to, when they came from backbones.
@@ -112,7 +112,7 @@ class USAE(nn.Module):
         self.outliers: dict[str, Outliers] = {}  # high-norm tokens, as standardization found them
         self.factors: list[str] = []  # "colour: red", ... where the truth is known; the rows of statistics.auroc
         self.weights: dict[str, WeightsRecord] = {}  # of the backbones that it was trained with, where they are known
-        self.modules_given: dict[str, Backbone] = {}  # those that no spec can build: modules of the reader's own
+        self.modules_given: dict[str, Backbone] = {}  # those that no spec can build: `ModuleBackbone`s
         self._backbones: dict[str, Backbone] = {}
         self.encoders = nn.ModuleDict({n: Encoder(w, n_concepts, batch_norm) for n, w in widths.items()})
         self.dictionaries = nn.ModuleDict({n: Dictionary(w, n_concepts, unit_norm) for n, w in widths.items()})
@@ -213,7 +213,7 @@ class USAE(nn.Module):
                     check_records(records, self.weights, {name: spec.remedy() for name, spec in self.specs.items()})
             self._backbones = built
         device = self.device
-        # nothing is to be moved but after a move of the USAE, and to find that out by `to` takes 6 ms a backbone
+        # nothing is to be moved but after a move of the USAE, and to find that out by `to` takes 6 ms per backbone
         return {name: b if b.mean.device == device else b.to(device) for name, b in self._backbones.items()}
 
     def standardize(self, name: str, tokens: Array) -> Tensor:

@@ -197,8 +197,13 @@ def _read_config(folder: Path) -> UsaeConfig:
 
 def origin_of(usae: USAE, sha256: str) -> dict[str, str]:
     """What statistics.safetensors says of itself: in one file with the figures, so that they cannot disagree."""
-    seen = usae.measured_on
-    source = {"images": seen.name, "n_images": seen.count, "fingerprint": seen.fingerprint, "factors": usae.factors}
+    images = usae.measured_on
+    source = {
+        "images": images.name,
+        "n_images": images.count,
+        "fingerprint": images.fingerprint,
+        "factors": usae.factors,
+    }
     return {"usae_sha256": sha256, "source": json.dumps(source)}
 
 

@@ -44,7 +44,7 @@ tags: [universal-sparse-autoencoder, interpretability]
 ---
 # photos: a universal sparse autoencoder over two real networks
 
-{usae.n_concepts} concepts shared by {len(usae.widths)} ImageNet classifiers, {usae.k} active a patch, trained on
+{usae.n_concepts} concepts shared by {len(usae.widths)} ImageNet classifiers, {usae.k} active per patch, trained on
 {measured.trained_on} photographs. It is there so that anybody can draw concepts of real networks in a minute, without a
 GPU and from PyPI alone.
 

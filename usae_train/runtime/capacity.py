@@ -79,9 +79,9 @@ def free_memory() -> int:
         lines = Path("/proc/meminfo").read_text().splitlines()
         free = 1024 * int(next(line for line in lines if line.startswith("MemAvailable")).split()[1])
     with suppress(OSError, ValueError):
-        limit, taken = ((CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        limit, used = ((CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
         if limit != "max":
-            free = min(free, max(0, int(limit) - int(taken) + _file_pages()))
+            free = min(free, max(0, int(limit) - int(used) + _file_pages()))
     return free
 
 

@@ -156,11 +156,11 @@ class DistributedContext:
             return kept_traceback(failed)
         return shortage(failed) or one_line(failed)
 
-    def compute_on_main(self, find: Callable[[], T]) -> T:
+    def compute_on_main(self, compute: Callable[[], T]) -> T:
         """What the first rank finds, on every rank; what goes wrong there ends all, reported once."""
         with self.raise_together():
-            found = [find()] if self.is_main else []
-        return self.from_main(found)[0]
+            results = [compute()] if self.is_main else []
+        return self.from_main(results)[0]
 
     def local_batch(self, batch: int) -> int:
         """A rank's share of a batch.

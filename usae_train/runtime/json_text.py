@@ -10,7 +10,7 @@ from typing import Any
 def json_text(values: Any, indent: int | None = None, separators: tuple[str, str] | None = None) -> str:
     """Values as JSON that anything reads: a number that is not finite becomes null, which is what JSON has for it.
 
-    Python would write `NaN`, which is no JSON, and which neither a browser nor `files.json_files` reads.
+    Python would write `NaN`, which is not JSON, and which neither a browser nor `files.json_files` reads.
     """
     try:
         return json.dumps(values, indent=indent, separators=separators, allow_nan=False)

@@ -37,9 +37,9 @@ def _seconds(left: torch.Tensor, right: torch.Tensor) -> float:
     Its place is there before: new memory is the system's work. In processes that began beside others it made 34 ms of
     7 in float32, so that some drew in bfloat16, and their pictures were other ones.
     """
-    product, taken = left @ right, []
+    product, seconds = left @ right, []
     for _ in range(5):
         began = time.process_time()
         torch.mm(left, right, out=product)
-        taken.append(time.process_time() - began)
-    return min(taken)
+        seconds.append(time.process_time() - began)
+    return min(seconds)

@@ -31,7 +31,7 @@ def written_out(text: str) -> str:
         >>> print(written_out("a\x1b[2Jb\nc"))
         a\x1b[2Jb\nc
     """
-    return OBEYED.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+    return OBEYED.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
 def say(*lines: str, err: bool = False) -> None:
@@ -54,6 +54,15 @@ def say_error(error: BaseException | str) -> None:
 def one_line(error: BaseException | str) -> str:
     """An error's message in one line; the name of its kind where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, cut short; where its first line only announces, with what follows."""
+    lines = str(error).strip().splitlines()
+    if not lines:
+        return type(error).__name__
+    announced = " ".join(line.strip() for line in lines[:2]) if lines[0].rstrip().endswith(":") else lines[0]
+    return announced[:200]
 
 
 def plural(count: int, noun: str) -> str:

@@ -35,7 +35,7 @@ class ProgressDisplay:
 
 @contextmanager
 def progress_display(quiet: bool = False) -> Iterator[ProgressDisplay]:
-    """Show what is reported within it where somebody looks, and the closing lines after it; nothing when quiet.
+    """Show what is reported within it where it can be seen, and the closing lines after it; nothing when quiet.
 
     In a notebook both are one output of its cell. Elsewhere they go to stderr: bars to a terminal, to a log a line
     about every half minute. Work that raises has no closing lines.
@@ -70,7 +70,7 @@ def notebook_display() -> Display | None:
 
 
 class NotebookBars:
-    """A bar a stage, in one output of a notebook's cell.
+    """A bar per stage, in one output of a notebook's cell.
 
     Args:
         display: IPython's.

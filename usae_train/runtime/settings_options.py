@@ -60,7 +60,7 @@ def takes_settings(
         asks = any(each.name == CONTEXT.name for each in parameters)
 
         @functools.wraps(command)
-        def taken(context: typer.Context, **given: Any) -> None:
+        def with_settings(context: typer.Context, **given: Any) -> None:
             values = {name: given.pop(name) for name in fields}
             typed = {name: value for name, value in values.items() if is_given(context, name)}
             if checked is not None:
@@ -70,7 +70,7 @@ def takes_settings(
             command(**given, **typed, **({CONTEXT.name: context} if asks else {}))
 
         kept = [each for each in parameters if each.name not in (checked, CONTEXT.name)]
-        return knows_former(former)(_signed(taken, [CONTEXT, *kept, *options]))
+        return knows_former(former)(_signed(with_settings, [CONTEXT, *kept, *options]))
 
     return decorate
 
@@ -84,7 +84,7 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def taken(context: typer.Context, **given: Any) -> None:
+        def with_todays_names(context: typer.Context, **given: Any) -> None:
             for old, name in former.items():
                 value = given.pop(old)
                 source = context.get_parameter_source(old)
@@ -105,7 +105,7 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
         required = {name for name in former.values() if parameters[name].default is Parameter.empty}
         # it may be given by its former name
         parameters |= {name: _may_be_missing(parameters[name]) for name in required}
-        return _signed(taken, [CONTEXT, *parameters.values(), *hidden])
+        return _signed(with_todays_names, [CONTEXT, *parameters.values(), *hidden])
 
     return decorate
 
@@ -169,18 +169,18 @@ def is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name != "DEFAULT"  # its class is click's, or the copy that typer has of it
 
 
-def refuse_beside(context: typer.Context, word: str, taken: Collection[str]) -> None:
+def refuse_beside(context: typer.Context, word: str, with_effect: Collection[str]) -> None:
     """Refuse, as wrong usage, what is typed and does nothing beside an option.
 
     Args:
         context: the command's.
         word: the option, such as `--dtype`.
-        taken: the parameters that do something beside it.
+        with_effect: the parameters that do something beside it.
     """
     typed = [
         each.opts[0] if each.opts[0].startswith("-") else (each.metavar or str(each.name).upper())
         for each in context.command.params
-        if each.name not in taken and not getattr(each, "hidden", False) and is_given(context, str(each.name))
+        if each.name not in with_effect and not getattr(each, "hidden", False) and is_given(context, str(each.name))
     ]
     if typed:
         raise typer.BadParameter(f"{', '.join(typed)} would do nothing beside {word}; leave out one or the other")

@@ -98,7 +98,7 @@ def shown(value: Any) -> str:
 
 
 def text_of(value: str) -> str:
-    """A text for a page: it is shown as it is, and is no tag."""
+    """A text for a page: it is shown as it is, and is not a tag."""
     return escape(written_out(value))
 
 

@@ -117,7 +117,7 @@ def bars(kind: type[Bars], quiet: bool) -> Iterator[Bars]:
 
 
 def stages(progress: Progress) -> ProgressCallback:
-    """A report that keeps one bar a stage."""
+    """A report that keeps one bar per stage."""
     bars: dict[str, Any] = {}
 
     def report(stage: str, done: int, total: int, note: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 Parameters = ParamSpec("Parameters")
-Found = TypeVar("Found")
+Returned = TypeVar("Returned")
 DEVICES = ("cpu", "cuda")  # whose autocast is asked for
 
 
@@ -40,37 +40,37 @@ def torch_as_it_starts(gradients: bool = True) -> Iterator[None]:
         yield
 
 
-def undisturbed(function: Callable[Parameters, Found]) -> Callable[Parameters, Found]:
+def undisturbed(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
     """Make a function, also one that yields, run with torch as it starts, gradients too."""
 
     @wraps(function)
-    def alone(*given: Parameters.args, **named: Parameters.kwargs) -> Found:
+    def alone(*given: Parameters.args, **named: Parameters.kwargs) -> Returned:
         with torch_as_it_starts():
             return function(*map(_trainable, given), **{key: _trainable(each) for key, each in named.items()})
 
     @wraps(function)
     def each(*given: Parameters.args, **named: Parameters.kwargs) -> Any:
         with torch_as_it_starts():
-            left = iter(function(*map(_trainable, given), **{k: _trainable(v) for k, v in named.items()}))  # type: ignore[call-overload]
+            items = iter(function(*map(_trainable, given), **{k: _trainable(v) for k, v in named.items()}))  # type: ignore[call-overload]
         try:
             while True:
                 with torch_as_it_starts():
                     try:
-                        found = next(left)
+                        item = next(items)
                     except StopIteration:
                         return
-                yield found
+                yield item
         finally:
-            left.close()
+            items.close()
 
     return each if inspect.isgeneratorfunction(function) else alone
 
 
-def in_plain_numbers(function: Callable[Parameters, Found]) -> Callable[Parameters, Found]:
+def in_plain_numbers(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
     """Make a function compute as torch starts; whether it keeps a gradient is the caller's to say."""
 
     @wraps(function)
-    def alone(*given: Parameters.args, **named: Parameters.kwargs) -> Found:
+    def alone(*given: Parameters.args, **named: Parameters.kwargs) -> Returned:
         with torch_as_it_starts(gradients=False):
             return function(*given, **named)
 

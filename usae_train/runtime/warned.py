@@ -42,7 +42,7 @@ def former_arguments(**former: str) -> Callable[[Callable[Given, Returned]], Cal
 
     def decorate(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
         @functools.wraps(function)
-        def taken(*args: Given.args, **given: Given.kwargs) -> Returned:
+        def with_todays_names(*args: Given.args, **given: Given.kwargs) -> Returned:
             for old in former.keys() & given.keys():
                 name = former[old]
                 if name in given:
@@ -51,6 +51,6 @@ def former_arguments(**former: str) -> Callable[[Callable[Given, Returned]], Cal
                 given[name] = given.pop(old)
             return function(*args, **given)
 
-        return taken
+        return with_todays_names
 
     return decorate

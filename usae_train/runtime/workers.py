@@ -132,7 +132,7 @@ class Workers(Generic[Outcome]):
                 try:
                     kind, value = pickle.loads(worker.pipe.recv_bytes())
                 except (EOFError, OSError):
-                    self._lost(worker)
+                    self._requeue_job_of(worker)
                     return
                 assert worker.job is not None
                 if kind == "report":
@@ -150,25 +150,25 @@ class Workers(Generic[Outcome]):
                 self._give(worker)
         while self._left and not self.stopped and len(self._workers) < self.count:
             try:
-                self._workers.append(self._begun())
+                self._workers.append(self._start_worker())
             except OSError:  # no further process: those that are there do it
                 if not self._workers:
                     raise
                 return
             self._give(self._workers[-1])
 
-    def _begun(self) -> _Worker:
-        here, there = Pipe()
+    def _start_worker(self) -> _Worker:
+        our_end, worker_end = Pipe()
         sys.stdout.flush()
         sys.stderr.flush()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            for other in (here, *(worker.pipe for worker in self._workers)):
+            for other in (our_end, *(worker.pipe for worker in self._workers)):
                 other.close()  # or it would not be seen when this process is gone
-            _work(self.jobs, there, parent)
-        there.close()
-        return _Worker(pid, here)
+            _work(self.jobs, worker_end, parent)
+        worker_end.close()
+        return _Worker(pid, our_end)
 
     def _give(self, worker: _Worker) -> None:
         if self._left and not self.stopped:
@@ -178,7 +178,7 @@ class Workers(Generic[Outcome]):
             except OSError:  # it is dead, and is found so when it is read from
                 return
 
-    def _lost(self, worker: _Worker) -> None:
+    def _requeue_job_of(self, worker: _Worker) -> None:
         """A worker is gone: what it was at is done again, by another."""
         self._workers.remove(worker)
         worker.pipe.close()

@@ -16,7 +16,7 @@ from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import GATED, Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.torch_files import loaded
+from usae_train.sae_formats.torch_files import load_tensors
 from usae_train.sae_formats.weights import Weights, check_config_sizes, config_word
 
 WEIGHTS, CONFIG = "ae.pt", "config.json"
@@ -42,7 +42,7 @@ class DictionaryLearning(Format):
     def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
         file = place / WEIGHTS if place.is_dir() else place
-        weights = Weights(loaded(file, file), file)
+        weights = Weights(load_tensors(file, file), file)
         trainer = _trainer_of(file.parent / CONFIG)
         kind = _class_by_tensors(weights, _class_of(trainer, file.parent / CONFIG), file)
         sae = READERS[kind](weights)

@@ -21,7 +21,7 @@ from usae_train.runtime.undisturbed import undisturbed
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder, as_usae, of_usae
 from usae_train.sae_formats.settings import ExportSettings
-from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, loaded
+from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, load_tensors
 
 EXPORT = ExportSettings()  # the defaults
 
@@ -77,7 +77,7 @@ def import_sae(
             bare activations.
         format: `saelens`, `sparsify`, ...; the folder tells by default.
         name: what to call the backbone; the id without its tag by default, `sae` without a backbone.
-        k: how many concepts are active a token, where the file does not say.
+        k: how many concepts are active per token, where the file does not say.
         threshold: what a pre-code must exceed, where the file does not say.
 
     Raises:
@@ -143,7 +143,7 @@ def _recognized(place: Path) -> tuple[Path, Format]:
         if len(files) == 1:
             return _recognized(files[0])
     if not kinds and place.suffix in TORCH_SUFFIXES:
-        loaded(place, place)  # says what is wrong with it
+        load_tensors(place, place)  # says what is wrong with it
     if len(kinds) != 1:
         what = "is of no format that is read" if not kinds else f"may be {' or '.join(kind.name for kind in kinds)}"
         raise UsageError(f"{place} {what}; say which with --format ({', '.join(sorted(formats()))})")

@@ -15,7 +15,7 @@ from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, loaded
+from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, load_tensors
 from usae_train.sae_formats.weights import Weights, bounded
 
 ARCHETYPES = "dictionary.W"  # where there are some, and no `ATOMS`
@@ -40,14 +40,14 @@ class Overcomplete(Format):
         if not place.is_file() or place.suffix not in TORCH_SUFFIXES:
             return False
         try:
-            content = loaded(place, place)
+            content = load_tensors(place, place)
         except UsageError:
             return False
         return isinstance(content, dict) and (ATOMS in content or ARCHETYPES in content)
 
     def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
-        weights = Weights(loaded(place, place), place)
+        weights = Weights(load_tensors(place, place), place)
         decoder, notes = _archetypes(weights) if ARCHETYPES in weights else _atoms(weights)
         n_concepts, width = decoder.shape
         kind, sparsity = _sparsity(weights, answers, place, n_concepts)

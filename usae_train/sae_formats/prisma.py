@@ -16,7 +16,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED_ARCHITECTURES
-from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, Inert, loaded
+from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, Inert, load_tensors
 from usae_train.sae_formats.weights import Weights, bounded, check_config_sizes
 
 CONFIG = "config.json"
@@ -54,8 +54,8 @@ class Prisma(Format):
         b_dec = weights.take("b_dec", width)
         sparsity: dict[str, Any] = {"sparsity": ReLU()}
         if config["activation_fn_str"] == "topk":
-            asked = config.get("activation_fn_kwargs")
-            count = asked.get("k") if isinstance(asked, Mapping) else None
+            activation_settings = config.get("activation_fn_kwargs")
+            count = activation_settings.get("k") if isinstance(activation_settings, Mapping) else None
             sparsity = {"sparsity": TopK(), "k": bounded(count, "activation_fn_kwargs.k", file, n_concepts)}
         described = ", ".join(
             f"{word} {config[key]!r}" for key, word in DESCRIBED_BY.items() if config.get(key) is not None
@@ -68,11 +68,11 @@ class Prisma(Format):
 
 def _read_place(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
     """The file, what its config says, and its tensors; None for what has no config of Prisma's."""
-    files = sorted(own for own in place.iterdir() if own.suffix in TORCH_SUFFIXES) if place.is_dir() else [place]
+    files = sorted(path for path in place.iterdir() if path.suffix in TORCH_SUFFIXES) if place.is_dir() else [place]
     if len(files) != 1 or files[0].suffix not in TORCH_SUFFIXES:
         return None
     (file,) = files
-    content = loaded(file, file, OBJECTS)
+    content = load_tensors(file, file, OBJECTS)
     inside = content.get("cfg") if isinstance(content, Mapping) else None
     tensors = content["state_dict"] if isinstance(content, Mapping) and "state_dict" in content else content
     if isinstance(inside, Inert):

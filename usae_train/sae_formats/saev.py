@@ -21,7 +21,7 @@ from usae_train.model.sparsity.topk import TopK
 from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.torch_files import loaded
+from usae_train.sae_formats.torch_files import load_tensors
 from usae_train.sae_formats.weights import Weights, bounded, check_config_sizes
 
 LONGEST = 100_000  # bytes of the line: theirs have 1,000
@@ -49,7 +49,7 @@ class Saev(Format):
         if schema not in SCHEMAS or isinstance(schema, bool):
             raise UsageError(f"{place}: schema {schema!r} is not known; expected none, or 1 to 5")
         activation, settings = _activation(header, place)
-        weights = Weights(loaded(content, place), place)
+        weights = Weights(load_tensors(content, place), place)
         encoder = weights.take("W_enc", None, None).T
         n_concepts, width = encoder.shape
         sizes = header["cfg"] if isinstance(header.get("cfg"), Mapping) else header

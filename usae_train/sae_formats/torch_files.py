@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import io
-import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from usae_train.backbones.weight_files import first_line
-from usae_train.files.torch_state import read_pickled
-from usae_train.runtime.errors import UsageError
+from usae_train.files.torch_state import read_torch_file
 
 TORCH_SUFFIXES = (".pt", ".pth")
 
@@ -21,7 +18,7 @@ class Inert:
     """Stands for a class of another library in a file: holds what the file says of an object, and does nothing."""
 
 
-def loaded(content: bytes | Path, file: Path, inert: Sequence[str] = ()) -> Any:
+def load_tensors(content: bytes | Path, file: Path, inert: Sequence[str] = ()) -> Any:
     """What a file of torch's holds: tensors, numbers, strings, lists and dicts of them.
 
     Args:
@@ -33,19 +30,5 @@ def loaded(content: bytes | Path, file: Path, inert: Sequence[str] = ()) -> Any:
         ValueError: for a file that is missing or broken, or holds anything that could run code.
     """
     stand_ins: list[Any] = [(type("Inert", (Inert,), {}), name) for name in inert]
-    try:
-        with torch.serialization.safe_globals(stand_ins):
-            source = content if isinstance(content, Path) else io.BytesIO(content)
-            return read_pickled(source)
-    except UsageError:
-        raise
-    except FileNotFoundError as error:
-        raise UsageError(f"no file at {str(file)!r}") from error
-    except pickle.UnpicklingError as error:
-        raise UsageError(
-            f"{file} holds more than tensors, and nothing that can run code is loaded; save its state_dict alone"
-        ) from error
-    except Exception as error:  # a broken file can raise anything
-        raise UsageError(
-            f"{file} is not a readable file of torch's ({first_line(error)}); it may be cut short"
-        ) from error
+    with torch.serialization.safe_globals(stand_ins):
+        return read_torch_file(content if isinstance(content, Path) else io.BytesIO(content), str(file))

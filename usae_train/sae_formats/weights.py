@@ -11,9 +11,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from usae_train.backbones.weight_files import first_line, not_plain
+from usae_train.backbones.weight_files import not_plain
 from usae_train.files.tensor_files import load_file
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import first_line
 
 
 class Weights:

@@ -165,7 +165,7 @@ def render_scenes(
 
     images = torch.zeros(n, 3, size, size, device=device)
     labels = {factor: torch.zeros(n, size, size, dtype=torch.uint8, device=device) for factor in FACTORS}
-    seen = torch.zeros(n, size, size, dtype=torch.uint8, device=device)
+    visible = torch.zeros(n, size, size, dtype=torch.uint8, device=device)
     palette = torch.tensor(list(COLOURS.values()), device=device)
     for surface in range(surfaces):
         rows = on_device.present[:, surface].nonzero().squeeze(1)
@@ -194,12 +194,12 @@ def render_scenes(
         for factor in FACTORS:
             value = getattr(one, factor)[:, None, None].to(torch.uint8)
             labels[factor][rows] = torch.where(inside > 0.5, value, labels[factor][rows])
-        seen[rows] = torch.where(inside > 0.5, surface, seen[rows])
+        visible[rows] = torch.where(inside > 0.5, surface, visible[rows])
 
     light = on_device.light[..., None, None]
     images *= (light[:, 0] + light[:, 1] * (2 * x - 1) + light[:, 2] * (2 * y - 1))[:, None]
     images += _sensor_noise(parameters, size).to(device) * on_device.noise[:, None, None, None]
-    return Scenes(images.clamp_(0, 1), labels, seen)
+    return Scenes(images.clamp_(0, 1), labels, visible)
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ class _Surface:
 def _sensor_noise(parameters: SceneParameters, size: int) -> Tensor:
     """Standard normal noise (n, 3, size, size): each scene's own seed picks a window of one shared field.
 
-    A draw a scene would cost more than the rest of the rendering.
+    A draw per scene would cost more than the rest of the rendering.
     """
     count = 3 * size * size
     field = _noise_field(2 * count + 2**18)

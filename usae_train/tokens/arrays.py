@@ -33,8 +33,8 @@ def paired_tokens(data: Mapping[str, Array], widths: Mapping[str, int]) -> dict[
     if data.keys() != widths.keys():
         raise UsageError(f"tokens of {', '.join(data) or 'no backbone'}; expected those of {', '.join(widths)}")
     tokens = token_tensors(data)
-    for name, own in tokens.items():
-        if own.ndim < 2 or own.shape[-1] != widths[name] or own.numel() == 0:
-            raise UsageError(f"{name}: tokens are {tuple(own.shape)}; expected (n, {widths[name]})")
+    for name, values in tokens.items():
+        if values.ndim < 2 or values.shape[-1] != widths[name] or values.numel() == 0:
+            raise UsageError(f"{name}: tokens are {tuple(values.shape)}; expected (n, {widths[name]})")
     check_pairs(tokens)
     return {name: tokens[name].flatten(0, -2) for name in widths}

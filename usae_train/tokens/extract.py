@@ -83,12 +83,9 @@ def extract(
     source: ImageSource,
     record: StoreRecord,
     out: Path,
+    settings: ExtractSettings = EXTRACT_DEFAULTS,
     *,
-    batch: int = EXTRACT_DEFAULTS.image_batch,
     device: torch.device | str = "cpu",
-    compute_dtype: str = EXTRACT_DEFAULTS.compute_dtype,
-    readers: int = EXTRACT_DEFAULTS.readers,
-    max_broken: float = EXTRACT_DEFAULTS.max_broken,
     images_a_shard: int | None = None,
     progress: CountCallback = lambda done, total: None,
     ranks: DistributedContext = SINGLE_PROCESS,
@@ -106,11 +103,9 @@ def extract(
         source: the images.
         record: what `plan_extraction` made of them and the backbones.
         out: the store's folder.
-        batch: images a forward pass.
+        settings: how images are read and seen: image_batch, compute_dtype (of the backbones, from now on), readers and
+            max_broken.
         device: where the backbones run.
-        compute_dtype: what the backbones compute in from now on: `float32`, `bfloat16` or `auto`.
-        readers: processes that read images; 0 reads in this one.
-        max_broken: largest share of images that may be unreadable.
         images_a_shard: as many as make 512 MB by default.
         progress: called after each batch.
         piece_seconds: time between two pieces of a shard that are kept until it is whole.
@@ -123,22 +118,22 @@ def extract(
             that are not finite.
         Stopped: after SIGTERM or Ctrl-C; says how many images are kept.
     """
-    record, failures = _begun(record, out, warn, ranks)
-    notes = Notes(source, record, failures, out, max_broken, ranks)
+    record, failures = _record_to_resume(record, out, warn, ranks)
+    notes = Notes(source, record, failures, out, settings.max_broken, ranks)
     built = build_backbones(record.backbones, warn=False) if backbones is None else backbones
     seeing = {name: backbone.to(device) for name, backbone in built.items()}
-    set_compute_dtype(seeing.values(), compute_dtype)
-    images_a_shard = images_a_shard or max(batch, int(SHARD_BYTES / disk_bytes_an_image(record)))
+    set_compute_dtype(seeing.values(), settings.compute_dtype)
+    images_a_shard = images_a_shard or max(settings.image_batch, int(SHARD_BYTES / disk_bytes_an_image(record)))
     rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.world_size)
     pieces = Pieces(out, piece_seconds)
-    shards = _OwnShards(source, record, seeing, rounds, pieces, ranks, batch, readers)
+    shards = _OwnShards(source, record, seeing, rounds, pieces, ranks, settings)
     _write_rounds(rounds, shards, notes, progress)
     with ranks.raise_together():
         _finish(notes.record, source, out, pieces, ranks)
     return ActivationStore(out)
 
 
-def _begun(
+def _record_to_resume(
     record: StoreRecord, out: Path, warn: Warn, ranks: DistributedContext
 ) -> tuple[StoreRecord, list[dict[str, object]]]:
     """The record to resume with, and the images of its shards that could not be read; the same on all ranks."""
@@ -211,18 +206,18 @@ class _OwnShards:
         rounds: Sequence[Sequence[range]],
         pieces: Pieces,
         ranks: DistributedContext,
-        batch: int,
-        readers: int,
+        settings: ExtractSettings,
     ) -> None:
         self.record, self.backbones, self.pieces, self.rank = record, backbones, pieces, ranks.rank
         mine = [each[ranks.rank] for each in rounds if ranks.rank < len(each)]
         self.kept = {tried: pieces.of(tried, record.widths, record.grid) for tried in mine}
         left = {
-            tried: tried[seen[-1].tried.stop - tried.start :] if seen else tried for tried, seen in self.kept.items()
+            tried: tried[kept[-1].tried.stop - tried.start :] if kept else tried for tried, kept in self.kept.items()
         }
+        batch = settings.image_batch
         groups = {tried: [rest[n : n + batch] for n in range(0, len(rest), batch)] for tried, rest in left.items()}
         self.counts = {tried: len(batches) for tried, batches in groups.items()}
-        self.batches = read_groups(source, largest_input(backbones), list(chain(*groups.values())), readers)
+        self.batches = read_groups(source, largest_input(backbones), list(chain(*groups.values())), settings.readers)
 
     def fill(self, each: Sequence[range], done: Callable[[int], None]) -> ExtractedTokens | None:
         """This rank's shard of a round, pieces of it kept meanwhile, and `done` called; None where it has none."""
@@ -244,17 +239,17 @@ class _OwnShards:
     def _seen(self, indices: Sequence[int], canvases: torch.Tensor) -> dict[str, torch.Tensor]:
         """{backbone: (image, token, width)}, as they are stored, all of them finite."""
         device = next(iter(self.backbones.values())).mean.device
-        dtype, seen = getattr(torch, self.record.dtype), dict[str, torch.Tensor]()
+        dtype, stored = getattr(torch, self.record.dtype), dict[str, torch.Tensor]()
         shown = canvases.to(device, non_blocking=True)
         for name, tokens in tokens_together(self.backbones, shown, self.record.grid).items():
-            seen[name] = tokens.to(dtype)
-            if not seen[name].isfinite().all():
+            stored[name] = tokens.to(dtype)
+            if not stored[name].isfinite().all():
                 raise UsageError(
                     f"{name}: some tokens of the pictures {indices[0]} to {indices[-1]} are NaN or infinite in "
                     f"{self.record.dtype}; check the backbone's weights, or give another --storage-dtype or "
                     "--compute-dtype"
                 )
-        return seen
+        return stored
 
 
 class _ShardInProgress:
@@ -274,8 +269,8 @@ class _ShardInProgress:
 
     def add(self, numbers: Sequence[int], tokens: Mapping[str, torch.Tensor]) -> None:
         """Take in images that were read."""
-        for name, seen in tokens.items():
-            self.tokens[name][len(self.numbers) : len(self.numbers) + len(numbers)] = seen
+        for name, values in tokens.items():
+            self.tokens[name][len(self.numbers) : len(self.numbers) + len(numbers)] = values
         self.numbers.extend(numbers)
 
     def take(self, piece: ExtractedTokens) -> None:
@@ -288,12 +283,12 @@ class _ShardInProgress:
         """What is in no piece yet, to be kept as one."""
         (first, broken), known = self._written, self.known
         self._written = len(self.numbers), len(self.failures)
-        tokens = {name: seen[first : len(self.numbers)] for name, seen in self.tokens.items()}
+        tokens = {name: values[first : len(self.numbers)] for name, values in self.tokens.items()}
         return ExtractedTokens(self.tried[first + broken : known], tokens, self.numbers[first:], self.failures[broken:])
 
     def whole(self) -> ExtractedTokens:
         """All of it."""
-        tokens = {name: seen[: len(self.numbers)] for name, seen in self.tokens.items()}
+        tokens = {name: values[: len(self.numbers)] for name, values in self.tokens.items()}
         return ExtractedTokens(self.tried, tokens, self.numbers, self.failures)
 
 

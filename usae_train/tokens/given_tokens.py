@@ -1,4 +1,4 @@
-"""Paired tokens that somebody else wrote: .npy, .safetensors, or saev's shards; row n is the same place in all."""
+"""Paired tokens in files of other programs: .npy, .safetensors, or saev's shards; row n is the same place in all."""
 
 from __future__ import annotations
 
@@ -86,12 +86,14 @@ def read_tokens(place: str) -> GivenTokens:
         raise UsageError(f"{place} is of one backbone and does not say which; {EXPECTED_TOKENS}")
     else:
         tokens = tensors_of(named_place(place))
-    for name, own in tokens.items():
+    for name, values in tokens.items():
         check_name(name)
-        if own.ndim not in (2, 3) or own.numel() == 0:
-            raise UsageError(f"{name}: tokens are {tuple(own.shape)}; expected (n, width) or (images, tokens, width)")
-        if own.dtype not in FLOAT_DTYPES:
-            kind = str(own.dtype).removeprefix("torch.")
+        if values.ndim not in (2, 3) or values.numel() == 0:
+            raise UsageError(
+                f"{name}: tokens are {tuple(values.shape)}; expected (n, width) or (images, tokens, width)"
+            )
+        if values.dtype not in FLOAT_DTYPES:
+            kind = str(values.dtype).removeprefix("torch.")
             raise UsageError(f"{name}: tokens are {kind}; expected floating-point numbers")
     check_pairs(tokens)
     return GivenTokens(tokens, next(iter(tokens.values())).ndim == 3)
@@ -132,7 +134,7 @@ def read_one(place: str) -> Tensor:
                 f"{place} has tensors {', '.join(tensors) or 'of no name'}; expected one, of this backbone"
             )
         return next(iter(tensors.values()))
-    raise UsageError(f"{place} is no file of tokens; {EXPECTED_TOKENS}")
+    raise UsageError(f"{place} is not a file of tokens; {EXPECTED_TOKENS}")
 
 
 def read_saev_folder(folder: Path, layer: int | None) -> Tensor:

@@ -45,7 +45,7 @@ class PairedTokens:
         for first in range(0, len(self.numbers), size):
             few = slice(first, first + size)
             canvases = None if self.canvases is None else self.canvases[few]
-            tokens = {name: own[few] for name, own in self.tokens.items()}
+            tokens = {name: values[few] for name, values in self.tokens.items()}
             yield PairedTokens(tokens, self.numbers[few], canvases=canvases)
 
     def flat(self) -> dict[str, Tensor]:
@@ -97,19 +97,19 @@ def collect_tokens(
     numbers: list[int] = []
     failures: list[str] = []
     piece = ranks.local_range(total, batch)
-    own = range(len(source))[piece.start : piece.stop] if tried is None else tried[piece.start : piece.stop]
+    local = range(len(source))[piece.start : piece.stop] if tried is None else tried[piece.start : piece.stop]
     tokens = {
-        name: torch.empty(len(own), grid[0] * grid[1], b.width, dtype=storage_dtype) for name, b in backbones.items()
+        name: torch.empty(len(local), grid[0] * grid[1], b.width, dtype=storage_dtype) for name, b in backbones.items()
     }
-    for indices, canvases, broken in read_batches(source, size, batch, own, readers):
+    for indices, canvases, broken in read_batches(source, size, batch, local, readers):
         failures.extend(failure.why for failure in broken)
         if indices:
             done = slice(len(numbers), len(numbers) + len(indices))
-            for name, seen in tokens_together(backbones, canvases.to(device), grid).items():
-                tokens[name][done] = seen.to("cpu", storage_dtype)
+            for name, batch_tokens in tokens_together(backbones, canvases.to(device), grid).items():
+                tokens[name][done] = batch_tokens.to("cpu", storage_dtype)
         numbers.extend(indices)
         progress(min(total, ranks.world_size * (len(numbers) + len(failures))), total)
-    every = {name: ranks.all_gather_rows(own[: len(numbers)]) for name, own in tokens.items()}
+    every = {name: ranks.all_gather_rows(values[: len(numbers)]) for name, values in tokens.items()}
     known = [failure for each in ranks.gather(failures) for failure in each]
     read = ranks.all_gather_rows(torch.tensor(numbers, dtype=torch.long))
     with ranks.raise_together():
@@ -148,10 +148,10 @@ def stream_tokens(
     size = largest_input(backbones)
     device = next(iter(backbones.values())).mean.device
     for indices, read, broken in read_batches(source, size, batch, tried):
-        seen = read.to(device)
-        tokens = tokens_together(backbones, seen, grid) if indices else {}
+        shown = read.to(device)
+        tokens = tokens_together(backbones, shown, grid) if indices else {}
         failures = [failure.why for failure in broken]
-        yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), failures, seen if canvases else None)
+        yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), failures, shown if canvases else None)
 
 
 @undisturbed

@@ -76,27 +76,27 @@ class Pieces:
                 self.asked,
             )
 
-    def write(self, seen: ExtractedTokens) -> None:
+    def write(self, piece: ExtractedTokens) -> None:
         """Keep a piece.
 
         Raises:
             ValueError: when it cannot be written.
         """
-        numbers = torch.tensor(seen.numbers, dtype=torch.long)
-        with atomic_path(self._file(seen.tried)) as temporary:
-            save_tensors({**seen.tokens, IMAGES: numbers}, temporary, {BROKEN: json.dumps(seen.failures)})
-        self._last, self.until = time.monotonic(), seen.tried.stop
+        numbers = torch.tensor(piece.numbers, dtype=torch.long)
+        with atomic_path(self._file(piece.tried)) as temporary:
+            save_tensors({**piece.tokens, IMAGES: numbers}, temporary, {BROKEN: json.dumps(piece.failures)})
+        self._last, self.until = time.monotonic(), piece.tried.stop
 
     def of(self, tried: range, widths: Mapping[str, int], grid: tuple[int, int]) -> list[ExtractedTokens]:
         """The pieces that a shard of these images begins with, one after the other."""
         pieces, start = list[ExtractedTokens](), tried.start
         starting = {images.start: images for images in self._ranges() if images.stop <= tried.stop}
         while start in starting:
-            seen = self._read(starting[start], widths, grid[0] * grid[1])
-            if seen is None:
+            piece = self._read(starting[start], widths, grid[0] * grid[1])
+            if piece is None:
                 break
-            pieces.append(seen)
-            start = seen.tried.stop
+            pieces.append(piece)
+            start = piece.tried.stop
         return pieces
 
     def remove(self, until: int | None = None) -> None:
@@ -126,16 +126,16 @@ class Pieces:
                 failures = [failure.model_dump() for failure in validated(UNREADABLES.validate_python, listed)]
         except (SafetensorError, OSError, UsageError):
             return None
-        seen = ExtractedTokens(tried, tokens, numbers, failures)
-        return seen if _fits(seen, widths, tokens_each) else None
+        piece = ExtractedTokens(tried, tokens, numbers, failures)
+        return piece if _fits(piece, widths, tokens_each) else None
 
 
-def _fits(seen: ExtractedTokens, widths: Mapping[str, int], tokens_each: int) -> bool:
+def _fits(piece: ExtractedTokens, widths: Mapping[str, int], tokens_each: int) -> bool:
     """Whether a piece is of the pictures that its name says, and of these shapes."""
-    known = [*seen.numbers, *(failure["image"] for failure in seen.failures)]
+    known = [*piece.numbers, *(failure["image"] for failure in piece.failures)]
     return (
         all(isinstance(number, int) for number in known)
-        and sorted(known) == list(seen.tried)
-        and all(some.shape == (len(seen.numbers), tokens_each, widths[name]) for name, some in seen.tokens.items())
-        and all(some.is_floating_point() and bool(some.isfinite().all()) for some in seen.tokens.values())
+        and sorted(known) == list(piece.tried)
+        and all(some.shape == (len(piece.numbers), tokens_each, widths[name]) for name, some in piece.tokens.items())
+        and all(some.is_floating_point() and bool(some.isfinite().all()) for some in piece.tokens.values())
     )

@@ -29,15 +29,15 @@ def own_rows(order: Tensor, batch: int, offset: int, ranks: DistributedContext) 
     """
     first = min(batch - offset, len(order))
     batches = [order[:first], *order[first:].split(batch)] if len(order) > first else [order[:first]]
-    own = []
+    parts = []
     for number, rows in enumerate(batches):
         start = offset if number == 0 else 0
         ends = torch.tensor(
             [_count_of_rank(start, start + len(rows), other, ranks.world_size) for other in range(ranks.world_size)]
         )
         last = int(ends[: ranks.rank + 1].sum())
-        own.append(rows.sort().values[last - int(ends[ranks.rank]) : last])
-    return torch.cat(own)
+        parts.append(rows.sort().values[last - int(ends[ranks.rank]) : last])
+    return torch.cat(parts)
 
 
 def _count_of_rank(start: int, stop: int, number: int, count: int) -> int:
@@ -75,10 +75,10 @@ class RankBatches(Batches):
                 _count_of_rank(offset, offset + length, number, self.ranks.world_size)
                 for number in range(self.ranks.world_size)
             ]
-            own, before = shares[self.ranks.rank], offset + sum(shares[: self.ranks.rank])
-            places.append(torch.arange(before, before + own))
-            parts.append({name: tokens[self._taken : self._taken + own] for name, tokens in self._own.items()})
-            self._taken += own
+            share, before = shares[self.ranks.rank], offset + sum(shares[: self.ranks.rank])
+            places.append(torch.arange(before, before + share))
+            parts.append({name: tokens[self._taken : self._taken + share] for name, tokens in self._own.items()})
+            self._taken += share
             self.position, missing = self.position + length, missing - length
             if self.position == len(self.order):
                 self._advance()

@@ -35,4 +35,4 @@ class ShuffledFeed:
 
     def _shuffled(self, tokens: Mapping[str, Tensor], place: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(self.seed + place)  # the same when a window is loaded again
-        return {name: own[torch.randperm(len(own), generator=generator)] for name, own in tokens.items()}
+        return {name: values[torch.randperm(len(values), generator=generator)] for name, values in tokens.items()}

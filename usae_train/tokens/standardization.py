@@ -101,7 +101,7 @@ class Spread:
 def spreads_of(feed: Feed, rows: Tensor, names: Iterable[str]) -> dict[str, Spread]:
     """Mean token and covariance of some of a feed's tokens (rows,), a chunk at a time."""
     sums = {name: torch.zeros(feed.widths[name], dtype=torch.double) for name in names}
-    products = {name: torch.zeros(len(own), len(own), dtype=torch.double) for name, own in sums.items()}
+    products = {name: torch.zeros(len(total), len(total), dtype=torch.double) for name, total in sums.items()}
     near: dict[str, Tensor] = {}  # about the mean token: what is left is small enough for products in float32
     for chunk in rows.split(TOKENS_AT_ONCE):
         picked = feed.pick(chunk)
@@ -110,8 +110,10 @@ def spreads_of(feed: Feed, rows: Tensor, names: Iterable[str]) -> dict[str, Spre
             tokens -= near.setdefault(name, tokens.mean(0))
             sums[name] += tokens.sum(0, dtype=torch.double)
             products[name] += tokens.T @ tokens
-    rests = {name: total / len(rows) for name, total in sums.items()}
-    return {name: Spread(near[name] + own, products[name] / len(rows) - own.outer(own)) for name, own in rests.items()}
+    means = {name: total / len(rows) for name, total in sums.items()}
+    return {
+        name: Spread(near[name] + mean, products[name] / len(rows) - mean.outer(mean)) for name, mean in means.items()
+    }
 
 
 def sums_of(feed: Feed, rows: Tensor) -> dict[str, TokenSums]:
@@ -146,7 +148,7 @@ def kept_rows(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> 
 def without_outliers(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> dict[str, Tensor]:
     """The tokens of those rows alone."""
     kept, _ = kept_rows(tokens, thresholds)
-    return {name: own[kept] for name, own in tokens.items()}
+    return {name: values[kept] for name, values in tokens.items()}
 
 
 def outliers_as_text(outliers: Mapping[str, Outliers]) -> str:

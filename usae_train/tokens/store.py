@@ -126,8 +126,8 @@ class ActivationStore:
         folder: what `usae-train extract` wrote.
 
     Raises:
-        ValueError: for a folder that is no store, of another schema, or unfinished, or a shard that is missing or not
-            whole.
+        ValueError: for a folder that is not a store, of another schema, or unfinished, or a shard that is missing or
+            not whole.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -181,10 +181,10 @@ class ActivationStore:
         dtype = getattr(torch, self.record.dtype)
         tokens = {name: torch.empty(total, per_image, width, dtype=dtype) for name, width in self.record.widths.items()}
         numbers, done = torch.empty(total, dtype=torch.long), 0
-        at_once = max(1, int(READ_BYTES / (self.bytes / len(self))))
+        images_per_read = max(1, int(READ_BYTES / (self.bytes / len(self))))
         for shard, images in slices:
-            for first in range(0, len(images), at_once):  # opened anew each time: what was read is unmapped
-                span = images[first : first + at_once]
+            for first in range(0, len(images), images_per_read):  # opened anew each time: what was read is unmapped
+                span = images[first : first + images_per_read]
                 with opened_shard(self.folder, self.record, self.record.shards[shard]) as opened:
                     for name, into in tokens.items():
                         into[done : done + len(span)] = opened.get_slice(name)[span.start : span.stop]

@@ -57,8 +57,8 @@ class StreamFeed:
         self.widths = {name: backbone.width for name, backbone in backbones.items()}
         self.numbers = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
         self.per_image = grid[0] * grid[1]
-        self.at_once = min(len(self.numbers), int(memory / bytes_an_image(backbones, grid)))
-        if self.at_once < 1:
+        self.images_per_window = min(len(self.numbers), int(memory / bytes_an_image(backbones, grid)))
+        if self.images_per_window < 1:
             raise UsageError(f"--memory is {memory / 1e9:.3g} GB, too little for the tokens of one picture; allow more")
         self.progress, self.ranks, self.readers = progress, ranks, readers
         self.broken = broken or BrokenPictures(len(self.numbers))
@@ -74,8 +74,8 @@ class StreamFeed:
         First is the first window in which a picture can be read.
         """
         if self._first is None:
-            seen = (self._see(window) for window in self.windows(torch.Generator().manual_seed(0)))
-            self._first = next(paired for paired in seen if len(paired.numbers))
+            windows = (self._see(window) for window in self.windows(torch.Generator().manual_seed(0)))
+            self._first = next(paired for paired in windows if len(paired.numbers))
         return self._first
 
     def sample(self) -> Iterator[PairedTokens]:
@@ -85,18 +85,18 @@ class StreamFeed:
         """
         self._first = None
         places = measured_numbers(len(self.numbers)).tolist()
-        lot = min(LOT, self.at_once)
+        lot = min(LOT, self.images_per_window)
         for first in range(0, len(places), lot):
             yield self._see(places[first : first + lot])
 
     def pick(self, rows: Tensor) -> dict[str, Tensor]:
         flat = self.first_window().flat()
         length = len(next(iter(flat.values())))
-        return {name: own[rows % length] for name, own in flat.items()}
+        return {name: values[rows % length] for name, values in flat.items()}
 
     def windows(self, generator: torch.Generator) -> list[list[int]]:
         order = torch.randperm(len(self.numbers), generator=generator).tolist()
-        return [order[first : first + self.at_once] for first in range(0, len(order), self.at_once)]
+        return [order[first : first + self.images_per_window] for first in range(0, len(order), self.images_per_window)]
 
     def load(self, window: list[int]) -> dict[str, Tensor]:
         self._first = None  # there is memory for one window

@@ -91,7 +91,7 @@ class Grown:
             rows.append(f"  {other:12s}" + "".join(f"{value:16.3f}" for value in values))
         if isinstance(self.usae.sparsity, SplitTopK):
             slots = self.usae.k - self.usae.sparsity.k_private
-            rows.append(f"{self.name} has no private concepts: {slots} are active a patch, not {self.usae.k}")
+            rows.append(f"{self.name} has no private concepts: {slots} are active per patch, not {self.usae.k}")
         rows.append(f"from and to the others, mean: {self.shared():.3f}")
         if self.shared_before is not None:
             rows[-1] += f"; among those, which were trained together: {self.shared_before:.3f}"
@@ -235,7 +235,7 @@ def every_token(settings: FitSettings) -> FitSettings:
 def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settings: Unpack[FitOptions]) -> FitSettings:
     """Settings of a fit in a space of this size.
 
-    Where it has slots for private concepts they say `topk`: a space of one's own beside it, to compare with, has no
+    Where it has slots for private concepts they say `topk`: a joint training to compare with has no
     private ones.
 
     Raises:
@@ -243,8 +243,8 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
     """
     if not usae.sparsity.can_train or usae.recipe.startswith(IMPORTED):
         raise UsageError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
-    for name, given, own in other_sizes(usae, settings):
-        raise UsageError(f"{name} is {given}, and the USAE's {own}; its space stays as it is")
+    for name, given, expected in other_sizes(usae, settings):
+        raise UsageError(f"{name} is {given}, and the USAE's {expected}; its space stays as it is")
     check_none_private(settings, "the space stays as it is, and an added backbone has none of its own")
     sparsity = settings.get("sparsity")
     if sparsity is not None and trained_sparsity(sparsity).kind != usae.sparsity.kind:

@@ -14,22 +14,22 @@ TOKENS_AT_ONCE = 2048  # tokens that are encoded at a time: chunk x concepts num
 
 
 @torch.no_grad()
-def aligned_rows(usae: USAE, tokens: Mapping[str, Tensor], frozen: Sequence[str], seen: Tensor) -> Tensor:
+def aligned_rows(usae: USAE, tokens: Mapping[str, Tensor], frozen: Sequence[str], new_tokens: Tensor) -> Tensor:
     """For each concept, the sum of what a new backbone sees where the frozen ones fire it, weighted by their codes.
 
     Args:
         usae: the model, its frozen encoders in evaluation mode.
         tokens: {backbone: raw tokens (n, width)}, of the frozen ones.
         frozen: their names.
-        seen: (n, new width), the new backbone's tokens at the same patches, centred.
+        new_tokens: (n, new width), the new backbone's tokens at the same patches, centred.
 
     Returns:
         (n_concepts, new width); zero for a concept that does not fire.
     """
-    sums = seen.new_zeros(usae.n_concepts, seen.shape[1])
+    sums = new_tokens.new_zeros(usae.n_concepts, new_tokens.shape[1])
     for name in frozen:
-        for part, shown in zip(tokens[name].split(TOKENS_AT_ONCE), seen.split(TOKENS_AT_ONCE), strict=True):
-            codes = usae.encode(name, part.to(seen.device, torch.float32))
+        for part, shown in zip(tokens[name].split(TOKENS_AT_ONCE), new_tokens.split(TOKENS_AT_ONCE), strict=True):
+            codes = usae.encode(name, part.to(new_tokens.device, torch.float32))
             sums += tokens_of_concepts(codes, shown, usae.n_concepts)
     return sums
 

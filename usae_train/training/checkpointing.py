@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -15,12 +16,13 @@ from torch import Tensor
 
 from usae_train.files.atomic import remove_leftovers
 from usae_train.files.tensor_checks import Damaged, check_tensor, check_tensors
-from usae_train.files.torch_state import read_pickled, write_state
+from usae_train.files.torch_state import read_torch_file, write_state
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import one_line
+from usae_train.runtime.printing import first_line, one_line
 from usae_train.runtime.signals import Stopped, handle_signals, status_of
+from usae_train.runtime.warned import OneLine
 from usae_train.tokens.feeding import Batches
 from usae_train.training.settings import ExecutionSettings, FitSettings
 from usae_train.training.state_checks import check_moments, check_position, differing
@@ -52,7 +54,7 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave.
+        """Resume from what `state_dict` gave.
 
         Raises:
             ValueError: for parts that are missing, or of another shape or kind; nothing was taken over then.
@@ -73,21 +75,38 @@ class TrainingState:
             raise Damaged(f"it has no {', '.join(lacking)}")
         check_tensors(state["usae"], self.usae.state_dict(), "usae")
         check_tensor(state["last_fired"], self.last_fired.shape, torch.long, "last_fired")
-        own = self.generator.get_state()
-        check_tensor(state["generator"], own.shape, own.dtype, "generator")
+        generator_state = self.generator.get_state()
+        check_tensor(state["generator"], generator_state.shape, generator_state.dtype, "generator")
         check_position(state["batches"], self.batches)
         kept = state["optimizers"]
         if not isinstance(kept, dict) or kept.keys() != self.optimizers.keys():
             raise Damaged("it has optimizers of other backbones")
         every = self.settings.recipe.encoding != "one"  # else a pair steps when it is drawn, and may not have been
         return {
-            name: check_moments(kept[name], own, f"optimizer of {name}", every) for name, own in self.optimizers.items()
+            name: check_moments(kept[name], optimizer, f"optimizer of {name}", every)
+            for name, optimizer in self.optimizers.items()
         }
 
 
 def state_file_name(step: int) -> str:
     """A state's file."""
     return f"step-{step:09d}.pt"
+
+
+def _read_state(file: Path) -> dict[str, Any] | None:
+    """A state of a training; None, with a warning, for a file that is none, such as one that a power cut left."""
+    try:
+        state = read_torch_file(file, str(file), "training state")
+    except UsageError as error:
+        why = f"{file} cannot be read ({first_line(error.__cause__ or error)})"
+    else:
+        step = file.stem.removeprefix("step-")
+        parts = [state.get(part) for part in ("settings", "data")] if isinstance(state, dict) else [None]
+        if all(isinstance(part, dict) for part in parts) and step.isdecimal() and int(step) > 0:
+            return dict(state)
+        why = f"{file} is not a training state"
+    warnings.warn(f"{why}; the state before it is looked for", OneLine, stacklevel=2)
+    return None
 
 
 class TrainingCheckpointer:
@@ -124,7 +143,7 @@ class TrainingCheckpointer:
         return further
 
     def restore(self, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> int:
-        """Go on from the newest state that can be read, which the first rank reads for all; the step to begin with.
+        """Resume from the newest state that can be read, which the first rank reads for all; the step to begin with.
 
         Raises:
             ValueError: when it was made with other settings or on other data, and says which differ; when there are
@@ -179,11 +198,8 @@ class TrainingCheckpointer:
         remove_leftovers(self.folder.glob(".step-*.part"))  # of kills while a state was written: each as large as one
         files = sorted(self.folder.glob("step-*.pt"), reverse=True)
         for file in files:
-            with suppress(Exception):  # cut short by a kill that no rename protects from; the one before is whole
-                kept = read_pickled(file)
-                dict(**kept["settings"], **kept["data"])  # or it is not a state of ours
-                if (step := int(file.stem.removeprefix("step-"))) > 0:
-                    return step, kept
+            if (state := _read_state(file)) is not None:
+                return int(file.stem.removeprefix("step-")), state
         return UNREADABLE if files else 0, {}
 
     def after(self, step: int, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> None:
@@ -206,7 +222,7 @@ class TrainingCheckpointer:
         self._last = time.monotonic()
         if stop:
             raise Stopped(
-                f"stopped after step {self.kept}; give the same command with --resume to go on",
+                f"stopped after step {self.kept}; give the same command with --resume to continue",
                 self._stop or signal.SIGTERM,  # it may have come to another rank alone
             )
 

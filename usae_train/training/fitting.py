@@ -113,7 +113,7 @@ def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, obj
     """What of a space's size is asked for otherwise than a USAE has it: its name, what is given, and the USAE's."""
     sizes = {"n_concepts": usae.n_concepts, "k": usae.k}
     given = {name: settings.get(name) for name in sizes}
-    return [(name, given[name], own) for name, own in sizes.items() if given[name] not in (None, own)]
+    return [(name, given[name], size) for name, size in sizes.items() if given[name] not in (None, size)]
 
 
 def check_none_private(settings: FitOptions, why: str) -> None:
@@ -129,7 +129,7 @@ def check_none_private(settings: FitOptions, why: str) -> None:
 
 @undisturbed
 def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = IN_THIS_PROCESS) -> USAE:
-    """Train a USAE on tokens that somebody else made; it has no backbones to see pictures with.
+    """Train a USAE on given tokens, wherever they were made; it has no backbones to see pictures with.
 
     Args:
         given: the tokens.
@@ -194,7 +194,7 @@ def fit_pictures(
     feed, sample = feed_pictures(built, source, grid, settings, how)
     specs = {name: backbone.spec for name, backbone in built.items()}
     usae = new_usae(feed.widths, settings, specs=specs, grid=grid)
-    usae.modules_given = {name: own for name, own in backbones.items() if isinstance(own, Backbone)}
+    usae.modules_given = {name: backbone for name, backbone in backbones.items() if isinstance(backbone, Backbone)}
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
     usae.measured_on = SourceRecord.of(source)
     if how.checkpointer is not None:

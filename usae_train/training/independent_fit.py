@@ -16,7 +16,7 @@ from usae_train.backbones.common_sizes import common_grid
 from usae_train.backbones.weights_taken_along import check_weights
 from usae_train.files.atomic import check_folder, write_atomically
 from usae_train.files.json_files import read_object
-from usae_train.files.locks import held
+from usae_train.files.locks import folder_lock
 from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import open_images
 from usae_train.model.checkpoint import load, save
@@ -120,7 +120,7 @@ def fit_independent(
     def fit_one(name: str, seeded: FitSettings, how: Execution) -> USAE:
         return fit_pictures(source, seeded, {name: specs[name]}, how, grid)
 
-    with held(out):
+    with folder_lock(out):
         fit_each(list(specs), settings, fit_one, out, executions, data)
         return _dead_shares(out, specs)
 
@@ -138,7 +138,7 @@ def _fit_on_store(
     def fit_one(name: str, seeded: FitSettings, how: Execution) -> USAE:
         return fit_store(store, seeded, how, only=name)
 
-    with held(out):
+    with folder_lock(out):
         if verify_checksums:
             check_checksums(store, executions.report)
         fit_each(list(store.record.widths), settings, fit_one, out, executions, data)
@@ -213,11 +213,11 @@ def _check_begun(note: Path, asked: Mapping[str, Any]) -> None:
         )
 
 
-def _check_same(there: USAE, settings: FitSettings, place: Path) -> None:
-    size_there = there.n_concepts, there.k, there.recipe
+def _check_same(trained: USAE, settings: FitSettings, place: Path) -> None:
+    size_trained = trained.n_concepts, trained.k, trained.recipe
     size = settings.n_concepts, settings.k, settings.recipe.title
-    if size_there != size:
+    if size_trained != size:
         named = [
-            f"{plural(n_concepts, 'concept')}, k {k}, recipe {recipe}" for n_concepts, k, recipe in (size_there, size)
+            f"{plural(n_concepts, 'concept')}, k {k}, recipe {recipe}" for n_concepts, k, recipe in (size_trained, size)
         ]
         raise UsageError(f"{place} has {named[0]}; expected {named[1]}: choose another --out, or remove it")

@@ -106,8 +106,8 @@ def common_norm(usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str]) ->
     if not known:
         return math.sqrt(sum(usae.widths.values()) / len(usae.widths))
     tokens = feed.pick(rows[:NORM_TOKENS])
-    seen = [usae.standardize(name, tokens[name].to(usae.dictionary(name).device).float()) for name in known]
-    squares = [(some - some.mean(0)).square().sum(-1).mean() for some in seen]
+    standardized = [usae.standardize(name, tokens[name].to(usae.dictionary(name).device).float()) for name in known]
+    squares = [(some - some.mean(0)).square().sum(-1).mean() for some in standardized]
     return math.sqrt(torch.stack(squares).mean().item())
 
 
@@ -151,8 +151,8 @@ def initialize(
             if recipe.offset:
                 dictionary.offset.copy_(usae.standardize(name, sampled[name].to(device).float()).mean(0))
             if frozen:
-                seen = usae.standardize(name, sampled[name].to(device).float()) - dictionary.offset
-                rows = aligned_rows(usae, sampled, frozen, seen)
+                new_tokens = usae.standardize(name, sampled[name].to(device).float()) - dictionary.offset
+                rows = aligned_rows(usae, sampled, frozen, new_tokens)
                 fires = (rows != 0).any(-1, keepdim=True)
                 dictionary.weight.copy_(torch.where(fires, functional.normalize(rows, dim=-1), dictionary.weight))
             elif recipe.dictionary_init == "tokens":

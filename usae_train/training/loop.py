@@ -16,6 +16,7 @@ from usae_train.model.sparsity.splittopk import SplitTopK
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.usae import USAE
+from usae_train.runtime.allocator import keep_memory
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StepCallback
@@ -28,10 +29,12 @@ from usae_train.training.checkpointing import TrainingCheckpointer, TrainingStat
 from usae_train.training.dictionaries.binding import project, release
 from usae_train.training.gradient_clipping import clip_gradients, gradient_norms, learned_thresholds, trained_parameters
 from usae_train.training.initialization import prepare
+from usae_train.training.kernels.products import standardized
 from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_metrics, unsound_pairs
 from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, TrainingRecipe
 from usae_train.training.step import ERRORS, step_loss
+from usae_train.training.step_plan import StepPlan
 from usae_train.training.sync_batch_norm import share_statistics
 from usae_train.training.thresholds import follow_thresholds, set_thresholds
 
@@ -71,6 +74,7 @@ def fit_tokens(
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite; or a loss that stops being finite.
     """
+    keep_memory()
     feed: Feed = MemoryFeed(tokens) if isinstance(tokens, Mapping) else tokens
     if settings.recipe.shuffled:
         feed = ShuffledFeed(feed, settings.seed)
@@ -78,7 +82,9 @@ def fit_tokens(
     generator = torch.Generator().manual_seed(settings.seed)
     trained = [name for name in feed.widths if name not in frozen]
     prepared = prepare(usae, feed, settings, trained, frozen, generator)
-    trainer = Trainer(begun_state(usae, feed, settings, trained, generator, ranks), ranks, frozen, prepared.thresholds)
+    trainer = Trainer(
+        initial_state(usae, feed, settings, trained, generator, ranks), ranks, frozen, prepared.thresholds
+    )
     first = 0 if checkpointer is None else checkpointer.restore(trainer.state, ranks)
     trainer.resume_at(first)
     log_every = log_every or max(1, settings.steps // LINES)
@@ -95,7 +101,7 @@ def fit_tokens(
     return usae.eval().requires_grad_(False)
 
 
-def begun_state(
+def initial_state(
     usae: USAE,
     feed: Feed,
     settings: FitSettings,
@@ -192,28 +198,24 @@ class Trainer:
         if self.thresholds:  # one rank's part of the batch may have more outliers than another's
             self.ranks = self.ranks.weighted_by(count)
             share_statistics(usae, self.ranks)
-        batch = {n: usae.standardize(n, to_device(t[kept], usae.device).float()) for n, t in shown.items()}
+        batch = {n: standardized(usae.scale(n), to_device(t[kept], usae.device).float()) for n, t in shown.items()}
         return batch, batches.places[kept]
 
     def _loss(
         self, batch: Mapping[str, Tensor], places: Tensor, drawn: str, stepping: Sequence[str], exact: bool
     ) -> tuple[Tensor, Tensor]:
         """The loss, and which concepts fired through which encoder (backbones, n_concepts)."""
-        with parametrize.cached():  # rows that are made of others are made once a step
-            return step_loss(
-                self.usae,
-                batch,
-                encoding_backbones(self.recipe, self.usae.names, drawn),
-                self.recipe,
-                self.dead,
-                places,
-                self.ranks,
-                stepping,
-                exact=exact,
-                noise=self.noises.draw(self.state.generator),
-                fractions=self.usae.private.matryoshka_fractions(fractions_of(self.recipe, self.state.generator)),
-                n_dead=self.n_dead,
-            )
+        plan = StepPlan(
+            self.recipe,
+            encoding_backbones(self.recipe, self.usae.names, drawn),
+            stepping,
+            noise=self.noises.draw(self.state.generator),
+            fractions=self.usae.private.matryoshka_fractions(fractions_of(self.recipe, self.state.generator)),
+            exact=exact,
+            ranks=self.ranks,
+        )
+        with parametrize.cached():  # rows that are made of others are made once per step
+            return step_loss(self.usae, batch, plan, self.dead, places, self.n_dead)
 
     def _gradients(self, loss: Tensor, stepping: Sequence[str]) -> Tensor:
         """The gradients of the pairs that step, the same on all ranks; their norms (pairs,)."""

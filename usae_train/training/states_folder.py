@@ -15,5 +15,5 @@ def states_folder(out: Path, resume: bool) -> Path:
     """
     states = out.with_name(f".{out.name}.training")
     if states.exists() and not resume:
-        raise UsageError(f"a training that was stopped lies in {states}; give --resume to go on, or remove it")
+        raise UsageError(f"a training that was stopped lies in {states}; give --resume to continue it, or remove it")
     return states

@@ -25,8 +25,8 @@ from usae_train.training.kernels.sparse_ops import (
 )
 from usae_train.training.kernels.topk_complement import kept_and_complement
 from usae_train.training.losses import absolute_error, dead_error, own_weights, squared_error
-from usae_train.training.noise import TokenNoise
 from usae_train.training.settings import TrainingRecipe
+from usae_train.training.step_plan import StepPlan
 
 ERRORS = {"absolute": absolute_error, "squared": squared_error}
 # Groups of concepts where 6 does not divide their number: of 512 and k = 12 the largest of 683 tokens are found in
@@ -61,15 +61,9 @@ class Active(NamedTuple):
 def step_loss(
     usae: USAE,
     batch: Mapping[str, Tensor],
-    encoding: Sequence[str],
-    recipe: TrainingRecipe,
+    plan: StepPlan,
     dead: Tensor,
     places: Tensor | None = None,
-    ranks: DistributedContext = SINGLE_PROCESS,
-    stepping: Sequence[str] | None = None,
-    exact: bool = False,
-    noise: TokenNoise | None = None,
-    fractions: Sequence[float] | None = None,
     n_dead: Sequence[float] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The loss of one step and the concepts that fired in it, through which backbone's encoder.
@@ -77,18 +71,11 @@ def step_loss(
     Args:
         usae: the model, in training mode.
         batch: {backbone: standardized tokens (tokens, width)}.
-        encoding: the backbones that encode; each is decoded by all.
-        recipe: which terms there are.
+        plan: who takes part, and which terms there are.
         dead: (backbones, n_concepts) bool, in the USAE's order: what has not fired for long through a backbone's
             encoder, and is to be revived there; only in backbones that the step may change.
         places: (tokens,) which of the whole batch's tokens these are, in the processor's memory; the first ones by
             default.
-        ranks: who has the other parts of the batch.
-        stepping: the backbones that the step may change; those that encode by default. The codes of others are
-            decoded to these alone: what the others make of each other moves nothing.
-        exact: every dense product that a gradient passes through in float32, the gradient's as well.
-        noise: what the encoders that the step may change see besides; what is to be decoded stays as it is.
-        fractions: the shares of the concepts that must explain the tokens alone; the recipe's by default.
         n_dead: (backbones,) how many are dead in each, where that is known; a GPU has to be waited for to count them.
 
     Returns:
@@ -98,12 +85,9 @@ def step_loss(
     fired = torch.zeros_like(dead)
     if places is None:
         places = torch.arange(len(next(iter(batch.values()))))
-    stepping = encoding if stepping is None else stepping
-    own_dead = dead_concepts(usae.names, stepping if recipe.auxiliary == "dead" else [], dead, n_dead)
-    fractions = recipe.matryoshka_fractions if fractions is None else fractions
-    encoded = encode_batch(usae, batch, encoding, recipe, own_dead, places, stepping, exact, fired, noise, ranks)
-    for active, targets in encoded:
-        total = total + pass_loss(usae, targets, active, stepping, recipe, fractions, ranks, exact)
+    own_dead = dead_concepts(usae.names, plan.stepping if plan.recipe.auxiliary == "dead" else [], dead, n_dead)
+    for active, targets in encode_batch(usae, batch, plan, own_dead, places, fired):
+        total = total + pass_loss(usae, targets, active, plan)
         if active.penalty is not None:
             total = total + active.penalty
     return total, fired
@@ -127,31 +111,27 @@ def dead_concepts(
 def encode_batch(
     usae: USAE,
     batch: Mapping[str, Tensor],
-    encoding: Sequence[str],
-    recipe: TrainingRecipe,
+    plan: StepPlan,
     dead: Mapping[str, Tensor],
     places: Tensor,
-    stepping: Sequence[str],
-    exact: bool,
     fired: Tensor,
-    noise: TokenNoise | None = None,
-    ranks: DistributedContext = SINGLE_PROCESS,
 ) -> list[tuple[Active, Mapping[str, Tensor]]]:
     """The batch encoded, and what to decode to: once by each that encodes, or (`share`) each token by one, in turn.
 
     What fires is noted in `fired` (backbones, n_concepts).
     """
-    learning, device = {name: tokens for name, tokens in batch.items() if name in stepping}, fired.device
+    recipe, encoding, stepping, device = plan.recipe, plan.encoding, plan.stepping, fired.device
+    learning = {name: tokens for name, tokens in batch.items() if name in stepping}
 
     def encode(source: str, tokens: Tensor, places: Tensor, sharing: int = 1) -> Active:
         row = usae.names.index(source)
-        if noise is not None and source in stepping:
+        if plan.noise is not None and source in stepping:
             places = to_device(places, device)
-            tokens = noise.onto(tokens, places, row, error_weight(usae, source, recipe) ** -0.5, sharing)
+            tokens = plan.noise.onto(tokens, places, row, error_weight(usae, source, recipe) ** -0.5, sharing)
         if recipe.batch_norm or recipe.auxiliary == "left_out":
-            active = dense_active(usae, source, tokens, recipe, dead[source], exact, ranks)
+            active = dense_active(usae, source, tokens, dead[source], plan)
         else:
-            active = sparse_active(usae, source, tokens, dead[source], ranks)
+            active = sparse_active(usae, source, tokens, dead[source], plan.ranks)
         values = active.values.detach()
         if active.revived is not None:
             values = values.masked_fill(active.revived, 0.0)
@@ -200,7 +180,7 @@ def joined_shares(shares: Sequence[Active], order: Tensor) -> Active:
     sources = [share.sources for share in shares if share.sources is not None]
     penalties = [share.penalty for share in shares if share.penalty is not None]
     revived = [share.revived for share in shares]
-    if any(own is not None for own in revived):
+    if any(mask is not None for mask in revived):
         revived = [
             torch.zeros_like(share.tokens, dtype=torch.bool) if share.revived is None else share.revived
             for share in shares
@@ -244,26 +224,24 @@ def dense_active(
     usae: USAE,
     source: str,
     tokens: Tensor,
-    recipe: TrainingRecipe,
     dead: Tensor,
-    exact_gradients: bool,
-    ranks: DistributedContext = SINGLE_PROCESS,
+    plan: StepPlan,
 ) -> Active:
     """Active concepts of an encoder whose pre-codes are all needed: for BatchNorm, or for what is left out."""
     encoder = usae.encoder(source)
     # exact: rounded to bfloat16, pre-codes alone set the loss apart from the authors' by 1e-4
-    pre_codes = products(tokens, encoder.linear.weight.T, exact=True, exact_gradients=exact_gradients)[0]
+    pre_codes = products(tokens, encoder.linear.weight.T, exact=True, exact_gradients=plan.exact)[0]
     pre_codes = pre_codes.add_(encoder.linear.bias)
     if encoder.norm is not None:
         pre_codes = encoder.norm(pre_codes)
     with torch.no_grad():
-        chosen, revived = choose_entries(usae, source, pre_codes.detach(), dead, ranks, GROUPS)
+        chosen, revived = choose_entries(usae, source, pre_codes.detach(), dead, plan.ranks, GROUPS)
         places = chosen.tokens * usae.n_concepts + chosen.concepts
-    if recipe.auxiliary != "left_out":
+    if plan.recipe.auxiliary != "left_out":
         values = pre_codes.view(-1).gather(0, places)
-        return activated(usae, source, values, chosen, revived, len(tokens), ranks)
+        return activated(usae, source, values, chosen, revived, len(tokens), plan.ranks)
     values, complement = kept_and_complement(pre_codes, places)
-    active = activated(usae, source, values, chosen, revived, len(tokens), ranks)
+    active = activated(usae, source, values, chosen, revived, len(tokens), plan.ranks)
     return active._replace(topk_complement=complement)
 
 
@@ -328,18 +306,15 @@ def pass_loss(
     usae: USAE,
     batch: Mapping[str, Tensor],
     active: Active,
-    stepping: Sequence[str],
-    recipe: TrainingRecipe,
-    fractions: Sequence[float],
-    ranks: DistributedContext = SINGLE_PROCESS,
-    exact: bool = False,
+    plan: StepPlan,
 ) -> Tensor:
     """The error of all backbones' tokens, decoded from the same codes: all of them, and the nested parts alone.
 
     A part of the space that has to do without the rest keeps whole concepts, where a free one splits them (Bussmann et
     al. 2025, Matryoshka sparse autoencoders).
     """
-    entries, n_parts = part_entries(active, usae.n_concepts, fractions)
+    recipe, stepping, exact = plan.recipe, plan.stepping, plan.exact
+    entries, n_parts = part_entries(active, usae.n_concepts, plan.fractions)
     values, total, revives = active.values, active.values.new_zeros(()), active.revived is not None
     firing = weighted_alone(entries, values.detach()) if has_zeros(usae) else None
     # what the step will not change needs no gradient (stepping_pairs)
@@ -360,11 +335,11 @@ def pass_loss(
             left = tokens - parts.sum(1) - offset
             total = total + weight * recipe.auxiliary_weight * absolute_error(left, explained[name])
         living = parts[:, : n_parts - 1] if revives else parts
-        own = own_weights(active.sources, usae.names.index(name), recipe.own_weight)
-        total = total + weight * matryoshka_loss(living, offset, tokens, recipe.loss == "squared", own)
+        token_weights = own_weights(active.sources, usae.names.index(name), recipe.own_weight)
+        total = total + weight * matryoshka_loss(living, offset, tokens, recipe.loss == "squared", token_weights)
         if revives:
             residual = -living[:, -1].detach()  # matryoshka_loss has left it there
-            total = total + recipe.auxiliary_weight * dead_error(residual, parts[:, -1], ranks.mean)
+            total = total + recipe.auxiliary_weight * dead_error(residual, parts[:, -1], plan.ranks.mean)
     return total
 
 

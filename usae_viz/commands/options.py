@@ -31,9 +31,9 @@ def take_patch_images(usae: USAE, images: str | None, quiet: bool) -> None:
     if images is None:
         return
     from usae_train.images.sources import open_images
-    from usae_train.model.natural import look_through
+    from usae_train.model.natural import find_strongest
 
     source = open_images(images)
     say_left_out(source.left_out)
     with progress_report(quiet) as report:
-        usae.natural = look_through(usae, source, counting(report, "top-activating patches"), say_skipped)
+        usae.natural = find_strongest(usae, source, counting(report, "top-activating patches"), say_skipped)

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from usae_train.files.atomic import check_file, write_atomically
 from usae_train.files.json_files import read_object, validated
-from usae_train.files.locks import taken
+from usae_train.files.locks import acquire_lock
 from usae_train.files.placing import place_of
 from usae_train.files.provenance import file_hash
 from usae_train.files.validation import Frozen
@@ -268,7 +268,7 @@ def claimed(out: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder} cannot be written: {error.strerror or error}") from error
-    lock = taken(
+    lock = acquire_lock(
         folder / "lock",
         f"{out} is in use by another process; wait until it is done, or choose another place with --out",
     )

@@ -257,13 +257,15 @@ def test_a_pickle_with_code_is_refused_and_never_run(tmp_path: Path) -> None:
     file, footprint = tmp_path / "w.pth", tmp_path / "was-run"
     torch.save({"cls_token": _Bomb(footprint)}, file)
     with pytest.raises(
-        ValueError, match=r"w\.pth is not a file of tensors alone, and nothing that can run code is loaded$"
+        ValueError,
+        match=r"w\.pth holds more than tensors, and nothing that can run code is loaded; save its state_dict",
     ):
         Backbone("a", VIT.model_copy(update={"weights": str(file)}))
     assert not footprint.exists()
     file.write_bytes(pickle.dumps(_Bomb(footprint), protocol=2))
     with pytest.raises(
-        ValueError, match=r"w\.pth is not a file of tensors alone, and nothing that can run code is loaded$"
+        ValueError,
+        match=r"w\.pth holds more than tensors, and nothing that can run code is loaded; save its state_dict",
     ):
         Backbone("a", VIT.model_copy(update={"weights": str(file)}))
     assert not footprint.exists()
@@ -300,6 +302,12 @@ def test_relative_weights_lie_in_the_folder_and_nothing_else_moves() -> None:
 def test_a_layer_that_is_not_there_is_refused_in_words(layer: int) -> None:
     with pytest.raises(ValueError, match="layer"):
         Backbone("a", VIT.model_copy(update={"layer": layer}))
+
+
+def test_a_fault_while_norms_are_folded_is_not_said_of_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("usae_train.backbones.folding.fold", lambda: None)  # which takes no network
+    with pytest.raises(TypeError, match="positional arguments"):
+        Backbone("a", VIT)
 
 
 def test_an_unknown_tag_is_refused_in_words() -> None:

@@ -161,5 +161,14 @@ def test_a_timm_that_does_not_ask_for_weights_is_said(tmp_path: Path, monkeypatc
 def test_bytes_that_are_no_text_are_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A UnicodeDecodeError is a ValueError, and was taken for one of ours."""
     (tmp_path / "w.pth").write_bytes(b"something")
-    monkeypatch.setattr("usae_train.backbones.weight_files.read_pickled", lambda file: b"\xff".decode())
+    monkeypatch.setattr("torch.load", lambda file, **how: b"\xff".decode())
     refused(VIT, tmp_path / "w.pth", r"w\.pth is not a readable weight file \('utf-8' codec can't decode")
+
+
+def test_a_fault_while_weights_are_filled_in_is_not_said_of_the_options(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes out of timm's builder, whose TypeErrors and LookupErrors are of options that do not go together."""
+    monkeypatch.setattr("usae_train.backbones.given_weights._fill_network", lambda: None)  # which takes no network
+    with pytest.raises(TypeError, match="positional arguments"):
+        built(VIT, tmp_path / "w.pth", tensors_of(VIT))

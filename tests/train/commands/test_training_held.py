@@ -6,16 +6,16 @@ import pytest
 from command_line import assert_one_error, run
 
 from usae_train.commands.beforehand import check_training
-from usae_train.files.locks import held
+from usae_train.files.locks import folder_lock
 
 
 def test_a_running_training_is_not_called_a_stopped_one(tmp_path: Path):
     out = tmp_path / "mine"
-    with held(out):
+    with folder_lock(out):
         (tmp_path / ".mine.training").mkdir()
         with pytest.raises(ValueError, match="mine is being written by another process; wait until it is done"):
             check_training(out, resume=False)
-    with pytest.raises(ValueError, match=r"a training that was stopped lies in .*; give --resume to go on"):
+    with pytest.raises(ValueError, match=r"a training that was stopped lies in .*; give --resume to continue it"):
         check_training(out, resume=False)
     check_training(out, resume=False, from_starts=True)  # which has states of its own, and goes on by itself
     assert [each.name for each in tmp_path.iterdir()] == [".mine.training"]

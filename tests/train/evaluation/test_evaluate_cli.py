@@ -284,7 +284,7 @@ def test_what_does_not_fit_is_refused_in_one_line(words: list[str], answer: str,
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("rank", "told"), [(0, "stopped; give the same command to go on\n"), (1, "")])
+@pytest.mark.parametrize(("rank", "told"), [(0, "stopped; give the same command to resume\n"), (1, "")])
 def test_of_processes_that_are_stopped_the_first_alone_says_so(
     rank: int, told: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,7 +326,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(place: Path, tmp_path: Path) 
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=300)
     assert running.returncode == 130, said
-    assert said == "stopped; give the same command to go on\n"
+    assert said == "stopped; give the same command to resume\n"
     assert not (tmp_path / "report" / "report.json").exists()
     kept = torch.load(state, weights_only=True)
     code, _, said = run(*words[3:])

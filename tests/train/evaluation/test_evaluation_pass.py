@@ -93,7 +93,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_to_the_last_bit(stops, undistur
             if next(left, None) is None:
                 checkpointer.stop()
 
-        with pytest.raises(Stopped, match="give the same command to go on"):
+        with pytest.raises(Stopped, match="give the same command to resume"):
             run_pass(fresh(), stream, IMAGES, checkpointer, progress=stopping)
     state = fresh()
     assert run_pass(state, stream, IMAGES, PassCheckpointer(tmp_path, minutes=1e9))

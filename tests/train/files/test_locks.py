@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from command_line import SMALL, SPECS, assert_one_error, run
 
-from usae_train.files.locks import held
+from usae_train.files.locks import folder_lock
 
 HOLD = """
 import sys
 from pathlib import Path
-from usae_train.files.locks import held
-with held(Path(sys.argv[1])):
+from usae_train.files.locks import folder_lock
+with folder_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -46,7 +46,7 @@ def test_a_folder_without_a_name_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_nothing_stays_beside_a_folder_that_was_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="wrong"), held(tmp_path / "a" / "b" / "out"):
+    with pytest.raises(ValueError, match="wrong"), folder_lock(tmp_path / "a" / "b" / "out"):
         raise ValueError("wrong")
     assert not list(tmp_path.iterdir())
 
@@ -63,7 +63,7 @@ def test_where_no_lock_can_be_had_nothing_is_held(tmp_path: Path, monkeypatch: p
     entered = False
     with monkeypatch.context() as patched:
         patched.setattr(place, refused)
-        with held(tmp_path / "out"):
+        with folder_lock(tmp_path / "out"):
             entered = True
     assert entered
     assert not list(tmp_path.iterdir())

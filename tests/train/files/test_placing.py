@@ -10,7 +10,7 @@ import pytest
 import usae_train as ut
 from usae_train.files import placing
 from usae_train.files.atomic import atomic_path, check_file, check_writable, leftovers_of
-from usae_train.files.locks import held
+from usae_train.files.locks import folder_lock
 from usae_train.runtime.errors import UsageError
 
 USAE_FILES = {"README.md", "config.json", "model.safetensors"}
@@ -68,7 +68,11 @@ def test_files_are_written_through_a_link_to_their_folder_or_themselves(tmp_path
 
 def test_a_link_and_what_it_points_to_are_held_as_one(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("out")
-    with held(tmp_path / "out"), pytest.raises(ValueError, match="link is being written"), held(tmp_path / "link"):
+    with (
+        folder_lock(tmp_path / "out"),
+        pytest.raises(ValueError, match="link is being written"),
+        folder_lock(tmp_path / "link"),
+    ):
         pass
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").unlink()

@@ -82,6 +82,12 @@ def test_the_fingerprint_is_of_the_pictures(rows, tmp_path: Path) -> None:
     assert one == digest.hexdigest()
 
 
+def test_a_folder_that_cannot_be_opened_is_not_said_of_the_network(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text("{")
+    with pytest.raises(ValueError, match=r"^hf:.* cannot be opened: .*; check the folder and the split$"):
+        open_images(f"hf:{tmp_path}")
+
+
 def test_a_dataset_without_pictures_is_refused(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     datasets.Dataset.from_dict({"text": ["a"], "label": [1]}).save_to_disk(tmp_path / "saved")

@@ -136,5 +136,5 @@ def test_another_column_of_a_dataset(dataset: Path) -> None:
     assert (found.names, found.numbers) == (("a", "b"), (1, 0, 1))
     with pytest.raises(ValueError, match="has no column 'knd'; its columns are image, label, kind, size"):
         classes_of(source, "knd")
-    with pytest.raises(ValueError, match="column 'size' is no label"):
+    with pytest.raises(ValueError, match="column 'size' is not a label"):
         classes_of(source, "size")

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from usae_train.images.decoding import read_picture
+from usae_train.images.given import opened_picture
 
 SIDE = 4
 
@@ -100,3 +101,22 @@ def test_other_formats_of_sixteen_bits_keep_their_tone(tmp_path: Path) -> None:
     Image.frombytes("I;16", (1, 1), (20000).to_bytes(2, "little")).save(tmp_path / "b.png")
     assert float(read_picture(tmp_path / "a.pgm", 1)[0]) == pytest.approx(1000 / 4095, abs=0.003)
     assert float(read_picture(tmp_path / "b.png", 1)[0]) == pytest.approx(20000 / 65535, abs=0.003)
+
+
+def test_a_fault_in_our_own_scaling_is_no_broken_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff("H", 1000))
+
+    monkeypatch.setattr("usae_train.images.decoding.to_eight_bits", lambda: None)  # which takes no picture
+    with pytest.raises(TypeError, match="positional arguments"):
+        read_picture(tmp_path / "a.tif", SIDE)
+    with pytest.raises(TypeError, match="positional arguments"), Image.open(tmp_path / "a.tif") as opened:
+        opened_picture(opened)
+
+
+def test_a_level_that_is_text_is_refused_in_one_line(tmp_path: Path) -> None:
+    content = tiff("H", 1000, s341=4095)
+    as_text = content.replace(struct.pack("<HHIHxx", 341, 3, 1, 4095), struct.pack("<HHI4s", 341, 2, 4, b"abc\0"))
+    assert as_text != content
+    (tmp_path / "a.tif").write_bytes(as_text)
+    with pytest.raises(ValueError, match=r"a\.tif cannot be read: its TIFF tag 341 is not a whole number"):
+        read_picture(tmp_path / "a.tif", SIDE)

@@ -9,7 +9,8 @@ import usae_train as ut
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.images.sources import open_images
 from usae_train.model import natural
-from usae_train.model.natural import look_through, natural_pictures
+from usae_train.model.natural import find_strongest, natural_pictures
+from usae_train.runtime.warned import FormerName
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def test_pictures_that_are_looked_through_give_what_fit_measures(usae, picture_f
     stranger = copy.copy(usae)
     stranger.measured_on = replace(usae.measured_on, fingerprint="another")
     seen: list[int] = []
-    found = look_through(stranger, source, lambda done, total: seen.append(done))
+    found = find_strongest(stranger, source, lambda done, total: seen.append(done))
     assert seen == [6]
     for row in range(2):
         for concept in range(8):
@@ -35,7 +36,7 @@ def test_pictures_that_are_looked_through_give_what_fit_measures(usae, picture_f
 
 def test_the_statistics_own_pictures_are_not_encoded_again(usae, picture_folder, monkeypatch):
     monkeypatch.setattr("usae_train.tokens.paired.stream_tokens", None)
-    found = look_through(usae, open_images(picture_folder))
+    found = find_strongest(usae, open_images(picture_folder))
     assert torch.equal(found.images, usae.statistics.top_images)
 
 
@@ -45,7 +46,7 @@ def test_a_readers_pictures_go_before_the_statistics(usae, picture_folder):
     assert "are not shipped with it; --images takes your own" in natural_pictures(usae)[1]
     usae.measured_on = replace(usae.measured_on, name=str(picture_folder), fingerprint="another")
     assert "have changed since" in natural_pictures(usae)[1]
-    usae.natural = look_through(usae, open_images(picture_folder, limit=2))
+    usae.natural = find_strongest(usae, open_images(picture_folder, limit=2))
     assert natural_pictures(usae) == (usae.natural, "")
     assert usae.natural.images.max() == 1
 
@@ -54,13 +55,13 @@ def test_pictures_none_of_which_can_be_read_are_one_line(usae, tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "a.png").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"none of the 1 picture of .*broken can be read; the first: a\.png"):
-        look_through(usae, open_images(tmp_path / "broken"))
+        find_strongest(usae, open_images(tmp_path / "broken"))
 
 
 def test_a_usae_of_bare_tokens_says_that_it_cannot_see(picture_folder):
     usae = ut.fit({"a": torch.randn(64, 5)}, n_concepts=8, k=2, steps=1, batch=16)
     with pytest.raises(ValueError, match="fitted on bare activations"):
-        look_through(usae, open_images(picture_folder))
+        find_strongest(usae, open_images(picture_folder))
     assert "bare activations" in natural_pictures(usae)[1]
     assert natural.natural_pictures(usae)[0] is None
 
@@ -75,3 +76,11 @@ def test_other_pictures_of_equal_names_and_sizes_are_not_shown_as_those_of_the_s
     assert natural_pictures(usae)[1] == ""
     (picture_folder / "3.png").rename(picture_folder / "33.png")
     assert "have changed since" in natural_pictures(usae)[1]
+
+
+def test_the_former_name_still_works():
+    with pytest.warns(FormerName, match="look_through is called find_strongest now"):
+        former = natural.look_through
+    assert former is find_strongest
+    with pytest.raises(AttributeError, match="has no attribute 'look_trough'"):
+        natural.look_trough  # noqa: B018

@@ -11,7 +11,7 @@ from usae_train.images.arrays import to_uint8
 from usae_train.images.sources import DemoImages
 from usae_train.model import top_maps
 from usae_train.model.checkpoint import fill_statistics
-from usae_train.model.natural import look_through, natural_pictures
+from usae_train.model.natural import find_strongest, natural_pictures
 from usae_train.model.sparse import Codes
 from usae_train.model.top_maps import MAPS, TopCodes, read_maps
 
@@ -87,7 +87,7 @@ def dense_maps(usae: ut.USAE, largest: torch.Tensor, number: int, concept: int) 
 def test_what_is_kept_is_what_encoding_again_gives(usae, looked):
     """Of pictures that are looked through, and of the statistics' own."""
     if looked:
-        pictures = look_through(usae, DemoImages(11))
+        pictures = find_strongest(usae, DemoImages(11))
         maps, images, largest = pictures.maps, pictures.images, pictures.largest
     else:
         maps, images = maps_of_statistics(usae), usae.statistics.top_images

@@ -12,7 +12,7 @@ from usae_train.model.usae import USAE
 def test_a_usae_says_its_size_backbones_source_and_recipe():
     usae = ut.load("demo")
     said = repr(usae)
-    assert said.startswith("USAE, demo: 256 concepts over 3 backbones, 24 active a patch\n  vit  ")
+    assert said.startswith("USAE, demo: 256 concepts over 3 backbones, 24 active per patch\n  vit  ")
     assert "recipe: default" in said
     assert "128000 tokens of 2000 pictures, demo" in said
     page = usae._repr_html_()
@@ -23,7 +23,7 @@ def test_a_usae_says_its_size_backbones_source_and_recipe():
 def test_one_in_memory_says_so():
     said = repr(USAE({"a": 4}, 8, 2))
     assert said.splitlines() == [
-        "USAE, in memory only: 8 concepts over 1 backbone, 2 active a patch",
+        "USAE, in memory only: 8 concepts over 1 backbone, 2 active per patch",
         "  a  bare activations  4 wide",
         "recipe: not known",
         "no statistics: ut.evaluate(usae, PICTURES).statistics measures them",

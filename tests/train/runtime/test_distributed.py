@@ -20,6 +20,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
 from usae_train.tokens.rank_batches import RankBatches, own_rows
+from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.store import ActivationStore, read_record
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import PUBLISHED
@@ -137,7 +138,7 @@ def test_what_another_rank_says_is_said_once(monkeypatch):
 def test_batches_of_a_store_are_those_of_one_process_over_many_windows(tmp_path, shards_at_once):
     store = write(make_pictures(tmp_path / "pictures"), tmp_path / "store")
     feed = StoreFeed(store, store.bytes / len(store) * 4 * shards_at_once)
-    assert feed.at_once == shards_at_once
+    assert feed.slices_per_window == shards_at_once
     one, *two = (
         Batches(feed, 12, torch.Generator().manual_seed(0)),
         *(RankBatches(feed, 12, torch.Generator().manual_seed(0), Apart(number, 2)) for number in range(2)),
@@ -207,9 +208,8 @@ def run_rank(number: int, folder: Path, port: int) -> None:
             source,
             plan_extraction(source, SPECS)[0],
             folder / "two",
-            batch=2,
+            ExtractSettings(image_batch=2, max_broken=0.2),
             images_a_shard=4,
-            max_broken=0.2,
             ranks=ranks,
         )
         sparse = torch.nn.Parameter(torch.zeros(4, 2))

@@ -18,6 +18,7 @@ from usae_train.tokens import extraction_notes
 from usae_train.tokens.extract import extract, outliers_of, plan_extraction
 from usae_train.tokens.feeding import StoreFeed
 from usae_train.tokens.paired import bytes_an_image
+from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.store import ActivationStore, read_record
 from usae_train.tokens.store import write_shard as store_write
 from usae_train.training.execution import Execution
@@ -150,7 +151,7 @@ def test_a_store_that_was_begun_with_the_first_pictures_goes_on_with_them(
 
     monkeypatch.setattr(extraction_notes, "write_record", stop)
     with pytest.raises(KeyboardInterrupt):
-        extract(source, record, out, batch=2, images_a_shard=4, max_broken=0.2)
+        extract(source, record, out, ExtractSettings(image_batch=2, max_broken=0.2), images_a_shard=4)
     monkeypatch.setattr(extraction_notes, "write_record", write_record)
     (tmp_path / "specs.yaml").write_text(YAML)
     words = ["extract", pictures, "--backbones", tmp_path / "specs.yaml", "--max-broken", "0.2", "-o", out]

@@ -30,7 +30,7 @@ from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.warned import FormerName
 from usae_train.sae_formats.formats import export_sae
 from usae_train.sae_formats.settings import ExportSettings, ImportSettings
-from usae_train.tokens.extract import extract, plan_extraction
+from usae_train.tokens.extract import plan_extraction
 from usae_train.tokens.settings import ExtractSettings
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.settings import ExecutionSettings, FitOptions, FitSettings
@@ -86,10 +86,6 @@ PYTHON = [
     (consensus, "share", AgreementSettings, "share"),
     (consensus, "alike", AgreementSettings, "alike"),
     (plan_extraction, "storage_dtype", ExtractSettings, "storage_dtype"),
-    (extract, "compute_dtype", ExtractSettings, "compute_dtype"),
-    (extract, "batch", ExtractSettings, "image_batch"),
-    (extract, "readers", ExtractSettings, "readers"),
-    (extract, "max_broken", ExtractSettings, "max_broken"),
     (evaluate_source, "batch", EvaluateSettings, "image_batch"),
     (Compared, "seed", EvaluateSettings, "seed"),
     (PassCheckpointer, "minutes", EvaluateSettings, "checkpoint_minutes"),

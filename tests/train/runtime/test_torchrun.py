@@ -77,8 +77,8 @@ def test_torchrun_stops_goes_on_and_ends_as_one_process(tmp_path, uninterrupted,
     else:
         process.send_signal(end)
     said = process.communicate(timeout=120)[1]
-    assert "give the same command with --resume to go on" in said
-    assert said.count("--resume to go on") == 1
+    assert "give the same command with --resume to continue" in said
+    assert said.count("--resume to continue") == 1
     assert not out.exists()
     assert list(room.glob("step-*.pt"))
     done = subprocess.run(torchrun(*words, "--resume"), capture_output=True, text=True, check=False, timeout=300)

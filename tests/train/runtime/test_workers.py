@@ -128,7 +128,7 @@ def _killed_once(file: Path):
 
 @pytest.mark.usefixtures("bounded")
 def test_a_lost_job_goes_to_an_idle_worker_where_no_process_can_be_begun(tmp_path, monkeypatch):
-    begun, really = [], Workers._begun
+    begun, really = [], Workers._start_worker
 
     def no_more(self):
         if len(begun) == 2:
@@ -136,7 +136,7 @@ def test_a_lost_job_goes_to_an_idle_worker_where_no_process_can_be_begun(tmp_pat
         begun.append(self)
         return really(self)
 
-    monkeypatch.setattr(Workers, "_begun", no_more)
+    monkeypatch.setattr(Workers, "_start_worker", no_more)
     with Workers([_killed_once(tmp_path / "killed"), lambda tell: "other"], 2) as workers:
         assert workers.result(1) == "other"
         assert workers.result(0) == "done"

@@ -120,7 +120,7 @@ def test_the_command_says_what_it_read_and_what_the_folder_says_of_itself(tmp_pa
     files.saelens_batchtopk(room)
     done = CliRunner().invoke(app, ["import-sae", str(room), "--name", "vit", "--out", str(tmp_path / "usae")])
     assert done.exit_code == 0, done.stderr
-    assert "9 concepts of vit, about 3 active a patch; imported from saelens (batchtopk)" in done.stdout
+    assert "9 concepts of vit, about 3 active per patch; imported from saelens (batchtopk)" in done.stdout
     assert "the folder says that it was trained on place 'blocks.1'" in done.stdout
     assert ut.load(tmp_path / "usae").sparsity.kind == "batchtopk"
 
@@ -323,7 +323,7 @@ def test_a_format_that_is_asked_for_and_is_not_what_lies_there(room):
     files.saelens_standard(room)
     with pytest.raises(ValueError, match=r"unknown format 'saelense'; expected .*; did you mean 'saelens'\?"):
         read_sae(room, "saelense")
-    with pytest.raises(ValueError, match="no file at"):
+    with pytest.raises(ValueError, match=r"ae\.pt: there is no such file"):
         read_sae(room, "dictionary_learning")
     with pytest.raises(ValueError, match="prisma is read and not written; expected --format saelens or sparsify"):
         ut.export_sae(ut.import_sae(room), "sae", room / "out", "prisma")

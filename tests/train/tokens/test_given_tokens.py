@@ -126,7 +126,7 @@ BAD = {
     "cut.npy": (b"\x93NUMPY", "is broken or no .npy file"),
     "text.npy": (b"tokens", "is broken or no .npy file"),
     "cut.safetensors": (b"12", "is broken or no .safetensors file"),
-    "a.txt": (b"", "is no file of tokens"),
+    "a.txt": (b"", "is not a file of tokens"),
 }
 
 

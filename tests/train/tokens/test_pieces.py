@@ -19,6 +19,7 @@ from usae_train.runtime.signals import Stopped
 from usae_train.tokens import extract as extracting
 from usae_train.tokens.extract import plan_extraction
 from usae_train.tokens.pieces import Pieces
+from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.store import read_record
 
 
@@ -154,7 +155,8 @@ def test_two_processes_stop_together_when_one_is_told(pictures, tmp_path, whole,
 
     source = open_images(pictures)
     record, _, backbones = plan_extraction(source, SPECS)  # once: two threads would draw weights from one generator
-    together = {"batch": 2, "images_a_shard": 4, "max_broken": 0.2, "backbones": backbones}
+    how = ExtractSettings(image_batch=2, max_broken=0.2)
+    together = {"settings": how, "images_a_shard": 4, "backbones": backbones}
     with ThreadPoolExecutor(1) as beside:
         second = beside.submit(extracting.extract, source, record, tmp_path / "store", ranks=other, **together)
         with pytest.raises(Stopped, match=f"stopped; {kept} of 11 pictures are kept") as seen:

@@ -20,6 +20,7 @@ from usae_train.images.sources import open_images
 from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.tokens.extraction_notes import begin
 from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
+from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.store import ActivationStore, disk_bytes_an_image, read_record, write_record
 from usae_train.tokens.store import write_shard as store_write
 
@@ -135,7 +136,8 @@ def test_backbones_and_workers_start_once(pictures, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "usae_train.images.sources.DataLoader", lambda *a, **kw: loaders.append(kw) or DataLoader(*a, **kw)
     )
-    extract(source, record, tmp_path / "store", batch=2, images_a_shard=4, max_broken=0.2, backbones=built, readers=1)
+    settings = ExtractSettings(image_batch=2, max_broken=0.2, readers=1)
+    extract(source, record, tmp_path / "store", settings, images_a_shard=4, backbones=built)
     assert [each["num_workers"] for each in loaders] == [1]
 
 
@@ -151,7 +153,7 @@ def test_tokens_that_are_not_finite_are_never_stored(pictures, tmp_path):
     with torch.no_grad():
         built["right"].model.norm.weight.mul_(torch.nan)
     with pytest.raises(ValueError, match="right: some tokens of the pictures 0 to 10 are NaN or infinite in bfloat16"):
-        extract(source, record, tmp_path / "store", backbones=built, max_broken=0.2)
+        extract(source, record, tmp_path / "store", ExtractSettings(max_broken=0.2), backbones=built)
     assert not list((tmp_path / "store").glob("*.safetensors"))
 
 
@@ -291,7 +293,7 @@ def test_a_killed_training_goes_on_bit_for_bit(unbroken, tmp_path, end):
     assert process.wait() == {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}[end]
     assert list(room.glob("step-*.pt"))
     assert not out.exists()
-    assert_one_error(run(*words), "give --resume to go on, or remove it")
+    assert_one_error(run(*words), "give --resume to continue it, or remove it")
     assert_one_error(run(*words, "--seed", "1", "--resume"), "was begun with another seed")
     assert run(*words, "--resume") == (0, "", "")
     assert not room.exists()

@@ -184,7 +184,7 @@ def test_what_fits_is_kept_and_what_does_not_is_streamed(stream: StreamFeed) -> 
     assert not isinstance(fed(gigabytes)[0], StreamFeed)
     feed, sample = fed(0.99 * gigabytes)
     assert isinstance(feed, StreamFeed)
-    assert feed.at_once == 5
+    assert feed.images_per_window == 5
     assert [len(lot.numbers) for lot in sample()] == [5, 1]
 
 

@@ -1,6 +1,7 @@
 """A new backbone in a frozen concept space."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from signal import SIGINT, SIGKILL, SIGTERM
 from typing import Any
@@ -23,6 +24,7 @@ from usae_train.training.logging.metrics_log import read_metrics
 from usae_train.training.loop import fit_tokens, step_loss, stepping_pairs
 from usae_train.training.losses import squared_error
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
+from usae_train.training.step_plan import StepPlan
 
 NEW = BackboneSpec(
     model="vit_tiny_patch16_224",
@@ -74,9 +76,9 @@ def test_what_the_frozen_make_of_each_other_is_no_loss() -> None:
     none = torch.zeros(3, 12, dtype=torch.bool)
     batch = {"a": tokens["b"][:, :5], "b": tokens["c"][:, :6], "c": tokens["a"][:, :4]}
     batch = {name: torch.nn.functional.pad(own, (0, usae.widths[name] - own.shape[1])) for name, own in batch.items()}
-    whole, _ = step_loss(usae, batch, usae.names, recipe, none)
-    grown, _ = step_loss(usae, batch, usae.names, recipe, none, stepping=["c"])
-    known, _ = step_loss(usae, {name: batch[name] for name in "ab"}, ["a", "b"], recipe, none)
+    whole, _ = step_loss(usae, batch, StepPlan.of_all(recipe, usae.names), none)
+    grown, _ = step_loss(usae, batch, replace(StepPlan.of_all(recipe, usae.names), stepping=["c"]), none)
+    known, _ = step_loss(usae, {name: batch[name] for name in "ab"}, StepPlan.of_all(recipe, ["a", "b"]), none)
     torch.testing.assert_close(grown, whole - known)
 
 
@@ -87,7 +89,7 @@ def test_with_a_share_each_the_frozen_ones_are_decoded_to_the_new_one_alone() ->
     batch = {
         name: torch.randn(10, width, generator=torch.Generator().manual_seed(1)) for name, width in usae.widths.items()
     }
-    loss, _ = step_loss(usae, batch, ["a", "b"], recipe, none, stepping=["b"])
+    loss, _ = step_loss(usae, batch, replace(StepPlan.of_all(recipe, ["a", "b"]), stepping=["b"]), none)
     first, second = ({name: own[start::2] for name, own in batch.items()} for start in (0, 1))
     from_a = squared_error(first["b"], usae.decoder("b")(top_k(usae.encoder("a")(first["a"]), 3)))
     codes = top_k(usae.encoder("b")(second["b"]), 3)
@@ -185,7 +187,7 @@ def test_a_killed_growth_goes_on_bit_for_bit(
     assert process.wait() == {SIGKILL: -9, SIGTERM: 143, SIGINT: 130}[end]
     assert list((room / during).glob("step-*.pt"))
     assert not out.exists()
-    assert_one_error(run(*words, "-o", out), "give --resume to go on, or remove it")
+    assert_one_error(run(*words, "-o", out), "give --resume to continue it, or remove it")
     assert_one_error(run(*words, "-o", out, "--seed", 1, "--resume"), "was begun with another seed")
     assert_one_error(run(*words, "-o", out, "--name", "other", "--resume"), "was begun with another widths")
     code, resumed, err = run(*words, "-o", out, "--resume")

@@ -21,7 +21,9 @@ from usae_train.files.torch_state import write_state
 from usae_train.images.sources import open_images
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped
+from usae_train.runtime.warned import OneLine
 from usae_train.tokens.extract import extract, plan_extraction
+from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.store import read_record
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens
@@ -101,9 +103,25 @@ def test_a_state_that_does_not_know_a_setting_is_gone_on_from(tmp_path):
 def test_states_of_which_none_can_be_read_are_not_passed_over(tmp_path):
     (tmp_path / "step-000000006.pt").write_bytes(b"no state")
     torch.save({"of": "something else"}, tmp_path / "step-000000005.pt")
-    with pytest.raises(ValueError, match=r"no training state in .* can be read; remove the folder to begin anew"):
+    why = r"no training state in .* can be read; remove the folder to begin anew"
+    with pytest.warns(OneLine) as warned, pytest.raises(ValueError, match=why):
         fit_tokens(toy_tokens(), toy_settings(DEFAULT), checkpointer=AfterEach(tmp_path))
+    newest, before = (str(each.message) for each in warned)
+    assert "step-000000006.pt cannot be read (" in newest
+    assert before.endswith("step-000000005.pt is not a training state; the state before it is looked for")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["step-000000005.pt", "step-000000006.pt"]
+
+
+def test_a_state_is_not_passed_over_for_want_of_memory(tmp_path, monkeypatch):
+    """An older one would be resumed from, or the folder called unreadable, and whole states removed."""
+    (tmp_path / "step-000000006.pt").write_bytes(b"whole")
+
+    def full(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("torch.load", full)
+    with pytest.raises(MemoryError):
+        fit_tokens(toy_tokens(), toy_settings(DEFAULT), checkpointer=AfterEach(tmp_path))
 
 
 def test_a_resume_on_other_data_or_settings_says_what_differs(tmp_path):
@@ -234,7 +252,7 @@ def test_a_disk_that_fills_up_during_extraction_loses_no_shard(tmp_path, monkeyp
     folder, out = make_pictures(tmp_path / "pictures"), tmp_path / "store"
     source = open_images(folder)
     record = plan_extraction(source, SPECS).record
-    settings = {"batch": 2, "images_a_shard": 4, "max_broken": 0.2}
+    settings = {"settings": ExtractSettings(image_batch=2, max_broken=0.2), "images_a_shard": 4}
     shards = []
 
     def progress(*done):

@@ -7,6 +7,7 @@ from usae_train.runtime.matrix_speed import multiplies_faster_in_bfloat16
 from usae_train.training.loop import new_usae
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import dense_active, pass_loss, sparse_active
+from usae_train.training.step_plan import StepPlan
 
 WIDTHS = {"a": 16, "b": 8}
 
@@ -19,13 +20,14 @@ def test_the_loss_of_a_pass_is_one_graph(recipe: TrainingRecipe, n_dead: int) ->
     drawn = torch.Generator().manual_seed(0)
     tokens = {name: torch.randn(32, width, generator=drawn) for name, width in WIDTHS.items()}
     revived = torch.arange(n_dead)
+    plan = StepPlan.of_all(recipe, ["a", "b"])
 
     def loss(batch: dict[str, torch.Tensor], dead: torch.Tensor) -> torch.Tensor:
         if recipe.batch_norm:
-            active = dense_active(usae, "a", batch["a"], recipe, dead, False)
+            active = dense_active(usae, "a", batch["a"], dead, plan)
         else:
             active = sparse_active(usae, "a", batch["a"], dead)
-        return pass_loss(usae, batch, active, ["a", "b"], recipe, recipe.matryoshka_fractions)
+        return pass_loss(usae, batch, active, plan)
 
     multiplies_faster_in_bfloat16()  # tried by the clock, once, before anything is compiled
     torch._dynamo.reset()

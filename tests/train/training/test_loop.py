@@ -16,6 +16,7 @@ from usae_train.training.initialization import initialize, standardize_from
 from usae_train.training.loop import EXACT_STEPS, fit_tokens, learning_rate, new_optimizer, new_usae, stepping_pairs
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_train.training.step import step_loss
+from usae_train.training.step_plan import StepPlan
 
 
 def at_the_start(settings: FitSettings) -> USAE:
@@ -301,9 +302,9 @@ def test_a_gradient_that_is_not_finite_names_its_backbone_and_changes_nothing(mo
 def test_the_first_steps_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     exact: list[object] = []
 
-    def remember(*given: object, **named: object) -> tuple[torch.Tensor, torch.Tensor]:
-        exact.append(named["exact"])
-        return step_loss(*given, **named)  # type: ignore[arg-type]
+    def remember(usae: USAE, batch: dict[str, torch.Tensor], plan: StepPlan, *more: object) -> object:
+        exact.append(plan.exact)
+        return step_loss(usae, batch, plan, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr("usae_train.training.loop.step_loss", remember)
     fit_tokens(toy_tokens(), toy_settings(PUBLISHED, steps=EXACT_STEPS + 2))

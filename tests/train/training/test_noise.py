@@ -9,6 +9,7 @@ from usae_train.training.loop import fit_tokens
 from usae_train.training.noise import BEGINNINGS, NoiseSource, TokenNoise
 from usae_train.training.settings import DEFAULT
 from usae_train.training.step import step_loss
+from usae_train.training.step_plan import StepPlan
 
 
 def drawn(strength: float, batch: int, width: int, seed: int = 0) -> TokenNoise:
@@ -54,7 +55,7 @@ def test_what_is_decoded_to_is_shown_none_and_a_frozen_encoder_sees_none() -> No
     noise = NoiseSource(1.0, 64, [*WIDTHS.values()], 3, "cpu").draw(torch.Generator())
 
     def loss(stepping: list[str], noise: TokenNoise | None) -> float:
-        return step_loss(usae, batch, names, DEFAULT, nothing_dead, stepping=stepping, noise=noise)[0].item()
+        return step_loss(usae, batch, StepPlan(DEFAULT, names, stepping, (0.25,), noise), nothing_dead)[0].item()
 
     assert loss(names, noise) != loss(names, None)
     assert all(torch.equal(batch[name], kept[name]) for name in names)

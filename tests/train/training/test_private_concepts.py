@@ -153,9 +153,9 @@ def test_others_own_concepts_are_neither_dead_nor_clipped_by(monkeypatch: pytest
 def test_shared_concepts_explain_the_tokens_alone_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
-    def remember(*given, **named):
-        seen.append(named["fractions"])
-        return step_loss(*given, **named)
+    def remember(usae, batch, plan, *more):
+        seen.append(plan.fractions)
+        return step_loss(usae, batch, plan, *more)
 
     monkeypatch.setattr("usae_train.training.loop.step_loss", remember)
     trained(steps=1)
@@ -190,7 +190,7 @@ def test_a_space_with_slots_is_compared_with_one_that_has_none_and_says_what_an_
     whole = enlarged(usae, "d", None, 4, settings)
     assert whole.sparsity == usae.sparsity == SplitTopK(n_shared=6, k_private=1)
     grown = Grown(whole, "d", 2, {a: dict.fromkeys("abcd", 0.5) for a in "abcd"}, None)
-    assert f"d has no private concepts: {usae.k - 1} are active a patch, not {usae.k}" in grown.in_words()
+    assert f"d has no private concepts: {usae.k - 1} are active per patch, not {usae.k}" in grown.in_words()
     with pytest.raises(ValueError, match="k_private is 2; the space stays as it is"):
         growth_settings(usae, k_private=2)
 

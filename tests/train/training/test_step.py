@@ -1,5 +1,7 @@
 """A step against a reference that lays out every token's code for every concept, in value and gradient."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from usae_train.training.kernels.matryoshka import matryoshka_loss
 from usae_train.training.kernels.topk_complement import largest, topk_complement
 from usae_train.training.settings import DEFAULT, PUBLISHED, TrainingRecipe
 from usae_train.training.step import choose_entries, groups_of, joined_shares, part_entries, step_loss
+from usae_train.training.step_plan import StepPlan
 
 N_CONCEPTS, K = 16, 3
 NONE = torch.zeros(0, dtype=torch.long)
@@ -106,7 +109,7 @@ def test_a_step_equals_the_dense_reference_with_its_gradients(
     expected = {name: usae.get_parameter(name).grad.clone() for name in names}  # type: ignore[union-attr]
     usae.zero_grad()
     usae, batch = toy(recipe)  # BatchNorm's running figures anew
-    loss, fired = step_loss(usae, batch, encoding, recipe, dead)
+    loss, fired = step_loss(usae, batch, StepPlan.of_all(recipe, encoding), dead)
     loss.backward()
     torch.testing.assert_close(loss, expected_loss, atol=1e-5, rtol=1e-5)
     assert torch.equal(fired, expected_fired)
@@ -119,7 +122,7 @@ def test_a_step_equals_the_dense_reference_with_its_gradients(
 def test_an_exact_step_is_in_float32_where_bfloat16_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     def loss_and_gradient(exact: bool) -> tuple[Tensor, Tensor]:
         usae, batch = toy(PUBLISHED)
-        loss, _ = step_loss(usae, batch, ["b"], PUBLISHED, NOTHING_DEAD, exact=exact)
+        loss, _ = step_loss(usae, batch, replace(StepPlan.of_all(PUBLISHED, ["b"]), exact=exact), NOTHING_DEAD)
         loss.backward()
         weights = (usae.encoder("b").linear.weight, usae.decoder("b").weight)
         return loss.detach(), torch.cat([weight.grad.flatten() for weight in weights if weight.grad is not None])
@@ -135,7 +138,7 @@ def test_an_exact_step_is_in_float32_where_bfloat16_is_fast(monkeypatch: pytest.
 
 def test_a_step_that_changes_one_pair_has_no_gradient_for_the_others() -> None:
     usae, batch = toy(PUBLISHED)
-    step_loss(usae, batch, ["b"], PUBLISHED, NOTHING_DEAD)[0].backward()
+    step_loss(usae, batch, StepPlan.of_all(PUBLISHED, ["b"]), NOTHING_DEAD)[0].backward()
     assert usae.decoder("b").weight.grad is not None
     assert usae.decoder("a").weight.grad is None
 
@@ -143,9 +146,10 @@ def test_a_step_that_changes_one_pair_has_no_gradient_for_the_others() -> None:
 def test_parts_of_a_batch_on_two_ranks_give_the_loss_of_the_whole() -> None:
     usae, batch = toy(DEFAULT)
     batch = {name: torch.cat([own, own[:1] + 1]) for name, own in batch.items()}  # ten
-    whole = step_loss(usae, batch, ["a", "b", "c"], DEFAULT, NOTHING_DEAD)[0]
+    plan = StepPlan.of_all(DEFAULT, ["a", "b", "c"])
+    whole = step_loss(usae, batch, plan, NOTHING_DEAD)[0]
     parts = [
-        step_loss(usae, {n: own[rows] for n, own in batch.items()}, ["a", "b", "c"], DEFAULT, NOTHING_DEAD, rows)[0]
+        step_loss(usae, {n: own[rows] for n, own in batch.items()}, plan, NOTHING_DEAD, rows)[0]
         for rows in (torch.arange(5), torch.arange(5, 10))
     ]
     torch.testing.assert_close(sum(parts) / 2, whole)

@@ -42,8 +42,8 @@ def test_files_are_the_same_to_the_byte_whatever_the_number_of_workers(usae, tmp
 
 
 def test_one_objective_is_drawn_by_several_and_one_picture_by_none(usae, tmp_path, monkeypatch):
-    begun, really = [], parallel_drawing.Workers._begun
-    monkeypatch.setattr(parallel_drawing.Workers, "_begun", lambda self: begun.append(self) or really(self))
+    begun, really = [], parallel_drawing.Workers._start_worker
+    monkeypatch.setattr(parallel_drawing.Workers, "_start_worker", lambda self: begun.append(self) or really(self))
     for number, (target, workers) in enumerate([(Concept(3), 4), (Concept(3, backbone="left"), 4), (Concept(5), 1)]):
         plan = plan_objectives(usae, [target], [MaximizeSettings(**QUICK)])
         render_plan(usae, plan, tmp_path / f"{number}", execution=RenderExecution(workers=workers))

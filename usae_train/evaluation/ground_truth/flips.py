@@ -44,10 +44,10 @@ def flips_of(usae: USAE, factor: str, concept_of: Mapping[str, int], pairs: int)
         pictures.append(render_scenes(scene, SIZE).images)
         patches &= _object_patches(scene, front, usae.grid)
     concepts = torch.tensor([concept_of.get(f"{factor}: {value}", -1) for value in values])
-    wanted = torch.stack([concepts[old], concepts[new]], 1)
+    concepts_of_pair = torch.stack([concepts[old], concepts[new]], 1)
     share: dict[str, float] = {}
     for name in usae.names:
-        then, now = (_mean_codes(usae, name, shown, wanted, patches) for shown in pictures)
+        then, now = (_mean_codes(usae, name, shown, concepts_of_pair, patches) for shown in pictures)
         followed = (now[:, 0] < then[:, 0]) & (now[:, 1] > then[:, 1])
         share[name] = followed[patches.any(1)].float().mean().item()
     return share
@@ -68,11 +68,11 @@ def _object_patches(parameters: SceneParameters, front: Tensor, grid: tuple[int,
     return patch_shares(labels, 2, grid)[..., 1] > PURE
 
 
-def _mean_codes(usae: USAE, name: str, pictures: Tensor, wanted: Tensor, patches: Tensor) -> Tensor:
+def _mean_codes(usae: USAE, name: str, pictures: Tensor, concepts_of_pair: Tensor, patches: Tensor) -> Tensor:
     """(pairs, concepts): each picture's codes of its wanted (pairs, concepts), the mean over its own patches."""
     means = []
     for shown, concepts, covered in zip(
-        *(every.split(SCENES_AT_ONCE) for every in (pictures, wanted, patches)), strict=True
+        *(every.split(SCENES_AT_ONCE) for every in (pictures, concepts_of_pair, patches)), strict=True
     ):
         codes = usae.encode(name, usae.tokens(name, shown))
         is_wanted = codes.indices.cpu()[..., None] == concepts[:, None, None]

@@ -14,7 +14,7 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 
 
 class BatchTopK(Sparsity):
-    """What exceeds one threshold a backbone, which training measured; about k a token."""
+    """What exceeds one threshold per backbone, which training measured; about k per token."""
 
     kind: Literal["batchtopk"] = "batchtopk"
     momentum: float = Field(0.9, ge=0, lt=1, exclude=True)  # a step's, of the running threshold; no USAE keeps it
@@ -30,7 +30,7 @@ class BatchTopK(Sparsity):
 
     def in_words(self, k: int) -> str:
         """The mean of training."""
-        return f"about {k} active a patch"
+        return f"about {k} active per patch"
 
     def choose(
         self,

@@ -1,4 +1,4 @@
-"""JumpReLU (Rajamanoharan et al. 2024, arXiv 2407.14435): a threshold a concept, learned straight through the jump."""
+"""JumpReLU (Rajamanoharan et al. 2024, arXiv 2407.14435): one threshold per concept, learned through the jump."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class JumpReLU(Sparsity):
         return above(pre_codes, threshold)
 
     def threshold_shape(self, n_concepts: int) -> tuple[int, ...]:
-        """A number a concept."""
+        """A number per concept."""
         return (n_concepts,)
 
     def in_words(self, k: int) -> str:

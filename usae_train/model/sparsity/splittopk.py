@@ -30,9 +30,11 @@ class SplitTopK(Sparsity):
     def codes(self, pre_codes: Tensor, k: int, threshold: Tensor | None) -> Codes:
         """Both together, the largest first."""
         shared, private = self._parts(pre_codes)
-        ours, own = top_k(shared, k - self.k_private), top_k(private, self.k_private)
-        values, order = torch.cat([ours.values, own.values], -1).sort(dim=-1, descending=True, stable=True)
-        return Codes(values, torch.cat([ours.indices, own.indices + self.n_shared], -1).gather(-1, order))
+        top_shared, top_private = top_k(shared, k - self.k_private), top_k(private, self.k_private)
+        values, order = torch.cat([top_shared.values, top_private.values], -1).sort(
+            dim=-1, descending=True, stable=True
+        )
+        return Codes(values, torch.cat([top_shared.indices, top_private.indices + self.n_shared], -1).gather(-1, order))
 
     def check_sizes(self, k: int, private: PrivateConcepts) -> None:
         """See `Sparsity`."""
@@ -41,7 +43,7 @@ class SplitTopK(Sparsity):
                 f"of sparsity splittopk the first {self.n_shared} concepts are shared, and of the space "
                 f"{private.n_shared} of {private.n_concepts}; expected the same"
             )
-        least = min((len(own) for own in private.ranges.values()), default=0)
+        least = min((len(concepts) for concepts in private.ranges.values()), default=0)
         if not (0 < self.k_private < k and self.k_private <= least and k - self.k_private <= self.n_shared):
             raise UsageError(
                 f"{self.k_private} of {k} active concepts are private; expected some of both kinds, at most "
@@ -54,7 +56,7 @@ class SplitTopK(Sparsity):
 
     def in_words(self, k: int) -> str:
         """Both counts."""
-        return f"{k} active a patch, {self.k_private} of them private"
+        return f"{k} active per patch, {self.k_private} of them private"
 
     @property
     def asked_by(self) -> str:
@@ -71,8 +73,11 @@ class SplitTopK(Sparsity):
     ) -> Chosen:
         """The largest of each part of each token, positive or not."""
         shared, private = self._parts(pre_codes)
-        ours, own = top_indices(shared, k - self.k_private, sizes), top_indices(private, self.k_private, sizes)
-        return Chosen.of_each_token(torch.cat([ours, own + self.n_shared], -1))
+        top_shared, top_private = (
+            top_indices(shared, k - self.k_private, sizes),
+            top_indices(private, self.k_private, sizes),
+        )
+        return Chosen.of_each_token(torch.cat([top_shared, top_private + self.n_shared], -1))
 
     def _parts(self, pre_codes: Tensor) -> tuple[Tensor, Tensor]:
         """Pre-codes (..., n_concepts) of the shared concepts, and of the others."""

@@ -28,7 +28,7 @@ class TopK(Sparsity):
 
     def in_words(self, k: int) -> str:
         """The count itself."""
-        return f"{k} active a patch"
+        return f"{k} active per patch"
 
     @property
     def can_train(self) -> bool:

@@ -79,7 +79,7 @@ class Sparsity(Frozen, ABC):
 
     @abstractmethod
     def in_words(self, k: int) -> str:
-        """How many are active a patch: `32 active a patch`."""
+        """How many are active per patch: `32 active per patch`."""
 
     @property
     def can_train(self) -> bool:
@@ -179,7 +179,7 @@ def all_above(pre_codes: Tensor, threshold: Tensor | float) -> Chosen:
     if pre_codes.device.type != "cpu" or torch.compiler.is_compiling() or limit.signbit().any():  # -0.0 as well
         return Chosen(*(pre_codes > limit).nonzero().unbind(1))
     # numpy, and the bits of floats as integers (see `top_indices`): 1.3 ms for 523 x 6144 in bfloat16, torch 6.5
-    numbers, least = (own.detach().contiguous().view(BITS[own.dtype]).numpy() for own in (pre_codes, limit))
+    numbers, least = (values.detach().contiguous().view(BITS[values.dtype]).numpy() for values in (pre_codes, limit))
     places = torch.from_numpy(np.flatnonzero(numbers > least))
     tokens = places // pre_codes.shape[1]
     return Chosen(tokens, places - tokens * pre_codes.shape[1])
@@ -197,9 +197,9 @@ def batch_threshold(
         ranks: who has the other parts of the batch.
     """
     candidates = pre_codes[pre_codes > floor].float()
-    found = threshold_among(candidates, len(pre_codes), k, ranks)
-    if found is not None:
-        return found
+    threshold = threshold_among(candidates, len(pre_codes), k, ranks)
+    if threshold is not None:
+        return threshold
     return batch_threshold(pre_codes, k, 0.0, ranks) if floor > 0 else candidates.new_zeros(())
 
 
@@ -207,7 +207,7 @@ def threshold_among(
     candidates: Tensor, n_tokens: int, k: int, ranks: DistributedContext = SINGLE_PROCESS
 ) -> Tensor | None:
     """What k * tokens of some pre-codes (candidates,) exceed, a scalar; None where there are no more than that."""
-    tokens, count = (int(sum(ranks.gather(own))) for own in (n_tokens, len(candidates)))
+    tokens, count = (int(sum(ranks.gather(local))) for local in (n_tokens, len(candidates)))
     if count <= k * tokens:
         return None
     every = ranks.all_gather_rows(candidates)

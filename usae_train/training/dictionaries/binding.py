@@ -37,10 +37,10 @@ def bind_dictionaries(
 def project(dictionary: Dictionary, renormalize: bool) -> None:
     """After a step: what the variant says, or where there is none and it is asked for, rows of norm 1."""
     if parametrize.is_parametrized(dictionary, "weight"):
-        made = dictionary.get_submodule("parametrizations.weight")
+        parametrization = dictionary.get_submodule("parametrizations.weight")
         rows = dictionary.get_submodule("parametrizations.weight.0")
         assert isinstance(rows, Rows)
-        rows.project(made.get_parameter("original"))
+        rows.project(parametrization.get_parameter("original"))
     elif renormalize:
         dictionary.project()
 

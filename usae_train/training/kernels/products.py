@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from usae_train.model.scale import Standardization
 from usae_train.runtime.matrix_speed import multiplies_faster_in_bfloat16
 
 
@@ -63,3 +64,9 @@ def products(left: Tensor, *tables: Tensor, exact: bool = False, exact_gradients
     """
     multiplied: tuple[Tensor, ...] = _Products.apply(exact, exact_gradients, left, *tables)
     return multiplied
+
+
+def standardized(scale: Standardization, tokens: Tensor) -> Tensor:
+    """A step's raw tokens (n, width), standardized; where that takes a matrix, multiplied at the fast precision."""
+    scaled: Tensor = scale(tokens) if scale.matrix is None else products(tokens - scale.mean, scale.matrix)[0]
+    return scaled

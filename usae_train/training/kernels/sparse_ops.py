@@ -93,7 +93,7 @@ def weighted_alone(entries: Entries, weights: Tensor) -> Weighted:
     Of JumpReLU's entries at the paper's size more than half have a gradient of their threshold alone.
     """
     places = weights.nonzero().squeeze(1)
-    concepts, segments = (own.index_select(0, places) for own in (entries.concepts, entries.segments))
+    concepts, segments = (indices.index_select(0, places) for indices in (entries.concepts, entries.segments))
     return Weighted(places, entries_of(concepts, segments, len(entries.segment_starts), entries.n_concepts))
 
 

@@ -41,22 +41,26 @@ def pair_metrics(
     """
     modes = [(module, module.training) for module in usae.modules()]
     usae.eval()
-    raw = {name: usae.scale(name).inverse(own) for name, own in batch.items()}
-    spread = {n: ranks.mean((own - ranks.mean(own.mean(0))).square().mean()) for n, own in raw.items()}
+    raw = {name: usae.scale(name).inverse(tokens) for name, tokens in batch.items()}
+    spread = {n: ranks.mean((tokens - ranks.mean(tokens.mean(0))).square().mean()) for n, tokens in raw.items()}
     metrics: list[Tensor] = []
     for source in batch:
         codes = usae.sparsify(source, usae.encoder(source)(batch[source]))
         decoded = {target: usae.decoder(target)(codes) for target in batch}
-        lost = ranks.mean(torch.stack([error(batch[target], own) for target, own in decoded.items()]))
-        raw_errors = [squared_error(raw[target], usae.scale(target).inverse(own)) for target, own in decoded.items()]
+        losses = ranks.mean(torch.stack([error(batch[target], tokens) for target, tokens in decoded.items()]))
+        raw_errors = [
+            squared_error(raw[target], usae.scale(target).inverse(tokens)) for target, tokens in decoded.items()
+        ]
         left = ranks.mean(torch.stack(raw_errors))
         shares = left / torch.stack([spread[target] for target in decoded]).clamp_min(torch.finfo(left.dtype).tiny)
-        metrics += [lost, 1 - shares]
+        metrics += [losses, 1 - shares]
     for module, training in modes:
         module.training = training
     names, rows = list(batch), read_numbers(*metrics)
     matrices = [[dict(zip(names, row, strict=True)) for row in rows[kind::2]] for kind in (0, 1)]
-    return {kind: dict(zip(names, own, strict=True)) for kind, own in zip(("pair_loss", "r2"), matrices, strict=True)}
+    return {
+        kind: dict(zip(names, matrix, strict=True)) for kind, matrix in zip(("pair_loss", "r2"), matrices, strict=True)
+    }
 
 
 def dead_of(usae: USAE) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Let the C library keep the memory of activations, which are asked for anew at each pass."""
+"""Let the C library keep the memory of activations and gradients, which are asked for anew at each pass and step."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import pytest
 
 FAULTS = """
 import resource, sys
-from usae_train.backbones.allocator import keep_memory
+from usae_train.runtime.allocator import keep_memory
 import torch
 if "keep" in sys.argv:
     print(keep_memory(), end=" ")

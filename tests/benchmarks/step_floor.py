@@ -1,0 +1,92 @@
+"""How near is a training step of the default recipe to what this processor can do? The roofline of the paper's size.
+
+Widths 768/384/768, 6144 concepts, k = 32, 1568 tokens a step. What a step cannot do without, counted by hand, at the
+rates that this processor is measured at here, in the same seconds as the step:
+
+    products    tokens by the matrices of their standardization, and by the encoders: a third of the tokens by each
+    rows        an atom a token, concept and backbone, read to decode, and again for the gradient of its code
+    gradients   of encoders and dictionaries: written once
+    AdamW       reads weights, gradients and two moments, writes weights and moments: 28 bytes a weight
+
+Not counted: TopK, the auxiliary term, nested parts, noise, norms of gradients, sorting, reading tokens. The products'
+rate is that of the same shapes, rows are read from a table of their size, the rest is copied in memory. A step is what
+a fit of 60 steps takes beyond one of 20. Seconds are the processor's, of one thread. From the project's root:
+
+    OMP_NUM_THREADS=1 python tests/benchmarks/step_floor.py
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from usae_train.demo.activations import known_world
+from usae_train.runtime.allocator import keep_memory
+from usae_train.training.kernels.products import product_dtype
+from usae_train.training.loop import fit_tokens
+from usae_train.training.settings import FitSettings
+
+WIDTHS = {"siglip": 768, "dino": 384, "vit": 768}
+TOKENS, N_CONCEPTS, K = 1568, 6144, 32
+FLOAT = 4  # bytes
+FEW, MORE = 20, 60  # steps
+ROUNDS = 5
+
+
+def least(compute: Callable[[], object], times: int = 3) -> float:
+    """Processor seconds, the least of several times."""
+    taken = []
+    for _ in range(times):
+        began = time.process_time()
+        compute()
+        taken.append(time.process_time() - began)
+    return min(taken)
+
+
+def step(tokens: dict[str, torch.Tensor]) -> float:
+    """Processor seconds of a training step."""
+    taken = []
+    for steps in (FEW, MORE):
+        settings = FitSettings(n_concepts=N_CONCEPTS, k=K, batch=TOKENS, steps=steps)
+        taken.append(least(lambda settings=settings: fit_tokens(tokens, settings, log_every=MORE), times=1))  # type: ignore[misc]
+    return (taken[1] - taken[0]) / (MORE - FEW)
+
+
+def floors() -> dict[str, float]:
+    """{part: processor seconds that a step spends on it at least}."""
+    dtype, share = product_dtype(torch.device("cpu")), TOKENS // len(WIDTHS)
+    factors = []
+    for width in WIDTHS.values():
+        shown = torch.randn(TOKENS, width).to(dtype)
+        factors += [(shown, torch.randn(width, width).to(dtype))]
+        factors += [(shown[:share], torch.randn(width, N_CONCEPTS).to(dtype))]
+    table = torch.randn(N_CONCEPTS, max(WIDTHS.values()))
+    source, target = torch.randn(2, 2**26)  # 256 MB each
+    read = least(table.sum) / table.nbytes
+    moved = least(lambda: target.copy_(source)) / (source.nbytes + target.nbytes)
+    weights = 2 * N_CONCEPTS * sum(WIDTHS.values())
+    return {
+        "products": sum(least(lambda one=one, other=other: one @ other) for one, other in factors),  # type: ignore[misc]
+        "rows": 2 * TOKENS * K * sum(WIDTHS.values()) * FLOAT * read,
+        "gradients": weights * FLOAT * moved,
+        "AdamW": 7 * weights * FLOAT * moved,
+    }
+
+
+def main() -> None:
+    """Measure in turns, and print the medians."""
+    keep_memory()
+    tokens = known_world(4 * TOKENS, torch.Generator().manual_seed(0), WIDTHS, shared=512, active=16).tokens
+    step(tokens)  # warms up
+    steps, parts = [], []
+    for _ in range(ROUNDS):
+        steps.append(step(tokens))
+        parts.append(floors())
+    median = {part: torch.tensor([own[part] for own in parts]).median().item() for part in parts[0]}
+    whole, floor = torch.tensor(steps).median().item(), sum(median.values())
+    print(f"a step {whole * 1e3:.0f} ms; at least {floor * 1e3:.0f} ms ({floor / whole:.2f} of it): ", end="")
+    print(", ".join(f"{part} {seconds * 1e3:.0f}" for part, seconds in median.items()))
+
+
+if __name__ == "__main__":
+    main()
