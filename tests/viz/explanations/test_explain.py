@@ -85,6 +85,11 @@ def test_importance_is_what_the_logit_loses(usae, explained, name):
     ]
 
 
+def test_the_class_is_asked_for_by_its_former_name_with_a_warning(explained):
+    with pytest.warns(FormerName, match="write asked_class"):
+        assert explained.asked("vit") == explained.asked_class("vit")
+
+
 @torch.no_grad()
 def test_carriers_cost_more_one_after_the_other_than_those_that_cost_most_alone(usae, explained):
     carriers, backbone = explained.carriers("vit", 4), usae.backbones["vit"]
