@@ -54,8 +54,8 @@ def fit(
     """Train a USAE on pictures seen by several backbones, and write it with its statistics.
 
     Training states and metrics.jsonl lie in .NAME.training beside the folder NAME until it is finished; then
-    metrics.jsonl lies in it. SIGTERM and Ctrl-C write a state and stop; a second Ctrl-C stops at once. Off a terminal
-    a line about every half minute says how far it is.
+    metrics.jsonl lies in it. SIGTERM and Ctrl-C write a state and stop; a second Ctrl-C stops at once. Without
+    a terminal, a line about every half minute reports progress.
     """
     with one_line_errors(quiet):
         from usae_train.commands.beforehand import asked_settings, check_data, check_training

@@ -16,7 +16,7 @@ from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.options import JsonForTable, PatchImages, take_patch_images
-from usae_viz.commands.render_commands import new_run
+from usae_viz.commands.output_folders import new_run
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.rating.settings import RateSettings
 
