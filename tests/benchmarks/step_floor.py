@@ -9,9 +9,9 @@ rates that this processor is measured at here, in the same seconds as the step:
     AdamW       reads weights, gradients and two moments, writes weights and moments: 28 bytes a weight
 
 Not counted: TopK, the auxiliary term, nested parts, noise, norms of gradients, sorting, reading tokens, and what sums
-in the concepts' order read of tokens. The products' rate is that of the same shapes, rows are read from a table of their
-size, the rest is read and written in place. A step is what a fit of 60 steps takes beyond one of 20. Seconds are the
-processor's, of one thread. From the project's root:
+in the concepts' order read of tokens. The products' rate is that of the same shapes, rows are read from a table of
+their size, the rest is read and written in place. A step is what a fit of 60 steps takes beyond one of 20. Seconds are
+the processor's, of one thread. From the project's root:
 
     OMP_NUM_THREADS=1 python tests/benchmarks/step_floor.py
 
@@ -19,8 +19,8 @@ Measured on an EPYC with avx512_bf16, beside a load of 5: a step 235 ms; at leas
 16, gradients 2, AdamW 17. Products and AdamW take what they are counted for (87 and 16 ms, each operation's processor
 time by a dispatch mode, of 206 in all); sums over entries take 60 for the 18 of rows and gradients, for an entry's row
 is 3 KB from anywhere in 19 MB; the other 43 are 60 kinds of small ones, none above 4. 1.3 times 6c9b1b9's speed would
-be about 200 ms here, which these floors allow. Selecting by products in 8 bits (torch._int_mm takes 12 ms for the 25 of an
-encoder of 768) wins 5 of them, for the weights have to be rounded by rows at each step, and was not built.
+be about 200 ms here, which these floors allow. Selecting by products in 8 bits (torch._int_mm takes 12 ms for the 25 of
+an encoder of 768) wins 5 of them, for the weights have to be rounded by rows at each step, and was not built.
 """
 
 import time
