@@ -58,7 +58,7 @@ def fit(
     a terminal, a line about every half minute reports progress.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import asked_settings, check_data, check_training
+        from usae_train.commands.early_checks import asked_settings, check_data, check_training
         from usae_train.files.atomic import check_folder
 
         chosen = asked_settings(settings, execution)
@@ -156,7 +156,7 @@ def add_backbone(
     metrics-joint.jsonl), which then lies in it; SIGTERM and Ctrl-C write a state and stop.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import asked_settings, check_training, check_usaes, one_backbone
+        from usae_train.commands.early_checks import asked_settings, check_training, check_usaes, one_backbone
         from usae_train.images.places import check_images
 
         steps = asked_settings(settings, execution).steps

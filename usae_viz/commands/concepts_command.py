@@ -33,7 +33,7 @@ def concepts(
     Universality is the smallest, over the backbones, of the share of a concept's fires at which all backbones fire.
     """
     with one_line_errors():
-        from usae_viz.commands.beforehand import outline_and_labels
+        from usae_viz.commands.early_checks import outline_and_labels
 
         outline_and_labels(settings.usae, settings.labels)
         from usae_train.model.checkpoint import load

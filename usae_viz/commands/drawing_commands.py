@@ -81,7 +81,7 @@ def maximize(
     Without a terminal, a line about every half minute reports progress.
     """
     with one_line_errors():
-        from usae_viz.commands.beforehand import check_patch_images
+        from usae_viz.commands.early_checks import check_patch_images
         from usae_viz.objectives.closeness import Closeness, with_closeness
 
         if concept is None and not objective:
@@ -135,7 +135,7 @@ def _checked(
 ) -> MaximizeSettings:
     """The settings that were typed; what is to be drawn, and where, is checked with them before torch is loaded."""
     from usae_train.files.validation import check_settings
-    from usae_viz.commands import beforehand
+    from usae_viz.commands import early_checks
     from usae_viz.objectives import parse_objective
 
     if "animation" in draw.model_fields_set and options.get("snapshots") is None:
@@ -143,10 +143,10 @@ def _checked(
     with wrong_usage():
         settings = check_settings(MaximizeSettings, **options)
         list(map(parse_objective, objectives))
-    known = beforehand.outline_and_labels(draw.usae, draw.labels)
-    beforehand.check_concepts_and_objectives(known, concept, objectives)
-    beforehand.check_drawing(known, settings)
-    beforehand.check_place(out)
+    known = early_checks.outline_and_labels(draw.usae, draw.labels)
+    early_checks.check_concepts_and_objectives(known, concept, objectives)
+    early_checks.check_drawing(known, settings)
+    early_checks.check_place(out)
     return settings
 
 

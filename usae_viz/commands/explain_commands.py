@@ -68,14 +68,14 @@ def explain(
     """
     with one_line_errors():
         from usae_train.files.atomic import check_free
-        from usae_viz.commands import beforehand
+        from usae_viz.commands import early_checks
         from usae_viz.explanations.photograph import open_photograph
 
         place = out or new_run("explain")
         check_free(place)
         opened = [open_photograph(photo) for photo in photos]
-        known = beforehand.outline_and_labels(settings.usae, settings.labels)
-        beforehand.check_explain_options(known, settings.class_, run, images)
+        known = early_checks.outline_and_labels(settings.usae, settings.labels)
+        early_checks.check_explain_options(known, settings.class_, run, images)
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of
         from usae_viz.explanations.explain import explain as explain_one
@@ -124,7 +124,7 @@ def intervene(
     """
     with one_line_errors():
         from usae_train.files.atomic import check_free
-        from usae_viz.commands.beforehand import check_edit_recipe
+        from usae_viz.commands.early_checks import check_edit_recipe
         from usae_viz.explanations.photograph import open_photograph
 
         place = out or new_run("intervene")

@@ -97,7 +97,7 @@ def render(
             )
         file = Path(find_recipe(recipe))
         if is_alone():
-            _check_beforehand(file, settings, images, None if dry_run else out, allow_code)
+            _check_early(file, settings, images, None if dry_run else out, allow_code)
         from usae_train.runtime.distributed import ranks_of_torchrun
         from usae_viz.runs.render import RenderExecution
 
@@ -157,24 +157,22 @@ def recipes(
             say(f"{name:{widest}}  {description}", f"{'':{widest}}  {file}")
 
 
-def _check_beforehand(
-    file: Path, settings: RenderSettings, images: str | None, out: Path | None, allow_code: bool
-) -> None:
+def _check_early(file: Path, settings: RenderSettings, images: str | None, out: Path | None, allow_code: bool) -> None:
     """Raise an error for what of a recipe, or beside it, can be found wrong before torch is loaded."""
-    from usae_viz.commands import beforehand
+    from usae_viz.commands import early_checks
     from usae_viz.runs.metadata import read_metadata
     from usae_viz.runs.recipe import read_render_recipe
 
-    beforehand.check_place(out)
-    beforehand.check_patch_images(images)
+    early_checks.check_place(out)
+    early_checks.check_patch_images(images)
     if file.suffix.lower() == ".png":
         read_metadata(file)
         return
     with warnings.catch_warnings(action="ignore"):  # which are shown when it is read to be drawn
         recipe = read_render_recipe(file, settings.labels)
-    known = beforehand.outline_and_labels(settings.usae or recipe.usae, recipe.labels)
+    known = early_checks.outline_and_labels(settings.usae or recipe.usae, recipe.labels)
     try:
-        beforehand.check_recipe(recipe, known, file.parent, allow_code)
+        early_checks.check_recipe(recipe, known, file.parent, allow_code)
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
 

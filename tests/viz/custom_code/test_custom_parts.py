@@ -17,7 +17,7 @@ import usae_train as ut
 import usae_viz as uv
 import usae_viz.optimization.maximize
 from usae_viz.cli import app
-from usae_viz.commands.beforehand import check_recipe
+from usae_viz.commands.early_checks import check_recipe
 from usae_viz.custom_code.part import CustomPart
 from usae_viz.export.png import read_png
 from usae_viz.optimization.maximize import bytes_of
