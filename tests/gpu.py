@@ -40,7 +40,7 @@ from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings, TrainingRecipe
 from usae_viz.optimization.maximize import maximize_each
 from usae_viz.views.augmentation import augmented_views
-from usae_viz.views.presets import PRESETS
+from usae_viz.views.presets import AUGMENTATION_PRESETS
 
 
 def apart(values: Tensor, expected: Tensor) -> float:
@@ -95,7 +95,7 @@ def drawn(device: str, objectives: int = 1, at_once: float | None = None, broken
 
 def shown(device: str) -> Tensor:
     """Views of a canvas, without the noise that a GPU draws itself."""
-    preset = PRESETS["default"].model_copy(update={"noise": 0.0}).for_patches(0.1)
+    preset = AUGMENTATION_PRESETS["default"].model_copy(update={"noise": 0.0}).for_patches(0.1)
     canvas = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0)).to(device)
     return augmented_views(canvas, preset, [torch.Generator().manual_seed(seed) for seed in (1, 2)], 3, 48)
 

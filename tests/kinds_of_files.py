@@ -34,7 +34,7 @@ from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import PUBLISHED, FitSettings
 from usae_viz.concepts.labels import read_labels
 from usae_viz.concepts.ranking import concept_rows
-from usae_viz.export.run_record import keep_record
+from usae_viz.export.run_record import write_run_record
 from usae_viz.objectives import Concept
 from usae_viz.rating.scoring import score_answers
 from usae_viz.runs.manifest import Manifest, scores_of
@@ -242,7 +242,7 @@ def of_runs(room: Path) -> list[Kind]:
 
 def _keep_on(out: Path) -> None:
     read_run(out)
-    keep_record(out, {"schema": 1, "objectives": ["Concept(2)"], "pictures": []})
+    write_run_record(out, {"schema": 1, "objectives": ["Concept(2)"], "pictures": []})
 
 
 def _finished(out: Path, plan: RenderPlan) -> None:

@@ -53,7 +53,8 @@ def extract(
     """Write an activation store: every picture through every backbone, once, in shards with checksums.
 
     A store that was stopped is resumed when the same command is given again: SIGTERM and Ctrl-C keep all that was
-    seen, a kill what was seen until a minute before. Off a terminal a line every half minute says how far it is.
+    seen, a kill what was seen until a minute before. Without a terminal, a line every half minute
+    reports progress.
     """
     with one_line_errors(quiet):
         if verify_checksums:

@@ -16,13 +16,13 @@ from usae_viz.concepts.written_edits import EditTexts
 from usae_viz.custom_code.importing import check_custom
 from usae_viz.custom_code.part import CustomPart
 from usae_viz.verification.verdict import VerdictSettings
-from usae_viz.views.presets import AUGMENTATION, PRESETS, Augmentation, Transform
+from usae_viz.views.presets import AUGMENTATION, AUGMENTATION_PRESETS, Augmentation, Transform
 
 Mode = Literal["per-model", "shared", "coupled"]
 ParameterizationName = Literal["fourier", "maco", "pixel"]
 SHARED = "shared"
 MAX_SEED = 2**32
-MIN_SIZE, MAX_SIZE = 16, 4096  # pixels
+MIN_CANVAS_SIZE, MAX_CANVAS_SIZE = 16, 4096  # pixels
 # Of one drawing: far more than are ever drawn, and few enough to be counted through. A hundred million seeds were.
 MAX_SEEDS, MAX_VIEWS, MAX_STEPS = 10_000, 10_000, 1_000_000_000
 
@@ -45,8 +45,8 @@ class MaximizeSettings(Settings):
     )
     size: int | None = Field(
         None,
-        ge=MIN_SIZE,
-        le=MAX_SIZE,
+        ge=MIN_CANVAS_SIZE,
+        le=MAX_CANVAS_SIZE,
         description="side of the canvas in pixels; 16/7 of the backbones' largest input size by default (512 for 224)",
     )
     steps: int = Field(96, ge=1, le=MAX_STEPS, description="optimizer steps")
@@ -55,7 +55,7 @@ class MaximizeSettings(Settings):
         None, gt=0, le=1e37, description="Adam's; fourier 0.25, maco 0.1, pixel 0.05 by default"
     )
     augmentation: Augmentation = Field(
-        PRESETS["default"],
+        AUGMENTATION_PRESETS["default"],
         description="`default`, `maco`, `lucid` or `none`; in recipes and Python also settings of its own",
     )
     transforms: tuple[Transform, ...] = Field(
@@ -207,9 +207,9 @@ class MaximizeSettings(Settings):
     @classmethod
     def _preset(cls, value: Any) -> Any:
         if isinstance(value, str):
-            if value not in PRESETS:
-                raise UsageError(f"unknown preset, expected one of {', '.join(PRESETS)}")
-            return PRESETS[value]
+            if value not in AUGMENTATION_PRESETS:
+                raise UsageError(f"unknown preset, expected one of {', '.join(AUGMENTATION_PRESETS)}")
+            return AUGMENTATION_PRESETS[value]
         return value
 
 

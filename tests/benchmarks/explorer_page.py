@@ -22,10 +22,10 @@ from playwright.sync_api import CDPSession, Page, sync_playwright
 import usae_train as ut
 from usae_train.model.statistics import Statistics
 from usae_viz.explorer.page import address, explore, size_of
-from usae_viz.explorer.page_files import WEBP
 from usae_viz.explorer.sources import Card, Sources
 from usae_viz.export.png import to_picture, write_png
 from usae_viz.export.sheet import CELL
+from usae_viz.pages.page_files import WEBP
 from usae_viz.runs.metadata import ImageMetadata
 from usae_viz.runs.run_folder import RenderedImage, RenderedObjective, RunFolder
 

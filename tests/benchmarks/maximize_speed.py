@@ -50,7 +50,7 @@ from usae_viz.optimization.loop import CanvasSpec, optimize
 from usae_viz.parameterizations import analytic_spectrum, parameterization
 from usae_viz.views.augmentation import augmented_views
 from usae_viz.views.precision import dtype_for
-from usae_viz.views.presets import HELD_OUT, PRESETS
+from usae_viz.views.presets import AUGMENTATION_PRESETS, HELD_OUT
 from usae_viz.views.viewing import ViewConfig, encode_views
 
 CONCEPT, CROPS = 7, 6
@@ -87,7 +87,7 @@ def ours(
     preset: str = "maco",
 ) -> torch.Tensor:
     """Draw with this project's loop; returns the canvases."""
-    view_config = ViewConfig(usae, PRESETS[preset].for_patches(1 / 14), crops, "auto")
+    view_config = ViewConfig(usae, AUGMENTATION_PRESETS[preset].for_patches(1 / 14), crops, "auto")
     drawn = [CanvasSpec(str(n), Concept(CONCEPT + n), seed, tuple(usae.names)) for n in range(pictures)]
     made = parameterization(image, [seed] * pictures, size, "1/f" if image == "maco" else None)
     return optimize(view_config, made, drawn, steps=steps, learning_rate=made.learning_rate).canvas

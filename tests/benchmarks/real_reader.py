@@ -36,8 +36,8 @@ Measured on a Xeon (one thread, beside other work); share of crops read as the c
 Photographs themselves, of which a network is sure (0.9 or more for the whole), read by the other as that class. They
 have 256 px, so that their smallest crops are coarser than those of a drawn picture; those of `train` and `held`:
 
-    73 photographs that lite0 is sure of, read by lite2             1.000 0.94   0.955 0.89   0.812 0.72   0.457 0.36
-    209 photographs that lite2 is sure of, read by lite0            0.986 0.78   0.902 0.68   0.719 0.50   0.322 0.21
+    73 photographs that lite0 is sure of, read by lite2             0.986 0.94   0.957 0.90   0.825 0.73   0.464 0.35
+    211 photographs that lite2 is sure of, read by lite0            0.972 0.77   0.887 0.67   0.698 0.49   0.318 0.20
 
 At one size each, two classes only (box turtle and alligator lizard; lucent at 512 px the latter alone), all defaults
 but the size and Horama's 128 steps. Lucent's large canvas is one texture, of which nothing is read; Horama's is many

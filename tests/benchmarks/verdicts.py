@@ -236,7 +236,7 @@ def chance_of(usae: USAE, settings: MaximizeSettings) -> Any:
 def verdict(row: Row, thresholds: VerdictSettings) -> str:
     """Of a row; in words, with what it lacks."""
     lacking = [
-        (ClassScore if "read_as" in figures else Score)(**figures).lacks(thresholds)
+        (ClassScore if "read_as" in figures else Score)(**figures).judge(thresholds)
         for figures in row["figures"].values()
     ]
     return (

@@ -63,7 +63,7 @@ def test_one_is_drawn_through_its_own_backbone_alone(owned):
     (shared,) = bound_in(owned, [kept := uv.Concept(1)])
     assert shared is kept
     drawn = canvas_specs(owned, bound, MaximizeSettings(mode="shared", seeds=2))
-    assert {spec.seen_by for spec in drawn} == {("right",)}
+    assert {spec.backbones for spec in drawn} == {("right",)}
     result = uv.maximize(owned, uv.Concept(10), steps=2, views=1, size=48, quiet=True)
     assert list(result.images) == ["right"]
     assert result.scores["right"]["left"].code == 0

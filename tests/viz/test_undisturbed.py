@@ -17,6 +17,7 @@ from usae_viz.export.png import to_picture
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.render import render_plan
 from usae_viz.verification.concepts import score_images
+from usae_viz.verification.noise import ScoringConfig
 
 QUICK = {"steps": 2, "views": 1, "size": 32, "augmentation": "none", "dtype": "float32"}
 
@@ -91,7 +92,7 @@ DONE = {
         drawn(own) for own in uv.maximize_each(usae, [uv.Concept(3), uv.Concept(5)], uv.MaximizeSettings(**QUICK))
     ],
     "verify": lambda usae, given, out: score_images(
-        usae, 3, {"a": given["pictures"][0]}, {"a": usae.names}, 0
+        usae, 3, {"a": given["pictures"][0]}, {"a": usae.names}, ScoringConfig(0)
     ).as_dict(),
     "render": lambda usae, given, out: [
         own.scores.as_dict()

@@ -54,7 +54,7 @@ def consensus(
     came back is kept in the folder (agreement.safetensors).
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import check_training, check_usaes, has_data, typed_settings
+        from usae_train.commands.early_checks import check_training, check_usaes, has_data, typed_settings
 
         steps = typed_settings(settings, execution).steps
         check_pictures_options(data, {*settings, *execution.model_fields_set})

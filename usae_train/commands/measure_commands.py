@@ -98,7 +98,7 @@ def _beside_workers(report: ProgressCallback) -> StageCallback:
 
 def _check_early(usae: str, images: str, out: Path, settings: EvaluateSettings) -> None:
     """Whether all that is named is there, and a report can be written, before torch is loaded."""
-    from usae_train.commands.beforehand import check_usaes
+    from usae_train.commands.early_checks import check_usaes
     from usae_train.evaluation.places import check_report_place, check_saes_place
     from usae_train.images.places import check_images
     from usae_train.model.outline import outline_here

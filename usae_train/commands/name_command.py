@@ -45,7 +45,7 @@ def name(
     other class alone, in each half and every backbone in which it fires. What is not sure gets no name.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import check_usaes
+        from usae_train.commands.early_checks import check_usaes
         from usae_train.files.atomic import check_file
         from usae_train.images.places import check_images
 

@@ -27,7 +27,7 @@ def import_sae(
     Codes and decoded tokens are the same; what cannot be reproduced exactly is refused, and nothing in a file is run.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import one_backbone
+        from usae_train.commands.early_checks import one_backbone
         from usae_train.files.atomic import check_free
         from usae_train.files.place_names import named_place
 

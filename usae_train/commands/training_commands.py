@@ -54,11 +54,11 @@ def fit(
     """Train a USAE on pictures seen by several backbones, and write it with its statistics.
 
     Training states and metrics.jsonl lie in .NAME.training beside the folder NAME until it is finished; then
-    metrics.jsonl lies in it. SIGTERM and Ctrl-C write a state and stop; a second Ctrl-C stops at once. Off a terminal
-    a line about every half minute says how far it is.
+    metrics.jsonl lies in it. SIGTERM and Ctrl-C write a state and stop; a second Ctrl-C stops at once. Without
+    a terminal, a line about every half minute reports progress.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import check_data, check_training, typed_settings
+        from usae_train.commands.early_checks import check_data, check_training, typed_settings
         from usae_train.files.atomic import check_folder
 
         chosen = typed_settings(settings, execution)
@@ -156,7 +156,7 @@ def add_backbone(
     metrics-joint.jsonl), which then lies in it; SIGTERM and Ctrl-C write a state and stop.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.beforehand import check_training, check_usaes, one_backbone, typed_settings
+        from usae_train.commands.early_checks import check_training, check_usaes, one_backbone, typed_settings
         from usae_train.images.places import check_images
 
         steps = typed_settings(settings, execution).steps

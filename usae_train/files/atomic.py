@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
 from usae_train.files.placing import permit, place_of, put
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.json_text import json_text
 from usae_train.runtime.starting import restore_ctrl_c
 
 
@@ -87,6 +89,11 @@ def write_atomically(file: Path, content: bytes | str) -> None:
     """
     with atomic_path(file) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def write_json(file: Path, values: Mapping[str, Any], indent: int = 2) -> None:
+    """Write JSON, whole or not at all; what is not finite is null."""
+    write_atomically(file, json_text(values, indent=indent) + "\n")
 
 
 def leftovers_of(target: Path) -> list[Path]:

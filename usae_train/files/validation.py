@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from usae_train.files.whole_numbers import is_truth
@@ -16,6 +16,9 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warning_kinds import FormerNameWarning
 
 Checked = TypeVar("Checked", bound=BaseModel)
+
+
+FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]  # of a file or folder of ours
 
 
 class Frozen(BaseModel):

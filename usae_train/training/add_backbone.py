@@ -35,7 +35,7 @@ from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.resolving import fit_settings, named_recipe
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
-HELD_OUT, MOST_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
+HELD_OUT_SHARE, MAX_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ def split_pictures(n_images: int, seed: int) -> tuple[list[int], list[int]]:
     if n_images < 2:
         raise UsageError(f"{n_images} picture; expected two at least, one to train on and one to measure R² on")
     order = torch.randperm(n_images, generator=torch.Generator().manual_seed(seed)).tolist()
-    count = max(1, min(MOST_HELD_OUT, round(HELD_OUT * n_images)))
+    count = max(1, min(MAX_HELD_OUT, round(HELD_OUT_SHARE * n_images)))
     return sorted(order[count:]), sorted(order[:count])
 
 

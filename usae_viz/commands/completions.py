@@ -11,9 +11,12 @@ import typer
 
 from usae_train.files.json_files import read_object_or_empty
 from usae_train.model.places import EMBEDDED, LABELS
+from usae_viz.runs.settings import DrawSettings
 from usae_viz.runs.shipped_recipes import shipped_recipes
 
-OFFERED = re.compile(r"(?!-)[\w./:,+@%=~ -]+")  # letters and signs that neither a terminal nor a shell obeys
+SAFE_ON_A_COMMAND_LINE = re.compile(
+    r"(?!-)[\w./:,+@%=~ -]+"
+)  # letters and signs that neither a terminal nor a shell obeys
 
 
 def complete_usae(incomplete: str) -> list[str]:
@@ -31,13 +34,13 @@ def complete_recipe(incomplete: str) -> list[str]:
 def complete_concept(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the concepts of the USAE that --usae says; of several with commas the last is completed."""
     before, comma, last = incomplete.rpartition(",")
-    names = dict.fromkeys([*_names_in(str(context.params.get("usae") or "demo")), "top:8"])
+    names = dict.fromkeys([*_names_in(str(context.params.get("usae") or DrawSettings().usae)), "top:8"])
     return _offered(f"{before}{comma}{name}" for name in names if name and name.startswith(last.lower()))
 
 
 def _offered(names: Iterable[str]) -> list[str]:
     """Those of some names that may stand on a command line: a shell puts there what it is given, as it is."""
-    return [name for name in names if OFFERED.fullmatch(name)]
+    return [name for name in names if SAFE_ON_A_COMMAND_LINE.fullmatch(name)]
 
 
 def _names_in(usae: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.terminal import one_line_errors
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.options import JsonForTable
-from usae_viz.concepts.settings import LISTED, ConceptsSettings
+from usae_viz.concepts.settings import DEFAULT_ROWS, ConceptsSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ def concepts(
     Universality is the smallest, over the backbones, of the share of a concept's fires at which all backbones fire.
     """
     with one_line_errors():
-        from usae_viz.commands.beforehand import outline_and_labels
+        from usae_viz.commands.early_checks import outline_and_labels
 
         outline_and_labels(settings.usae, settings.labels)
         from usae_train.model.checkpoint import load
@@ -46,7 +46,7 @@ def concepts(
         rows = concept_rows(model, settings.order, private=settings.private)
         counted = len(rows)
         rows = [row for row in rows if row.concept in named or not only_named]
-        rows = rows[: settings.top or (None if as_json or only_named else LISTED)]
+        rows = rows[: settings.top or (None if as_json or only_named else DEFAULT_ROWS)]
         if as_json:
             say_json([{**row.as_dict(), **named.get(row.concept, {})} for row in rows])
             return

@@ -11,8 +11,9 @@ from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import one_line_errors, pick_device, wrong_usage
 from usae_viz.commands.completions import complete_concept, complete_usae
+from usae_viz.commands.drawing_report import render_and_report
 from usae_viz.commands.options import JsonForTable, PatchImages, take_patch_images
-from usae_viz.commands.render_commands import new_run, render_and_report
+from usae_viz.commands.output_folders import new_run
 from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MaximizeSettings
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from usae_train.model.usae import USAE
     from usae_viz.objectives import Objective
+    from usae_viz.runs.plan import RenderPlan
+    from usae_viz.runs.render import RenderExecution
 
 RunOut = Annotated[Path | None, typer.Option("--out", "-o", help="Run folder; by default a new one in outputs/.")]
 AllowCustomParts = Annotated[
@@ -75,17 +78,17 @@ def maximize(
 ) -> None:
     """Draw a concept through every backbone, verify the pictures, and write PNGs, a sheet and the scores.
 
-    Off a terminal a line about every half minute says how far it is.
+    Without a terminal, a line about every half minute reports progress.
     """
     with one_line_errors():
-        from usae_viz.commands.beforehand import check_patch_images
+        from usae_viz.commands.early_checks import check_patch_images
         from usae_viz.objectives.closeness import Closeness, with_closeness
 
         if concept is None and not objective:
             raise typer.BadParameter("say what to draw: --concept or --objective")
         start = settings.get("start")
         if closeness is not None and start is None:
-            raise typer.BadParameter("--closeness is to a given picture: say which with --start")
+            raise typer.BadParameter("--closeness needs a picture to stay close to: give it with --start")
         with wrong_usage():
             with_closeness(Closeness(), closeness)
         checked = _checked(draw, settings, concept, objective or [], out)
@@ -95,7 +98,8 @@ def maximize(
         if start is not None:
             chosen = [with_closeness(each, closeness) for each in chosen]
         take_patch_images(model, images, quiet)
-        _draw(model, chosen, checked, out or new_run("maximize"), quiet, as_json, draw, workers)
+        plan, place = _plan(model, chosen, checked, draw), out or new_run("maximize")
+        render_and_report(model, plan, place, quiet, as_json, _anew(workers))
 
 
 @knows_former({"backbones": "match"})
@@ -122,26 +126,27 @@ def invert(
         objective = SameCodes([name.strip() for name in match.split(",")] if match else [])
         checked = _checked(draw, {"reference": picture, **settings}, None, [str(objective)], out)
         model, checked = _loaded(draw, checked, allow_code, device)
-        _draw(model, [objective], checked, out or new_run("invert"), quiet, as_json, draw, workers)
+        plan, place = _plan(model, [objective], checked, draw), out or new_run("invert")
+        render_and_report(model, plan, place, quiet, as_json, _anew(workers))
 
 
 def _checked(
-    draw: DrawSettings, typed: Mapping[str, Any], concept: str | None, objectives: Sequence[str], out: Path | None
+    draw: DrawSettings, options: Mapping[str, Any], concept: str | None, objectives: Sequence[str], out: Path | None
 ) -> MaximizeSettings:
     """The settings that were typed; what is to be drawn, and where, is checked with them before torch is loaded."""
     from usae_train.files.validation import check_settings
-    from usae_viz.commands import beforehand
+    from usae_viz.commands import early_checks
     from usae_viz.objectives import parse_objective
 
-    if "animation" in draw.model_fields_set and typed.get("snapshots") is None:
-        raise typer.BadParameter("--animation is of snapshots: say every how many steps with --snapshots")
+    if "animation" in draw.model_fields_set and options.get("snapshots") is None:
+        raise typer.BadParameter("--animation needs snapshots: say with --snapshots every how many steps one is taken")
     with wrong_usage():
-        settings = check_settings(MaximizeSettings, **typed)
+        settings = check_settings(MaximizeSettings, **options)
         list(map(parse_objective, objectives))
-    known = beforehand.outline_and_labels(draw.usae, draw.labels)
-    beforehand.check_typed(known, concept, objectives)
-    beforehand.check_drawing(known, settings)
-    beforehand.check_place(out)
+    known = early_checks.outline_and_labels(draw.usae, draw.labels)
+    early_checks.check_concepts_and_objectives(known, concept, objectives)
+    early_checks.check_drawing(known, settings)
+    early_checks.check_place(out)
     return settings
 
 
@@ -174,20 +179,17 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
     return list({str(each): each for each in objectives}.values())
 
 
-def _draw(
-    usae: USAE,
-    objectives: Sequence[Objective],
-    settings: MaximizeSettings,
-    out: Path,
-    quiet: bool,
-    as_json: bool,
-    draw: DrawSettings,
-    workers: int | None,
-) -> None:
+def _plan(usae: USAE, objectives: Sequence[Objective], settings: MaximizeSettings, draw: DrawSettings) -> RenderPlan:
     from usae_viz.concepts.labels import labels_of
     from usae_viz.optimization.edited import with_edits_bound
     from usae_viz.runs.plan import plan_objectives
 
     settings = with_edits_bound(usae, settings, labels_of(usae, draw.labels))
-    plan = plan_objectives(usae, objectives, [settings], draw.animation)
-    render_and_report(usae, plan, out, quiet, as_json, again=True, workers=workers)
+    return plan_objectives(usae, objectives, [settings], draw.animation)
+
+
+def _anew(workers: int | None) -> RenderExecution:
+    """What is finished is drawn again: a command line says what to draw, not what is missing."""
+    from usae_viz.runs.render import RenderExecution
+
+    return RenderExecution(again=True, workers=workers)

@@ -16,7 +16,7 @@ from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report, say_left_out, say_skipped
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.options import PatchImages, take_patch_images
-from usae_viz.commands.render_commands import new_run
+from usae_viz.commands.output_folders import new_run
 from usae_viz.explanations.settings import ExplainSettings, InterveneSettings
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     EditedPhotos = Sequence[tuple[str, str, NamedEdit]]  # each edit in each photograph: its folder, photograph, edit
 
-ROWS = 12  # of the table
+TABLE_ROWS = 12  # of the table
 # What a YAML file of edits says itself, by the parameters of `intervene`
 RECIPE_OPTIONS = {
     "backbone": "--in",
@@ -68,14 +68,14 @@ def explain(
     """
     with one_line_errors():
         from usae_train.files.atomic import check_free
-        from usae_viz.commands import beforehand
+        from usae_viz.commands import early_checks
         from usae_viz.explanations.photograph import open_photograph
 
         place = out or new_run("explain")
         check_free(place)
         opened = [open_photograph(photo) for photo in photos]
-        known = beforehand.outline_and_labels(settings.usae, settings.labels)
-        beforehand.check_explained(known, settings.class_, run, images)
+        known = early_checks.outline_and_labels(settings.usae, settings.labels)
+        early_checks.check_explain_options(known, settings.class_, run, images)
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of
         from usae_viz.explanations.explain import explain as explain_one
@@ -124,17 +124,18 @@ def intervene(
     """
     with one_line_errors():
         from usae_train.files.atomic import check_free
-        from usae_viz.commands.beforehand import check_edited
+        from usae_viz.commands.early_checks import check_edit_recipe
         from usae_viz.explanations.photograph import open_photograph
 
         place = out or new_run("intervene")
         check_free(place)
         recipe, edited = _edits_asked(context, photo, settings)
         opened = {each: open_photograph(each) for _, each, _ in edited}
-        check_edited(recipe)
+        check_edit_recipe(recipe)
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of, names_by_concept
         from usae_viz.explanations.writing import write_interventions
+        from usae_viz.export.sheet import SHEET
 
         model = load(recipe.usae, pick_device(device))
         labels = labels_of(model, recipe.labels)
@@ -148,7 +149,7 @@ def intervene(
             for below, each_photo, _ in edited:
                 _print_answers(interventions[below])
                 _say_idle(interventions[below], each_photo, names)
-                say(str(place / below / "sheet.png"))
+                say(str(place / below / SHEET))
 
 
 def _edits_asked(context: typer.Context, photo: str, settings: InterveneSettings) -> tuple[EditRecipe, EditedPhotos]:
@@ -259,9 +260,9 @@ def _print(explanation: Explanation) -> None:
     headings = ["concept", "name"] if explanation.names else ["concept"]
     for name in explanation.maps:
         has_answer = explanation.answer(name) is not None
-        headings.append(f"{name}: {explanation.asked(name)[1]}" if has_answer else name)
+        headings.append(f"{name}: {explanation.asked_class(name)[1]}" if has_answer else name)
     table = figure_table(headings, {"name"})
-    shown = strongest_in_turn(explanation, ROWS)
+    shown = strongest_in_turn(explanation, TABLE_ROWS)
     drops = {name: explanation.drops(name, shown) for name in explanation.maps}
     for concept in shown:
         cells = [

@@ -16,7 +16,7 @@ from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report
 from usae_viz.commands.completions import complete_usae
 from usae_viz.commands.options import JsonForTable, PatchImages, take_patch_images
-from usae_viz.commands.render_commands import new_run
+from usae_viz.commands.output_folders import new_run
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.rating.settings import RateSettings
 
@@ -54,7 +54,7 @@ def explore(
     with one_line_errors():
         from usae_train.model.outline import outline_here
         from usae_train.runtime.workers import one_thread
-        from usae_viz.commands.beforehand import check_patch_images
+        from usae_viz.commands.early_checks import check_patch_images
         from usae_viz.explorer.places import check_explorer_place, names_run
 
         place = out or _default_place(named)
@@ -110,7 +110,7 @@ def rate(
     """
     with one_line_errors():
         from usae_train.model.outline import outline_here
-        from usae_viz.commands.beforehand import check_patch_images
+        from usae_viz.commands.early_checks import check_patch_images
         from usae_viz.rating.places import check_study_place
         from usae_viz.runs.places import check_run
 

@@ -1,37 +1,34 @@
-"""The commands around recipes: `render` and `show`; and how any command draws a plan and tells of it."""
+"""The commands around recipes: `render`, `show` and `recipes`."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import as_text, figure_table, plural, say, say_error, say_json, say_table
+from usae_train.runtime.printing import as_text, figure_table, plural, say, say_json, say_table
 from usae_train.runtime.settings_options import refuse_beside, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
-from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_report
+from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device
 from usae_viz.commands.completions import complete_recipe, complete_usae
+from usae_viz.commands.drawing_report import render_and_report
 from usae_viz.commands.options import JsonForTable, PatchImages, take_patch_images
-from usae_viz.runs.settings import RenderSettings
+from usae_viz.commands.output_folders import STAMP, new_run
+from usae_viz.runs.settings import DrawSettings, RenderSettings
 from usae_viz.runs.shipped_recipes import describe_recipe, find_recipe, shipped_recipes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from usae_train.model.usae import USAE
-    from usae_train.runtime.distributed import DistributedContext
     from usae_viz.runs.estimate import Estimate
     from usae_viz.runs.plan import RenderPlan
-    from usae_viz.runs.run_writer import ObjectiveResult
 
 RANKS_TIMEOUT = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
 
-STAMP = r"-\d{4}-\d\d-\d\d-\d{6}(-\d+)?"  # what `new_run` puts behind a name
 
 RecipeName = Annotated[
     str | None,
@@ -84,8 +81,8 @@ def render(
     """Draw what a recipe says: concepts and objectives x variants x modes x seeds, one folder each.
 
     A run that was stopped is resumed by the same --out, or by --resume. On the CPU it uses all cores; under `torchrun
-    --nproc-per-node N -m usae_viz render RECIPE` the pictures are spread over GPUs and machines. Off a terminal a line
-    about every half minute says how far it is.
+    --nproc-per-node N -m usae_viz render RECIPE` the pictures are spread over GPUs and machines. Without a terminal,
+    a line about every half minute reports progress.
     """
     with one_line_errors():
         if schema:
@@ -100,11 +97,12 @@ def render(
             )
         file = Path(find_recipe(recipe))
         if is_alone():
-            _check_beforehand(file, settings, images, None if dry_run else out, allow_code)
+            _check_early(file, settings, images, None if dry_run else out, allow_code)
         from usae_train.runtime.distributed import ranks_of_torchrun
+        from usae_viz.runs.render import RenderExecution
 
         if settings.threads > 1 and (workers or 1) > 1:
-            raise typer.BadParameter(f"--threads {settings.threads} is of one process; leave it or --workers out")
+            raise typer.BadParameter(f"--threads {settings.threads} is for a single process; leave it or --workers out")
         with ranks_of_torchrun("cpu", RANKS_TIMEOUT) as ranks:  # nothing but words pass between them
             with ranks.raise_together():
                 plan, model = _plan(file, settings, device, allow_code)
@@ -115,9 +113,10 @@ def render(
                 if ranks.is_main:
                     _say_estimate(model, plan, place, as_json, workers, ranks.world_size)
                 return
+            execution = RenderExecution(ranks=ranks, workers=workers)
             with ranks.raise_together():
                 take_patch_images(model, images, quiet or not ranks.is_main)
-            render_and_report(model, plan, place, quiet or not ranks.is_main, as_json, ranks=ranks, workers=workers)
+            render_and_report(model, plan, place, quiet or not ranks.is_main, as_json, execution)
 
 
 def show(
@@ -141,7 +140,7 @@ def show(
                 f"runs        {part['function']} of the module {part['module']}, sha256 {part['sha256']}, where that "
                 "is in the folder that you are in: look at it, then add --allow-code to the command"
             )
-        say(f"again       {again or f'by no command: {why_not_again(metadata)}'}")
+        say(f"again       {again or f'not possible: {why_not_again(metadata)}'}")
 
 
 def recipes(
@@ -158,114 +157,22 @@ def recipes(
             say(f"{name:{widest}}  {description}", f"{'':{widest}}  {file}")
 
 
-def render_and_report(
-    usae: USAE,
-    plan: RenderPlan,
-    out: Path,
-    quiet: bool,
-    as_json: bool,
-    again: bool = False,
-    ranks: DistributedContext | None = None,
-    workers: int | None = None,
-) -> None:
-    """Draw a plan with progress bars, and say what came of it.
-
-    Exits with status 130 when it was stopped by hand, and else with 1 when a score became NaN or infinite.
-    """
-    from usae_train.runtime.distributed import SINGLE_PROCESS
-    from usae_viz.runs.render import render_plan
-
-    ranks = ranks or SINGLE_PROCESS
-    report_one = (lambda result: None) if quiet or as_json else _say_scores
-    with progress_report(quiet) as report:
-        results = render_plan(usae, plan, out, report, report_one, again, ranks, workers)
-    if as_json and ranks.is_main:
-        scores = [result.scores.as_dict() for result in results if result.scores is not None]
-        say_json({"out": str(out), "concepts": scores})
-    elif not quiet and any(result.images for result in results):
-        _say_summary(results, out)
-    _exit_as_drawn(results, ranks.is_main)
-
-
-def _say_scores(result: ObjectiveResult) -> None:
-    if not result.images:
-        return
-    if result.scores is not None:
-        say_table(result.scores)
-    else:  # rich would break a long line in two
-        names = ", ".join(result.images)
-        say(f"{result.objective}: {names} (not verified: of no concept or class; see --verify)")
-
-
-def _say_summary(results: Sequence[ObjectiveResult], out: Path) -> None:
-    """How many pictures there are, how many of which verdict, and what to open."""
-    from usae_viz.verification.scores import count_verdicts
-
-    verdicts = count_verdicts(result.scores for result in results if result.scores is not None)
-    pictures = sum(len(result.images) for result in results)
-    words = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items() if count)
-    say(f"{out}: {plural(pictures, 'picture')}" + (f", {words}" if words else ""), *_to_open(results, out))
-
-
-def _exit_as_drawn(results: Sequence[ObjectiveResult], is_main: bool) -> None:
-    """Say what ended early, and exit with its status.
-
-    The first process says it of all; with another's status torchrun would end it before that.
-    """
-    stopped, failed = any(result.stopped for result in results), sum(result.failed for result in results)
-    for result in results if is_main else ():
-        if result.ended is not None and not result.images:
-            say_error(result.ended)
-        elif result.ended is not None:
-            say(f"{result.objective}: {result.ended}", err=True)
-    if stopped:
-        raise SystemExit(130)
-    if failed and is_main:
-        if len(results) > 1:
-            say_error(f"the score became NaN or infinite in {failed} of {len(results)} folders, as said above")
-        raise SystemExit(1)
-
-
-def _to_open(results: Sequence[ObjectiveResult], out: Path) -> list[str]:
-    """A line that names what to look at: the sheet, or how to have a page of several; none where none was drawn."""
-    from usae_viz.runs.run_writer import SHEET
-
-    sheets = [sheet for result in results if result.images and (sheet := result.folder / SHEET).is_file()]
-    if not sheets:
-        return []
-    if len(sheets) == 1:
-        return [f"to open: {sheets[0]}"]
-    return [f"to open: the {SHEET} of each of its {len(sheets)} folders; usae-viz explore {out} makes one page of all"]
-
-
-def new_run(name: str) -> Path:
-    """A folder below outputs/ that no run has yet."""
-    stamp = datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    first = Path("outputs") / f"{name}-{stamp}"
-    number = 1
-    while (folder := first if number == 1 else first.with_name(f"{first.name}-{number}")).exists():
-        number += 1
-    return folder
-
-
-def _check_beforehand(
-    file: Path, settings: RenderSettings, images: str | None, out: Path | None, allow_code: bool
-) -> None:
+def _check_early(file: Path, settings: RenderSettings, images: str | None, out: Path | None, allow_code: bool) -> None:
     """Raise an error for what of a recipe, or beside it, can be found wrong before torch is loaded."""
-    from usae_viz.commands import beforehand
+    from usae_viz.commands import early_checks
     from usae_viz.runs.metadata import read_metadata
     from usae_viz.runs.recipe import read_render_recipe
 
-    beforehand.check_place(out)
-    beforehand.check_patch_images(images)
+    early_checks.check_place(out)
+    early_checks.check_patch_images(images)
     if file.suffix.lower() == ".png":
         read_metadata(file)
         return
     with warnings.catch_warnings(action="ignore"):  # which are shown when it is read to be drawn
         recipe = read_render_recipe(file, settings.labels)
-    known = beforehand.outline_and_labels(settings.usae or recipe.usae, recipe.labels)
+    known = early_checks.outline_and_labels(settings.usae or recipe.usae, recipe.labels)
     try:
-        beforehand.check_recipe(recipe, known, file.parent, allow_code)
+        early_checks.check_recipe(recipe, known, file.parent, allow_code)
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
 
@@ -283,7 +190,7 @@ def _plan(file: Path, settings: RenderSettings, device: str, allow_code: bool) -
     if file.suffix.lower() != ".png":
         return plan_file(file, settings.usae, settings.labels, allow_code, pick_device(device))
     metadata = read_metadata(file)
-    model = load(settings.usae or usae_near(metadata.usae or "demo", file), pick_device(device))
+    model = load(settings.usae or usae_near(metadata.usae or DrawSettings().usae, file), pick_device(device))
     plan = plan_again(model, metadata, file, allow_code, settings.labels)
     if (changed := changed_since(file, metadata, plan.jobs[0].objective)) is not None:
         say(changed, err=True)

@@ -134,8 +134,8 @@ def _labels_in(file: str | Path, usae: Described) -> list[Label]:
 def _why_wrong(label: Label) -> str | None:
     if (why := why_no_name(label.name)) is None:
         return None
-    called = json.dumps(label.name, ensure_ascii=False)
-    return f"concept {label.concept} cannot be called {called}: {why} where concepts are typed"
+    name = json.dumps(label.name, ensure_ascii=False)
+    return f"concept {label.concept} cannot be called {name}: {why} where concepts are typed"
 
 
 def _without_wrong_names(file: str | Path, labels: Sequence[Label]) -> list[Label]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from usae_train.files.validation import Settings
 
-LISTED = 30  # concepts, where nobody says how many
+DEFAULT_ROWS = 30  # concepts, where nobody says how many
 Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "agreement", "index"]
 UsaeName = Annotated[str, Field(description="`demo`, `photos`, a USAE folder or a hub id")]
 UserLabels = Annotated[
@@ -33,7 +33,9 @@ class ConceptsSettings(Settings):
     )
     labels: UserLabels = None
     top: int | None = Field(
-        None, ge=1, description=f"how many of the list are shown; {LISTED}, or with --json or --named all by default"
+        None,
+        ge=1,
+        description=f"how many of the list are shown; {DEFAULT_ROWS}, or with --json or --named all by default",
     )
 
     @property

@@ -13,11 +13,12 @@ from pydantic import BeforeValidator
 
 from usae_train.runtime.errors import UsageError
 
-NUMBER = r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:nan|inf))"  # these two are refused by name
-EDIT = re.compile(rf"(?P<concept>.+?)\s*(?P<sign>[=*+])\s*(?P<number>{NUMBER})")
+# nan and inf are refused by name
+NUMBER_PATTERN = r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:nan|inf))"
+EDIT = re.compile(rf"(?P<concept>.+?)\s*(?P<sign>[=*+])\s*(?P<number>{NUMBER_PATTERN})")
 SIGNS = {"*": "scale", "+": "add"}
 OF_BACKBONE = re.compile(rf"(?P<backbone>[^:=*+]+):\s*(?P<edit>{EDIT.pattern})")
-EXPECTED = "expected `BACKBONE:CONCEPT=NUMBER` (or * or + for =), or {BACKBONE: {CONCEPT: NUMBER}}"
+EXPECTED_EDIT = "expected `BACKBONE:CONCEPT=NUMBER` (or * or + for =), or {BACKBONE: {CONCEPT: NUMBER}}"
 
 
 def written_edits(value: Any) -> Any:
@@ -34,10 +35,10 @@ def written_edits(value: Any) -> Any:
         return tuple(text for backbone, edits in value.items() for text in _of_backbone(str(backbone), edits))
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):
-        raise UsageError(EXPECTED)
+        raise UsageError(EXPECTED_EDIT)
     for text in texts:
         if OF_BACKBONE.fullmatch(text.strip()) is None:
-            raise UsageError(f"the edit {text!r}: {EXPECTED}")
+            raise UsageError(f"the edit {text!r}: {EXPECTED_EDIT}")
     return tuple(text.strip() for text in texts)
 
 
@@ -50,7 +51,7 @@ def _of_backbone(backbone: str, edits: Any) -> Iterator[str]:
     for edit in [edits] if isinstance(edits, str) else edits if isinstance(edits, Sequence) else [edits]:
         text = f"{backbone}:{edit}"
         if not isinstance(edit, str) or OF_BACKBONE.fullmatch(text) is None:
-            raise UsageError(f"the edit {edit!r} of {backbone}: {EXPECTED}")
+            raise UsageError(f"the edit {edit!r} of {backbone}: {EXPECTED_EDIT}")
         yield text
 
 
@@ -61,7 +62,7 @@ def _one(concept: Any, edit: Any) -> str:
     signs = {kind: sign for sign, kind in SIGNS.items()} | {"set": "="}
     kind, number = edit if isinstance(edit, list | tuple) and len(edit) == 2 else ("set", edit)
     if kind not in signs or isinstance(number, bool) or not isinstance(number, int | float):
-        raise UsageError(f"the edit of {concept} is {edit!r}; {EXPECTED}")
+        raise UsageError(f"the edit of {concept} is {edit!r}; {EXPECTED_EDIT}")
     return f"{concept}{signs[kind]}{short_number(number)}"
 
 

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-OURS = ("usae_train", "usae_viz")  # identified by their version
+OUR_PACKAGES = ("usae_train", "usae_viz")  # identified by their version
 INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -55,7 +55,7 @@ def _closure(module: str, file: Path, root: Path) -> dict[Path, str]:
 def _place(module: str, root: Path) -> Path | None:
     """The file of a module below a folder."""
     parts = module.split(".")
-    if parts[0] in OURS or not all(parts):
+    if parts[0] in OUR_PACKAGES or not all(parts):
         return None
     inside = root.joinpath(*parts)
     for file in (inside / "__init__.py", inside.with_name(f"{inside.name}.py")):

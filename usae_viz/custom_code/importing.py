@@ -16,10 +16,10 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from usae_train.runtime.errors import UsageError
-from usae_viz.custom_code.hashing import INSTALLED, OURS, files_of_code, hash_of_code
+from usae_viz.custom_code.hashing import INSTALLED, OUR_PACKAGES, files_of_code, hash_of_code
 
 _IMPORTED: dict[str, tuple[Path, str]] = {}  # {module that was imported here: its file, and the hash of its code then}
-PYTHONS = Path(sysconfig.get_path("stdlib")).resolve()
+STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib")).resolve()
 CODE_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
@@ -77,8 +77,8 @@ def _code_of(module_name: str, folder: Path) -> dict[str, tuple[Path, str]]:
     return {
         name: (file, hash_of_code(name, file))
         for file, name in modules.items()
-        if name.partition(".")[0] not in OURS
-        and not file.is_relative_to(PYTHONS)
+        if name.partition(".")[0] not in OUR_PACKAGES
+        and not file.is_relative_to(STANDARD_LIBRARY)
         and not any(part in INSTALLED for part in file.parts)
     }
 
@@ -125,7 +125,7 @@ def where_it_failed(error: Exception, file: str | None) -> str:
 def hash_before_import(text: str, folder: Path) -> str | None:
     """The sha256 of the code that `module:function` would be imported from (`hash_of_code`); nothing of it is run.
 
-    It is looked for in a folder first. None for a module that is not there, or is in no file.
+    It is looked for in a folder first. None for a module that is not there, or is not in a file.
     """
     module_name = text.strip().partition(":")[0]
     file = _file_of(module_name, folder)

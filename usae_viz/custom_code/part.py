@@ -51,9 +51,9 @@ class CustomPart:
     """A custom parameterization or transform. Settings keep its name; its code is not in them.
 
     Attributes:
-        text: `module:Name`; of what is in no file that could be imported, what Python calls it.
+        text: `module:Name`; of what is not in a file that could be imported, what Python calls it.
         target: what it names; None until it is imported.
-        sha256: of the code, with what it imports; None for what is in no file.
+        sha256: of the code, with what it imports; None for what is not in a file.
     """
 
     text: str

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import ConfigDict, Field, StringConstraints, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from usae_train.files.homes import beside
 from usae_train.files.place_names import named_place
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FileName, Frozen
 from usae_train.files.yaml_config import check_mapping, read_mapping
 from usae_train.runtime.errors import UsageError
-from usae_viz.explanations.settings import InterveneSettings
+from usae_viz.explanations.settings import InterveneSettings, ListLength
 
-EditName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]  # becomes a folder's name
 EDIT_DEFAULTS = InterveneSettings()
 EDIT_ENDINGS = (".yaml", ".yml")
 
@@ -37,10 +35,10 @@ class EditRecipe(Frozen):
         EDIT_DEFAULTS.usae, description="`photos`, `demo`, a USAE folder (taken relative to the file) or a hub id"
     )
     photographs: list[str] = Field(min_length=1, description="picture files, taken relative to the file")
-    edits: dict[EditName, NamedEdit] = Field(min_length=1, description="{name: {in: lite0, set: [12=0]}}")
+    edits: dict[FileName, NamedEdit] = Field(min_length=1, description="{name: {in: lite0, set: [12=0]}}")
     among: str | None = Field(None, description="photographs to find the nearest of; a folder is relative to the file")
     labels: str | None = Field(None, description="names of your own for concepts; relative to the file")
-    top: int = Field(EDIT_DEFAULTS.top, ge=1, le=20, description="how many of each list are shown: classes, neighbours")
+    top: ListLength = EDIT_DEFAULTS.top
 
     @field_validator("edits")
     @classmethod

@@ -47,8 +47,8 @@ def explain(
 
     Example:
         >>> import torch, usae_train as ut, usae_viz as uv
-        >>> seen = uv.explain(ut.load("demo"), torch.rand(3, 80, 120))
-        >>> seen.map("dino", seen.concepts("dino")[0].concept).shape
+        >>> explanation = uv.explain(ut.load("demo"), torch.rand(3, 80, 120))
+        >>> explanation.map("dino", explanation.concepts("dino")[0].concept).shape
         torch.Size([12, 12])
     """
     check_usae(usae)

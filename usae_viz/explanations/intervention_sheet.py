@@ -12,7 +12,7 @@ from usae_viz.explanations.intervention import Intervention, Neighbour
 from usae_viz.explanations.overlay import fitted_size, scaled, spotlight
 from usae_viz.explanations.sheet import PHOTO_SIDE, ink_of
 from usae_viz.export.png import to_picture
-from usae_viz.export.sheet import FAINT, INK, MARGIN, PAPER, font_of, shortened
+from usae_viz.export.sheet import FAINT, INK, MARGIN, PAPER_COLOUR, font_of, shortened
 
 BAR_WIDTH = 220  # pixels of a probability of 1
 CLASS_HEIGHT = 34
@@ -36,7 +36,7 @@ def intervention_sheet(
         max(across, NAME_WIDTH + BAR_WIDTH + 150),
         70 + height + 30 + CLASS_HEIGHT * len(intervention.classes) + near + 3 * MARGIN,
     )
-    page = Image.new("RGB", size, PAPER)
+    page = Image.new("RGB", size, PAPER_COLOUR)
     pen = ImageDraw.Draw(page)
     edits = ", ".join(map(edit_in_words, intervention.edits.items()))
     title = f"{intervention.backbone} on {intervention.photograph.name}: {edits}"

@@ -15,16 +15,22 @@ from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
 from usae_viz.explanations.overlay import fitted_size, light_of, scaled
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
-from usae_viz.explorer.page_files import WEBP, copy_page_files, page_text, small_copy
-from usae_viz.explorer.patches import TILE
 from usae_viz.export.top_patches import MAX_PATCHES, top_patch_pictures
+from usae_viz.pages.page_files import (
+    SHARED_SCRIPTS,
+    TILE,
+    WEBP,
+    copy_page_files,
+    copy_shared_scripts,
+    page_text,
+    small_copy,
+)
 from usae_viz.runs.run_folder import RunFolder
 
 EXPLAIN_FOLDER = "explain"  # the folder beside index.html with all that it shows
-SHARED_PARTS = ("dom.js", "spotlight.js")  # with the explorer
 PARTS = ("orders.js", "explain.js", "explain.css")
-LARGEST = 960  # pixels of a photograph's longer side on the page
-DRAWING = 288  # pixels of a drawing
+MAX_PHOTOGRAPH_SIDE = 960  # pixels of a photograph's longer side on the page
+DRAWING_SIDE = 288  # pixels of a drawing
 
 
 def write_page(
@@ -42,7 +48,7 @@ def write_page(
     folder = out / EXPLAIN_FOLDER
     folder.mkdir()
     for number, explanation in enumerate(explanations):
-        size = fitted_size(explanation.photograph, min(LARGEST, max(explanation.photograph.whole.size)))
+        size = fitted_size(explanation.photograph, min(MAX_PHOTOGRAPH_SIDE, max(explanation.photograph.whole.size)))
         scaled(explanation.photograph, size).save(folder / f"photograph-{number}.webp", **WEBP)
     listed = _concepts(record)
     usae = explanations[0].usae
@@ -57,10 +63,10 @@ def write_page(
     }
     text = json_text(data, separators=(",", ":"))
     (folder / "data.js").write_text(f"explained({text});\n", encoding="utf-8")
-    copy_page_files("usae_viz.explorer", SHARED_PARTS, folder)
+    copy_shared_scripts(folder)
     copy_page_files("usae_viz.explanations", PARTS, folder)
-    scripts = [name for name in (*SHARED_PARTS, *PARTS) if name.endswith(".js")]
-    page = page_text("usae_viz.explanations", title=_title(explanations), own=EXPLAIN_FOLDER, scripts=scripts)
+    scripts = [name for name in (*SHARED_SCRIPTS, *PARTS) if name.endswith(".js")]
+    page = page_text("usae_viz.explanations", title=_title(explanations), folder=EXPLAIN_FOLDER, scripts=scripts)
     (out / "index.html").write_text(page, encoding="utf-8")
 
 
@@ -122,7 +128,7 @@ def _drawings(
         in_order = sorted(objective.pictures, key=lambda picture: places.get(picture.backbone, len(places)))
         for number, picture in enumerate(in_order):
             name = f"{objective.concept}-{number}.webp"
-            small_copy(picture.file, folder / "drawings" / name, DRAWING)
+            small_copy(picture.file, folder / "drawings" / name, DRAWING_SIDE)
             entry = {"file": name, "backbone": picture.backbone, "verdict": picture.verdict}
             drawings.setdefault(str(objective.concept), []).append(entry)
     return drawings

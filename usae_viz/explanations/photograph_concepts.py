@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -13,7 +14,7 @@ from usae_train.interventions.importance import ClassView, class_view, without_e
 from usae_train.interventions.removal_order import removal_order
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.warning_kinds import former_arguments
+from usae_train.runtime.warning_kinds import FormerNameWarning, former_arguments
 from usae_viz.concepts.followed import FOLLOWS_AUROC, best_factor
 from usae_viz.concepts.labels import Label, names_by_concept
 from usae_viz.concepts.parsing import one_concept
@@ -21,9 +22,9 @@ from usae_viz.explanations.concept_maps import ConceptActivity, ConceptMaps
 from usae_viz.explanations.photograph import Photograph
 from usae_viz.objectives.class_names import class_in_words, parse_class
 
-EXACT = 20  # concepts that are taken away one by one
-CARRIERS = 5  # concepts that are taken away together
-By = Literal["peak", "area", "importance"]
+N_EXACT = 20  # concepts that are taken away one by one
+N_CARRIERS = 5  # concepts that are taken away together
+ConceptOrder = Literal["peak", "area", "importance"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class PhotographConcepts:
         self._exact: dict[tuple[str, int], dict[int, float]] = {}
 
     @former_arguments(limit="top")
-    def concepts(self, backbone: str, by: By = "peak", top: int | None = None) -> list[ConceptActivity]:
+    def concepts(self, backbone: str, by: ConceptOrder = "peak", top: int | None = None) -> list[ConceptActivity]:
         """The concepts that fire in a backbone, the strongest first.
 
         Args:
@@ -91,8 +92,8 @@ class PhotographConcepts:
         """
         if top is not None:
             at_least(0, top, "top")
-        if by not in get_args(By):
-            raise UsageError(f"concepts by {by!r}; expected one of {', '.join(get_args(By))}")
+        if by not in get_args(ConceptOrder):
+            raise UsageError(f"concepts by {by!r}; expected one of {', '.join(get_args(ConceptOrder))}")
         maps = self._maps(backbone)
         if by == "importance":
             order = [each.concept for each in self.importance(backbone)]
@@ -114,7 +115,7 @@ class PhotographConcepts:
         top = int(logits.argmax())
         return ClassAnswer(top, class_in_words(len(logits), top), likely[top].item(), logits[top].item())
 
-    def asked(self, backbone: str) -> tuple[int, str]:
+    def asked_class(self, backbone: str) -> tuple[int, str]:
         """The class that importance is for, and its name.
 
         Raises:
@@ -123,7 +124,12 @@ class PhotographConcepts:
         view = self._class_view(backbone)
         return view.class_, class_in_words(len(view.logits), view.class_)
 
-    def importance(self, backbone: str, class_: int | str | None = None, exact: int = EXACT) -> list[Importance]:
+    def asked(self, backbone: str) -> tuple[int, str]:
+        """What `asked_class` was called before 0.9."""
+        warnings.warn("asked is called asked_class now; write asked_class", FormerNameWarning, stacklevel=2)
+        return self.asked_class(backbone)
+
+    def importance(self, backbone: str, class_: int | str | None = None, exact: int = N_EXACT) -> list[Importance]:
         """What the firing concepts do to a class's logit, the largest change first; positive: the class lives of it.
 
         Those with the largest estimates are taken away one by one, which is exact; the others follow by estimate.
@@ -146,7 +152,7 @@ class PhotographConcepts:
         importances = [Importance(k, self.names.get(k), drops.get(k), view.estimate[k].item()) for k in firing]
         return sorted(importances, key=lambda each: (each.exact is None, -abs(each.best)))
 
-    def carriers(self, backbone: str, count: int = CARRIERS) -> list[Carrier]:
+    def carriers(self, backbone: str, count: int = N_CARRIERS) -> list[Carrier]:
         """The firing concepts that carry the asked class between them: taken away one after the other.
 
         Each is chosen without those before it, which finds what `importance`, where each is taken away alone, does not:
@@ -162,8 +168,8 @@ class PhotographConcepts:
         at_least(1, count, "count")
         view, firing = self._class_view(backbone), self.maps[backbone].firing
         order = removal_order(self.usae, backbone, self.canvas, view, firing, count)
-        gone = [order[: at + 1] for at in range(len(order))]
-        logits = without_each(self.usae, backbone, self.canvas, gone, view)
+        removed = [order[: at + 1] for at in range(len(order))]
+        logits = without_each(self.usae, backbone, self.canvas, removed, view)
         lost = (logits[0, view.class_] - logits[1:, view.class_]).tolist()
         likely = logits[1:].softmax(-1)[:, view.class_].tolist()
         return [Carrier(k, self.names.get(k), *row) for k, *row in zip(order, lost, likely, strict=True)]

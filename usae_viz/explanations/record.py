@@ -53,7 +53,7 @@ def _photograph(explanation: PhotographConcepts, top: int) -> dict[str, Any]:
 def _backbone(explanation: PhotographConcepts, name: str, concepts: Sequence[int]) -> dict[str, Any]:
     maps = explanation.maps[name]
     answer = explanation.answer(name)
-    asked = explanation.asked(name) if answer is not None else None
+    asked_class = explanation.asked_class(name) if answer is not None else None
     important = {} if answer is None else {each.concept: each for each in explanation.importance(name)}
     listed = []
     for concept in concepts:
@@ -71,7 +71,7 @@ def _backbone(explanation: PhotographConcepts, name: str, concepts: Sequence[int
         "grid": list(maps.grid),
         "input_size": explanation.usae.backbones[name].input_size,
         "answer": None if answer is None else as_json(answer),
-        "asked": None if asked is None else {"class": asked[0], "name": asked[1]},
+        "asked": None if asked_class is None else {"class": asked_class[0], "name": asked_class[1]},
         "no_importance": explanation.refused.get(name),
         "concepts": listed,
     }

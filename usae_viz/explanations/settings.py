@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
 from usae_train.files.validation import Settings
 from usae_viz.concepts.settings import UsaeName, UserLabels
+
+ListLength = Annotated[int, Field(ge=1, le=20, description="how many of each list are shown: classes, neighbours")]
 
 
 class ExplainSettings(Settings):
@@ -35,7 +39,7 @@ class InterveneSettings(Settings):
         "scales it, `eyes+1.5` adds to it. Can be given several times",
     )
     usae: UsaeName = "photos"
-    top: int = Field(5, ge=1, le=20, description="how many of each list are shown: classes, neighbours")
+    top: ListLength = 5
     among: str | None = Field(
         None,
         description="photographs to find the nearest of, by the final embedding: a folder or what else usae-train "

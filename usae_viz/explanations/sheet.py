@@ -9,7 +9,7 @@ from usae_viz.explanations.concept_maps import ConceptActivity
 from usae_viz.explanations.overlay import fitted_size, scaled, spotlight
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.explanations.settings import ExplainSettings
-from usae_viz.export.sheet import COLOUR, FAINT, INK, MARGIN, PAPER, font_of, shortened
+from usae_viz.export.sheet import COLOUR, FAINT, INK, MARGIN, PAPER_COLOUR, font_of, shortened
 
 SHEET_COLUMNS = ExplainSettings().columns
 PHOTO_SIDE = 208  # longer side of a photograph, in pixels
@@ -32,7 +32,7 @@ def explanation_sheet(explanation: PhotographConcepts, columns: int) -> Image.Im
         LEFT + (len(concepts) + 1) * (width + MARGIN) + MARGIN,
         HEAD + COLUMN_HEAD + len(explanation.maps) * row + MARGIN,
     )
-    page = Image.new("RGB", size, PAPER)
+    page = Image.new("RGB", size, PAPER_COLOUR)
     pen = ImageDraw.Draw(page)
     title = f"What {', '.join(explanation.maps)} see in {explanation.photograph.name}"
     pen.text((MARGIN, MARGIN), shortened(title, 18, size[0] - 2 * MARGIN), INK, font_of(18))
@@ -69,7 +69,7 @@ def _name(pen: ImageDraw.ImageDraw, explanation: PhotographConcepts, backbone: s
     answer = explanation.answer(backbone)
     if answer is not None:
         lines += ["", "it answers", f"{answer.name}, {answer.probability:.0%}"]
-        class_, name = explanation.asked(backbone)
+        class_, name = explanation.asked_class(backbone)
         if class_ != answer.class_:
             lines += ["", "asked about", name]
     for number, line in enumerate(lines):

@@ -22,6 +22,7 @@ from usae_viz.explanations.record import EXPLAIN_SCHEMA, record_of, usae_record
 from usae_viz.explanations.settings import ExplainSettings
 from usae_viz.explanations.sheet import SHEET_COLUMNS, explanation_sheet
 from usae_viz.export.png import save_png
+from usae_viz.export.sheet import SHEET
 from usae_viz.runs.run_folder import RunFolder
 
 
@@ -85,7 +86,7 @@ def write_interventions(
             place = folder / below
             place.mkdir(parents=True, exist_ok=True)
             metadata = {"sheet": [each.backbone], "title": each.photograph.name}
-            save_png(place / "sheet.png", intervention_sheet(each, names, _shown(usae, each, among)), metadata)
+            save_png(place / SHEET, intervention_sheet(each, names, _shown(usae, each, among)), metadata)
             record = {"schema": EXPLAIN_SCHEMA, "usae": usae_record(usae), **each.as_dict(), **made}
             (place / "intervene.json").write_text(json_text(record, indent=1) + "\n", encoding="utf-8")
     return out
@@ -103,5 +104,5 @@ def _shown(usae: USAE, intervention: Intervention, among: ImageSource | None) ->
 def sheet_names(explanations: Sequence[PhotographConcepts]) -> list[str]:
     """`sheet.png`; of several photographs `sheet-1.png` and so on, in their order."""
     if len(explanations) == 1:
-        return ["sheet.png"]
+        return [SHEET]
     return [f"sheet-{number}.png" for number in range(1, len(explanations) + 1)]

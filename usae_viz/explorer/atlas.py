@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from usae_train.model.usae import USAE
 from usae_viz.explorer.tsne import tsne
 
-FEWEST = 8  # concepts: fewer are seen at one glance anyway
+MIN_CONCEPTS = 8  # concepts: fewer are seen at one glance anyway
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def atlas_data(usae: USAE | None, concepts: Sequence[int | None]) -> AtlasData |
         None for fewer than 8 concepts.
     """
     known = [concept for concept in concepts if concept is not None]
-    if usae is None or len(known) < FEWEST:
+    if usae is None or len(known) < MIN_CONCEPTS:
         return None
     with torch.no_grad():
         plane = tsne(atom_similarity(usae)[known])

@@ -154,6 +154,6 @@ def _judged(picture: RenderedImage) -> dict[str, Any] | None:
         return None
     rows = {}
     for name, score in scores.backbones.items():
-        verdict, short = score.lacks(picture.thresholds)
-        rows[name] = {**asdict(score), "verdict": verdict, "short": ", ".join(short)}
+        verdict, reasons = score.judge(picture.thresholds)
+        rows[name] = {**asdict(score), "verdict": verdict, "short": ", ".join(reasons)}
     return {"verdict": picture.verdict, "drawn_for": scores.drawn_for, "backbones": rows}

@@ -24,7 +24,7 @@ class Column:
 
     key: str
     label: str
-    about: str
+    description: str
     kind: ColumnKind
     values: list[float | None]
     backbone: str | None = None
@@ -47,36 +47,26 @@ def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
         return []
     columns = _of_all_backbones(statistics, concepts)
     if usae.agreement is not None:
-        about = "share of the trainings that this space is the consensus of in which the concept came back"
-        columns.append(_column("agreement", "trainings agree", about, "share", usae.agreement, concepts))
+        description = "share of the trainings that this space is the consensus of in which the concept came back"
+        columns.append(Column("agreement", "trainings agree", description, "share", _values(usae.agreement, concepts)))
     if statistics.auroc is not None:
         labels = [None if k is None else factor_followed(usae, k) for k in concepts]
         areas = [None if each is None else round(each.auroc, 4) for each in labels]
-        about = "how well its code tells the patches of its label apart: AUROC, in the weakest backbone"
-        columns.append(Column("auroc", "follows its label", about, "share", areas))
+        description = "how well its code tells the patches of its label apart: AUROC, in the weakest backbone"
+        columns.append(Column("auroc", "follows its label", description, "share", areas))
     for row, name in enumerate(usae.names):
         columns += _of_backbone(statistics, row, name, concepts)
         if name in usae.private.ranges:
-            about = "1 for a concept that no other backbone has; 0 for all others"
+            description = "1 for a concept that no other backbone has; 0 for all others"
             is_private = [None if k is None else float(usae.private.owner(k) == name) for k in concepts]
-            columns.append(Column(f"private.{name}", "private", about, "share", is_private, name))
+            columns.append(Column(f"private.{name}", "private", description, "share", is_private, name))
     return columns
 
 
-def _column(
-    key: str,
-    label: str,
-    about: str,
-    kind: ColumnKind,
-    of: Tensor,
-    concepts: Sequence[int | None],
-    backbone: str | None = None,
-    log: bool = False,
-) -> Column:
+def _values(of: Tensor, concepts: Sequence[int | None]) -> list[float | None]:
     """A figure of every concept (n_concepts,), for each card."""
     figures = of.tolist()
-    values = [None if k is None else _rounded(figures[k]) for k in concepts]
-    return Column(key, label, about, kind, values, backbone, log)
+    return [None if k is None else _rounded(figures[k]) for k in concepts]
 
 
 def _of_all_backbones(statistics: Statistics, concepts: Sequence[int | None]) -> list[Column]:
@@ -86,16 +76,16 @@ def _of_all_backbones(statistics: Statistics, concepts: Sequence[int | None]) ->
     energy = "how much of the tokens it explains, mean over the backbones"
     co_fires = "patches at which every backbone fires it"
     return [
-        _column("universality", "universality", universality, "share", statistics.universality, concepts),
-        _column("entropy", "firing entropy", entropy, "share", statistics.firing_entropy, concepts),
-        _column("energy", "energy", energy, "number", statistics.energy.mean(0), concepts, log=True),
-        _column("co_fires", "co-fires", co_fires, "count", statistics.co_fires, concepts, log=True),
+        Column("universality", "universality", universality, "share", _values(statistics.universality, concepts)),
+        Column("entropy", "firing entropy", entropy, "share", _values(statistics.firing_entropy, concepts)),
+        Column("energy", "energy", energy, "number", _values(statistics.energy.mean(0), concepts), log=True),
+        Column("co_fires", "co-fires", co_fires, "count", _values(statistics.co_fires, concepts), log=True),
     ]
 
 
 def _of_backbone(statistics: Statistics, row: int, name: str, concepts: Sequence[int | None]) -> list[Column]:
-    def column(key: str, label: str, about: str, kind: ColumnKind, of: Tensor, log: bool = False) -> Column:
-        return _column(f"{key}.{name}", label, about, kind, of, concepts, name, log)
+    def column(key: str, label: str, description: str, kind: ColumnKind, of: Tensor, log: bool = False) -> Column:
+        return Column(f"{key}.{name}", label, description, kind, _values(of, concepts), name, log)
 
     fires = "share of the patches in which it fires"
     co_firing = "of its fires here, the share at which all backbones fire"
@@ -122,11 +112,11 @@ def picture_columns(run: int, name: str, rendered: Sequence[RenderedObjective | 
         Column(
             f"{figure}.{run}",
             f"drawn: {label}{of}",
-            about,
+            description,
             kind,
             [None if objective is None else value_of(objective) for objective in rendered],
         )
-        for figure, (label, about, kind, value_of) in FIGURES_OF_PICTURES.items()
+        for figure, (label, description, kind, value_of) in FIGURES_OF_PICTURES.items()
     ]
     return [column for column in columns if any(value is not None for value in column.values)]
 
@@ -147,11 +137,11 @@ def transfer(objective: RenderedObjective) -> float | None:
 
 def _weakest(objective: RenderedObjective, figure: str) -> float | None:
     """The least of a figure of its pictures, in the backbones that they were drawn for; a class has no code."""
-    values = [value for picture in objective.pictures for value in _values(picture, figure)]
+    values = [value for picture in objective.pictures for value in _figures(picture, figure)]
     return _rounded(min(values)) if values else None
 
 
-def _values(picture: RenderedImage, figure: str) -> list[float]:
+def _figures(picture: RenderedImage, figure: str) -> list[float]:
     scores = picture.metadata.scores
     if scores is None:
         return []

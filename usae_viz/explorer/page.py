@@ -21,32 +21,33 @@ from usae_viz.concepts.labels import labels_of
 from usae_viz.explorer.atlas import atlas_data
 from usae_viz.explorer.cards import PatchRows, card_data, patches_of, write_details
 from usae_viz.explorer.columns import Column, concept_columns, picture_columns
-from usae_viz.explorer.page_files import copy_page_files, page_text, small_copy
 from usae_viz.explorer.patches import patch_places, write_patches
 from usae_viz.explorer.places import GENERATOR, check_explorer_place
 from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.explorer.sources import Sources
 from usae_viz.explorer.vocabulary import factor_data, most_universal_first
 from usae_viz.export.sheet import CELL
+from usae_viz.pages.page_files import SHARED_SCRIPTS, copy_page_files, copy_shared_scripts, page_text, small_copy
 from usae_viz.runs.places import EXPLORER_FOLDER
 from usae_viz.runs.run_folder import RunFolder
 from usae_viz.settings import SHARED, MaximizeSettings
 
 DATA_SCHEMA = 1
-PATCHES = ExploreSettings().patches  # top-activating patches per backbone
+DEFAULT_PATCHES = ExploreSettings().patches  # top-activating patches per backbone
 THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
 _NAMES = (
     "dom link scale concepts labels search view spotlight heat naturals card focus grid atlas_drawing atlas panel "
     "sheet_parts transfer sheet main"
 )
 SCRIPTS = tuple(f"{name}.js" for name in _NAMES.split())  # in this order
+EXPLORER_SCRIPTS = tuple(name for name in SCRIPTS if name not in SHARED_SCRIPTS)
 
 
 @with_torch_defaults
 def explore(
     sources: Sources,
     out: Path,
-    patches: int = PATCHES,
+    patches: int = DEFAULT_PATCHES,
     report: ProgressCallback = lambda stage, done, total, note: None,
     workers: int | None = 1,
 ) -> list[str]:
@@ -79,8 +80,9 @@ def explore(
         write_details(sources, patch_rows, folder / "details")
         data = page_data(sources, patch_rows, patches, out, missing)
         (folder / "data.js").write_text(f"usaeData({json_text(data, separators=(',', ':'))});\n")
-        copy_page_files("usae_viz.explorer", (*SCRIPTS, "explorer.css"), folder)
-    words = {"title": data["title"], "generator": GENERATOR, "own": EXPLORER_FOLDER, "scripts": SCRIPTS}
+        copy_shared_scripts(folder)
+        copy_page_files("usae_viz.explorer", (*EXPLORER_SCRIPTS, "explorer.css"), folder)
+    words = {"title": data["title"], "generator": GENERATOR, "folder": EXPLORER_FOLDER, "scripts": SCRIPTS}
     write_atomically(out / "index.html", page_text("usae_viz.explorer", **words))
     return missing
 
@@ -115,7 +117,7 @@ def page_data(
         "natural": count if patch_rows else 0,
         "missing": list(missing),
         "runs": [
-            {"name": run.name, "full": _full(run, number, out), "about": _settings_in_words(run)}
+            {"name": run.name, "full": _full(run, number, out), "settings": _settings_in_words(run)}
             for number, run in enumerate(runs)
         ],
         "columns": [column.as_dict() for column in columns],

@@ -22,13 +22,12 @@ from usae_train.runtime.capacity import BLOCK_NUMBERS, workers_for
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.workers import Job, JobReport, Workers
-from usae_viz.explorer.page_files import WEBP
 from usae_viz.export.png import to_picture
 from usae_viz.export.top_patches import cut_patch
+from usae_viz.pages.page_files import TILE, WEBP
 
-TILE = 64  # pixels of a patch with its surroundings
-WHOLE = 192  # pixels of a whole picture, at most
-BATCH = 16
+WHOLE_SIDE = 192  # pixels of a whole picture, at most
+PATCH_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def write_patches(
         (folder / part).mkdir(parents=True, exist_ok=True)
     strips, unreadable = _Strips(places, (count * TILE, len(usae.names) * TILE), folder / "patches"), list[str]()
     numbers = sorted(by_picture)
-    batches = [numbers[first : first + BATCH] for first in range(0, len(numbers), BATCH)]
+    batches = [numbers[first : first + PATCH_BATCH] for first in range(0, len(numbers), PATCH_BATCH)]
     jobs = [_job(usae, natural, {number: by_picture[number] for number in batch}, folder) for batch in batches]
     count_of_workers = workers_for(workers, len(jobs), usae.device.type, _bytes_of_a_batch(usae))
     with Workers(jobs, count_of_workers) as jobs_done:
@@ -100,7 +99,7 @@ def write_patches(
                 if entry is not None:
                     entries[place.concept][place.row].append({"rank": place.rank, **entry})
                 strips.take(place, patch)
-            progress(min((job + 1) * BATCH, len(numbers)), len(numbers))
+            progress(min((job + 1) * PATCH_BATCH, len(numbers)), len(numbers))
     for row in (row for rows in entries.values() for row in rows):
         row.sort(key=lambda entry: entry["rank"])
     return entries, unreadable
@@ -146,7 +145,7 @@ def _job(
         for number, canvas in canvases.items():
             picture = to_picture(canvas)
             whole = picture.copy()
-            whole.thumbnail((WHOLE, WHOLE), Image.Resampling.BICUBIC)
+            whole.thumbnail((WHOLE_SIDE, WHOLE_SIDE), Image.Resampling.BICUBIC)
             whole.save(folder / "natural" / f"{number}.webp", **WEBP)
             for place in by_picture[number]:
                 patch = cut_patch(picture, place.token, usae.grid).resize((TILE, TILE), Image.Resampling.BICUBIC)
@@ -215,6 +214,6 @@ def _encoded(usae: USAE, canvases: Mapping[int, Tensor]) -> dict[int, list[Tenso
 def _bytes_of_a_batch(usae: USAE) -> float:
     """Memory that a batch takes: pre-codes of one backbone and their order, codes of all, and the network's."""
     assert usae.grid is not None
-    tokens = BATCH * usae.grid[0] * usae.grid[1]
+    tokens = PATCH_BATCH * usae.grid[0] * usae.grid[1]
     widest = max(usae.widths.values())
     return 4.0 * tokens * ((len(usae.names) + 3) * usae.n_concepts + BLOCK_NUMBERS * widest)

@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from usae_train.files.validation import Settings
+from usae_viz.runs.settings import RunsUsae
 
 
 class ExploreSettings(Settings):
@@ -18,5 +19,5 @@ class ExploreSettings(Settings):
     patches: int = Field(
         6, ge=0, le=8, description="top-activating patches per backbone and concept; 0 leaves them out"
     )
-    usae: str | None = Field(None, description="the runs' USAE, where it is not what run.json says")
+    usae: RunsUsae = None
     pictures_only: bool = Field(False, description="do without the USAE: no statistics, no top-activating patches")

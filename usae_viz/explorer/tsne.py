@@ -16,12 +16,15 @@ from torch import Tensor
 # 0.31 of the demo, 0.26 of photos (PCA: 0.11 and 0.05; scikit-learn's t-SNE: 0.32 and 0.26).
 PERPLEXITY = 15.0  # neighbours that a point has about; 5 keeps less of photos (0.23), 30 takes 1.4 times as long
 NEIGHBOURS = 3  # times the perplexity: beyond, weights are nothing
-STEPS = (100, 200)  # with the attraction exaggerated, so that what belongs together meets; then without; more add 0.01
+PHASE_STEPS = (
+    100,
+    200,
+)  # with the attraction exaggerated, so that what belongs together meets; then without; more add 0.01
 EXAGGERATION = 12.0
 MOMENTUM = (0.5, 0.8)  # in the two phases, as in the authors' code
 SPACING = 0.5  # of the grid, where the kernel is 1 wide: forces are within 6% of the sum over pairs
 MAX_CELLS = 512  # per side: a larger plane has a coarser grid
-FEW = 200  # points, below which the sum over pairs is as quick, however far apart they are
+MAX_EXACT_POINTS = 200  # points, below which the sum over pairs is as quick, however far apart they are
 BLOCK = 1024  # rows of the likeness of all pairs that are in memory at once
 
 
@@ -39,9 +42,9 @@ def tsne(points: Tensor, seed: int = 0) -> Tensor:
     if len(points) < 4:
         return plane
     attraction = _attraction_of(points)
-    repel = exact_repulsion if len(points) < FEW else repulsion
+    repel = exact_repulsion if len(points) < MAX_EXACT_POINTS else repulsion
     rate = len(points) / EXAGGERATION  # Belkina et al. 2019
-    for steps, momentum, exaggeration in zip(STEPS, MOMENTUM, (EXAGGERATION, 1.0), strict=True):
+    for steps, momentum, exaggeration in zip(PHASE_STEPS, MOMENTUM, (EXAGGERATION, 1.0), strict=True):
         speed, gain = torch.zeros_like(plane), torch.ones_like(plane)
         for _ in range(steps):
             force = exaggeration * attraction.on(plane) + repel(plane)

@@ -38,7 +38,7 @@ class Snapshots:
         with _writing_snapshots():
             self._file = tempfile.TemporaryFile()  # noqa: SIM115  (it is open as long as there are frames of it)
 
-    def keep(self, canvas: Tensor) -> None:
+    def append(self, canvas: Tensor) -> None:
         """Add a snapshot of all pictures (pictures, 3, H, W).
 
         Raises:

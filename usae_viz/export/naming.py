@@ -46,19 +46,19 @@ def edits_in_words(usae: USAE, settings: MaximizeSettings) -> str:
     """`lite0 without concept 12 (seeds)`; nothing where nothing is edited."""
     if not settings.edits:
         return ""
-    called = {concept: f"{concept} ({name})" for concept, name in names_by_concept(labels_of(usae)).items()}
+    names = {concept: f"{concept} ({name})" for concept, name in names_by_concept(labels_of(usae)).items()}
     return " and ".join(
-        f"{backbone} {_edits_in_words({called.get(concept, str(concept)): edit for concept, edit in edits.items()})}"
+        f"{backbone} {_edits_in_words({names.get(concept, str(concept)): edit for concept, edit in edits.items()})}"
         for backbone, edits in edits_of(usae, settings.edits).items()
     )
 
 
 def _edits_in_words(edits: Mapping[str, EditValue]) -> str:
     """`without concepts 18, 30`, then those that are not taken away, of {concept as it is called: edit}."""
-    gone = [concept for concept, edit in edits.items() if edit == 0]
-    words = [f"without concept{'s' if len(gone) > 1 else ''} {', '.join(gone)}"] if gone else []
+    removed = [concept for concept, edit in edits.items() if edit == 0]
+    words = [f"without concept{'s' if len(removed) > 1 else ''} {', '.join(removed)}"] if removed else []
     for concept, edit in edits.items():
-        if concept not in gone:
+        if concept not in removed:
             kind, number = edit if isinstance(edit, tuple) else ("set", edit)
             words.append(f"with concept {concept} {SIGNS_IN_WORDS[kind]} {number:g}")
     return ", ".join(words)

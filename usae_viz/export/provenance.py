@@ -29,7 +29,7 @@ def provenance(usae: USAE, settings: Sequence[MaximizeSettings]) -> dict[str, An
     """Which weights, natural spectrum (the first that the settings name) and software pictures are made with."""
     spectra = dict.fromkeys(spectrum_hash(each.spectrum) for each in settings if each.spectrum)
     return {
-        "usae": _whole(usae.source),
+        "usae": _with_whole_path(usae.source),
         "usae_sha256": usae.sha256,
         "spectrum_sha256": next(iter(spectra), None),
         "versions": versions(),
@@ -44,7 +44,7 @@ def custom_hashes(settings: Sequence[MaximizeSettings]) -> dict[str, dict[str, s
     return {"own_sha256": hashes} if hashes else {}
 
 
-def _whole(source: str | None) -> str | None:
+def _with_whole_path(source: str | None) -> str | None:
     """An id as it is, a folder from the root: pictures and records are read from other places too."""
     if source is None or source in EMBEDDED or not (folder := named_place(source)).joinpath("config.json").is_file():
         return source
@@ -54,7 +54,7 @@ def _whole(source: str | None) -> str | None:
 def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
     """{`start` or `reference`: sha256} of the files that a drawing begins at or is compared with.
 
-    What is in no file, or has gone by now, is left out.
+    What is not in a file, or has gone by now, is left out.
     """
     hashes: dict[str, str] = {}
     for name, file in settings.given_pictures.items():

@@ -8,14 +8,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from usae_train.files.json_files import read_object_or_empty
+from pydantic import BaseModel, TypeAdapter
+
+from usae_train.files.atomic import write_json
+from usae_train.files.json_files import read_object_or_empty, validate
 from usae_train.model.usae import USAE
-from usae_viz.export.concept_folder import write_json
+from usae_train.runtime.errors import UsageError
 from usae_viz.export.provenance import provenance
 from usae_viz.objectives import Objective
 from usae_viz.settings import MaximizeSettings
 
-COMMAND = ("objectives", "runs", "variants", "recipe", "usae_sha256")  # what makes two records one command's
+
+class PicturesOfFolders(BaseModel):
+    """What a record says of its pictures: folders with these names in each."""
+
+    folders: list[str]
+    names: list[str]
+
+
+PICTURES = TypeAdapter(list[PicturesOfFolders])
+COMMAND_KEYS = ("objectives", "runs", "variants", "recipe", "usae_sha256")  # what makes two records one command's
 
 
 def run_record(usae: USAE, objectives: Sequence[Objective], settings: Sequence[MaximizeSettings]) -> dict[str, Any]:
@@ -28,7 +40,7 @@ def run_record(usae: USAE, objectives: Sequence[Objective], settings: Sequence[M
     }
 
 
-def keep_record(out: Path, record: Mapping[str, Any]) -> None:
+def write_run_record(out: Path, record: Mapping[str, Any]) -> None:
     """Write run.json, unless it says the same already: the record of the command at hand, and of those before it.
 
     Records of other commands whose pictures (see `pictures_by_folder`) are still in the folder stay, the latest first,
@@ -69,28 +81,24 @@ def _records(before: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _still_there(out: Path, now: Mapping[str, Any], records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those of some records that are of other commands, and of which a picture is left that none after it drew."""
-    kept, drawn, objectives = list[dict[str, Any]](), _pictures(now), set(now["objectives"])
+    still_there, drawn, objectives = list[dict[str, Any]](), _pictures(now), set(now["objectives"])
     for record in records:
-        same = any(all(record.get(key) == other.get(key) for key in COMMAND) for other in (now, *kept))
+        same = any(all(record.get(key) == other.get(key) for key in COMMAND_KEYS) for other in (now, *still_there))
         pictures, recorded = _pictures(record), set(map(str, record.get("objectives", ())))
         left = not recorded <= objectives  # of an earlier version, which does not say which pictures it is of
         if pictures:
             left = any(os.path.isfile(out / f"{name}.png") for name in pictures - drawn)
         if not same and left:
-            kept.append(record)
+            still_there.append(record)
         drawn |= pictures
         objectives |= recorded
-    return kept
+    return still_there
 
 
 def _pictures(record: Mapping[str, Any]) -> set[str]:
     """The pictures that a record is of, below the run's folder, without `.png`."""
     try:
-        return {
-            f"{folder}/{name}"
-            for alike in record.get("pictures", ())
-            for folder in alike["folders"]
-            for name in alike["names"]
-        }
-    except (TypeError, KeyError, AttributeError):
+        pictures = validate(PICTURES.validate_python, record.get("pictures", []))
+    except UsageError:  # of a file that is not as this package writes it
         return set()
+    return {f"{folder}/{name}" for alike in pictures for folder in alike.folders for name in alike.names}

@@ -12,16 +12,17 @@ from usae_viz.export.top_patches import MAX_PATCHES
 from usae_viz.verification.scores import SEED_SUFFIX, Scores
 from usae_viz.verification.verdict import Verdict
 
+SHEET = "sheet.png"
 CELL = 224  # pixels of a picture on a sheet
 MARGIN = 12
 ROW = 20 + CELL + 26  # height of a further row: a name, the pictures, their scores
-PATCHES = MAX_PATCHES // 2  # top-activating patches per row, two rows per backbone
-PATCH_SIDE = (CELL - (PATCHES - 1) * 4) // PATCHES  # pixels of one
+PATCHES_PER_ROW = MAX_PATCHES // 2  # top-activating patches per row, two rows per backbone
+PATCH_SIDE = (CELL - (PATCHES_PER_ROW - 1) * 4) // PATCHES_PER_ROW  # pixels of one
 STRIP = 18 + PATCH_SIDE + 6  # height of a backbone's patches where they have a row of their own
-WIDEST = 8  # pictures in a row; more than that get a row per seed
+MAX_IN_A_ROW = 8  # pictures in a row; more than that get a row per seed
 ABREAST = 5  # pictures in a row where every seed, or every variant, has one alone
 TITLE_LINES = 3  # of a title; an objective's words can be as many as a backbone has channels
-INK, FAINT, PAPER = "#1a1a1a", "#6b6b6b", "#ffffff"
+INK, FAINT, PAPER_COLOUR = "#1a1a1a", "#6b6b6b", "#ffffff"
 COLOUR: dict[Verdict, str] = {"strong": "#1b6e3c", "weak": "#8a5a00", "failed": "#b3261e"}
 
 
@@ -87,7 +88,7 @@ class _Page:
         patches: Mapping[str, Sequence[Image.Image]],
     ) -> None:
         self.images, self.scores, self.patches = images, scores, patches
-        self.page = Image.new("RGB", size, PAPER)
+        self.page = Image.new("RGB", size, PAPER_COLOUR)
         self.pen = ImageDraw.Draw(self.page)
 
     def write(self, place: tuple[int, int], text: str, size: int, ink: str = INK) -> None:
@@ -110,7 +111,7 @@ class _Page:
     def paste_below(self, place: tuple[int, int], name: str, owner: str | None) -> None:
         """Under a picture the patches of the backbone that it was drawn for, or why there are none."""
         if owner:
-            self.paste_patches(place, owner, PATCHES)
+            self.paste_patches(place, owner, PATCHES_PER_ROW)
         elif not self.patches and self.scores is not None and self.scores.concept is not None:
             self.write(place, "no patches at hand: see --images", 11, FAINT)
         elif not self.patches and self.scores is not None:  # a class has none
@@ -128,7 +129,7 @@ class _Page:
 
 def _rows_by_seed(row: Sequence[str]) -> list[Sequence[str]]:
     """A row of names, or several where it would be a ribbon; a name without a seed stays with its like."""
-    if len(row) <= WIDEST:
+    if len(row) <= MAX_IN_A_ROW:
         return [row]
     seeds: dict[str, list[str]] = {}
     for name in row:
@@ -158,10 +159,10 @@ def _wrapped(text: str, size: int, width: int) -> list[str]:
 
 def shortened(text: str, size: int, width: int) -> str:
     """A text that is no wider than so many pixels: of a longer one the middle is left out."""
-    font, kept, short = font_of(size), len(text), text
-    while kept > 1 and font.getlength(short) > width:
-        kept -= 1
-        short = f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
+    font, letters, short = font_of(size), len(text), text
+    while letters > 1 and font.getlength(short) > width:
+        letters -= 1
+        short = f"{text[: letters // 2]}...{text[len(text) - (letters - letters // 2) :]}"
     return short
 
 
@@ -188,10 +189,10 @@ def score_line(scores: Scores, name: str) -> tuple[str, str]:
     A picture that is not strong says what it lacks: by a large code alone nobody would see that it is weak.
     """
     backbone = scores.weakest(name)
-    verdict, short = scores[name][backbone].lacks(scores.thresholds)
+    verdict, lacking = scores[name][backbone].judge(scores.thresholds)
     where = f" in {backbone}" if len(scores.drawn_for[name]) > 1 else ""
     word = verdict.upper() if verdict == "failed" else verdict
-    reasons = short or [scores[name][backbone].in_words()]
+    reasons = lacking or [scores[name][backbone].in_words()]
     text = f"{word}{where}: {', '.join(reasons)}"
     while font_of(12).getlength(text) > CELL and len(reasons) > 1:  # the first says enough
         reasons = reasons[:-1]

@@ -12,7 +12,7 @@ from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.export.png import to_picture
 
 MAX_PATCHES = 6  # top-activating patches per backbone
-WINDOW = 0.34  # side of a top-activating patch with its surroundings, as a share of the picture
+WINDOW_SHARE = 0.34  # side of a top-activating patch with its surroundings, as a share of the picture
 
 
 @with_torch_defaults
@@ -62,7 +62,7 @@ def _window(token: int, grid: tuple[int, int], height: int, width: int) -> tuple
     """Top, left and side of a patch with its surroundings, in pixels."""
     rows, cols = grid
     row, col = divmod(token, cols)
-    side = max(1, round(WINDOW * min(height, width)))
+    side = max(1, round(WINDOW_SHARE * min(height, width)))
     top = min(max(round((row + 0.5) / rows * height - side / 2), 0), height - side)
     left = min(max(round((col + 0.5) / cols * width - side / 2), 0), width - side)
     return top, left, side

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Target = int | str | tuple[str, int]  # a concept, a backbone, a backbone's class
-Number = Callable[[str], int]  # of the concept or class that a name means
+NameLookup = Callable[[str], int]  # of the concept or class that a name means
 
 
 class Objective:
@@ -52,7 +52,7 @@ class Objective:
         needs_reference: bool = False,
         minimized: Collection[Target] = (),
         classes: Sequence[tuple[str, int]] = (),
-        bind: Callable[[Number], Objective] | None = None,
+        bind: Callable[[NameLookup], Objective] | None = None,
         constants: Mapping[str, float] | None = None,
     ) -> None:
         self._bind, self.numbers = bind, dict[str, int]()
@@ -79,7 +79,7 @@ class Objective:
         """Whether it has a concept or class by its name, whose number is not known yet."""
         return self._bind is not None
 
-    def bound(self, number: Number) -> Objective:
+    def bound(self, number: NameLookup) -> Objective:
         """The same with its concepts' and classes' names as numbers; itself where it has none by name.
 
         Args:

@@ -9,7 +9,8 @@ from usae_train.files.whole_numbers import at_least
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.concept import Pool, check_backbone, check_choice, format_call, pool_tokens
+from usae_viz.objectives.arguments import check_backbone, check_choice, format_call
+from usae_viz.objectives.pooling import Pool, pool_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 from usae_train.files.whole_numbers import at_least
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.algebra import Objective
+from usae_viz.objectives.arguments import check_backbone, format_call, unbound
 from usae_viz.objectives.class_names import ClassName
-from usae_viz.objectives.concept import check_backbone, format_call, unbound
 
 if TYPE_CHECKING:
     from torch import Tensor

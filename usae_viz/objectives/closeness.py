@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective, check_objective
-from usae_viz.objectives.concept import format_call
+from usae_viz.objectives.arguments import format_call
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from usae_train.files.whole_numbers import at_least
-from usae_train.runtime.errors import UsageError
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.algebra import Objective
-from usae_viz.objectives.custom_score import ScoreFunction
+from usae_viz.objectives.arguments import check_backbone, check_choice, format_call, unbound
+from usae_viz.objectives.pooling import Pool, pool_tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Pool = Literal["auto", "mean", "max", "top", "centre"]
-Of = Literal["pre_code", "code"]
-# Of the tokens, for pool="top". The demo's green, purple, solid, yellow and cyan, drawn in `shared` mode (96 steps,
-# seed 0), pass the 99.9th percentile of natural scenes in all three backbones with a half or a quarter of the tokens;
-# with three quarters green and solid do not, with all of them none does. A quarter leaves more to other things.
-TOP_SHARE = 0.5
+ConceptValue = Literal["pre_code", "code"]
 
 
 @dataclass(frozen=True)
 class _ConceptScore:
     concept: int
     pool: Pool
-    of: Of
+    of: ConceptValue
     backbone: str | None
 
     def __call__(self, acts: Activations) -> Tensor:
@@ -66,11 +61,13 @@ class Concept(Objective):
         torch.Size([3, 219, 219])
     """
 
-    def __init__(self, k: int | str, pool: Pool = "auto", of: Of = "pre_code", backbone: str | None = None) -> None:
+    def __init__(
+        self, k: int | str, pool: Pool = "auto", of: ConceptValue = "pre_code", backbone: str | None = None
+    ) -> None:
         if not isinstance(k, str):
             k = at_least(0, k, "concept")
         check_choice(pool, get_args(Pool), "pool ")
-        check_choice(of, get_args(Of), "of=")
+        check_choice(of, get_args(ConceptValue), "of=")
         if backbone is not None:
             check_backbone(backbone)
         name = format_call("Concept", k, pool=(pool, "auto"), of=(of, "pre_code"), backbone=(backbone, None))
@@ -86,45 +83,3 @@ class Concept(Objective):
             )
         else:
             super().__init__(_ConceptScore(k, pool, of, backbone), name, [k], backbones)
-
-
-def unbound(kind: str, name: str) -> ScoreFunction:
-    """The score of a concept or class by its name, before it has a number: an error."""
-
-    def scored(acts: Activations) -> Tensor:  # noqa: ARG001
-        raise UsageError(f"{kind} {name!r} has no number yet: `maximize` looks it up, or give a number")
-
-    return scored
-
-
-def check_backbone(name: Any) -> None:
-    """Raise a ValueError for what is not a backbone's name."""
-    if not isinstance(name, str):
-        raise UsageError(f"backbone {name!r}: expected its name, such as 'dino'")
-
-
-def check_choice(value: Any, known: tuple[str, ...], what: str) -> None:
-    """Raise a ValueError for a value that is none of those that are known."""
-    if value not in known:
-        raise UsageError(f"{what}{value!r}: expected one of {', '.join(known)}")
-
-
-def format_call(kind: str, *values: Any, **settings: tuple[Any, Any]) -> str:
-    """How an objective is written: settings are (value, default), and left out at their default."""
-    parts = [repr(value) for value in values]
-    parts += [f"{key}={value!r}" for key, (value, default) in settings.items() if value != default]
-    return f"{kind}({', '.join(parts)})"
-
-
-def pool_tokens(values: Tensor, pool: Pool, grid: tuple[int, int]) -> Tensor:
-    """(batch, view, token) -> (batch, view); `auto` is the mean."""
-    if pool in ("auto", "mean"):
-        return values.mean(-1)
-    if pool == "max":
-        return values.amax(-1)
-    if pool == "top":
-        return values.topk(max(1, round(TOP_SHARE * values.shape[-1])), dim=-1).values.mean(-1)
-    rows, cols = grid
-    middle = values.unflatten(-1, grid)[..., (rows - 1) // 2 : rows // 2 + 1, (cols - 1) // 2 : cols // 2 + 1]
-    pooled: Tensor = middle.mean((-1, -2))
-    return pooled

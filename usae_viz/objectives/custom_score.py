@@ -22,7 +22,7 @@ class InvalidObjective(UsageError):
 
 
 def is_custom(function: ScoreFunction) -> bool:
-    """Whether a function is none of this package's, whose scores need no check."""
+    """Whether a function is not one of this package's, whose scores need no check."""
     return not str(getattr(function, "__module__", "")).startswith("usae_viz.")
 
 

@@ -15,7 +15,7 @@ from usae_train.backbones.common_sizes import largest_input
 from usae_train.runtime.errors import UsageError
 from usae_viz.custom_code.part import CustomPart
 from usae_viz.parameterizations import CustomImages
-from usae_viz.settings import MIN_SIZE
+from usae_viz.settings import MIN_CANVAS_SIZE
 from usae_viz.views.viewing import ViewConfig, encode_views
 
 GPU_SHARE = 0.6  # of the memory that is free, unless a limit is given
@@ -49,7 +49,7 @@ def max_batch_size(
     if taken > limit * 1e9:
         what = f"{canvases} pictures of one objective, {size} px" if canvases > 1 else f"one picture, {size} px"
         what += f", {compared} of which are compared in a backbone" if compared > 1 else ""
-        least = bytes_per_picture(replace(view_config, n_views=1), backbones, MIN_SIZE, canvases // seeds)
+        least = bytes_per_picture(replace(view_config, n_views=1), backbones, MIN_CANVAS_SIZE, canvases // seeds)
         lower = _what_to_lower(view_config.n_views, size, seeds) if least <= limit * 1e9 else ""
         raise UsageError(
             f"{what}: about {taken / 1e9:.3g} GB with {view_config.n_views} views, and the limit is {limit:.3g}; "
@@ -63,7 +63,7 @@ def max_batch_size(
 
 def _what_to_lower(n_views: int, size: int, seeds: int) -> str:
     """What can be lowered, as the beginning of an advice; nothing where all are as low as they go."""
-    options = {"--views": (n_views, 1), "--size": (size, MIN_SIZE), "--seeds": (seeds, 1)}
+    options = {"--views": (n_views, 1), "--size": (size, MIN_CANVAS_SIZE), "--seeds": (seeds, 1)}
     names = [name for name, (value, least) in options.items() if value > least]
     return f"lower {' or '.join(names)}, or " if names else ""
 

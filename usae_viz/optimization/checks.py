@@ -12,7 +12,7 @@ from usae_viz.custom_code.part import CustomPart
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.class_names import ClassName, check_class
 from usae_viz.settings import MaximizeSettings
-from usae_viz.views.presets import AUGMENTATION, PRESETS
+from usae_viz.views.presets import AUGMENTATION, AUGMENTATION_PRESETS
 
 PARAMETERIZATION_OF = {
     "spectrum": "maco",
@@ -32,17 +32,17 @@ def check_objectives(usae: Described, objectives: Sequence[Objective]) -> None:
             check_class(usae, backbone, index)
 
 
-def check_written(usae: Described, text: str, labels: Sequence[Label]) -> None:
+def check_expression(usae: Described, text: str, labels: Sequence[Label]) -> None:
     """Raise a ValueError for a text that is not an objective, or one of what a USAE, or its outline, does not have.
 
     As much is checked as needs no statistics.
     """
 
-    def known(called: str) -> int:
-        if isinstance(called, ClassName):
-            check_class(usae, usae.check_backbone(called.backbone), 0, called.name)
+    def known(name: str) -> int:
+        if isinstance(name, ClassName):
+            check_class(usae, usae.check_backbone(name.backbone), 0, name.name)
         else:
-            check_concepts(usae, called, labels)
+            check_concepts(usae, name, labels)
         return 0  # which of the concepts or classes it is, is not asked here
 
     check_objectives(usae, [parse_objective(text).bound(known)])
@@ -75,7 +75,7 @@ def clash_of(settings: MaximizeSettings) -> tuple[str, str, str] | None:
             a_spectrum = "a spectrum" if name == "spectrum" else name
             why = f"{a_spectrum} is for the parameterization {owner}, not for {part}"
             if isinstance(part, CustomPart):
-                why = f"{name} is of a built-in parameterization, not of {part.text!r}"
+                why = f"{name} belongs to a built-in parameterization, not to {part.text!r}"
             return name, why, "leave it out"
     for name in ("spectrum", "contrast") if settings.start is not None else ():
         if getattr(settings, name) is not None:
@@ -90,11 +90,11 @@ def is_augmented(settings: MaximizeSettings) -> bool:
 
 def _check_without_views(settings: MaximizeSettings) -> None:
     for name, is_set in (
-        ("augmentation", settings.augmentation.model_copy(update={"shift": None}) != PRESETS["default"]),
+        ("augmentation", settings.augmentation.model_copy(update={"shift": None}) != AUGMENTATION_PRESETS["default"]),
         ("whole_first", settings.whole_first is not None),
     ):
         if is_set:
             raise UsageError(
-                f"{name} is of the built-in views, which `transforms` replace; add `{AUGMENTATION}` to `transforms`, "
-                f"or leave {name} out"
+                f"{name} belongs to the built-in views, which `transforms` replace; add `{AUGMENTATION}` to "
+                f"`transforms`, or leave {name} out"
             )

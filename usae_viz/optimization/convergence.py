@@ -17,39 +17,39 @@ class ConvergenceMonitor:
         window: steps; None never settles.
 
     Attributes:
-        after: (pictures,) the steps after which each settled; 0 for those that have not.
+        converged_after: (pictures,) the steps after which each settled; 0 for those that have not.
     """
 
     def __init__(self, window: int | None) -> None:
         self.window, self.scores = window, list[Tensor]()
-        self.after = torch.zeros(0, dtype=torch.long)
+        self.converged_after = torch.zeros(0, dtype=torch.long)
         self._held: Tensor | None = None
 
     def update(self, scores: Tensor) -> None:
         """Take in a step's scores (pictures,), in the processor's memory."""
         self.scores.append(scores)
         if len(self.scores) == 1:
-            self.after = torch.zeros(len(scores), dtype=torch.long)
+            self.converged_after = torch.zeros(len(scores), dtype=torch.long)
         if self.window is not None and len(self.scores) >= 2 * self.window:
             before, after = torch.stack(self.scores[-2 * self.window :]).chunk(2)
-            now = ~(after.mean(0) > before.mean(0)) & (self.after == 0)
-            self.after[now] = len(self.scores)
+            now = ~(after.mean(0) > before.mean(0)) & (self.converged_after == 0)
+            self.converged_after[now] = len(self.scores)
 
     def __bool__(self) -> bool:
-        return bool(len(self.after) and self.after.all())
+        return bool(len(self.converged_after) and self.converged_after.all())
 
     def mask_converged(self, values: Tensor) -> Tensor:
         """(pictures, ...) with zeros for those that have settled."""
-        if not self.after.any():
+        if not self.converged_after.any():
             return values
-        return torch.where(to_device(self.after == 0, values.device)[:, None, None], values, 0.0)
+        return torch.where(to_device(self.converged_after == 0, values.device)[:, None, None], values, 0.0)
 
     def freeze_converged(self, canvas: Tensor) -> Tensor:
         """The canvases (pictures, 3, H, W) that the last step left; of those settled before it, the held ones."""
-        if self._held is None or not self.after.any():
+        if self._held is None or not self.converged_after.any():
             self._held = canvas
         else:
-            going = to_device((self.after == 0) | (self.after == len(self.scores)), canvas.device)
+            going = to_device((self.converged_after == 0) | (self.converged_after == len(self.scores)), canvas.device)
             self._held = torch.where(going[:, None, None, None], canvas, self._held)
         return self._held
 
@@ -64,7 +64,7 @@ class BestCanvas:
         self._mean: Tensor | None = None
         self._highest: Tensor | None = None
 
-    def keep(self, canvas: Tensor, scores: Tensor) -> None:
+    def update(self, canvas: Tensor, scores: Tensor) -> None:
         """Compare a step's canvases (pictures, 3, H, W) by their scores (pictures,) with the best so far.
 
         The scores are in the processor's memory, wherever the canvases are.

@@ -57,7 +57,7 @@ def draw_together(batch: CanvasBatch) -> list[DrawnCanvases]:
 
     def on_step(step: Step) -> None:
         if snapshots is not None and settings.snapshots and (step.done - 1) % settings.snapshots == 0:
-            snapshots.keep(step.canvas)
+            snapshots.append(step.canvas)
         batch.progress(step.done, step.scores)
 
     assert settings.learning_rate is not None
@@ -93,12 +93,12 @@ def starting_image(settings: MaximizeSettings, seeds: Sequence[int]) -> Paramete
 def canvas_specs(usae: USAE, objective: Objective, settings: MaximizeSettings) -> list[CanvasSpec]:
     """The canvases of one objective: seeds x (one per backbone, or one that all share)."""
     names = list(objective.backbones or usae.names)
-    seen_by = {SHARED: tuple(names)} if settings.mode == SHARED else {name: (name,) for name in names}
+    backbones_by_name = {SHARED: tuple(names)} if settings.mode == SHARED else {name: (name,) for name in names}
     seeds = range(settings.seed, settings.seed + settings.seeds)
     return [
         CanvasSpec(name if settings.seeds == 1 else f"{name}-seed-{seed}", objective, seed, backbones)
         for seed in seeds
-        for name, backbones in seen_by.items()
+        for name, backbones in backbones_by_name.items()
     ]
 
 

@@ -13,7 +13,7 @@ from usae_train.runtime.memory import present_memory
 from usae_viz.custom_code.part import CustomPart
 from usae_viz.optimization.batching import bytes_per_canvas
 from usae_viz.optimization.checks import check_clashes, is_augmented
-from usae_viz.settings import MAX_SIZE, SHARED, MaximizeSettings
+from usae_viz.settings import MAX_CANVAS_SIZE, SHARED, MaximizeSettings
 
 
 def check_feasible(usae: USAE, settings: MaximizeSettings, size: int) -> None:
@@ -46,7 +46,7 @@ def _check_crops(size: int, share: float) -> None:
     """Raise a ValueError where the smallest crop, a share of the side, is of less than a pixel: it shows nothing."""
     least = 1 / share
     if size < least:
-        larger = f"raise --size to {math.ceil(least)}, or " if least <= MAX_SIZE else ""
+        larger = f"raise --size to {math.ceil(least)}, or " if least <= MAX_CANVAS_SIZE else ""
         raise UsageError(
             f"crops from {share:g} of the side are less than a pixel wide on a canvas of {size} px; {larger}take an "
             "augmentation of larger crops"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 IN_NO_FILE = ("tensor of sha256", "picture of sha256")  # how settings name what no command finds again
 
 
-def naming_given(
+def name_given_pictures(
     settings: MaximizeSettings, given: Mapping[str, Picture | None]
 ) -> tuple[MaximizeSettings, dict[str, Image.Image | Tensor | str | Path]]:
     """Settings that name the pictures which are given beside them, so that records do; and those, opened once.

@@ -26,7 +26,7 @@ class CanvasSpec:
     name: str  # a backbone, or `shared`
     objective: Objective
     seed: int
-    seen_by: tuple[str, ...]  # the backbones whose scores count
+    backbones: tuple[str, ...]  # the backbones whose scores count
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class OptimizationResult:
     canvas: Tensor  # (pictures, 3, H, W), 0..1
     attention: Tensor  # (pictures, H, W): sum over steps of |dL/dx|, as a share of its largest value
     steps: int
-    settled: list[int]  # for each picture, the steps after which its score had settled; 0 where it had not
+    converged_after: list[int]  # for each picture, the steps after which its score had settled; 0 where it had not
     ended: str | None = None  # why before the last step, unless all have settled
     cut_short: bool = False  # whether Ctrl-C or the objective ended it
     failed_row: int | None = None  # of the picture whose objective it was
@@ -91,7 +91,7 @@ def optimize(
             schedule.step()
             done += 1
             attention = attention + monitor.mask_converged(gradient.abs().mean(1))
-            best.keep(canvas, total_scores(scores))
+            best.update(canvas, total_scores(scores))
             monitor.update(total_scores(scores))
             on_step(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
         with torch.no_grad():
@@ -109,9 +109,9 @@ def optimize(
             raise
         why = f"{why}; the best so far is kept"
         return OptimizationResult(
-            best.canvas, share_of_largest(attention), done, monitor.after.tolist(), why, True, row
+            best.canvas, share_of_largest(attention), done, monitor.converged_after.tolist(), why, True, row
         )
-    return OptimizationResult(last, share_of_largest(attention), done, monitor.after.tolist())
+    return OptimizationResult(last, share_of_largest(attention), done, monitor.converged_after.tolist())
 
 
 def compute_gradients(
@@ -157,17 +157,17 @@ def _batch_gradients(
     view_config: ViewConfig, canvas: Tensor, specs: Sequence[CanvasSpec], generators: Sequence[torch.Generator]
 ) -> tuple[Tensor | None, dict[str, Tensor]]:
     """The same of canvases (batch, 3, H, W) that the same backbones see; None for scores that have no gradient."""
-    backbones, seen_by = view_config.usae.backbones, specs[0].seen_by
+    networks, names = view_config.usae.backbones, specs[0].backbones
     canvas = canvas.clone().requires_grad_()
     # kornia before 0.9 cannot turn the colours of no number: on a GPU, where it is not known yet, 0 is shown
     if canvas.device.type == "cpu":
         read_scores(canvas, {}, specs, [range(len(specs))])
     finite = canvas if canvas.device.type == "cpu" else canvas.nan_to_num(0.0, 0.0, 0.0)
-    views, reference = views_of(view_config, finite, generators, largest_input(backbones))
+    views, reference = views_of(view_config, finite, generators, largest_input(networks))
     gradient, depends, scores = torch.zeros_like(canvas), False, dict[str, Tensor]()
-    for name in seen_by:
+    for name in names:
         classifies = any(name in spec.objective.classifies for spec in specs)
-        acts = encode_views(view_config, backbones[name], canvas, views, reference, len(seen_by) > 1, classifies)
+        acts = encode_views(view_config, networks[name], canvas, views, reference, len(names) > 1, classifies)
         values = image_scores(acts, [spec.objective for spec in specs])
         if values.requires_grad:  # an objective of another backbone is a constant here
             if acts.unnaturalness is not None:
@@ -193,7 +193,7 @@ def read_scores(
     for rows in batches:
         if (row := next((row for row in rows if not finite[row]), None)) is not None:
             raise InvalidImageScore(row, f"the picture of {specs[row].name} is not finite")
-        for name in (name for name in specs[rows[0]].seen_by if name in on_cpu):
+        for name in (name for name in specs[rows[0]].backbones if name in on_cpu):
             if (row := _not_finite(on_cpu[name][rows], rows)) is not None:
                 raise InvalidImageScore(row, f"the score through {name} is not finite")
     return on_cpu
@@ -206,8 +206,8 @@ def batch_rows(specs: Sequence[CanvasSpec], batch_size: int) -> list[list[int]]:
     the bit whatever else is drawn beside it: a matrix product of another height rounds differently.
     """
     batches: list[list[int]] = []
-    for seen_by in dict.fromkeys(spec.seen_by for spec in specs):
-        rows = [row for row, spec in enumerate(specs) if spec.seen_by == seen_by]
+    for backbones in dict.fromkeys(spec.backbones for spec in specs):
+        rows = [row for row, spec in enumerate(specs) if spec.backbones == backbones]
         alone = [row for row in rows if not specs[row].objective.whole_batch]
         batches += [alone[first : first + batch_size] for first in range(0, len(alone), batch_size)]
         for objective in dict.fromkeys(specs[row].objective for row in rows if row not in alone):

@@ -35,7 +35,7 @@ from usae_viz.optimization.drawing import (
     starting_image,
 )
 from usae_viz.optimization.edited import check_edits, with_edits_bound
-from usae_viz.optimization.given_pictures import canvas_at, naming_given, whole_picture
+from usae_viz.optimization.given_pictures import canvas_at, name_given_pictures, whole_picture
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.resolving import resolve_settings
@@ -43,7 +43,7 @@ from usae_viz.optimization.result import Result, closing_lines
 from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
 from usae_viz.verification.classes import score_class_images
 from usae_viz.verification.concepts import score_images
-from usae_viz.verification.noise import shared_noise
+from usae_viz.verification.noise import ScoringConfig, shared_noise
 from usae_viz.verification.scores import Scores
 from usae_viz.views.viewing import ViewConfig
 
@@ -68,7 +68,7 @@ def maximize(
 ) -> Result:
     """Draw an objective as each backbone sees it: coordinated activation maximization.
 
-    Top-activating patches of pictures of your own are no setting of it: `usae_train.top_patches(usae, 412, "held")`
+    Top-activating patches of pictures of your own are not a setting: `usae_train.top_patches(usae, 412, "held")`
     finds them, and `docs/python.md` says how a result's sheet shows them.
 
     Args:
@@ -192,7 +192,7 @@ def _prepared(
     """Objectives with numbers for names, how they are shown, the settings resolved, and the picture to start from."""
     objectives = bound_in(usae, objectives)
     check_objectives(usae, objectives)
-    settings, given = naming_given(settings, {"start": start, "reference": reference})
+    settings, given = name_given_pictures(settings, {"start": start, "reference": reference})
     pictures = [whole_picture(given.get(name), getattr(settings, name)) for name in ("start", "reference")]
     settings = resolve_settings(usae, settings)
     check_edits(usae, settings, objectives)
@@ -303,8 +303,8 @@ def _results(
         if not places:  # Ctrl-C came before it was begun
             continue
         images = {name: canvases.result.canvas[row] for name, (canvases, row) in places.items()}
-        seen_by = {name: canvases.specs[row].seen_by for name, (canvases, row) in places.items()}
-        drawn_for = {name: _meant_for(objective, names) for name, names in seen_by.items()}
+        backbones = {name: canvases.specs[row].backbones for name, (canvases, row) in places.items()}
+        drawn_for = {name: _to_be_verified_in(objective, names) for name, names in backbones.items()}
         scores = verify_images(view_config.usae, objective, settings, images, drawn_for)
         ended, n_frames = _ending(list(places.values()), settings)
         images = {name: image.cpu() for name, image in images.items()}
@@ -330,12 +330,12 @@ def _results(
 
 def _ending(places: Sequence[tuple[DrawnCanvases, int]], settings: MaximizeSettings) -> tuple[str | None, int]:
     """Why some pictures, each a row of its loop, were done before the last step; and how many frames they have."""
-    after = [canvases.result.settled[row] for canvases, row in places]
+    converged_after = [canvases.result.converged_after[row] for canvases, row in places]
     ended = next((canvases.result.ended for canvases, _ in places if canvases.result.ended is not None), None)
     frames = max((canvases.snapshots.count for canvases, _ in places if canvases.snapshots is not None), default=0)
-    if ended is None and all(after) and max(after) < settings.steps:  # others may have gone on
-        ended = f"settled after {max(after)} of {settings.steps} steps"
-        frames = (max(after) - 1) // settings.snapshots + 1 if settings.snapshots else 0
+    if ended is None and all(converged_after) and max(converged_after) < settings.steps:  # others may have gone on
+        ended = f"settled after {max(converged_after)} of {settings.steps} steps"
+        frames = (max(converged_after) - 1) // settings.snapshots + 1 if settings.snapshots else 0
     return ended, frames
 
 
@@ -354,11 +354,12 @@ def verify_images(
     plain = settings if settings.start is None else resolve_settings(usae, settings.model_copy(update={"start": None}))
     how = plain.model_dump_json(include=STARTS_BY), plain.parameterization  # two of a name may be other code
     noise = shared_noise(usae, how, lambda seeds: starting_canvases(plain, seeds))
+    config = ScoringConfig(settings.seed, noise, settings.verdict)
     concept = next(iter(objective.concepts), None) if settings.verify is None else settings.verify
     if concept is not None:
-        return score_images(usae, concept, images, drawn_for, settings.seed, noise, settings.verdict)
+        return score_images(usae, concept, images, drawn_for, config)
     if objective.classes:
-        return score_class_images(usae, objective.classes, images, drawn_for, settings.seed, noise, settings.verdict)
+        return score_class_images(usae, objective.classes, images, drawn_for, config)
     return None
 
 
@@ -369,6 +370,6 @@ def starting_canvases(settings: MaximizeSettings, seeds: Sequence[int]) -> Tenso
     return canvases
 
 
-def _meant_for(objective: Objective, seen_by: Sequence[str]) -> Sequence[str]:
+def _to_be_verified_in(objective: Objective, backbones: Sequence[str]) -> Sequence[str]:
     """The backbones that a picture is to fire its concept in: not those in which the objective asks for less."""
-    return [name for name in seen_by if objective.maximized is None or name in objective.maximized] or seen_by
+    return [name for name in backbones if objective.maximized is None or name in objective.maximized] or backbones

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from torch import Tensor
 
 from usae_train.model.usae import USAE
@@ -18,10 +19,10 @@ from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_viz.export.animation import Frames, write_frames
 from usae_viz.export.concept_folder import write_concept
 from usae_viz.export.naming import objective_folder, shown_concept, title_of, title_with_edits
-from usae_viz.export.png import to_picture
+from usae_viz.export.png import save_png, to_picture
 from usae_viz.export.provenance import drawn_on, given_hashes, provenance
-from usae_viz.export.run_record import keep_record, pictures_by_folder, run_record
-from usae_viz.export.sheet import sheet
+from usae_viz.export.run_record import pictures_by_folder, run_record, write_run_record
+from usae_viz.export.sheet import SHEET, sheet
 from usae_viz.export.top_patches import top_patch_pictures
 from usae_viz.objectives import Objective
 from usae_viz.settings import MaximizeSettings
@@ -77,12 +78,12 @@ class Result:
         verdicts = count_verdicts([] if self.scores is None else [self.scores])
         pictures = pictures_by_folder([(self.folder, self.images)])
         record = run_record(self.usae, [self.objective], [self.settings])
-        keep_record(folder, {**record, "verdicts": verdicts, "pictures": pictures})
+        write_run_record(folder, {**record, "verdicts": verdicts, "pictures": pictures})
         metadata = {name: self.metadata(name) for name in self.images}
         alpha = self.alpha if self.settings.alpha else {}
-        write_concept(
-            folder / self.folder, self.title, self.images, self.scores, self.patches(), metadata, alpha, self.given
-        )
+        by_image = write_concept(folder / self.folder, self.images, self.scores, metadata, alpha)
+        description = {"sheet": list(self.images), "title": self.title, "scores": by_image}
+        save_png(folder / self.folder / SHEET, self._sheet(), description)
         for name, frames in self.frames.items():
             write_frames(folder / self.folder / f"{name}.gif", frames)
         return folder
@@ -129,9 +130,12 @@ class Result:
 
     def _repr_png_(self) -> bytes:
         page = io.BytesIO()
-        images = {name: to_picture(canvas) for name, canvas in self.images.items()}
-        sheet(self.title, images, self.scores, self.patches(), self.given).save(page, "PNG")
+        self._sheet().save(page, "PNG")
         return page.getvalue()
+
+    def _sheet(self) -> Image.Image:
+        images = {name: to_picture(canvas) for name, canvas in self.images.items()}
+        return sheet(self.title, images, self.scores, self.patches(), self.given)
 
 
 def summary_line(result: Result) -> str:
@@ -140,7 +144,7 @@ def summary_line(result: Result) -> str:
     Where there are more than six pictures, how many have which.
     """
     if result.scores is None:
-        return f"{result.title}: {', '.join(result.images)}, not verified: of no concept or class (see `verify`)"
+        return f"{result.title}: {', '.join(result.images)}, not verified: it has no concept or class (see `verify`)"
     if len(result.images) <= 6:
         verdicts = "; ".join(f"{image} {result.scores.in_words(image)}" for image in result.images)
     else:

@@ -17,7 +17,7 @@ from usae_viz.custom_code.seeding import seeded_by
 
 PARAMETERIZATION = "parameterization"
 SLACK = 1e-3  # of 0..1: what rounding may leave it by
-LEARNING_RATE = 0.05  # Adam's, where a parameterization says none: lucent's
+DEFAULT_LEARNING_RATE = 0.05  # Adam's, where a parameterization says none: lucent's
 
 
 class CustomImages(nn.Module):
@@ -49,9 +49,9 @@ class CustomImages(nn.Module):
 
     def __init__(self, part: CustomPart, seeds: Sequence[int], size: int) -> None:
         super().__init__()
-        self.part, self.size, self.looked_at = part, size, False
+        self.part, self.size, self.is_checked = part, size, False
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-        self.images = nn.ModuleList(self._made(generator) for generator in self.generators)
+        self.images = nn.ModuleList(self._make_image(generator) for generator in self.generators)
 
     def forward(self) -> Tensor:
         """Canvases (pictures, 3, size, size), 0..1.
@@ -63,8 +63,8 @@ class CustomImages(nn.Module):
         drawn = []
         for row, (image, generator) in enumerate(zip(self.images, self.generators, strict=True)):
             with failing_at(row):
-                drawn.append(self._drawn(image, generator))
-        self.looked_at = True
+                drawn.append(self._draw_image(image, generator))
+        self.is_checked = True
         return torch.cat(drawn)
 
     @torch.no_grad()
@@ -82,7 +82,7 @@ class CustomImages(nn.Module):
                 begin(canvas)
         return self
 
-    def _made(self, generator: torch.Generator) -> nn.Module:
+    def _make_image(self, generator: torch.Generator) -> nn.Module:
         make, shape = self.part.ready(PARAMETERIZATION), (1, 3, self.size, self.size)
         if isinstance(make, nn.Module):
             raise self._wrong("is a module that is there already; give its class, or what makes one for each picture")
@@ -98,19 +98,19 @@ class CustomImages(nn.Module):
             raise self._wrong("has a forward that takes arguments; expected forward(self), which gives the picture")
         return image
 
-    def _drawn(self, image: nn.Module, generator: torch.Generator) -> Tensor:
+    def _draw_image(self, image: nn.Module, generator: torch.Generator) -> Tensor:
         place = next(image.parameters()).device
         with self.part.guarded(PARAMETERIZATION), seeded_by(generator, place):
             drawn = image()
         shape = (1, 3, self.size, self.size)
         if not isinstance(drawn, Tensor) or tuple(drawn.shape) != shape or not drawn.is_floating_point():
-            raise self._wrong(f"gives {_said(drawn)}; expected {shape}, floating-point")
+            raise self._wrong(f"gives {_describe(drawn)}; expected {shape}, floating-point")
         if drawn.device != place:
             raise self._wrong(
                 f"gives a picture on {drawn.device}, and is on {place}; register what it uses as a buffer"
             )
         canvas = to_canvas(drawn.float()) if getattr(image, "decorrelated", False) else drawn.float()
-        if not self.looked_at:
+        if not self.is_checked:
             self._check_first(canvas)
         return canvas.clamp(0, 1)
 
@@ -135,7 +135,7 @@ def custom_learning_rate(part: CustomPart) -> float:
     Raises:
         ValueError: for one that is not a number above 0.
     """
-    rate = getattr(part.ready(PARAMETERIZATION), "learning_rate", LEARNING_RATE)
+    rate = getattr(part.ready(PARAMETERIZATION), "learning_rate", DEFAULT_LEARNING_RATE)
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
         raise UsageError(f"{PARAMETERIZATION} {part.text!r} has learning_rate = {rate!r}; expected a number above 0")
     return float(rate)
@@ -152,7 +152,7 @@ def _takes(function: object, count: int) -> bool:
     return True
 
 
-def _said(drawn: object) -> str:
+def _describe(drawn: object) -> str:
     if not isinstance(drawn, Tensor):
         return type(drawn).__name__
     kind = "" if drawn.is_floating_point() else f" of {str(drawn.dtype).removeprefix('torch.')}"

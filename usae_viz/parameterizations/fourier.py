@@ -19,8 +19,8 @@ from usae_viz.parameterizations.start import Parameterization, seeded_normal
 CONTRAST = {"photographs": 1.5, "demo": 4.0}
 # A picture that is started from has a contrast of its own, and is free. Its coefficients are in this unit, of which a
 # step goes as far as it did when accentuation was looked at (a rate of 0.1 at a unit of 1/8).
-FREE = 20
-CHOSEN_AT = 96, 1.5  # the size and the decay at which that unit was chosen
+FREE_SCALE = 20
+FREE_SCALE_CHOSEN_AT = 96, 1.5  # the size and the decay at which that unit was chosen
 
 
 def frequencies(size: int) -> Tensor:
@@ -35,7 +35,7 @@ def frequency_scale(size: int, decay: float) -> Tensor:
     For a picture that is started from: a step of the same length changes it alike, whatever its size.
     """
     scale = frequencies(size).clamp_min(1 / size).pow(-decay) * size
-    return scale * (_contrast(*CHOSEN_AT) / _contrast(size, decay))
+    return scale * (_contrast(*FREE_SCALE_CHOSEN_AT) / _contrast(size, decay))
 
 
 def _contrast(size: int, decay: float) -> float:
@@ -79,13 +79,13 @@ class FourierImage(Parameterization):
     def draw(self, latent: Tensor) -> Tensor:
         picture = torch.fft.irfft2(torch.view_as_complex(latent) * self.scale, s=(self.size, self.size))
         if self.contrast is None:
-            return to_canvas(picture / FREE)
+            return to_canvas(picture / FREE_SCALE)
         return to_canvas(picture * (self.contrast / picture.square().mean((1, 2, 3), keepdim=True).sqrt()))
 
     @torch.no_grad()
     def begin_at(self, canvas: Tensor) -> Self:
         """Start at a picture, and hold its contrast no longer: it may be that of a surface of one colour."""
         self.contrast = None
-        spectrum = torch.fft.rfft2(from_canvas(canvas[None]) * FREE) / self.scale
+        spectrum = torch.fft.rfft2(from_canvas(canvas[None]) * FREE_SCALE) / self.scale
         self.latent.copy_(torch.view_as_real(spectrum).expand_as(self.latent))
         return self

@@ -19,12 +19,12 @@ ANALYTIC_STD = 1.0
 # mean colour, the three decorrelated channels have 37, 35 and 28%. `demo`: the demo's scenes (usae-train spectrum
 # demo:train), which are all colour: 4, 36 and 60%.
 PHOTOGRAPHS, DEMO = "photographs", "demo"
-PACKAGED = {name: Path(__file__).parent / "spectra" / f"{name}.safetensors" for name in (PHOTOGRAPHS, DEMO)}
+PACKAGED_SPECTRA = {name: Path(__file__).parent / "spectra" / f"{name}.safetensors" for name in (PHOTOGRAPHS, DEMO)}
 
 
 def is_file(spectrum: str) -> bool:
-    """Whether a name is a file's: it is none of ours, nor `1/f`."""
-    return spectrum != ANALYTIC and spectrum not in PACKAGED
+    """Whether a name is a file's: it is not one of ours, nor `1/f`."""
+    return spectrum != ANALYTIC and spectrum not in PACKAGED_SPECTRA
 
 
 def spectrum_named(spectrum: str, size: int) -> Tensor:
@@ -35,13 +35,13 @@ def spectrum_named(spectrum: str, size: int) -> Tensor:
     """
     if spectrum == ANALYTIC:
         return analytic_spectrum(size)
-    return packaged_spectrum(spectrum) if spectrum in PACKAGED else load_spectrum(named_place(spectrum))
+    return packaged_spectrum(spectrum) if spectrum in PACKAGED_SPECTRA else load_spectrum(named_place(spectrum))
 
 
 @cache
 def packaged_spectrum(name: str = PHOTOGRAPHS) -> Tensor:
     """A spectrum that comes with the package: (3, 224, 113) of photographs, (3, 96, 49) of the demo's scenes."""
-    return load_spectrum(PACKAGED[name])
+    return load_spectrum(PACKAGED_SPECTRA[name])
 
 
 def spectrum_hash(spectrum: str | None) -> str:
@@ -52,13 +52,13 @@ def spectrum_hash(spectrum: str | None) -> str:
     """
     if spectrum == ANALYTIC:
         return ANALYTIC
-    packaged = PACKAGED.get(spectrum or PHOTOGRAPHS)
+    packaged = PACKAGED_SPECTRA.get(spectrum or PHOTOGRAPHS)
     return hash_of_named(str(spectrum)) if packaged is None else file_hash(packaged)
 
 
 def packaged_with(sha256: str | None) -> str | None:
     """The name of the packaged spectrum of a hash; None where it is none of them."""
-    return next((name for name, file in PACKAGED.items() if file_hash(file) == sha256), None)
+    return next((name for name, file in PACKAGED_SPECTRA.items() if file_hash(file) == sha256), None)
 
 
 def analytic_spectrum(size: int) -> Tensor:

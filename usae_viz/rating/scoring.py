@@ -25,7 +25,7 @@ ANSWER_COLUMNS = ("study", "rater", "trial", "choice", "seconds")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GroupOutcome:
     """How often a group of questions was answered rightly."""
 
     group: str
@@ -54,7 +54,7 @@ class Question(BaseModel):
     verdict: Verdict | None = None
 
 
-class Key(BaseModel):
+class StudyKey(BaseModel):
     """What scoring needs of key.json."""
 
     study: str
@@ -71,7 +71,7 @@ class RaterAnswer:
     choice: int
 
 
-def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
+def score_answers(study: Path, answers: Sequence[Path]) -> list[GroupOutcome]:
     """Score answers, CSV files that the page exported, to the study that `usae-viz rate` wrote into a folder.
 
     Over all, by condition, and by verdict and by rater when there are several. The test takes answers as independent.
@@ -83,13 +83,13 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
     """
     key = _read_key(study)
     rated = [answer for file in answers for answer in read_answers(file, key)]
-    seen: set[tuple[str, int]] = set()
+    answered_questions: set[tuple[str, int]] = set()
     for answer in rated:
-        if (answer.rater, answer.trial) in seen:
+        if (answer.rater, answer.trial) in answered_questions:
             raise UsageError(
                 f"{answer.rater!r} answered question {answer.trial + 1} twice; give each rater's file once"
             )
-        seen.add((answer.rater, answer.trial))
+        answered_questions.add((answer.rater, answer.trial))
     if not rated:
         raise UsageError(f"no answers in {', '.join(map(str, answers))}")
     trials = key.trials
@@ -107,7 +107,7 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[Outcome]:
     return [_outcome(name, group, key) for name, group in groups.items() if group]
 
 
-def read_answers(file: Path, key: Key) -> list[RaterAnswer]:
+def read_answers(file: Path, key: StudyKey) -> list[RaterAnswer]:
     """The rows of one CSV.
 
     Raises:
@@ -129,7 +129,7 @@ def read_answers(file: Path, key: Key) -> list[RaterAnswer]:
     return [_answer(file, line, row, key) for line, row in enumerate(rows[1:], 2) if row]
 
 
-def _answer(file: Path, line: int, row: list[str], key: Key) -> RaterAnswer:
+def _answer(file: Path, line: int, row: list[str], key: StudyKey) -> RaterAnswer:
     if len(row) != len(ANSWER_COLUMNS):
         raise UsageError(f"{file}:{line}: {len(row)} values; expected {','.join(ANSWER_COLUMNS)}")
     study, rater, trial, choice, _ = row
@@ -141,7 +141,7 @@ def _answer(file: Path, line: int, row: list[str], key: Key) -> RaterAnswer:
     return RaterAnswer(rater, int(trial) - 1, int(choice))
 
 
-def _read_key(study: Path) -> Key:
+def _read_key(study: Path) -> StudyKey:
     file = study / "key.json"
     try:
         content = read_object(file)
@@ -152,14 +152,16 @@ def _read_key(study: Path) -> Key:
     if content.get("schema") != 1:
         raise UsageError(f"{file} has another schema than 1; install a matching usae version")
     try:
-        return validate(Key.model_validate, content)
+        return validate(StudyKey.model_validate, content)
     except UsageError as error:
         raise UsageError(f"{file}: {error}; expected what usae-viz rate wrote") from error
 
 
-def _outcome(group: str, answers: Sequence[RaterAnswer], key: Key) -> Outcome:
+def _outcome(group: str, answers: Sequence[RaterAnswer], key: StudyKey) -> GroupOutcome:
     right = sum(answer.choice == key.trials[answer.trial].answer for answer in answers)
     chance = 1 / key.choices
     test = binomtest(right, len(answers), chance, alternative="greater")
     interval = binomtest(right, len(answers), chance).proportion_ci(method="wilson")
-    return Outcome(group, len(answers), right, chance, float(interval.low), float(interval.high), float(test.pvalue))
+    return GroupOutcome(
+        group, len(answers), right, chance, float(interval.low), float(interval.high), float(test.pvalue)
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from usae_train.files.validation import Settings
+from usae_viz.runs.settings import RunsUsae
 
 CONTROL = "natural"  # the condition of questions that show a top-activating patch instead of a picture
 
@@ -20,4 +21,4 @@ class RateSettings(Settings):
         le=100,
         description="questions per concept that show a top-activating patch instead of a picture",
     )
-    usae: str | None = Field(None, description="the runs' USAE, where it is not what run.json says")
+    usae: RunsUsae = None

@@ -15,19 +15,18 @@ from typing import Any
 import torch
 from PIL import Image
 
-from usae_train.files.atomic import atomic_path, write_atomically
+from usae_train.files.atomic import atomic_path, write_json
 from usae_train.images.sources import ImageSource
 from usae_train.model.natural import NaturalPictures
 from usae_train.model.sparse import Codes
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.torch_defaults import with_torch_defaults
-from usae_viz.explorer.page_files import copy_page_files, page_text
 from usae_viz.export.png import read_pixels
 from usae_viz.export.top_patches import cut_patch, inside_window
+from usae_viz.pages.page_files import copy_page_files, copy_shared_scripts, page_text
 from usae_viz.rating.places import check_study_place
 from usae_viz.rating.settings import CONTROL, RateSettings
 from usae_viz.runs.run_folder import RenderedImage, RunFolder
@@ -35,10 +34,12 @@ from usae_viz.verification.verdict import Verdict
 
 KEY_SCHEMA = 1
 MAX_CANDIDATES = 40  # top-activating patches that are looked at for a distractor in which the concept does not fire
-REMEMBERED = 2_000  # pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes have 14 MB
+MAX_REMEMBERED = (
+    2_000  # pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes have 14 MB
+)
 SIDE = 256  # pixels of every picture on the page
 STUDY_DEFAULTS = RateSettings()
-RATER = "study"  # the folder that is handed to raters
+RATERS_FOLDER = "study"  # the folder that is handed to raters
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ class _QuestionMaker:
                 canvas = self.natural.source.read(patch.number, self.size)[None]
                 canvas = canvas.to(self.usae.device)
                 codes = [self.usae.encode(n, self.usae.tokens(n, canvas)) for n in self.usae.names]
-            if len(self.codes_by_picture) >= REMEMBERED:
+            if len(self.codes_by_picture) >= MAX_REMEMBERED:
                 del self.codes_by_picture[next(iter(self.codes_by_picture))]  # the first that was looked at
             self.codes_by_picture[patch.number] = [
                 Codes(each.values[0].cpu(), each.indices[0].cpu().int()) for each in codes
@@ -221,17 +222,17 @@ def write_study(
         "trials": [question.as_dict() for question in questions],
     }
     study = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()[:12]
-    with atomic_path(out / RATER) as folder:
+    with atomic_path(out / RATERS_FOLDER) as folder:
         (folder / "pictures").mkdir(parents=True)
         for name, picture in _pictures(questions, usae, source):
             picture.save(folder / "pictures" / f"{name}.webp", "WEBP", quality=92, method=4)
         data = {"study": study, "trials": len(questions), "choices": len(questions[0].choices)}
         (folder / "data.js").write_text(f"usaeStudy({json.dumps(data)});\n")
-        copy_page_files("usae_viz.explorer", ["dom.js"], folder)
+        copy_shared_scripts(folder, ["dom.js"])
         copy_page_files("usae_viz.rating", ["rate.js", "rate.css"], folder)
         page = page_text("usae_viz.rating", trials=len(questions), choices=len(questions[0].choices))
         (folder / "index.html").write_text(page, encoding="utf-8")
-    write_atomically(out / "key.json", json_text({**record, "study": study}, indent=1) + "\n")
+    write_json(out / "key.json", {**record, "study": study}, indent=1)
     return study
 
 

@@ -25,7 +25,7 @@ TRIAL_STEPS = 3  # the first, which warms up, is not counted
 TRIAL_FRAMES = 50  # of an animation that is written to know its size; a longer one is so much larger
 
 
-Kind = Literal["concept", "class", "other"]  # what an objective is of
+ObjectiveKind = Literal["concept", "class", "other"]  # what an objective is of
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class GroupEstimate:
 
     variant: str | None
     mode: str
-    kind: Kind
+    kind: ObjectiveKind
     drawings: int
     pictures: int
     seconds: float
@@ -85,7 +85,7 @@ def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, r
     manifest = Manifest(out)
     left = [job for job in plan.jobs if not manifest.finished(job)]
     processes = ranks * workers_of(usae, left, workers) if left else 1
-    by_group: dict[tuple[str | None, MaximizeSettings, Kind, tuple[str, ...] | None], list[RenderJob]] = {}
+    by_group: dict[tuple[str | None, MaximizeSettings, ObjectiveKind, tuple[str, ...] | None], list[RenderJob]] = {}
     for job in left:
         alike = job.settings.model_copy(update={"seed": 0})
         by_group.setdefault((job.variant, alike, _kind(job), job.objective.backbones), []).append(job)
@@ -96,7 +96,7 @@ def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, r
     return Estimate(len({job.folder for job in left}), finished, tuple(groups), processes)
 
 
-def _kind(job: RenderJob) -> Kind:
+def _kind(job: RenderJob) -> ObjectiveKind:
     if job.objective.classes:
         return "class"
     return "concept" if job.objective.concepts else "other"

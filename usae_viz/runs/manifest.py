@@ -37,7 +37,7 @@ MAX_CONCEPTS = 2**24  # the paper's space has 6144
 MeanCodes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
 
 
-class Record(Frozen):
+class JobRecord(Frozen):
     """What is kept of one job, enough to make its folder's sheet and scores without drawing it again."""
 
     schema_version: Literal[1] = 1
@@ -57,7 +57,7 @@ class Record(Frozen):
     failed: bool = False
 
     @model_validator(mode="after")
-    def _of_its_pictures(self) -> Record:
+    def _of_its_pictures(self) -> JobRecord:
         """Whether sheet and scores can be made of it: else it counts for nothing, and the job is drawn again."""
         known: dict[str, Mapping[str, Any]] = {
             "scores": self.scores,
@@ -78,7 +78,7 @@ class Record(Frozen):
             if codes.keys() != {"index", "value"} or len(codes["index"]) != len(codes["value"]):
                 raise UsageError("signatures are not codes")
             if not all(0 <= index < MAX_CONCEPTS and index == int(index) for index in codes["index"]):
-                raise UsageError("signatures are of no concepts")
+                raise UsageError("signatures have indices that are not concepts")
         return self
 
     @property
@@ -93,11 +93,11 @@ class Manifest:
     def __init__(self, out: Path) -> None:
         self.out, self.folder = out, out / "manifest"
 
-    def read(self, job: RenderJob) -> Record | None:
+    def read(self, job: RenderJob) -> JobRecord | None:
         """A job's record, if there is one that can be read."""
-        for key in (job.key, *job.formerly):
+        for key in (job.key, *job.former_keys):
             with suppress(UsageError):
-                record = validate(Record.model_validate, read_object(self.folder / f"{key}.json"))
+                record = validate(JobRecord.model_validate, read_object(self.folder / f"{key}.json"))
                 fits = record.key == key and len(record.names) == len(job.names)
                 if fits and len(set(record.names)) == len(record.names):
                     return record.model_copy(update={"key": job.key})
@@ -105,25 +105,25 @@ class Manifest:
 
     def finished(self, job: RenderJob) -> bool:
         """Whether all files of a job are there as they were written."""
-        return self._whole(job) is not None
+        return self._finished_record(job) is not None
 
     def forget_damaged(self, job: RenderJob) -> None:
         """Remove a record whose files are gone or others by now: no sheet is to be made of them meanwhile."""
         record = self.read(job)
         if record is not None and not self._holds(job, record):
-            for key in (job.key, *job.formerly):
+            for key in (job.key, *job.former_keys):
                 (self.folder / f"{key}.json").unlink(missing_ok=True)
 
-    def drawn(self, job: RenderJob) -> Record | None:
+    def drawn(self, job: RenderJob) -> JobRecord | None:
         """A job's record, if files of its names are there, whatever is in them by now."""
         record, folder = self.read(job), self.out / job.folder
         if record is None or record.names != list(job.names):
             return None
         return record if all((folder / name).is_file() for name in record.files) else None
 
-    def keep(self, job: RenderJob, result: Result, files: Mapping[str, Path]) -> Record:
+    def add(self, job: RenderJob, result: Result, files: Mapping[str, Path]) -> JobRecord:
         """Keep what a job came to, after its files were written."""
-        record = Record(
+        record = JobRecord(
             key=job.key,
             names=list(job.names),
             files={name: file_hash(file) for name, file in files.items()},
@@ -143,7 +143,9 @@ class Manifest:
         Names that are exchanged are not written over each other: whose file stands where another's is to be steps
         aside first, under a name of its own key.
         """
-        whole = {number: record for number, job in enumerate(jobs) if (record := self._whole(job)) is not None}
+        whole = {
+            number: record for number, job in enumerate(jobs) if (record := self._finished_record(job)) is not None
+        }
         moved = [number for number, record in whole.items() if record.names != list(jobs[number].names)]
         targets = {(jobs[number].folder, name) for number in moved for name in jobs[number].names}
         for number in moved:
@@ -155,7 +157,7 @@ class Manifest:
             self._rename(jobs[number], whole[number], list(jobs[number].names))
         return list(whole)
 
-    def _rename(self, job: RenderJob, record: Record, names: list[str]) -> Record:
+    def _rename(self, job: RenderJob, record: JobRecord, names: list[str]) -> JobRecord:
         """Give a finished job's files other names; its record of now.
 
         The new files stand before the record says so, and the old ones go last.
@@ -207,19 +209,19 @@ class Manifest:
             again = again.model_copy(update={"files": files | coming})
         self._write(job, again.model_copy(update={"coming": {}}))
 
-    def _whole(self, job: RenderJob) -> Record | None:
+    def _finished_record(self, job: RenderJob) -> JobRecord | None:
         """A job's record, if it was drawn to its end and all files are there as they were written."""
         record = self.read(job)
         return record if record is not None and not record.cut_short and self._holds(job, record) else None
 
-    def _write(self, job: RenderJob, record: Record) -> None:
+    def _write(self, job: RenderJob, record: JobRecord) -> None:
         text = record.model_dump_json(exclude=None if record.coming else {"coming"})
         write_atomically(self._file(job), text + "\n")
 
     def _file(self, job: RenderJob) -> Path:
         return self.folder / f"{job.key}.json"
 
-    def _holds(self, job: RenderJob, record: Record) -> bool:
+    def _holds(self, job: RenderJob, record: JobRecord) -> bool:
         folder = self.out / job.folder
         if any("/" in name or "\\" in name for name in record.files) or not record.files:
             return False
@@ -230,7 +232,7 @@ class Manifest:
         return all(sha256 in (record.files[name], record.coming.get(name)) for name, sha256 in hashes.items())
 
 
-def scores_of(records: list[Record], thresholds: VerdictSettings) -> Scores | None:
+def scores_of(records: list[JobRecord], thresholds: VerdictSettings) -> Scores | None:
     """The verification of all pictures of some records of one concept or class, with its verdicts given anew."""
     records = [record for record in records if record.scores]
     if not records:
@@ -294,7 +296,7 @@ def statistics_hash(usae: USAE) -> str | None:
     return hashlib.sha256(b"".join(part.cpu().contiguous().numpy().tobytes() for part in parts)).hexdigest()[:32]
 
 
-def _by_statistics(record: Record, usae: USAE) -> dict[str, dict[str, dict[str, Any]]]:
+def _by_statistics(record: JobRecord, usae: USAE) -> dict[str, dict[str, dict[str, Any]]]:
     """A record's scores with the percentiles of today; those of a class have none."""
 
     def anew(backbone: str, score: dict[str, Any]) -> dict[str, Any]:

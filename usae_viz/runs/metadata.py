@@ -29,7 +29,7 @@ class Verification(BaseModel):
     def verdict(self, thresholds: VerdictSettings) -> Verdict:
         """In the worst of the backbones that it was drawn for."""
         drawn_for = [self.backbones[name] for name in self.drawn_for if name in self.backbones]
-        return worst(score.lacks(thresholds)[0] for score in drawn_for or self.backbones.values())
+        return worst(score.judge(thresholds)[0] for score in drawn_for or self.backbones.values())
 
 
 class ImageMetadata(BaseModel):
@@ -83,7 +83,7 @@ def usae_near(usae: str, file: Path) -> str:
     and above. Whether it is the right one is for its hash to say.
 
     Raises:
-        ValueError: for the home of nobody that this machine knows.
+        ValueError: for the home folder of a user whom this machine does not know.
     """
     if usae in EMBEDDED or named_place(usae).exists():
         return usae

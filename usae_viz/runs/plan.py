@@ -37,7 +37,7 @@ ANIMATION = DrawSettings().animation
 # then all is drawn anew. On a GPU the noise of views has been drawn there since 0.6.
 DRAWN_AS, DRAWN_ON_GPU_AS = {"cpu": "0.5.0"}, "0.6.0"
 # settings that are in keys where they are given alone: earlier drawings had none
-LATER = ("verify", "transforms", "edits")
+KEYED_WHERE_GIVEN = ("verify", "transforms", "edits")
 BY_OBJECTIVE = ("whole_first", "feature_statistics")  # settings that `settings_for` fills in
 MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
 
@@ -54,11 +54,11 @@ class RenderJob:
     names: tuple[str, ...]  # of the pictures, as files; in the order of `canvas_specs`
     key: str  # of everything that decides what the pictures and their files are
     code: str | None = None  # sha256 of the file with the objective's code, where it is custom
-    formerly: tuple[str, ...] = ()  # what else the key of these pictures may have been before 0.9
+    former_keys: tuple[str, ...] = ()  # what else the key of these pictures may have been before 0.9
 
 
 @dataclass(frozen=True)
-class _Planned:
+class _PlannedObjective:
     """One objective in one variant, as it was asked for."""
 
     folder: str
@@ -69,20 +69,22 @@ class _Planned:
 
 
 @dataclass(frozen=True)
-class _Resolved:
+class _ResolvedVariant:
     """What a variant comes to on a USAE, found once for everything that is drawn so."""
 
     settings: MaximizeSettings  # resolved
     content: Mapping[str, Any]  # its part in the keys
-    before: str  # `maco-coupled-`, with a variant, and where there are several modes
-    behind: str  # `-seed-3`, where there are several seeds
+    name_prefix: str  # `maco-coupled-`, with a variant, and where there are several modes
+    name_suffix: str  # `-seed-3`, where there are several seeds
     names: dict[tuple[str, ...] | None, tuple[str, ...]] = field(default_factory=dict)  # by the backbones asked for
 
     def image_names(self, usae: USAE, objective: Objective) -> tuple[str, ...]:
         """An objective's pictures, as files."""
         if objective.backbones not in self.names:
             specs = canvas_specs(usae, objective, self.settings)
-            self.names[objective.backbones] = tuple(f"{self.before}{spec.name}{self.behind}" for spec in specs)
+            self.names[objective.backbones] = tuple(
+                f"{self.name_prefix}{spec.name}{self.name_suffix}" for spec in specs
+            )
         return self.names[objective.backbones]
 
 
@@ -138,14 +140,14 @@ def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool
 
 def _planned_concepts(
     usae: USAE, concepts: Iterable[int], variants: Sequence[RunVariant], labels: Sequence[Label]
-) -> list[_Planned]:
+) -> list[_PlannedObjective]:
     """What each variant draws for each concept."""
-    names, planned = names_by_concept(labels_of(usae)), list[_Planned]()
+    names, planned = names_by_concept(labels_of(usae)), list[_PlannedObjective]()
     templates = dict.fromkeys(variant.objective for variant in variants)
     for k in concepts:
         title, folder = caption(usae, k, names), f"concept-{k:05d}"
         drawn = {template: _for_concept(template, k, usae, labels) for template in templates}
-        planned += [_Planned(folder, title, variant, drawn[variant.objective]) for variant in variants]
+        planned += [_PlannedObjective(folder, title, variant, drawn[variant.objective]) for variant in variants]
     return planned
 
 
@@ -166,8 +168,11 @@ def _written_objectives(
 
 
 def _planned_objectives(
-    usae: USAE, codes: Mapping[Objective, str | None], concepts: Sequence[_Planned], variants: Sequence[RunVariant]
-) -> list[_Planned]:
+    usae: USAE,
+    codes: Mapping[Objective, str | None],
+    concepts: Sequence[_PlannedObjective],
+    variants: Sequence[RunVariant],
+) -> list[_PlannedObjective]:
     """What variants draw of a recipe's `objectives`, without what is drawn of its concepts already."""
     drawn = {(str(each.objective), each.run_variant.settings) for each in concepts}
     others = [
@@ -183,10 +188,10 @@ def _planned_in(
     folders: Mapping[Objective, str],
     variants: Sequence[RunVariant],
     codes: Mapping[Objective, str | None],
-) -> list[_Planned]:
+) -> list[_PlannedObjective]:
     """What each variant draws of objectives, each in its folder; `codes` as `_written_objectives` gives them."""
     return [
-        _Planned(folder, title_of(usae, objective), variant, objective, codes[objective])
+        _PlannedObjective(folder, title_of(usae, objective), variant, objective, codes[objective])
         for objective, folder in folders.items()
         for variant in variants
     ]
@@ -237,7 +242,7 @@ def _check_count(usae: USAE, variants: Iterable[tuple[int, int]], objectives: in
         )
 
 
-def _jobs(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) -> tuple[RenderJob, ...]:
+def _jobs(usae: USAE, planned: Sequence[_PlannedObjective], animations: Sequence[str]) -> tuple[RenderJob, ...]:
     check_objectives(usae, list(dict.fromkeys(each.objective for each in planned)))
     by_variant = _resolved_variants(usae, list(dict.fromkeys(each.run_variant for each in planned)), animations)
     for variant, resolved in by_variant.items():
@@ -248,23 +253,23 @@ def _jobs(usae: USAE, planned: Sequence[_Planned], animations: Sequence[str]) ->
     return jobs
 
 
-def _without_repeats(planned: Sequence[tuple[_Planned, RenderJob]]) -> tuple[RenderJob, ...]:
+def _without_repeats(planned: Sequence[tuple[_PlannedObjective, RenderJob]]) -> tuple[RenderJob, ...]:
     """The jobs without those that come to the same as an earlier variant's by what depends on the objective.
 
     A variant of which nothing would be left keeps its jobs: `_check_apart` refuses it.
     """
-    first: dict[tuple[str, str], _Planned] = {}
-    kept, repeats = list[RenderJob](), list[RenderJob]()
+    first: dict[tuple[str, str], _PlannedObjective] = {}
+    firsts, repeats = list[RenderJob](), list[RenderJob]()
     for each, job in planned:
         settings, other = each.run_variant.settings, first.setdefault((job.folder, job.key), each).run_variant.settings
         differs = any(getattr(settings, name) != getattr(other, name) for name in BY_OBJECTIVE)
-        (repeats if differs else kept).append(job)
-    drawn = {job.variant for job in kept}
+        (repeats if differs else firsts).append(job)
+    drawn = {job.variant for job in firsts}
     dropped = {id(job) for job in repeats if job.variant in drawn}
     return tuple(job for _, job in planned if id(job) not in dropped)
 
 
-def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
+def _job(usae: USAE, planned: _PlannedObjective, resolved: _ResolvedVariant) -> RenderJob:
     objective = planned.objective
     if objective.needs_reference and not resolved.settings.given_pictures:  # else raised when all before it is drawn
         raise UsageError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
@@ -276,10 +281,10 @@ def _job(usae: USAE, planned: _Planned, resolved: _Resolved) -> RenderJob:
         content["feature_statistics"] = settings.feature_statistics
     if objective.constants:
         content["constants"] = objective.constants
-    key, *formerly = _keys(content, settings.whole_first, default_whole_first(usae, objective, settings))
+    key, *former_keys = _keys(content, settings.whole_first, default_whole_first(usae, objective, settings))
     names, variant = resolved.image_names(usae, objective), planned.run_variant.name
     return RenderJob(
-        objective, settings, variant, planned.folder, planned.title, names, key, planned.code, tuple(formerly)
+        objective, settings, variant, planned.folder, planned.title, names, key, planned.code, tuple(former_keys)
     )
 
 
@@ -299,7 +304,7 @@ def _keys(content: Mapping[str, Any], whole_first: float | None, default: float)
 
 def _resolved_variants(
     usae: USAE, variants: Sequence[RunVariant], animations: Sequence[str]
-) -> dict[RunVariant, _Resolved]:
+) -> dict[RunVariant, _ResolvedVariant]:
     """What each variant comes to."""
     modes, seeds = dict[str | None, set[str]](), dict[str | None, set[int]]()
     for variant in variants:
@@ -307,14 +312,14 @@ def _resolved_variants(
         seeds.setdefault(variant.name, set()).add(variant.settings.seed)
     pictures = {file for variant in variants for file in variant.settings.given_pictures.values()}
     hashes, spectrum = {file: hash_of_named(file) for file in pictures}, cache(spectrum_hash)
-    by_variant: dict[RunVariant, _Resolved] = {}
+    by_variant: dict[RunVariant, _ResolvedVariant] = {}
     for variant in variants:
         settings = resolve_settings(usae, variant.settings)
-        before = f"{variant.name}-" if variant.name is not None else ""
-        before += "coupled-" if len(modes[variant.name]) > 1 and settings.mode == "coupled" else ""
-        behind = f"-seed-{settings.seed}" if len(seeds[variant.name]) > 1 else ""
+        prefix = f"{variant.name}-" if variant.name is not None else ""
+        prefix += "coupled-" if len(modes[variant.name]) > 1 and settings.mode == "coupled" else ""
+        suffix = f"-seed-{settings.seed}" if len(seeds[variant.name]) > 1 else ""
         content = _key_content(usae, settings, animations, hashes, spectrum)
-        by_variant[variant] = _Resolved(settings, content, before, behind)
+        by_variant[variant] = _ResolvedVariant(settings, content, prefix, suffix)
     return by_variant
 
 
@@ -331,7 +336,9 @@ def _key_content(
     """
     # a verdict is given anew on old figures
     unasked = {"memory", "verdict", *settings.given_pictures, "spectrum", *BY_OBJECTIVE}
-    unasked |= {name for name in LATER if getattr(settings, name) == MaximizeSettings.model_fields[name].default}
+    unasked |= {
+        name for name in KEYED_WHERE_GIVEN if getattr(settings, name) == MaximizeSettings.model_fields[name].default
+    }
     return {
         "settings": settings.model_dump(mode="json", exclude=unasked),
         "animations": list(animations),
@@ -370,12 +377,12 @@ def _in_words(job: RenderJob) -> str:
 
 def _apart_from_templates(variants: Sequence[RunVariant], template: str) -> list[RunVariant]:
     """The variants without those that differ from others in what they draw for a concept and in nothing else."""
-    plain, kept = {each.settings for each in variants if each.objective == template}, list[RunVariant]()
+    plain, apart = {each.settings for each in variants if each.objective == template}, list[RunVariant]()
     for variant in variants:
         if variant.objective == template or variant.settings not in plain:
-            kept.append(variant)
+            apart.append(variant)
             plain.add(variant.settings)
-    return kept
+    return apart
 
 
 def _for_concept(template: str, k: int, usae: USAE, labels: Sequence[Label]) -> Objective:

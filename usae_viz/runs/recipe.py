@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from usae_train.files.homes import beside
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FileName, Frozen
 from usae_train.files.yaml_config import Clash, check_mapping, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import Selection
@@ -20,7 +20,6 @@ from usae_viz.settings import MAX_SEED, MaximizeSettings, Mode
 
 Output = Literal["png", "alpha", "gif", "mp4", "sheet"]
 RecipeSeed = Annotated[int, Field(ge=0, lt=MAX_SEED)]
-VariantName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]  # becomes a file's name
 CONCEPT_ALONE = "Concept({k})"
 ANIMATION_FRAMES = 24  # of an animation, unless `snapshots` says every how many steps
 
@@ -53,7 +52,7 @@ class RenderRecipe(Frozen):
     modes: list[Mode] = Field(["per-model"], min_length=1, description="each draws its own pictures")
     seeds: list[RecipeSeed] = Field([0], min_length=1, description="each draws its own pictures")
     settings: MaximizeSettings = Field(MaximizeSettings(), description="the rest of a maximization's settings")
-    variants: dict[VariantName, Variant] = Field(
+    variants: dict[FileName, Variant] = Field(
         {}, description="each draws everything with what it changes; without any, the settings are drawn as they are"
     )
     outputs: list[Output] = Field(

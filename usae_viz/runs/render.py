@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -23,6 +24,22 @@ from usae_viz.runs.run_writer import ObjectiveResult, RunWriter
 from usae_viz.settings import MaximizeSettings
 
 
+@dataclass(frozen=True)
+class RenderExecution:
+    """How the drawing of a plan is carried out.
+
+    Attributes:
+        again: draw also what is finished.
+        ranks: which of how many processes this is; all must be given the same plan.
+        workers: how many processes draw for this one, each picture the same to the bit; None: as many as `workers_for`
+            says. To be more than one only where torch computes with one thread.
+    """
+
+    again: bool = False
+    ranks: DistributedContext = SINGLE_PROCESS
+    workers: int | None = 1
+
+
 @with_torch_defaults
 def render_plan(
     usae: USAE,
@@ -30,9 +47,7 @@ def render_plan(
     out: Path,
     report: ProgressCallback = lambda stage, done, total, note: None,
     done: Callable[[ObjectiveResult], None] = lambda result: None,
-    again: bool = False,
-    ranks: DistributedContext = SINGLE_PROCESS,
-    workers: int | None = 1,
+    execution: RenderExecution = RenderExecution(),
 ) -> list[ObjectiveResult]:
     """Draw what of a plan is not there yet; write run.json and one folder per objective.
 
@@ -45,10 +60,7 @@ def render_plan(
         out: the run's folder.
         report: called with the stage, steps done of all, and the scores in words.
         done: called with each folder that this process has completed.
-        again: draw also what is finished.
-        ranks: which of how many processes this is; all must be given the same plan.
-        workers: how many processes draw for this one, each picture the same to the bit; None: as many as `workers_for`
-            says. To be more than one only where torch computes with one thread.
+        execution: what else is drawn, and by how many processes.
 
     Returns:
         Every folder of the plan that has pictures or could not be drawn, for the first process; those that it completed
@@ -60,6 +72,7 @@ def render_plan(
         KeyboardInterrupt: when Ctrl-C came and no drawing was cut short by it; what was drawn is written.
     """
     writer, completed = RunWriter(usae, plan, out), list[ObjectiveResult]()
+    again, ranks = execution.again, execution.ranks
     with ExitStack() as stack:
 
         def claim_and_pack() -> list[list[int]]:
@@ -70,7 +83,7 @@ def render_plan(
         numbers = ranks.compute_on_main(claim_and_pack)[ranks.rank :: ranks.world_size]
         packs = [[plan.jobs[number] for number in pack] for pack in numbers]
         jobs = list(chain.from_iterable(packs))
-        writer.parallel = stack.enter_context(drawn_in_parallel(usae, jobs, workers, report))
+        writer.parallel = stack.enter_context(drawn_in_parallel(usae, jobs, execution.workers, report))
         for result in _draw_packs(writer, packs, report, ranks.is_main):
             completed.append(result)
             done(result)

@@ -13,10 +13,11 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress_display import progress_display
+from usae_viz.export.sheet import SHEET
 from usae_viz.runs.plan import RenderPlan, plan_recipe
 from usae_viz.runs.recipe import read_render_recipe
-from usae_viz.runs.render import render_plan
-from usae_viz.runs.run_writer import SHEET, ObjectiveResult
+from usae_viz.runs.render import RenderExecution, render_plan
+from usae_viz.runs.run_writer import ObjectiveResult
 from usae_viz.runs.shipped_recipes import find_recipe
 from usae_viz.verification.scores import Scores, count_verdicts
 from usae_viz.verification.verdict import Verdict
@@ -90,8 +91,9 @@ def render(
     """
     file = find_recipe(str(recipe))
     plan, model = plan_file(Path(file), usae, labels, allow_code, device)
+    execution = RenderExecution(workers=workers)
     with progress_display(quiet) as progress:
-        run = Run(Path(out), render_plan(model, plan, Path(out), progress.report, workers=workers))
+        run = Run(Path(out), render_plan(model, plan, Path(out), progress.report, execution=execution))
         progress.close(lambda: _lines(run))
     return run
 

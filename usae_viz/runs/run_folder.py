@@ -15,6 +15,7 @@ from usae_train.files.place_names import printable
 from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import check_whole
+from usae_viz.export.sheet import SHEET
 from usae_viz.runs.metadata import ImageMetadata, read_metadata
 from usae_viz.runs.places import NOT_PICTURES
 from usae_viz.settings import SHARED
@@ -139,12 +140,7 @@ def read_run(folder: Path) -> RunFolder:
 def _pictures(folder: Path, unreadable: list[str]) -> Iterator[RenderedImage]:
     for file in sorted(folder.rglob("*.png")):
         inner = file.relative_to(folder).parts
-        if (
-            inner[0] in NOT_PICTURES
-            or len(inner) < 2
-            or file.name == "sheet.png"
-            or any(p.startswith(".") for p in inner)
-        ):
+        if inner[0] in NOT_PICTURES or len(inner) < 2 or file.name == SHEET or any(p.startswith(".") for p in inner):
             continue
         try:
             metadata = read_metadata(file)

@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from usae_train.files.atomic import write_json
 from usae_train.files.json_files import read_object_or_empty
 from usae_train.files.place_names import named_place
 from usae_train.images.decoding import read_picture
@@ -17,24 +18,21 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import ProgressCallback
 from usae_viz.export.animation import write_frames
-from usae_viz.export.concept_folder import write_json
 from usae_viz.export.naming import shown_concept, title_with_edits
 from usae_viz.export.png import check_whole, read_pixels, read_png, save_png, write_png
 from usae_viz.export.provenance import provenance
-from usae_viz.export.run_record import keep_record, pictures_by_folder, run_record
-from usae_viz.export.sheet import WIDEST, sheet, side_by_side
+from usae_viz.export.run_record import pictures_by_folder, run_record, write_run_record
+from usae_viz.export.sheet import MAX_IN_A_ROW, SHEET, sheet, side_by_side
 from usae_viz.export.top_patches import top_patch_pictures
 from usae_viz.optimization.drawing import draw_together
 from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.maximize import maximize_each
 from usae_viz.optimization.result import Result
-from usae_viz.runs.manifest import Manifest, Record, scores_of, statistics_hash
+from usae_viz.runs.manifest import JobRecord, Manifest, scores_of, statistics_hash
 from usae_viz.runs.parallel_drawing import ParallelDrawing, report_steps
 from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.verification.scores import Scores, count_verdicts
-
-SHEET = "sheet.png"
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,14 @@ class RunWriter:
         self._record_written = False  # whether run.json is of this plan
         self._halving_draw = HalvingDraw(draw_together)  # one for all packs: what does not fit is found once
 
-    def draw_jobs(self, jobs: Sequence[RenderJob], report: ProgressCallback, first: bool) -> list[Record]:
+    def draw_jobs(self, jobs: Sequence[RenderJob], report: ProgressCallback, first: bool) -> list[JobRecord]:
         """Draw jobs of equal settings, and write their files and records; the `first` process writes run.json."""
 
         def progress(done: int, scores: dict[str, float]) -> None:
             report_steps(report, jobs, done, scores)
 
         draw = self._halving_draw if self.parallel is None else self.parallel.draw_of(jobs)
-        records, left = list[Record](), list(jobs)
+        records, left = list[JobRecord](), list(jobs)
         while left:
             objectives = [job.objective for job in left]
             try:
@@ -87,7 +85,7 @@ class RunWriter:
                 self.undrawable[left.pop(0).key] = str(error)
         return records
 
-    def write_job(self, job: RenderJob, result: Result) -> Record:
+    def write_job(self, job: RenderJob, result: Result) -> JobRecord:
         """Write a job's pictures and animations, then its record."""
         folder, files = self.out / job.folder, {}
         by_image = {} if result.scores is None else result.scores.as_dict()["images"]
@@ -102,7 +100,7 @@ class RunWriter:
             for animation in self.plan.animations if result.frames else ():
                 files[f"{image}.{animation}"] = folder / f"{image}.{animation}"
                 write_frames(files[f"{image}.{animation}"], result.frames[name])
-        return self.manifest.keep(job, result, files)
+        return self.manifest.add(job, result, files)
 
     def complete(self, folder: str) -> bool:
         """Whether what can be drawn for a folder is there, whoever drew it, and nothing of it is to be drawn again."""
@@ -141,10 +139,10 @@ class RunWriter:
         record["recipe"] = self.plan.recipe
         record["verdicts"] = count_verdicts(scores)
         record["pictures"] = pictures_by_folder((job.folder, job.names) for job in jobs)
-        keep_record(self.out, record)
+        write_run_record(self.out, record)
         self._record_written = True
 
-    def _result(self, folder: str, records: Sequence[Record], scores: Scores | None) -> ObjectiveResult:
+    def _result(self, folder: str, records: Sequence[JobRecord], scores: Scores | None) -> ObjectiveResult:
         jobs = self.folders[folder]
         by_weight = sorted(records, key=lambda record: not record.cut_short)  # before one that only settled early
         ended = next((record.ended for record in by_weight if record.ended is not None), None)
@@ -155,7 +153,7 @@ class RunWriter:
         return ObjectiveResult(str(jobs[0].objective), self.out / folder, images, scores, ended, stopped, failed)
 
     def _write_sheet(
-        self, folder: str, drawn: Sequence[tuple[RenderJob, Record]], scores: Scores | None, anew: bool
+        self, folder: str, drawn: Sequence[tuple[RenderJob, JobRecord]], scores: Scores | None, anew: bool
     ) -> None:
         """Write a folder's sheet, unless the one that is there says the same of itself."""
         file, jobs, natural = self.out / folder / SHEET, self.folders[folder], self.usae.natural
@@ -172,9 +170,9 @@ class RunWriter:
             metadata = {**description, **provenance(self.usae, [job.settings for job in jobs])}
             save_png(file, self._sheet(title, drawn, scores), metadata)
 
-    def _sheet(self, title: str, drawn: Sequence[tuple[RenderJob, Record]], scores: Scores | None) -> Image.Image:
+    def _sheet(self, title: str, drawn: Sequence[tuple[RenderJob, JobRecord]], scores: Scores | None) -> Image.Image:
         images, rows = {}, dict[Any, list[str]]()
-        many = sum(len(record.names) for _, record in drawn) > WIDEST
+        many = sum(len(record.names) for _, record in drawn) > MAX_IN_A_ROW
         for job, record in drawn:
             row = job.variant if job.variant is not None else (job.key if many else None)
             for name in record.names:
@@ -192,7 +190,7 @@ class RunWriter:
         return sheet(title, images, scores, patches, given, table)
 
 
-def _summaries(drawn: Sequence[tuple[RenderJob, Record]]) -> list[dict[str, Any]]:
+def _summaries(drawn: Sequence[tuple[RenderJob, JobRecord]]) -> list[dict[str, Any]]:
     """What a sheet and scores.json say of each drawing of their folder."""
     return [
         {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from usae_train.files.validation import Settings
 from usae_viz.concepts.settings import UsaeName, UserLabels
 
-Animated = Literal["gif", "mp4"]
+RunsUsae = Annotated[str | None, Field(description="the runs' USAE, where it is not what run.json says")]
+AnimationFormat = Literal["gif", "mp4"]
 
 
 class DrawSettings(Settings):
@@ -17,7 +18,7 @@ class DrawSettings(Settings):
 
     usae: UsaeName = "demo"
     labels: UserLabels = None
-    animation: Animated = Field("gif", description="what snapshots become: `gif` or `mp4`")
+    animation: AnimationFormat = Field("gif", description="what snapshots become: `gif` or `mp4`")
 
 
 class RenderSettings(Settings):

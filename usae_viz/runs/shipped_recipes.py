@@ -6,15 +6,15 @@ from pathlib import Path
 
 from usae_train.runtime.errors import UsageError
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE_FOLDER = Path(__file__).parents[1]
 # In the wheel they lie inside usae_viz; in a clone at its top, where people read them.
-PLACES = (PACKAGE / "recipes", PACKAGE.parent / "recipes")
+RECIPE_FOLDERS = (PACKAGE_FOLDER / "recipes", PACKAGE_FOLDER.parent / "recipes")
 RECIPE_ENDINGS = (".yaml", ".yml", ".png")  # of what `render` takes: a name with one of these is a file's
 
 
 def shipped_recipes() -> dict[str, Path]:
     """{name: its file}, in the order of the alphabet."""
-    folder = next((place for place in PLACES if place.is_dir()), None)
+    folder = next((place for place in RECIPE_FOLDERS if place.is_dir()), None)
     return {} if folder is None else {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 

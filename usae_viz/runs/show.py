@@ -23,8 +23,8 @@ from usae_viz.runs.metadata import ImageMetadata
 from usae_viz.runs.plan import RenderPlan, plan_objectives
 from usae_viz.settings import MaximizeSettings
 
-CHANGED = (0, 3)  # the version in which settings got another meaning, and new ones a default
-TEMPERED = (0, 9)  # the version since which the log-probability within `Class` has a temperature
+SETTINGS_CHANGED_IN = (0, 3)  # the version in which settings got another meaning, and new ones a default
+TEMPERATURE_SINCE = (0, 9)  # the version since which the log-probability within `Class` has a temperature
 
 
 def command_again(file: Path, metadata: ImageMetadata) -> str | None:
@@ -42,13 +42,13 @@ def command_again(file: Path, metadata: ImageMetadata) -> str | None:
 
 
 def why_not_again(metadata: ImageMetadata) -> str | None:
-    """What of a picture was in no file, so that no command draws it again; None where all of it was."""
+    """What of a picture was not in a file, so that no command draws it again; None where all of it was."""
     for name, does in (("start", "starts from"), ("reference", "is compared with")):
         if str(metadata.settings.get(name)).startswith(IN_NO_FILE):
-            return f"the picture that it {does} was in no file"
+            return f"the picture that it {does} was not in a file"
     if None in metadata.own_sha256.values():
-        return "its parameterization or a transform was of Python"
-    return None if _has_objective(metadata) else "its objective was of Python"
+        return "its parameterization or a transform was given in Python"
+    return None if _has_objective(metadata) else "its objective was given in Python"
 
 
 def _has_objective(metadata: ImageMetadata) -> bool:
@@ -106,7 +106,7 @@ def plan_again(
 
 
 def _check_same_usae(usae: USAE, metadata: ImageMetadata, file: Path) -> None:
-    """Raise a ValueError for other weights, or a part that was in no file."""
+    """Raise a ValueError for other weights, or a part that was not in a file."""
     if metadata.usae_sha256 != usae.sha256:
         raise UsageError(
             f"{file} was drawn with the USAE of sha256 {str(metadata.usae_sha256)[:12]}, and {usae.source} now has "
@@ -114,7 +114,7 @@ def _check_same_usae(usae: USAE, metadata: ImageMetadata, file: Path) -> None:
         )
     for text, sha256 in metadata.own_sha256.items():
         if sha256 is None:
-            raise UsageError(f"{file} was drawn with {text}, which was in no file; it cannot be drawn again")
+            raise UsageError(f"{file} was drawn with {text}, which was not in a file; it cannot be drawn again")
 
 
 def _settings_again(metadata: ImageMetadata, file: Path) -> MaximizeSettings:
@@ -130,10 +130,10 @@ def _settings_again(metadata: ImageMetadata, file: Path) -> MaximizeSettings:
 
 
 def _check_same_pictures(metadata: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
-    """Raise a ValueError where `start` or `reference` was in no file, or is another picture by now."""
+    """Raise a ValueError where `start` or `reference` was not in a file, or is another picture by now."""
     for picture in settings.given_pictures.values():
         if picture.startswith(IN_NO_FILE):
-            raise UsageError(f"{file} was drawn beside a picture that was in no file; it cannot be drawn again")
+            raise UsageError(f"{file} was drawn beside a picture that was not in a file; it cannot be drawn again")
     for name, sha256 in given_hashes(settings).items():
         if metadata.given_sha256.get(name, sha256) != sha256:
             raise UsageError(f"{file} was drawn beside another picture than {getattr(settings, name)} is now")
@@ -155,8 +155,8 @@ def _with_numbers(
     """The objective with the numbers that its names had then; a picture of before 0.7 does not keep them."""
     if labels is not None and (metadata.numbers or not objective.named):
         raise UsageError(f"{file} already says which concepts it is of; leave --labels out")
-    if objective.named and metadata.numbers.keys() >= objective.bound(lambda called: 0).numbers.keys():
-        return objective.bound(lambda called: metadata.numbers[called])
+    if objective.named and metadata.numbers.keys() >= objective.bound(lambda name: 0).numbers.keys():
+        return objective.bound(lambda name: metadata.numbers[name])
     try:
         return bound_in(usae, [objective], None if labels is None else labels_of(usae, labels))[0]
     except UsageError as error:
@@ -178,18 +178,18 @@ def changed_since(file: Path, metadata: ImageMetadata, objective: Objective) -> 
     """What to say of a picture of an earlier version that comes out otherwise: by its settings or its objective."""
     named = re.match(r"(\d+)\.(\d+)", metadata.versions.get("usae", ""))
     version = tuple(map(int, named.groups())) if named else None
-    if version is not None and version >= CHANGED:
-        if version >= TEMPERED or "temperature" not in objective.constants:
+    if version is not None and version >= SETTINGS_CHANGED_IN:
+        if version >= TEMPERATURE_SINCE or "temperature" not in objective.constants:
             return None
         return (
             f"{file} was drawn by usae {metadata.versions['usae']}: Class takes its log-probability at a temperature "
-            f"of {objective.constants['temperature']:g} since {'.'.join(map(str, TEMPERED))}, so that it comes out as "
-            "another picture; before, Class was Logit + LogProbability"
+            f"of {objective.constants['temperature']:g} since {'.'.join(map(str, TEMPERATURE_SINCE))}, so that "
+            "it comes out as another picture; before, Class was Logit + LogProbability"
         )
     whose = f"usae {metadata.versions['usae']}" if version is not None else "a usae that it does not name"
     return (
         f"{file} was drawn by {whose}: views, contrast and learning rate mean something else since "
-        f"{'.'.join(map(str, CHANGED))}, so that it comes out as another picture"
+        f"{'.'.join(map(str, SETTINGS_CHANGED_IN))}, so that it comes out as another picture"
     )
 
 
@@ -210,10 +210,10 @@ def metadata_lines(metadata: ImageMetadata) -> list[str]:
     if metadata.scores is not None:
         lines.append(f"verdict     {metadata.verdict}")
         for name, score in metadata.scores.backbones.items():
-            verdict, short = score.lacks(metadata.thresholds)
+            verdict, reasons = score.judge(metadata.thresholds)
             figures = {key: value for key, value in asdict(score).items() if value is not None and key != "closer"}
             closer = {f"at {share} of the side": value for share, value in score.closer.items()}
-            why = f" ({', '.join(short)})" if short else ""
+            why = f" ({', '.join(reasons)})" if reasons else ""
             lines.append(f"  through {name}: {verdict}{why}; " + _listed({**figures, **closer}))
     return lines
 

@@ -10,11 +10,10 @@ from torch import Tensor
 from usae_train.model.usae import USAE
 from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.objectives.class_names import class_name
-from usae_viz.verification.held_out import CLOSER, CLOSER_VIEWS, closer_views, held_out_probabilities
-from usae_viz.verification.noise import NoiseLevels
-from usae_viz.verification.score import DEFAULT_THRESHOLDS, ClassScore
+from usae_viz.verification.held_out import CLOSER_SHARES, CLOSER_VIEWS, closer_views, held_out_probabilities
+from usae_viz.verification.noise import ScoringConfig
+from usae_viz.verification.score import ClassScore
 from usae_viz.verification.scores import Scores
-from usae_viz.verification.verdict import VerdictSettings
 
 
 @with_torch_defaults
@@ -24,9 +23,7 @@ def score_class_images(
     classes: Sequence[tuple[str, int]],
     canvases: Mapping[str, Tensor],
     drawn_for: Mapping[str, Sequence[str]],
-    seed: int,
-    noise: NoiseLevels | None = None,
-    thresholds: VerdictSettings = DEFAULT_THRESHOLDS,
+    config: ScoringConfig,
 ) -> Scores:
     """Score pictures of a class through every backbone with a classifier of as many classes; else as `score_images`.
 
@@ -38,19 +35,23 @@ def score_class_images(
         home, index = next((each for each in classes if each[0] in drawn_for[image]), classes[0])
         count = usae.specs[home].classes
         for backbone in (name for name, spec in usae.specs.items() if spec.classes == count):
-            closer = CLOSER if backbone in drawn_for[image] else ()
-            table[image][backbone] = _score(usae, backbone, index, canvas[None], seed, noise, closer)
+            closer = CLOSER_SHARES if backbone in drawn_for[image] else ()
+            table[image][backbone] = _score(usae, backbone, index, canvas[None], config, closer)
     scored = {image: tuple(name for name in drawn_for[image] if name in row) for image, row in table.items()}
-    return Scores(None, table, {image: names or tuple(table[image]) for image, names in scored.items()}, {}, thresholds)
+    return Scores(
+        None, table, {image: names or tuple(table[image]) for image, names in scored.items()}, {}, config.thresholds
+    )
 
 
 def _score(
-    usae: USAE, backbone: str, index: int, canvas: Tensor, seed: int, noise: NoiseLevels | None, shares: Sequence[float]
+    usae: USAE, backbone: str, index: int, canvas: Tensor, config: ScoringConfig, shares: Sequence[float]
 ) -> ClassScore:
-    probabilities = held_out_probabilities(usae, backbone, canvas, seed)[0].mean(0)
+    probabilities = held_out_probabilities(usae, backbone, canvas, config.seed)[0].mean(0)
     read_as = int(probabilities.argmax())
     closer = {
-        f"{share:g}": held_out_probabilities(usae, backbone, canvas, seed, CLOSER_VIEWS, closer_views(share))[0].mean(0)
+        f"{share:g}": held_out_probabilities(usae, backbone, canvas, config.seed, CLOSER_VIEWS, closer_views(share))[
+            0
+        ].mean(0)
         for share in shares
     }
     return ClassScore(
@@ -60,6 +61,6 @@ def _score(
         int((probabilities > probabilities[index]).sum()) + 1,
         read_as,
         class_name(len(probabilities), read_as),
-        None if noise is None else noise.probability(usae, backbone, index),
+        None if config.noise is None else config.noise.probability(usae, backbone, index),
         {share: values[index].item() for share, values in closer.items()},
     )

@@ -10,13 +10,12 @@ from torch import Tensor
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
 from usae_train.runtime.torch_defaults import with_torch_defaults
-from usae_viz.verification.held_out import CLOSER, CLOSER_VIEWS, HELD_OUT_SEED, closer_views, held_out_codes
-from usae_viz.verification.noise import NoiseLevels
-from usae_viz.verification.score import DEFAULT_THRESHOLDS, Score
+from usae_viz.verification.held_out import CLOSER_SHARES, CLOSER_VIEWS, HELD_OUT_SEED, closer_views, held_out_codes
+from usae_viz.verification.noise import ScoringConfig
+from usae_viz.verification.score import Score
 from usae_viz.verification.scores import Scores
-from usae_viz.verification.verdict import VerdictSettings
 
-OTHERS = 64  # random other concepts that give the level of chance in a picture
+N_OTHER_CONCEPTS = 64  # random other concepts that give the level of chance in a picture
 
 
 @with_torch_defaults
@@ -26,9 +25,7 @@ def score_images(
     concept: int,
     canvases: Mapping[str, Tensor],
     drawn_for: Mapping[str, Sequence[str]],
-    seed: int,
-    noise: NoiseLevels | None = None,
-    thresholds: VerdictSettings = DEFAULT_THRESHOLDS,
+    config: ScoringConfig,
 ) -> Scores:
     """Score pictures of one concept through every backbone.
 
@@ -37,9 +34,7 @@ def score_images(
         concept: the concept that the pictures are of.
         canvases: {image: (3, H, W)}.
         drawn_for: {image: the backbones it was drawn for}.
-        seed: the run's seed; the views are drawn from another one derived from it.
-        noise: pictures that nothing was optimized in: the level of chance.
-        thresholds: of the verdicts.
+        config: by what they are scored.
     """
     names = list(canvases)
     pictures = torch.stack([canvases[name] for name in names])
@@ -47,12 +42,12 @@ def score_images(
     table: dict[str, dict[str, Score]] = {image: {} for image in names}
     signatures: dict[str, dict[str, Tensor]] = {image: {} for image in names}
     for row, backbone in enumerate(usae.backbones):
-        codes = held_out_codes(usae, backbone, pictures, seed)
+        codes = held_out_codes(usae, backbone, pictures, config.seed)
         values = codes.of(concept)  # (image, view, token)
         code = _largest(values)
         dense = codes.dense(usae.n_concepts)
         means, largest = dense.mean((1, 2)), dense.amax(2).mean(1)  # (image, n_concepts)
-        chance = None if noise is None else noise.code(usae, backbone, concept)
+        chance = None if config.noise is None else config.noise.code(usae, backbone, concept)
         for i, image in enumerate(names):
             table[image][backbone] = Score(
                 code=code[i].item(),
@@ -61,12 +56,12 @@ def score_images(
                 percentile=percentile_of(usae, row, concept, code[i].item()),
                 others=largest[i, others].mean().item() if len(others) else 0.0,
                 noise=chance,
-                closer=_closer(usae, backbone, concept, pictures[i : i + 1], seed)
+                closer=_closer(usae, backbone, concept, pictures[i : i + 1], config.seed)
                 if backbone in drawn_for[image]
                 else {},
             )
             signatures[image][backbone] = means[i].cpu()
-    return Scores(concept, table, {image: tuple(drawn_for[image]) for image in names}, signatures, thresholds)
+    return Scores(concept, table, {image: tuple(drawn_for[image]) for image in names}, signatures, config.thresholds)
 
 
 def _largest(values: Tensor) -> Tensor:
@@ -77,15 +72,16 @@ def _largest(values: Tensor) -> Tensor:
 def _closer(usae: USAE, backbone: str, concept: int, picture: Tensor, seed: int) -> dict[str, float]:
     """{share of the side: `Score.code` of a picture (1, 3, H, W) in views of just that}."""
     codes_by_share = {
-        share: held_out_codes(usae, backbone, picture, seed, CLOSER_VIEWS, closer_views(share)) for share in CLOSER
+        share: held_out_codes(usae, backbone, picture, seed, CLOSER_VIEWS, closer_views(share))
+        for share in CLOSER_SHARES
     }
     return {f"{share:g}": _largest(codes.of(concept)).item() for share, codes in codes_by_share.items()}
 
 
 def _other_concepts(usae: USAE, concept: int) -> Tensor:
-    """Up to `OTHERS` concepts besides the one, always the same."""
+    """Up to `N_OTHER_CONCEPTS` concepts besides the one, always the same."""
     order = torch.randperm(usae.n_concepts, generator=torch.Generator().manual_seed(HELD_OUT_SEED))
-    return order[order != concept][:OTHERS]
+    return order[order != concept][:N_OTHER_CONCEPTS]
 
 
 def percentile_of(usae: USAE, backbone: int, concept: int, code: float) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import torch
@@ -10,6 +11,8 @@ from torch import Tensor
 
 from usae_train.model.usae import USAE
 from usae_viz.verification.held_out import held_out_codes, held_out_probabilities
+from usae_viz.verification.score import DEFAULT_THRESHOLDS
+from usae_viz.verification.verdict import VerdictSettings
 
 # One view each: two pictures of noise differ, two views of one hardly. Over 48 of the demo (fourier) the codes of the
 # concepts that fire there at all spread by 0.16 to 0.23 of their mean (median per backbone; a tenth of them by more
@@ -50,6 +53,21 @@ class NoiseLevels:
         seeds = [FIRST_SEED + number for number in range(NOISE_PICTURES)]
         packs = [seeds[first : first + NOISE_BATCH] for first in range(0, NOISE_PICTURES, NOISE_BATCH)]
         return torch.cat([evaluate(self._draw(pack).to(device)) for pack in packs]).mean(0).cpu()
+
+
+@dataclass(frozen=True)
+class ScoringConfig:
+    """By what pictures are scored.
+
+    Attributes:
+        seed: the run's seed; the views are drawn from another one derived from it.
+        noise: pictures that nothing was optimized in: the level of chance.
+        thresholds: of the verdicts.
+    """
+
+    seed: int
+    noise: NoiseLevels | None = None
+    thresholds: VerdictSettings = DEFAULT_THRESHOLDS
 
 
 def shared_noise(usae: USAE, start: Hashable, draw: DrawStarts) -> NoiseLevels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,13 +10,27 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from usae_train.files.json_files import validate
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_viz.verification.verdict import Verdict, VerdictSettings
 
 DEFAULT_THRESHOLDS = VerdictSettings()
 
 
+class _ScoreBase:
+    """What both kinds of scores have."""
+
+    def judge(self, thresholds: VerdictSettings = DEFAULT_THRESHOLDS) -> tuple[Verdict, list[str]]:
+        """The verdict, and in words what is in the way of a better one."""
+        raise NotImplementedError
+
+    def lacks(self, thresholds: VerdictSettings = DEFAULT_THRESHOLDS) -> tuple[Verdict, list[str]]:
+        """What `judge` was called before 0.9."""
+        warnings.warn("lacks is called judge now; write judge", FormerNameWarning, stacklevel=2)
+        return self.judge(thresholds)
+
+
 @dataclass(frozen=True)
-class Score:
+class Score(_ScoreBase):
     """One concept in one picture through one backbone, over views that the picture was not optimized on."""
 
     code: float  # mean over views of the largest code after TopK
@@ -36,20 +51,20 @@ class Score:
         """What pictures are compared by."""
         return self.code
 
-    def lacks(self, thresholds: VerdictSettings = DEFAULT_THRESHOLDS) -> tuple[Verdict, list[str]]:
+    def judge(self, thresholds: VerdictSettings = DEFAULT_THRESHOLDS) -> tuple[Verdict, list[str]]:
         """The verdict, and in words what is in the way of a better one."""
         if self.share < thresholds.share:
             return "failed", [f"fires in {self.share:.1%} of tokens"]
         if self.noise is not None and self.code <= self.noise:
             return "failed", ["no more than in noise"]
-        short = []
+        reasons = []
         if self.rank > thresholds.rank:
-            short.append(f"rank {self.rank}")
+            reasons.append(f"rank {self.rank}")
         if self.percentile is not None and self.percentile < thresholds.percentile:
-            short.append(f"p{_less(self.percentile, thresholds.percentile)}")
+            reasons.append(f"p{_rounded_below(self.percentile, thresholds.percentile)}")
         if self.noise is not None and self.code < thresholds.margin * self.noise:
-            short.append(f"{_less(self.code / self.noise, thresholds.margin)} times noise")
-        return ("weak" if short else "strong"), short
+            reasons.append(f"{_rounded_below(self.code / self.noise, thresholds.margin)} times noise")
+        return ("weak" if reasons else "strong"), reasons
 
     def in_words(self) -> str:
         """Short, for a line under a picture."""
@@ -63,7 +78,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class ClassScore:
+class ClassScore(_ScoreBase):
     """One class in one picture through one backbone's classifier, over views that the picture was not optimized on."""
 
     index: int  # the class
@@ -85,19 +100,19 @@ class ClassScore:
         """What pictures are compared by."""
         return self.probability
 
-    def lacks(self, thresholds: VerdictSettings = DEFAULT_THRESHOLDS) -> tuple[Verdict, list[str]]:
+    def judge(self, thresholds: VerdictSettings = DEFAULT_THRESHOLDS) -> tuple[Verdict, list[str]]:
         """The verdict, and in words what is in the way of a better one."""
         read = f"read as {self.read_name or f'class {self.read_as}'}"
         if self.rank > thresholds.class_rank:
             return "failed", [read]
         if self.noise is not None and self.probability <= self.noise:
             return "failed", ["no more than in noise"]
-        short = [] if self.rank == 1 else [read]
+        reasons = [] if self.rank == 1 else [read]
         if self.probability < thresholds.probability:
-            short.append(f"probability {_less(self.probability, thresholds.probability, 2)}")
+            reasons.append(f"probability {_rounded_below(self.probability, thresholds.probability, 2)}")
         if self.noise is not None and self.probability < thresholds.margin * self.noise:
-            short.append(f"{_less(self.probability / self.noise, thresholds.margin)} times noise")
-        return ("weak" if short else "strong"), short
+            reasons.append(f"{_rounded_below(self.probability / self.noise, thresholds.margin)} times noise")
+        return ("weak" if reasons else "strong"), reasons
 
     def in_words(self) -> str:
         """Short, for a line under a picture."""
@@ -121,7 +136,7 @@ def read_score(values: Mapping[str, Any]) -> Score | ClassScore:
     return validate(_SCORE_TYPES["probability" in values].validate_python, values)
 
 
-def _less(value: float, enough: float, digits: int = 1) -> str:
+def _rounded_below(value: float, enough: float, digits: int = 1) -> str:
     """A figure that is too small, rounded as elsewhere, but never up to what would be enough."""
     rounded = f"{value:.{digits}f}"
     return rounded if float(rounded) < enough else f"{int(value * 10**digits) / 10**digits:.{digits}f}"

@@ -22,7 +22,7 @@ from usae_viz.verification.tables import heat_map, rich_table
 from usae_viz.verification.verdict import VERDICTS, Verdict, VerdictSettings, worst
 
 SEED_SUFFIX = re.compile(r"-seed-\d+$")  # what tells pictures of one kind apart
-STYLE: dict[Verdict, str] = {"strong": "green", "weak": "yellow", "failed": "bold red"}
+VERDICT_STYLE: dict[Verdict, str] = {"strong": "green", "weak": "yellow", "failed": "bold red"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Scores:
     def verdict(self, image: str, backbone: str | None = None) -> Verdict:
         """`strong`, `weak` or `failed`, in one backbone; by default, in the worst of those it was drawn for."""
         if backbone is not None:
-            return self.table[image][backbone].lacks(self.thresholds)[0]
+            return self.table[image][backbone].judge(self.thresholds)[0]
         return worst(self.verdict(image, name) for name in self.drawn_for[image])
 
     def weakest(self, image: str) -> str:
@@ -120,10 +120,10 @@ class Scores:
     def in_words(self, image: str) -> str:
         """A picture's verdict, and what it lacks, in the backbone where it is worst."""
         backbone = self.weakest(image)
-        verdict, short = self.table[image][backbone].lacks(self.thresholds)
-        where = f" in {backbone}" if short and len(self.drawn_for[image]) > 1 else ""
+        verdict, reasons = self.table[image][backbone].judge(self.thresholds)
+        where = f" in {backbone}" if reasons and len(self.drawn_for[image]) > 1 else ""
         word = verdict.upper() if verdict == "failed" else verdict
-        return f"{word}{where}" + (f": {', '.join(short)}" if short else "")
+        return f"{word}{where}" + (f": {', '.join(reasons)}" if reasons else "")
 
     def heat_map(self) -> Image.Image:
         """Image x backbone, the strength in each cell; a frame marks the backbones that a picture was drawn for."""
@@ -138,7 +138,7 @@ class Scores:
 
         def badness(backbone: str) -> tuple[bool, bool, float]:
             score = self.table[image][backbone]
-            verdict, _ = score.lacks(self.thresholds)
+            verdict, _ = score.judge(self.thresholds)
             least = score.share if verdict == "failed" and isinstance(score, Score) else score.strength
             return verdict != "strong", verdict == "failed", -least
 
@@ -203,7 +203,7 @@ class Scores:
         return self._cells.html() + as_html(self._caption)
 
     def __rich__(self) -> RichTable:
-        return rich_table(self._cells, [STYLE[self.verdict(image)] for image in self.table], self._caption)
+        return rich_table(self._cells, [VERDICT_STYLE[self.verdict(image)] for image in self.table], self._caption)
 
 
 def _mean_cosine(codes: Sequence[Tensor]) -> float:

@@ -84,7 +84,7 @@ class Augmentation(Worded):
 # side and uniform noise within 0.1, here normal noise with the same root mean square (Fel et al. 2023, section 4); it
 # is meant for canvases several times the backbones' input. `lucid`: small jitter, rotation and scale around the whole
 # canvas (lucid's standard transforms).
-PRESETS: dict[str, Augmentation] = {
+AUGMENTATION_PRESETS: dict[str, Augmentation] = {
     "default": Augmentation(),
     "maco": Augmentation(crop=(0.05, 1.0), crop_normal=(0.25, 0.1), rotate=0, noise=0.1),
     "lucid": Augmentation(crop=(0.9, 1.0), scales="uniform", shift=0.08, rotate=5, noise=0),

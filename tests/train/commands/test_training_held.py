@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from command_line import assert_one_error, run
 
-from usae_train.commands.beforehand import check_training
+from usae_train.commands.early_checks import check_training
 from usae_train.files.locks import folder_lock
 
 

@@ -13,11 +13,11 @@ from usae_train.model.spec_files import read_specs
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import select
 from usae_viz.explanations.edit_recipe import read_edit_recipe
-from usae_viz.rating.scoring import ANSWER_COLUMNS, MAX_BYTES, Key, Question, read_answers
+from usae_viz.rating.scoring import ANSWER_COLUMNS, MAX_BYTES, Question, StudyKey, read_answers
 from usae_viz.runs.recipe import read_render_recipe
 
 ENDLESS = "9" * 5000
-NO_TRIALS = Key(study="abc", trials=[], choices=4)
+NO_TRIALS = StudyKey(study="abc", trials=[], choices=4)
 
 
 @pytest.fixture
@@ -79,7 +79,9 @@ def test_so_it_is_among_answers(column, tmp_path):
     row[column] = ENDLESS
     (tmp_path / "a.csv").write_text(f"{','.join(ANSWER_COLUMNS)}\n{','.join(row)}\n")
     with pytest.raises(UsageError, match=r"a\.csv:2: (trial|choice) '9{20}'; expected 1 to 4"):
-        read_answers(tmp_path / "a.csv", Key(study="abc", trials=[Question(condition="", answer=1)] * 4, choices=4))
+        read_answers(
+            tmp_path / "a.csv", StudyKey(study="abc", trials=[Question(condition="", answer=1)] * 4, choices=4)
+        )
 
 
 def test_answers_are_of_a_bounded_size(tmp_path):
@@ -96,7 +98,7 @@ def test_answers_are_of_a_bounded_size(tmp_path):
         (read_edit_recipe, "expected a YAML file of settings"),
         (read_specs, "expected a YAML file of settings"),
         (
-            lambda file: read_answers(Path(file), Key(study="abc", trials=[], choices=4)),
+            lambda file: read_answers(Path(file), StudyKey(study="abc", trials=[], choices=4)),
             "expected a rater's answers, a CSV file",
         ),
         (lambda file: read_json(Path(file)), ""),

@@ -118,5 +118,5 @@ def test_a_shipped_recipe_is_found_by_name_and_ones_own_file_goes_before_it(tmp_
 def test_the_wheels_own_folder_goes_before_the_clones(tmp_path, monkeypatch):
     (tmp_path / "recipes").mkdir()
     (tmp_path / "recipes" / "alone.yaml").write_text("# One alone. And more\n")
-    monkeypatch.setattr(shipped_recipes, "PLACES", (tmp_path / "recipes", *shipped_recipes.PLACES))
+    monkeypatch.setattr(shipped_recipes, "RECIPE_FOLDERS", (tmp_path / "recipes", *shipped_recipes.RECIPE_FOLDERS))
     assert run("recipes").stdout.startswith("alone  One alone.\n")

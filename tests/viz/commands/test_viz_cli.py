@@ -10,7 +10,7 @@ import typer
 from PIL import Image
 from running_commands import QUICK, run
 
-import usae_viz.commands.render_commands
+import usae_viz.commands.drawing_report
 from usae_viz.cli import app
 from usae_viz.export.png import read_png
 
@@ -65,7 +65,7 @@ def test_any_objective_is_scored_for_a_concept_that_is_named(folder, tmp_path):
         1,
     )
     done = run("maximize", *words, "--out", str(tmp_path / "without"))
-    assert "Channel('left', 3): left (not verified: of no concept or class; see --verify)" in " ".join(
+    assert "Channel('left', 3): left (not verified: it has no concept or class; see --verify)" in " ".join(
         done.stdout.split()
     )
 
@@ -204,7 +204,7 @@ def test_ctrl_c_is_status_130_and_the_picture_is_written(folder, tmp_path, monke
         if done == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(usae_viz.commands.render_commands, "progress_report", lambda *_: nullcontext(interrupting))
+    monkeypatch.setattr(usae_viz.commands.drawing_report, "progress_report", lambda *_: nullcontext(interrupting))
     done = run("maximize", "-c", "3,5", "--usae", folder, "--out", str(tmp_path / "run"), *QUICK, "--workers", "1")
     assert done.exit_code == 130
     assert "Concept(3): stopped by hand after 2 of 3 steps; the best so far is kept" in done.stderr

@@ -98,9 +98,12 @@ def test_a_wrong_recipe_names_file_line_and_key(tmp_path, text, message):
     ("words", "message"),
     [
         (["maximize"], "say what to draw: --concept or --objective"),
-        (["maximize", "-c", "3", "--closeness", "2"], "--closeness is to a given picture: say which with --start"),
+        (
+            ["maximize", "-c", "3", "--closeness", "2"],
+            "--closeness needs a picture to stay close to: give it with --start",
+        ),
         (["maximize", "-c", "3", "--steps", "many"], "--steps"),
-        (["maximize", "-c", "3", "--animation", "mp4"], "say every how many steps with --snapshots"),
+        (["maximize", "-c", "3", "--animation", "mp4"], "say with --snapshots every how many steps"),
         (["maximize", "-c", "3", "--out", ""], "an empty word after --out; expected a value"),
         (["maximize", "-c", "3", "--out="], "an empty word after --out; expected a value"),
         (["maximize", "-c", "3", "--stepps", "2"], "no such option: --stepps"),

@@ -17,7 +17,7 @@ import usae_train as ut
 import usae_viz as uv
 import usae_viz.optimization.maximize
 from usae_viz.cli import app
-from usae_viz.commands.beforehand import check_recipe
+from usae_viz.commands.early_checks import check_recipe
 from usae_viz.custom_code.part import CustomPart
 from usae_viz.export.png import read_png
 from usae_viz.optimization.maximize import bytes_of
@@ -28,7 +28,7 @@ from usae_viz.runs.recipe import RenderRecipe
 from usae_viz.settings import MaximizeSettings
 from usae_viz.views.augmentation import augmented_views
 from usae_viz.views.custom_transforms import transformed_views
-from usae_viz.views.presets import PRESETS
+from usae_viz.views.presets import AUGMENTATION_PRESETS
 
 QUICK = {"steps": 3, "views": 2, "size": 32}
 RECIPE = """
@@ -93,8 +93,8 @@ def test_what_is_in_no_file_is_drawn_again_by_no_command(folder, tmp_path):
 
     uv.maximize(ut.load(folder), uv.Concept(3), parameterization=Local, **QUICK).save(tmp_path)
     file = tmp_path / "concept-00003" / "left.png"
-    assert run("show", file).stdout.endswith("by no command: its parameterization or a transform was of Python\n")
-    assert "Local, which was in no file; it cannot be drawn again" in run("render", file, "-q").stderr
+    assert run("show", file).stdout.endswith("not possible: its parameterization or a transform was given in Python\n")
+    assert "Local, which was not in a file; it cannot be drawn again" in run("render", file, "-q").stderr
 
 
 def test_a_recipe_gives_the_same_bits_by_workers_resumed_and_again(room):
@@ -211,12 +211,12 @@ def test_transforms_replace_the_augmentation_or_go_around_it():
         seen.clear()
         parts = [each if isinstance(each, str) else CustomPart.from_value(each) for each in transforms]
         generators = [torch.Generator().manual_seed(1)]
-        return transformed_views(canvas, parts, PRESETS["default"], generators, 2, 16)
+        return transformed_views(canvas, parts, AUGMENTATION_PRESETS["default"], generators, 2, 16)
 
     whole = nn.functional.interpolate(canvas, (16, 16), mode="bilinear", antialias=True)
     assert torch.equal(shown(looked_at)[0], whole.expand(2, -1, -1, -1))
     assert seen == [(2, 3, 40, 40)]
-    plain = augmented_views(canvas, PRESETS["default"], [torch.Generator().manual_seed(1)], 2, 16)
+    plain = augmented_views(canvas, AUGMENTATION_PRESETS["default"], [torch.Generator().manual_seed(1)], 2, 16)
     assert torch.equal(shown("augmentation"), plain)
     assert shown(looked_at, "augmentation", looked_at).shape == plain.shape
     assert seen == [(1, 3, 40, 40), (2, 3, 16, 16)]
@@ -365,9 +365,12 @@ def test_one_that_gives_out_for_one_objective_leaves_the_others_whole(usae, monk
         ({"transforms": ["augmentation"] * 2}, "`augmentation` stands in it twice"),
         ({"transforms": 3}, "expected a list of transforms"),
         ({"parameterization": Plain, "mode": "coupled"}, "cannot be drawn coupled"),
-        ({"parameterization": Plain, "decay": 1.0}, "decay is of a built-in parameterization, not of "),
-        ({"transforms": [dimmed], "augmentation": "maco"}, "augmentation is of the built-in views, which `transforms`"),
-        ({"transforms": [dimmed], "whole_first": 0.5}, "whole_first is of the built-in views"),
+        ({"parameterization": Plain, "decay": 1.0}, "decay belongs to a built-in parameterization, not to "),
+        (
+            {"transforms": [dimmed], "augmentation": "maco"},
+            "augmentation belongs to the built-in views, which `transforms`",
+        ),
+        ({"transforms": [dimmed], "whole_first": 0.5}, "whole_first belongs to the built-in views"),
     ],
 )
 def test_settings_that_cannot_go_with_them(usae, settings, why):

@@ -65,7 +65,7 @@ def test_maps_are_codes_at_the_backbones_own_grid(usae, explained, photo):
 
 @pytest.mark.parametrize("name", ["vit", "conv"])
 def test_importance_is_what_the_logit_loses(usae, explained, name):
-    class_, _ = explained.asked(name)
+    class_, _ = explained.asked_class(name)
     important = explained.importance(name, exact=3)
     assert [each.exact is None for each in important] == [False] * 3 + [True] * (len(important) - 3)
     backbone = usae.backbones[name]
@@ -85,11 +85,16 @@ def test_importance_is_what_the_logit_loses(usae, explained, name):
     ]
 
 
+def test_the_class_is_asked_for_by_its_former_name_with_a_warning(explained):
+    with pytest.warns(FormerNameWarning, match="write asked_class"):
+        assert explained.asked("vit") == explained.asked_class("vit")
+
+
 @torch.no_grad()
 def test_carriers_cost_more_one_after_the_other_than_those_that_cost_most_alone(usae, explained):
     carriers, backbone = explained.carriers("vit", 4), usae.backbones["vit"]
     assert len({each.concept for each in carriers}) == 4
-    class_ = explained.asked("vit")[0]
+    class_ = explained.asked_class("vit")[0]
     plain = backbone.logits(explained.canvas)[0, class_]
     for at, each in enumerate(carriers, 1):
         with ut.intervene(usae, "vit", {own.concept: 0.0 for own in carriers[:at]}):
@@ -216,9 +221,9 @@ def test_imagenets_names_are_classes_and_near_ones_are_told():
         (lambda seen: seen.importance("vit", exact=True), "exact True: expected a whole number >= 0"),
         (lambda seen: seen.concepts("vit", top=-2), "top -2: expected a whole number >= 0"),
         (lambda seen: seen.sheet(0), "columns 0: expected a whole number >= 1"),
-        (lambda seen: seen.asked("mute"), "mute has no classifier"),
-        (lambda seen: seen.asked("conf"), "unknown backbone 'conf'.*did you mean 'conv'"),
-        (lambda seen: seen.asked(["conv"]), r"unknown backbone \['conv'\]"),
+        (lambda seen: seen.asked_class("mute"), "mute has no classifier"),
+        (lambda seen: seen.asked_class("conf"), "unknown backbone 'conf'.*did you mean 'conv'"),
+        (lambda seen: seen.asked_class(["conv"]), r"unknown backbone \['conv'\]"),
         (lambda seen: seen.drops("conf", [1]), "unknown backbone 'conf'"),
         (lambda seen: seen.drops("vit", [10**6]), "no concept 1000000"),
         (lambda seen: seen.map("vit", 1.0), r"concept 1\.0: expected a whole number or a name"),

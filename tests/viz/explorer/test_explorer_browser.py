@@ -36,7 +36,7 @@ def many(tmp_path_factory):
     usae.statistics = made_up()
     folder = str(ut.save(usae, place / "usae"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("usae_viz.explorer.tsne.STEPS", (1, 1))  # made-up atoms have no order to be found
+        patch.setattr("usae_viz.explorer.tsne.PHASE_STEPS", (1, 1))  # made-up atoms have no order to be found
         explore(open_sources([folder]), place / "page")
     return place / "page"
 

@@ -98,7 +98,7 @@ def test_codes_of_pictures_are_remembered_sparse_and_of_a_bounded_number(usae_fo
 
     monkeypatch.setattr(study_module._QuestionMaker, "_code", watched)
     for bound in (2_000, 2):
-        monkeypatch.setattr(study_module, "REMEMBERED", bound)
+        monkeypatch.setattr(study_module, "MAX_REMEMBERED", bound)
         kept.clear()
         made.append([each.as_dict() for each in make_study(usae, natural, read_run(run_folder), seed=4)])
     assert max(kept) == 2

@@ -24,10 +24,10 @@ def drawn(usae):
 
 def numbered(pictures, count):
     """Snapshots of so many pictures; picture p in snapshot n is 10 n + p everywhere."""
-    kept = Snapshots()
+    snapshots = Snapshots()
     for number in range(count):
-        kept.keep((10.0 * number + torch.arange(pictures))[:, None, None, None].expand(-1, 3, 2, 2))
-    return kept
+        snapshots.append((10.0 * number + torch.arange(pictures))[:, None, None, None].expand(-1, 3, 2, 2))
+    return snapshots
 
 
 def test_frames_are_a_pictures_own_snapshots_and_its_last_canvas():

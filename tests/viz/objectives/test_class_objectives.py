@@ -17,7 +17,7 @@ from usae_viz.optimization.by_objective import settings_for
 from usae_viz.optimization.loop import CanvasSpec, optimize
 from usae_viz.parameterizations import FourierImage
 from usae_viz.settings import MaximizeSettings
-from usae_viz.views.presets import PRESETS
+from usae_viz.views.presets import AUGMENTATION_PRESETS
 from usae_viz.views.viewing import ViewConfig
 
 
@@ -65,7 +65,7 @@ def test_maximizing_a_logit_raises_it_and_without_a_classifier_there_is_one_clea
 def test_a_logit_comes_from_the_pass_that_the_tokens_come_from(classifying):
     model, _ = classifying
     runs, steps = [], 4
-    view_config = ViewConfig(model, PRESETS["default"].for_patches(0.25), 1)
+    view_config = ViewConfig(model, AUGMENTATION_PRESETS["default"].for_patches(0.25), 1)
     handle = model.backbones["left"].model.patch_embed.register_forward_hook(lambda *passed: runs.append(1))
     try:
         for objective in (Logit("left", 4), Concept(3) + 2 * Logit("left", 1), Concept(3)):
@@ -87,7 +87,7 @@ def test_a_class_is_shown_nearly_whole_first_and_a_concept_at_every_scale_at_onc
     for objective, expected in ((Logit("left", 4), 0.7), (Concept(3), 0), (Concept(3) + Logit("left", 4), 0)):
         assert settings_for(model, objective, settings).whole_first == expected
     assert settings_for(model, Logit("left", 4), MaximizeSettings(whole_first=0.2)).whole_first == 0.2
-    view_config = ViewConfig(None, PRESETS["default"], 1, whole_first=0.5)
+    view_config = ViewConfig(None, AUGMENTATION_PRESETS["default"], 1, whole_first=0.5)
     assert [view_config.at(passed).augmentation.crop for passed in (0, 0.49, 0.5)] == [
         (0.6, 1.0),
         (0.6, 1.0),

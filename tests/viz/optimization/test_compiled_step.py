@@ -6,7 +6,7 @@ import usae_viz as uv
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.model.usae import USAE
 from usae_viz.views.augmentation import draw_views, show_views
-from usae_viz.views.presets import PRESETS
+from usae_viz.views.presets import AUGMENTATION_PRESETS
 from usae_viz.views.viewing import ViewConfig, encode_views
 
 OPTIONS = {"patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
@@ -16,7 +16,7 @@ COLOURS = {"brightness": 0.1, "contrast": 0.1, "saturation": 0.1}
 def test_views_backbone_and_objective_are_one_graph():
     spec = BackboneSpec(model="vit_tiny_patch16_224", weights="random", input_size=32, options=OPTIONS)
     usae = USAE({"a": 16}, 24, 3, specs={"a": spec}, grid=(4, 4)).eval().requires_grad_(False)
-    augmentation = PRESETS["default"].model_copy(update=COLOURS).for_patches(0.25)
+    augmentation = AUGMENTATION_PRESETS["default"].model_copy(update=COLOURS).for_patches(0.25)
     config, objective, backbone = ViewConfig(usae, augmentation, 4), uv.Concept(3), usae.backbones["a"]
     canvas = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 

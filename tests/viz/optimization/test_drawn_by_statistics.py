@@ -232,7 +232,7 @@ def test_a_picture_of_before_0_9_that_was_told_what_is_the_default_is_found(conv
     plan = plan_objectives(convolutional, [Concept(3)], [MaximizeSettings(**{**SMALL, "steps": 1, "whole_first": 0})])
     render_plan(convolutional, plan, tmp_path)
     ((job,), records) = plan.jobs, tmp_path / "manifest"
-    (formerly,) = job.formerly  # under which an earlier version would have kept it
+    (formerly,) = job.former_keys  # under which an earlier version would have kept it
     kept = json.loads((records / f"{job.key}.json").read_text())
     (records / f"{job.key}.json").unlink()
     (records / f"{formerly}.json").write_text(json.dumps({**kept, "key": formerly}))

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 import usae_viz as uv
 from usae_viz.export.png import read_png
-from usae_viz.views.presets import PRESETS
+from usae_viz.views.presets import AUGMENTATION_PRESETS
 from usae_viz.views.viewing import ViewConfig, encode_views
 
 GREY = torch.full((3, 32, 32), 0.5)
@@ -20,7 +20,9 @@ def first_channel(acts):
 
 def pre_code(usae, name, concept, canvas, shared=False):
     backbone = usae.backbones[name]
-    acts = encode_views(ViewConfig(usae, PRESETS["none"], 1), backbone, canvas[None], canvas[None, None], shared=shared)
+    acts = encode_views(
+        ViewConfig(usae, AUGMENTATION_PRESETS["none"], 1), backbone, canvas[None], canvas[None, None], shared=shared
+    )
     return uv.Concept(concept)(acts).item()
 
 

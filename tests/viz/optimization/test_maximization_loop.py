@@ -4,7 +4,7 @@ import torch
 import usae_viz as uv
 import usae_viz.optimization.maximize
 from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore, batch_rows, compute_gradients, share_of_largest
-from usae_viz.views.presets import PRESETS
+from usae_viz.views.presets import AUGMENTATION_PRESETS
 from usae_viz.views.viewing import ViewConfig
 
 QUICK = {"views": 2, "size": 32, "dtype": "float32"}
@@ -159,7 +159,7 @@ def test_each_of_two_lost_scores_of_a_pack_ends_its_own_objective(usae):
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_the_picture_that_is_lost_is_named_by_its_row(usae, batch_size):
-    view_config = ViewConfig(usae, PRESETS["none"], 1, batch_size=batch_size)
+    view_config = ViewConfig(usae, AUGMENTATION_PRESETS["none"], 1, batch_size=batch_size)
     canvas = torch.full((4, 3, 32, 32), 0.5)
     fine, broken = uv.Concept(3), not_finite_from(1, float("inf"))
     kinds = [(fine, "right"), (fine, "left"), (broken, "left"), (fine, "left")]
@@ -241,8 +241,8 @@ def test_who_is_looked_at_together():
     plain, joint, another = uv.Concept(3), uv.Concept(3) + uv.Diversity(), uv.Concept(3) + uv.Diversity()
     left, right = ("left",), ("right",)
     pictures = [
-        CanvasSpec(str(row), objective, 0, seen_by)
-        for row, (objective, seen_by) in enumerate(
+        CanvasSpec(str(row), objective, 0, backbones)
+        for row, (objective, backbones) in enumerate(
             [(plain, left), (joint, left), (plain, right), (plain, left), (joint, left), (another, left), (plain, left)]
         )
     ]

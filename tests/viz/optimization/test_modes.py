@@ -61,7 +61,7 @@ def test_the_common_latent_gets_all_gradients_and_each_offset_its_pictures():
 def test_which_pictures_are_drawn_and_who_sees_them(usae, objective, mode, seeds, expected):
     settings = uv.MaximizeSettings(mode=mode, seeds=seeds, seed=4)
     pictures = canvas_specs(usae, objective, settings)
-    assert {picture.name: picture.seen_by for picture in pictures} == expected
+    assert {picture.name: picture.backbones for picture in pictures} == expected
     if seeds == 2:
         assert [picture.seed for picture in pictures] == [int(picture.name[-1]) for picture in pictures]
 

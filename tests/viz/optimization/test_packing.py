@@ -4,12 +4,12 @@ import torch
 import usae_viz as uv
 from usae_viz.optimization.batching import bytes_per_picture, max_batch_size
 from usae_viz.optimization.maximize import view_config_for
-from usae_viz.views.presets import PRESETS
+from usae_viz.views.presets import AUGMENTATION_PRESETS
 from usae_viz.views.viewing import ViewConfig
 
 
 def taken(usae, crops, size=48):
-    return bytes_per_picture(ViewConfig(usae, PRESETS["none"], crops), usae.backbones, size)
+    return bytes_per_picture(ViewConfig(usae, AUGMENTATION_PRESETS["none"], crops), usae.backbones, size)
 
 
 def test_a_picture_takes_as_much_more_as_it_has_crops(usae):
@@ -33,13 +33,15 @@ def test_what_the_hungriest_backbone_keeps_is_counted(usae):
     """At the least, the input of each of its linear layers: (tokens, width) a view, here of 36 tokens of width 16."""
     canvas_and_views = 20 * 3 * 48 * 48 * 4 + 4 * 3 * 48 * 48 * 4
     by_backbone = {
-        name: bytes_per_picture(ViewConfig(usae, PRESETS["none"], 1), {name: backbone}, 48)
+        name: bytes_per_picture(ViewConfig(usae, AUGMENTATION_PRESETS["none"], 1), {name: backbone}, 48)
         for name, backbone in usae.backbones.items()
     }
     assert by_backbone["right"] - canvas_and_views > 4 * 36 * 16 * 4
     backwards = dict(reversed(usae.backbones.items()))
     for order in (usae.backbones, backwards):
-        assert bytes_per_picture(ViewConfig(usae, PRESETS["none"], 1), order, 48) == max(by_backbone.values())
+        assert bytes_per_picture(ViewConfig(usae, AUGMENTATION_PRESETS["none"], 1), order, 48) == max(
+            by_backbone.values()
+        )
 
 
 def test_measuring_leaves_no_gradients_behind(usae):
@@ -50,13 +52,13 @@ def test_measuring_leaves_no_gradients_behind(usae):
 
 
 def test_on_the_cpu_it_is_one_picture_at_a_time(usae):
-    view_config = ViewConfig(usae, PRESETS["none"], 6)
+    view_config = ViewConfig(usae, AUGMENTATION_PRESETS["none"], 6)
     assert max_batch_size(view_config, 48, None) == 1
     assert max_batch_size(view_config, 48, 100.0) == 1
 
 
 def test_a_limit_of_just_what_one_picture_takes_is_enough(usae):
-    view_config = ViewConfig(usae, PRESETS["none"], 6)
+    view_config = ViewConfig(usae, AUGMENTATION_PRESETS["none"], 6)
     needed = taken(usae, 6) / 1e9
     assert max_batch_size(view_config, 48, needed * 1.001) == 1
     with pytest.raises(ValueError, match=r"the limit is .*; lower --views or --size, or raise --memory$"):
@@ -65,7 +67,7 @@ def test_a_limit_of_just_what_one_picture_takes_is_enough(usae):
 
 def test_all_canvases_of_an_objective_are_there_all_the_time(usae):
     """Only one goes through a backbone at a time."""
-    view_config, canvas = ViewConfig(usae, PRESETS["none"], 2), 20 * 3 * 48 * 48 * 4
+    view_config, canvas = ViewConfig(usae, AUGMENTATION_PRESETS["none"], 2), 20 * 3 * 48 * 48 * 4
     assert bytes_per_picture(view_config, usae.backbones, 48, canvases=7) == taken(usae, 2) + 6 * canvas
     limit = (taken(usae, 2) + 3.5 * canvas) / 1e9
     settings = {"size": 48, "views": 2, "memory": limit, "augmentation": "none", "dtype": "float32"}
@@ -103,7 +105,7 @@ def test_too_little_memory_says_what_helps_and_nothing_else(usae, mode, crops, s
     settings = {"dtype": "float32", "augmentation": "none", "mode": mode}
     asked = uv.MaximizeSettings(views=crops, size=size, seeds=seeds, **settings)
     canvases = 1 if mode == "shared" else 2
-    least = bytes_per_picture(ViewConfig(usae, PRESETS["none"], 1), usae.backbones, 16, canvases)
+    least = bytes_per_picture(ViewConfig(usae, AUGMENTATION_PRESETS["none"], 1), usae.backbones, 16, canvases)
     with pytest.raises(ValueError, match=f"the limit is .*; {advice}$"):
         view_config_for(
             usae, asked.model_copy(update={"memory": least / 1e9 * (0.999 if advice == "raise --memory" else 1.0001)})

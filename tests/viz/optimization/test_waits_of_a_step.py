@@ -13,7 +13,7 @@ from usae_train.model.usae import USAE
 from usae_viz.objectives import SameCodes
 from usae_viz.optimization.drawing import CanvasBatch, canvas_specs, draw_together
 from usae_viz.settings import MaximizeSettings
-from usae_viz.views.presets import PRESETS
+from usae_viz.views.presets import AUGMENTATION_PRESETS
 from usae_viz.views.viewing import ViewConfig
 
 OPTIONS = {"patch_size": 8, "embed_dim": 16, "depth": 1, "num_heads": 2}
@@ -46,7 +46,7 @@ def waits_of_a_step(backbones, objectives, preset="default", reference=None, **s
     fourier = {"decay": 1.5, "contrast": 1.5} if settings.get("parameterization", "fourier") == "fourier" else {}
     chosen = MaximizeSettings(**{"size": 64, "learning_rate": 0.1, "seeds": 2, "steps": 2, **fourier, **settings})
     pictures = [spec for objective in objectives for spec in canvas_specs(usae, objective, chosen)]
-    augmentation = PRESETS[preset].model_copy(update=COLOURS).for_patches(0.25)
+    augmentation = AUGMENTATION_PRESETS[preset].model_copy(update=COLOURS).for_patches(0.25)
     view_config = ViewConfig(usae, augmentation, 4, "float32", batch_size=8, reference=reference)
 
     def after(done, scores):  # noqa: ARG001

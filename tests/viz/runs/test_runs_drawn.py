@@ -13,12 +13,12 @@ from running_recipes import QUICK, contents, drawn, run
 
 import usae_viz.runs.render
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
-from usae_viz.commands.render_commands import render_and_report
+from usae_viz.commands.drawing_report import render_and_report
 from usae_viz.export.png import read_png
 from usae_viz.export.sheet import CELL, MARGIN, ROW
 from usae_viz.runs.plan import plan_recipe
 from usae_viz.runs.recipe import RenderRecipe
-from usae_viz.runs.render import _packs
+from usae_viz.runs.render import RenderExecution, _packs
 
 
 def test_the_work_is_divided_folder_by_folder_and_settings_by_settings(usae, tmp_path, monkeypatch):
@@ -225,7 +225,9 @@ def test_what_another_process_is_to_draw_again_is_not_this_ones_stop(usae, tmp_p
     (stopped,) = usae_viz.runs.render.render_plan(usae, plan, out, interrupting)
     assert stopped.stopped
     assert {file.name for file in out.glob("*/*seed*.png")} == {"left-seed-0.png", "right-seed-0.png"}
-    assert usae_viz.runs.render.render_plan(usae, plan, out, ranks=Second(1, 2)) == []  # seed 0 is the first process's
+    assert (
+        usae_viz.runs.render.render_plan(usae, plan, out, execution=RenderExecution(ranks=Second(1, 2))) == []
+    )  # seed 0 is the first process's
     assert len(list(out.glob("*/*seed*.png"))) == 4
     (whole,) = usae_viz.runs.render.render_plan(usae, plan, out)
     assert not whole.stopped
@@ -234,9 +236,11 @@ def test_what_another_process_is_to_draw_again_is_not_this_ones_stop(usae, tmp_p
 def test_only_the_first_process_tells_of_a_lost_score(usae, tmp_path, capsys):
     settings = {"size": 32, "steps": 3, "views": 1, "learning_rate": 1e37}
     plan = plan_recipe(usae, RenderRecipe(concepts=[3, 5], settings=settings), tmp_path)
-    render_and_report(usae, plan, tmp_path / "run", quiet=True, as_json=False, ranks=Second(1, 2))
+    render_and_report(
+        usae, plan, tmp_path / "run", quiet=True, as_json=False, execution=RenderExecution(ranks=Second(1, 2))
+    )
     assert capsys.readouterr().err == ""
     with pytest.raises(SystemExit) as caught:
-        render_and_report(usae, plan, tmp_path / "run", quiet=True, as_json=False)
+        render_and_report(usae, plan, tmp_path / "run", quiet=True, as_json=False, execution=RenderExecution())
     assert caught.value.code == 1
     assert "error: the score became NaN or infinite in 2 of 2 folders" in capsys.readouterr().err

@@ -21,7 +21,7 @@ from usae_viz.export.png import read_png, rewrite_png
 from usae_viz.runs.manifest import Manifest
 from usae_viz.runs.plan import plan_recipe
 from usae_viz.runs.recipe import RenderRecipe, read_render_recipe
-from usae_viz.runs.render import render_plan
+from usae_viz.runs.render import RenderExecution, render_plan
 from usae_viz.runs.run_folder import read_run
 
 
@@ -181,7 +181,7 @@ def test_the_share_of_a_process_that_died_is_drawn_by_the_next_run(folder, tmp_p
     recipe = tmp_path / "recipe.yaml"
     model = ut.load(folder)
     plan = plan_recipe(model, read_render_recipe(recipe), tmp_path)
-    render_plan(model, plan, tmp_path / "run", ranks=Lonely(0, 2))
+    render_plan(model, plan, tmp_path / "run", execution=RenderExecution(ranks=Lonely(0, 2)))
     assert [objective for objective, _ in drawings] == ["Concept(3)", "Concept(5)"]
     drawings.clear()
     drawn(folder, tmp_path, text, "--resume")

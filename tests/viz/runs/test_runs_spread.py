@@ -13,7 +13,7 @@ from usae_viz.explorer.page import explore
 from usae_viz.objectives import Concept, objective
 from usae_viz.optimization.maximize import draw_group
 from usae_viz.runs.plan import plan_objectives
-from usae_viz.runs.render import render_plan
+from usae_viz.runs.render import RenderExecution, render_plan
 from usae_viz.settings import MaximizeSettings
 
 QUICK = {"steps": 4, "views": 1, "size": 32}
@@ -36,7 +36,7 @@ def plan_of(usae, *objectives, **settings):
 def test_files_are_the_same_to_the_byte_whatever_the_number_of_workers(usae, tmp_path, settings):
     plan = plan_of(usae, Concept(3), Concept(5), **settings)
     for workers in (1, 2, 5):
-        render_plan(usae, plan, tmp_path / f"{workers}", workers=workers)
+        render_plan(usae, plan, tmp_path / f"{workers}", execution=RenderExecution(workers=workers))
     assert files_of(tmp_path / "2") == files_of(tmp_path / "1")
     assert files_of(tmp_path / "5") == files_of(tmp_path / "1")  # drawings apart, picture by picture
 
@@ -46,7 +46,7 @@ def test_one_objective_is_drawn_by_several_and_one_picture_by_none(usae, tmp_pat
     monkeypatch.setattr(parallel_drawing.Workers, "_start_worker", lambda self: begun.append(self) or really(self))
     for number, (target, workers) in enumerate([(Concept(3), 4), (Concept(3, backbone="left"), 4), (Concept(5), 1)]):
         plan = plan_objectives(usae, [target], [MaximizeSettings(**QUICK)])
-        render_plan(usae, plan, tmp_path / f"{number}", workers=workers)
+        render_plan(usae, plan, tmp_path / f"{number}", execution=RenderExecution(workers=workers))
         assert len(begun) == 2, target
 
 
@@ -67,7 +67,10 @@ def late(number):
 def test_a_lost_score_ends_its_objective_as_in_one_process(usae, tmp_path):
     plan = plan_objectives(usae, [lost_in_right, Concept(5), late(0.2)], [MaximizeSettings(**QUICK)])
     plan = replace(plan, sheet=False)
-    drawn = {workers: render_plan(usae, plan, tmp_path / f"{workers}", workers=workers) for workers in (1, 2, 6)}
+    drawn = {
+        workers: render_plan(usae, plan, tmp_path / f"{workers}", execution=RenderExecution(workers=workers))
+        for workers in (1, 2, 6)
+    }
     said = {workers: [(own.images, own.ended, own.failed) for own in found] for workers, found in drawn.items()}
     assert said[2] == said[1]
     assert said[6] == said[1]
@@ -84,7 +87,7 @@ def test_ctrl_c_keeps_what_every_worker_has(usae, tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
             steps.extend(["told"] * 2)
 
-    drawn = render_plan(usae, plan, tmp_path / "run", report, workers=2)
+    drawn = render_plan(usae, plan, tmp_path / "run", report, execution=RenderExecution(workers=2))
     assert [own.stopped for own in drawn] == [True]
     assert "stopped by hand after" in drawn[0].ended
     assert sorted(file.name for file in tmp_path.glob("run/concept-*/*.png")) == ["left.png", "right.png", "shared.png"]
@@ -103,7 +106,7 @@ def test_a_killed_worker_costs_its_picture_alone(usae, tmp_path, monkeypatch):
         return draw_group(usae, target, settings, rows, progress)
 
     monkeypatch.setattr(parallel_drawing, "draw_group", fatal)
-    render_plan(usae, plan, tmp_path / "run", workers=2)
+    render_plan(usae, plan, tmp_path / "run", execution=RenderExecution(workers=2))
     assert files_of(tmp_path / "run") == files_of(tmp_path / "alone")
     assert sorted(drawn.read_text().split("\n")) == [
         "",
@@ -128,7 +131,7 @@ def test_twenty_killed_workers_cost_nothing(usae, tmp_path, monkeypatch):
         return draw_group(usae, target, settings, rows, at_a_step)
 
     monkeypatch.setattr(parallel_drawing, "draw_group", fatal)
-    render_plan(usae, plan, tmp_path / "run", workers=2)
+    render_plan(usae, plan, tmp_path / "run", execution=RenderExecution(workers=2))
     assert len(list(killed.iterdir())) == 20
     assert files_of(tmp_path / "run") == files_of(tmp_path / "alone")
 
@@ -136,12 +139,12 @@ def test_twenty_killed_workers_cost_nothing(usae, tmp_path, monkeypatch):
 def test_more_workers_than_the_memory_bears_are_refused_and_nothing_is_written(usae, tmp_path, monkeypatch):
     monkeypatch.setattr("usae_train.runtime.capacity.free_memory", lambda: int(1e9))
     with pytest.raises(ValueError, match=r"--workers is 999: each takes about .* GB are free; expected at most \d"):
-        render_plan(usae, plan_of(usae, Concept(3)), tmp_path / "run", workers=999)
+        render_plan(usae, plan_of(usae, Concept(3)), tmp_path / "run", execution=RenderExecution(workers=999))
     assert not (tmp_path / "run").exists()
 
 
 def test_a_page_is_the_same_whatever_the_number_of_workers(usae, tmp_path, monkeypatch):
-    monkeypatch.setattr("usae_viz.explorer.patches.BATCH", 4)
+    monkeypatch.setattr("usae_viz.explorer.patches.PATCH_BATCH", 4)
     usae.natural = _natural(usae, tmp_path / "pictures")
     try:
         sources = open_sources_of(usae)

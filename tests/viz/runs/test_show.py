@@ -80,16 +80,16 @@ def test_a_picture_of_a_function_of_python_is_drawn_again_by_no_command(usae, tm
     result.save(tmp_path)
     (file,) = tmp_path.glob("*/left.png")
     assert json.loads(run("show", file, "--json").stdout)["again"] is None
-    assert run("show", file).stdout.endswith("again       by no command: its objective was of Python\n")
+    assert run("show", file).stdout.endswith("again       not possible: its objective was given in Python\n")
 
 
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"start": "tensor of sha256 00"}, "the picture that it starts from was in no file"),
+        ({"start": "tensor of sha256 00"}, "the picture that it starts from was not in a file"),
         (
             {"start": "n.png", "reference": "picture of sha256 00"},
-            "the picture that it is compared with was in no file",
+            "the picture that it is compared with was not in a file",
         ),
         ({"start": "n.png", "reference": None}, None),
     ],
@@ -125,7 +125,7 @@ def test_what_cannot_be_shown_or_drawn_again_is_one_line(folder, tmp_path):
             ["render", tmp_path / "later.png"],
             "drawn with settings that this version does not have: warmth = 3: there is none",
         ),
-        (["render", tmp_path / "tensor.png"], "was drawn beside a picture that was in no file"),
+        (["render", tmp_path / "tensor.png"], "was drawn beside a picture that was not in a file"),
         (
             ["render", tmp_path / "code.png"],
             "'own:calm' runs code from a file; look at the file, then add --allow-code",

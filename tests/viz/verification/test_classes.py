@@ -13,7 +13,7 @@ from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
 from usae_viz.objectives.class_names import class_name
 from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.checks import check_written
+from usae_viz.optimization.checks import check_expression
 from usae_viz.runs.metadata import read_metadata
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.show import metadata_lines
@@ -135,7 +135,7 @@ def test_a_class_may_be_told_by_its_name(usae):
     assert found.classes == (("left", 483), ("right", 698))
     assert found.numbers == {"castle of left": 483, "Palace of right": 698}
     assert pickle.loads(pickle.dumps(copy.deepcopy(found.numbers))) == found.numbers
-    check_written(model, "Class('left', 'castle')", [])
+    check_expression(model, "Class('left', 'castle')", [])
     for text, said in (
         ("Class('left', 'casle')", "no class 'casle' of left; the nearest: castle"),
         ("Class('lef', 'castle')", "unknown backbone 'lef'"),
@@ -144,7 +144,7 @@ def test_a_class_may_be_told_by_its_name(usae):
         with pytest.raises(ValueError, match=said):
             bound_in(model, [uv.parse_objective(text)])
     with pytest.raises(ValueError, match=r"no class 'castle': left has no classifier; set `classes` in its spec"):
-        check_written(usae, "Class('left', 'castle')", [])
+        check_expression(usae, "Class('left', 'castle')", [])
     with pytest.raises(ValueError, match="class 'castle' has no number yet: `maximize` looks it up, or give a number"):
         uv.Class("left", "castle")(None)
 

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from usae_train.files.validation import check_settings
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.score import ClassScore, Score, read_score
 from usae_viz.verification.scores import Scores
@@ -29,7 +30,7 @@ DOG = ClassScore(207, "golden retriever", 0.9, 1, 207, "golden retriever", noise
     ],
 )
 def test_the_verdict_on_a_concept(change, verdict, words):
-    assert replace(GOOD, **change).lacks(THRESHOLDS) == (verdict, words)
+    assert replace(GOOD, **change).judge(THRESHOLDS) == (verdict, words)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_the_verdict_on_a_concept(change, verdict, words):
     ],
 )
 def test_the_verdict_on_a_class(change, verdict, words):
-    assert replace(DOG, **change).lacks(THRESHOLDS) == (verdict, words)
+    assert replace(DOG, **change).judge(THRESHOLDS) == (verdict, words)
 
 
 def test_a_picture_is_as_good_as_in_the_worst_backbone_that_it_was_drawn_for():
@@ -95,3 +96,8 @@ def test_thresholds_are_said_in_words_or_as_settings():
 def test_thresholds_that_cannot_be(wrong, message):
     with pytest.raises(ValueError, match=message):
         check_settings(MaximizeSettings, verdict=wrong)
+
+
+def test_a_verdict_is_asked_for_by_its_former_name_with_a_warning():
+    with pytest.warns(FormerNameWarning, match="write judge"):
+        assert GOOD.lacks(THRESHOLDS) == GOOD.judge(THRESHOLDS)

@@ -8,7 +8,7 @@ import usae_viz as uv
 from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_viz.verification.concepts import score_images
 from usae_viz.verification.held_out import CLOSER_VIEWS, held_out_codes
-from usae_viz.verification.noise import NOISE_PICTURES, NoiseLevels, shared_noise
+from usae_viz.verification.noise import NOISE_PICTURES, NoiseLevels, ScoringConfig, shared_noise
 from usae_viz.verification.score import DEFAULT_THRESHOLDS, Score
 from usae_viz.verification.scores import Scores
 from usae_viz.views.presets import HELD_OUT
@@ -17,7 +17,11 @@ from usae_viz.views.presets import HELD_OUT
 def test_scores_are_worked_out_on_the_codes_after_topk(usae):
     canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
     scores = score_images(
-        usae, 3, {"left": canvas, "right": canvas.flip(-1)}, {"left": ["left"], "right": ["right"]}, seed=0
+        usae,
+        3,
+        {"left": canvas, "right": canvas.flip(-1)},
+        {"left": ["left"], "right": ["right"]},
+        ScoringConfig(seed=0),
     )
     assert set(scores.table) == {"left", "right"}
     for row in scores.table.values():
@@ -32,7 +36,7 @@ def test_exactly_k_concepts_can_fire_everywhere(usae):
     """A token has at most k codes, so the shares of all concepts sum to at most k."""
     canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
     shares = [
-        score_images(usae, k, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"].share
+        score_images(usae, k, {"left": canvas}, {"left": ["left"]}, ScoringConfig(seed=0))["left"]["left"].share
         for k in range(usae.n_concepts)
     ]
     assert 0 < sum(shares) <= usae.k
@@ -41,7 +45,7 @@ def test_exactly_k_concepts_can_fire_everywhere(usae):
 def test_ranks_of_all_concepts_are_a_ranking(usae):
     canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
     found = [
-        score_images(usae, k, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"]
+        score_images(usae, k, {"left": canvas}, {"left": ["left"]}, ScoringConfig(seed=0))["left"]["left"]
         for k in range(usae.n_concepts)
     ]
     ranked = [score.rank for score in found if score.code > 0]
@@ -120,9 +124,11 @@ def test_the_level_of_noise_is_measured_once_and_is_the_mean_over_its_pictures(u
     by_hand = torch.stack(largest).mean(0)
     assert found == pytest.approx([by_hand[0].item(), by_hand[3].item(), by_hand[3].item()], abs=1e-5)
     canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(6))
-    scores = score_images(usae, 3, {"left": canvas}, {"left": ["left"]}, seed=0, noise=noise)
+    scores = score_images(usae, 3, {"left": canvas}, {"left": ["left"]}, ScoringConfig(seed=0, noise=noise))
     assert scores["left"]["left"].noise == found[1]
-    assert score_images(usae, 3, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"].noise is None
+    assert (
+        score_images(usae, 3, {"left": canvas}, {"left": ["left"]}, ScoringConfig(seed=0))["left"]["left"].noise is None
+    )
 
 
 def test_noise_is_kept_for_a_run_and_forgotten_when_weights_change(usae):
@@ -139,7 +145,7 @@ def test_noise_is_kept_for_a_run_and_forgotten_when_weights_change(usae):
 
 def test_figures_from_closer_are_those_of_views_of_that_share(usae):
     canvas = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
-    found = score_images(usae, 3, {"left": canvas}, {"left": ["left"]}, seed=0)["left"]["left"].closer
+    found = score_images(usae, 3, {"left": canvas}, {"left": ["left"]}, ScoringConfig(seed=0))["left"]["left"].closer
     assert list(found) == ["0.7", "0.5"]
     half = HELD_OUT.model_copy(update={"crop": (0.5, 0.5)})
     by_hand = held_out_codes(usae, "left", canvas[None], 0, CLOSER_VIEWS, half).of(3).amax(-1).mean().item()
@@ -160,7 +166,7 @@ def test_chance_is_kept_in_json_and_said_in_the_table(drawn, tmp_path):
 def test_agreement_over_seeds_is_one_for_identical_pictures(usae, drawn):
     canvas = drawn.images["left"]
     names = {f"left-seed-{seed}": canvas for seed in range(3)}
-    alike = score_images(usae, 0, names, {name: ["left"] for name in names}, seed=0)
+    alike = score_images(usae, 0, names, {name: ["left"] for name in names}, ScoringConfig(seed=0))
     assert alike.seed_agreement == {"left": pytest.approx(1)}
     assert "agreement over seeds (cosine of mean codes): left 1.00" in str(alike)
     with pytest.warns(FormerNameWarning, match="write seed_agreement"):

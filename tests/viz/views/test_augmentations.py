@@ -3,9 +3,9 @@ import torch
 
 import usae_viz as uv
 from usae_viz.views.augmentation import augmented_views, draw_changes
-from usae_viz.views.presets import HELD_OUT, PRESETS, Augmentation
+from usae_viz.views.presets import AUGMENTATION_PRESETS, HELD_OUT, Augmentation
 
-ALL = {**PRESETS, "unseen": HELD_OUT}
+ALL = {**AUGMENTATION_PRESETS, "unseen": HELD_OUT}
 
 
 def generators(*seeds):
@@ -18,7 +18,7 @@ def canvases(n, size=40):
 
 def test_none_shows_the_canvas_itself():
     canvas = canvases(2)
-    shown = augmented_views(canvas, PRESETS["none"], generators(0, 1), 3, 40)
+    shown = augmented_views(canvas, AUGMENTATION_PRESETS["none"], generators(0, 1), 3, 40)
     assert torch.allclose(shown, canvas[:, None].expand(-1, 3, -1, -1, -1), atol=1e-4)
 
 
@@ -35,7 +35,7 @@ def test_a_picture_does_not_depend_on_its_batch_and_equal_generators_draw_alike(
 
 def test_the_global_generator_is_left_alone():
     before = torch.random.get_rng_state()
-    augmented_views(canvases(1), PRESETS["default"], generators(0), 2, 32)
+    augmented_views(canvases(1), AUGMENTATION_PRESETS["default"], generators(0), 2, 32)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
@@ -72,7 +72,7 @@ def test_a_crop_of_half_the_side_shows_half_of_the_canvas_twice_as_large():
 
 def test_gradient_reaches_the_canvas():
     canvas = canvases(1).requires_grad_()
-    augmented_views(canvas, PRESETS["default"], generators(0), 8, 32).sum().backward()
+    augmented_views(canvas, AUGMENTATION_PRESETS["default"], generators(0), 8, 32).sum().backward()
     assert (canvas.grad != 0).float().mean() > 0.9
 
 
@@ -105,7 +105,7 @@ def test_a_crop_can_be_uniform():
 
 
 def test_the_paper_of_maco_crops_about_a_quarter():
-    drawn = sides(PRESETS["maco"])
+    drawn = sides(AUGMENTATION_PRESETS["maco"])
     assert drawn.mean() == pytest.approx(0.25, abs=0.005)
     assert drawn.min() >= 0.05
 
@@ -160,7 +160,7 @@ def test_draws_depend_on_their_own_generator_alone():
 
 def test_draws_go_on_from_step_to_step():
     (generator,) = generators(4)
-    first, second = (augmented_views(canvases(1), PRESETS["lucid"], [generator], 2, 32) for _ in range(2))
+    first, second = (augmented_views(canvases(1), AUGMENTATION_PRESETS["lucid"], [generator], 2, 32) for _ in range(2))
     assert not torch.allclose(first, second, atol=1e-3)
 
 
@@ -188,5 +188,5 @@ def test_a_crop_that_shows_a_canvas_smaller_sees_every_pixel_of_it():
 def test_whole_views_are_large_where_the_augmentation_shows_as_much():
     assert Augmentation(crop=(0.2, 1.0)).of_the_whole().crop == (0.6, 1.0)
     assert Augmentation(crop=(0.8, 1.0)).of_the_whole().crop == (0.8, 1.0)
-    for small in (PRESETS["maco"], Augmentation(crop=(0.2, 0.5))):
+    for small in (AUGMENTATION_PRESETS["maco"], Augmentation(crop=(0.2, 0.5))):
         assert small.of_the_whole() is small

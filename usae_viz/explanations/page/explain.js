@@ -48,17 +48,17 @@ class Explained {
 
   #setAddress() {
     const { place: photograph, concept } = this;
-    const said = Object.entries({ photograph, order: this.order.value || 0, concept });
-    history.replaceState(null, "", `#${new URLSearchParams(said.map(([key, value]) => [key, String(value)]))}`);
+    const fields = Object.entries({ photograph, order: this.order.value || 0, concept });
+    history.replaceState(null, "", `#${new URLSearchParams(fields.map(([key, value]) => [key, String(value)]))}`);
   }
 
   /** Show what the address says; the first of all where it says nothing that there is. */
   #addressed() {
-    const said = new URLSearchParams(location.hash.slice(1));
-    const number = (/** @type {string} */ key) => (/^\d+$/.test(said.get(key) ?? "") ? Number(said.get(key)) : 0);
+    const fields = new URLSearchParams(location.hash.slice(1));
+    const number = (/** @type {string} */ key) => (/^\d+$/.test(fields.get(key) ?? "") ? Number(fields.get(key)) : 0);
     this.#showPhotograph(this.data.photographs[number("photograph")] ? number("photograph") : 0);
     this.order.selectedIndex = this.order.options[number("order")] ? number("order") : 0;
-    this.#fill(said.has("concept") ? number("concept") : -1);
+    this.#fill(fields.has("concept") ? number("concept") : -1);
   }
 
   /** @param {number} at */
@@ -123,15 +123,15 @@ class Explained {
    */
   #map(backbone, concept) {
     const { width, height, seen, backbones } = this.photograph;
-    const own = backbones[backbone];
-    const row = own.concepts.find((each) => each.concept === concept);
+    const backboneData = backbones[backbone];
+    const row = backboneData.concepts.find((each) => each.concept === concept);
     const source = `explain/photograph-${this.place}.webp`;
     const stack = [h("img", { src: source, alt: "", width, height }), beside(seen, width, height)];
     return h(
       "figure",
       {},
-      h("div", { class: "stack" }, ...stack, mapCanvas(this.photograph, own, row?.light)),
-      h("figcaption", {}, h("b", {}, backbone), mapInWords(own, row)),
+      h("div", { class: "stack" }, ...stack, mapCanvas(this.photograph, backboneData, row?.light)),
+      h("figcaption", {}, h("b", {}, backbone), mapInWords(backboneData, row)),
     );
   }
 }
@@ -150,7 +150,7 @@ function alongTheList(event) {
 
 /**
  * What a map shows, in words.
- * @param {BackboneData} own
+ * @param {BackboneData} backbone
  * @param {ConceptData} [row]
  */
 function mapInWords({ grid, asked }, row) {
@@ -165,7 +165,7 @@ function mapInWords({ grid, asked }, row) {
 /**
  * A map, over the square of the photograph that backbones see.
  * @param {PhotographData} photograph
- * @param {BackboneData} own
+ * @param {BackboneData} backbone
  * @param {string} [light]
  */
 function mapCanvas({ width, height, seen }, { grid }, light) {
@@ -177,8 +177,8 @@ function mapCanvas({ width, height, seen }, { grid }, light) {
     height: seen.side / height,
   };
   for (const [key, share] of Object.entries(shares)) canvas.style.setProperty(key, `${100 * share}%`);
-  const own = light ? Array.from(bytesOf(light), (byte) => byte / 255) : new Array(grid[0] * grid[1]).fill(0);
-  spotlight(canvas, own, grid, DARKEST);
+  const lights = light ? Array.from(bytesOf(light), (byte) => byte / 255) : new Array(grid[0] * grid[1]).fill(0);
+  spotlight(canvas, lights, grid, DARKEST);
   return canvas;
 }
 
@@ -230,9 +230,9 @@ function strip(data, concept, row) {
  * @param {number} concept
  */
 function drawings(data, concept) {
-  const found = data.drawings[concept];
-  if (!found) return null;
-  const figures = found.map(({ file, backbone, verdict }) =>
+  const drawn = data.drawings[concept];
+  if (!drawn) return null;
+  const figures = drawn.map(({ file, backbone, verdict }) =>
     h(
       "figure",
       {},

@@ -35,11 +35,11 @@ function drop({ exact, estimate }) {
 const sorted = (rows, of) => [...rows].sort((one, other) => of(other) - of(one));
 
 /**
- * @param {BackboneData} own
+ * @param {BackboneData} backbone
  * @param {number[]} concepts
  */
-const listed = (own, concepts) =>
-  concepts.flatMap((concept) => own.concepts.find((row) => row.concept === concept) ?? []);
+const listed = (backbone, concepts) =>
+  concepts.flatMap((concept) => backbone.concepts.find((row) => row.concept === concept) ?? []);
 
 /**
  * Every order of a photograph.
@@ -49,8 +49,8 @@ const listed = (own, concepts) =>
  */
 function ordersOf(data, photograph) {
   const several = data.backbones.length > 1;
-  const own = data.backbones.flatMap((name) => ordersIn(name, photograph, several));
-  return several ? [...own, agreement(data, photograph)] : own;
+  const orders = data.backbones.flatMap((name) => ordersIn(name, photograph, several));
+  return several ? [...orders, agreement(data, photograph)] : orders;
 }
 
 /**
@@ -60,12 +60,12 @@ function ordersOf(data, photograph) {
  * @returns {Order[]}
  */
 function ordersIn(name, photograph, several) {
-  const own = photograph.backbones[name];
-  const firing = own.concepts.filter((row) => row.area > 0);
+  const backbone = photograph.backbones[name];
+  const firing = backbone.concepts.filter((row) => row.area > 0);
   const peak = (/** @type {ConceptData} */ row) => row.peak.toFixed(2);
-  const why = own.no_importance ? ` (${own.no_importance})` : "";
+  const why = backbone.no_importance ? ` (${backbone.no_importance})` : "";
   const orders = [
-    ...(own.asked ? [importance(name, own, own.asked.name)] : []),
+    ...(backbone.asked ? [importance(name, backbone, backbone.asked.name)] : []),
     {
       label: `${name}: largest code`,
       meaning: `largest code of any patch${why}`,
@@ -81,23 +81,23 @@ function ordersIn(name, photograph, several) {
   ];
   const meaning = `concepts that fire in ${name} alone, and its largest code`;
   return several
-    ? [...orders, { label: `only ${name}`, meaning, rows: listed(own, photograph.only[name]), value: peak }]
+    ? [...orders, { label: `only ${name}`, meaning, rows: listed(backbone, photograph.only[name]), value: peak }]
     : orders;
 }
 
 /**
  * By what a class's logit loses without the concept.
  * @param {string} name the backbone's
- * @param {BackboneData} own
- * @param {string} asked the class
+ * @param {BackboneData} backbone
+ * @param {string} className
  * @returns {Order}
  */
-function importance(name, own, asked) {
-  const known = own.concepts.filter((row) => row.estimate !== undefined);
+function importance(name, backbone, className) {
+  const known = backbone.concepts.filter((row) => row.estimate !== undefined);
   const how = "~ is estimated by the gradient, all others are exact";
   return {
-    label: `${name}: what carries “${asked}”`,
-    meaning: `what the logit of “${asked}” loses when the concept is taken away; ${how}`,
+    label: `${name}: what carries “${className}”`,
+    meaning: `what the logit of “${className}” loses when the concept is taken away; ${how}`,
     rows: sorted(known, (row) => row.exact ?? row.estimate ?? 0),
     value: (row) => drop(row) ?? "",
   };

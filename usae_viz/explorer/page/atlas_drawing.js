@@ -17,13 +17,13 @@ class AtlasDrawing {
   /** @type {Uint8Array} of each card: the step of its colour, COLOURS: not known */
   #step = new Uint8Array();
   /** @type {Uint8Array} of each card: 1 where the filters keep it */
-  #kept = new Uint8Array();
+  #visible = new Uint8Array();
   /** @type {number[]} cards in the order in which they are drawn: what is filtered out, then from low to high */
   #order = [];
   /** @type {HTMLCanvasElement[]} a dot of each colour, then the one of no colour, then the faint one */
   #dots = [];
   #dotSize = 0; // pixels of the page
-  #asked = 0; // a frame
+  #frame = 0; // that was asked for
   /** @type {Map<number, Cutting | null>} of the run that is chosen */
   #pictures = new Map();
   #run = ""; // that the pictures are of
@@ -68,19 +68,19 @@ class AtlasDrawing {
     const scale = column && scaleOf(column);
     if (this.#run !== view.run) this.#pictures.clear();
     this.#run = view.run;
-    this.#kept = new Uint8Array(data.cards.length);
-    for (const at of places) this.#kept[at] = 1;
+    this.#visible = new Uint8Array(data.cards.length);
+    for (const at of places) this.#visible[at] = 1;
     this.#step = Uint8Array.from(data.cards, (_, at) => {
       const value = column?.values[at];
       if (!scale || typeof value !== "number") return COLOURS;
       return Math.min(COLOURS - 1, Math.floor(scale.place(value) * COLOURS));
     });
     const turn = (/** @type {number} */ at) =>
-      this.#kept[at] ? (this.#step[at] === COLOURS ? 0 : 1 + this.#step[at]) : -1;
+      this.#visible[at] ? (this.#step[at] === COLOURS ? 0 : 1 + this.#step[at]) : -1;
     this.#order = [...this.known].sort((a, b) => turn(a) - turn(b) || a - b);
     byId("legend-low").textContent = column && scale ? figure(scale.low, column.kind) : "";
     byId("legend-high").textContent = column && scale ? figure(scale.high, column.kind) : "";
-    within(document, ".legend").title = column?.about ?? "";
+    within(document, ".legend").title = column?.description ?? "";
   }
 
   /** @param {Look} look */
@@ -157,8 +157,8 @@ class AtlasDrawing {
     let best = null;
     let least = Infinity;
     for (const at of this.known) {
-      const own = this.#kept[at] ? cost(at) : Infinity;
-      if (own < least) [best, least] = [at, own];
+      const distance = this.#visible[at] ? cost(at) : Infinity;
+      if (distance < least) [best, least] = [at, distance];
     }
     return best;
   }
@@ -170,9 +170,9 @@ class AtlasDrawing {
    */
   ask(look, chosen) {
     this.redraw = () => this.#draw(look, chosen);
-    if (!this.#asked)
-      this.#asked = requestAnimationFrame(() => {
-        this.#asked = 0;
+    if (!this.#frame)
+      this.#frame = requestAnimationFrame(() => {
+        this.#frame = 0;
         this.redraw();
       });
   }
@@ -189,9 +189,9 @@ class AtlasDrawing {
     this.#makeDots(look);
     context.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
-    const seen = this.#drawDots(context, look);
-    if (seen.length <= PICTURED) this.#drawPictures(context, look, seen);
-    if (seen.length <= NAMED) this.#drawNames(context, look, seen, seen.length <= PICTURED);
+    const dots = this.#drawDots(context, look);
+    if (dots.length <= PICTURED) this.#drawPictures(context, look, dots);
+    if (dots.length <= NAMED) this.#drawNames(context, look, dots, dots.length <= PICTURED);
     if (chosen !== null) this.#ring(context, this.pixel(chosen, look), "--ink");
     for (const id of this.page.view.compare) this.#ringOf(context, look, id, "--accent");
   }
@@ -205,16 +205,16 @@ class AtlasDrawing {
     const scale = this.scale(look);
     const left = this.width / 2 - look.x * scale - this.#dotSize / 2;
     const top = this.height / 2 - look.y * scale - this.#dotSize / 2;
-    const seen = [];
+    const dots = [];
     for (const at of this.#order) {
       const x = left + (this.x[at] ?? 0) * scale;
       const y = top + (this.y[at] ?? 0) * scale;
       if (x < -this.#dotSize || y < -this.#dotSize || x > this.width || y > this.height) continue;
-      const dot = this.#dots[this.#kept[at] ? this.#step[at] : COLOURS + 1];
+      const dot = this.#dots[this.#visible[at] ? this.#step[at] : COLOURS + 1];
       context.drawImage(dot, x, y, this.#dotSize, this.#dotSize);
-      if (this.#kept[at]) seen.push(at);
+      if (this.#visible[at]) dots.push(at);
     }
-    return seen;
+    return dots;
   }
 
   /**
@@ -278,10 +278,10 @@ class AtlasDrawing {
   /**
    * @param {CanvasRenderingContext2D} context
    * @param {Look} look
-   * @param {number[]} seen
+   * @param {number[]} dots cards that are drawn
    */
-  #drawPictures(context, look, seen) {
-    for (const at of seen) {
+  #drawPictures(context, look, dots) {
+    for (const at of dots) {
       const cutting = this.#pictureOf(at);
       if (!cutting?.image.complete || !cutting.image.naturalWidth) continue;
       const { x, y } = this.pixel(at, look);
@@ -327,10 +327,10 @@ class AtlasDrawing {
    * Numbers and names, where they are not in each other's way.
    * @param {CanvasRenderingContext2D} context
    * @param {Look} look
-   * @param {number[]} seen
+   * @param {number[]} dots cards that are drawn
    * @param {boolean} pictured
    */
-  #drawNames(context, look, seen, pictured) {
+  #drawNames(context, look, dots, pictured) {
     const { data, labels } = this.page;
     const under = (pictured ? PICTURE / 2 : this.#dotSize / 2) + 12;
     context.font = `12px ${getComputedStyle(document.body).fontFamily}`;
@@ -342,7 +342,7 @@ class AtlasDrawing {
     /** @type {{x: number, y: number, half: number}[]} */
     const written = [];
     const named = (/** @type {number} */ at) => Number(labels.of(data.cards[at].id).name !== "");
-    for (const at of [...seen].reverse().sort((a, b) => named(b) - named(a))) {
+    for (const at of [...dots].reverse().sort((a, b) => named(b) - named(a))) {
       const { id } = data.cards[at];
       const words = [id, labels.of(id).name].filter(Boolean).join(" ");
       const { x: middle, y } = this.pixel(at, look);

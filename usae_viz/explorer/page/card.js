@@ -52,12 +52,12 @@ function drawnIn(card, view) {
  * @param {boolean} shared whether there is a slot for the shared picture
  */
 function slots(data, card, { run, variant, mode }, shared) {
-  const own = card.drawn
+  const pictures = card.drawn
     .filter((drawing) => drawing.run === run)
     .flatMap((drawing) => drawing.pictures)
     .filter((picture) => picture.variant === variant);
-  const slot = data.backbones.map((name) => own.find((each) => each.mode === mode && each.backbone === name));
-  if (shared) slot.push(mode === "per-model" ? own.find((each) => each.mode === "shared") : undefined);
+  const slot = data.backbones.map((name) => pictures.find((each) => each.mode === mode && each.backbone === name));
+  if (shared) slot.push(mode === "per-model" ? pictures.find((each) => each.mode === "shared") : undefined);
   return slot;
 }
 
@@ -76,8 +76,8 @@ const thumb = (run, picture) => address(`explorer/thumbs/${run}/`, picture.file,
 function ownStrength(data, picture) {
   const { backbone, strengths } = picture;
   if (!strengths) return null;
-  const own = backbone === "shared" ? strengths : [strengths[data.backbones.indexOf(backbone)]];
-  const known = own.filter((strength) => typeof strength === "number");
+  const counted = backbone === "shared" ? strengths : [strengths[data.backbones.indexOf(backbone)]];
+  const known = counted.filter((strength) => typeof strength === "number");
   return known.length ? Math.min(...known) : null;
 }
 
@@ -151,8 +151,8 @@ function smallMatrix(data, card, view) {
       }),
     ),
   );
-  const said = { role: "img", "aria-label": `Transfer. ${words.join(". ")}`, title: words.join("\n") };
-  return h("div", { class: "matrix", ...said, style: { "--n": data.backbones.length } }, cells);
+  const attributes = { role: "img", "aria-label": `Transfer. ${words.join(". ")}`, title: words.join("\n") };
+  return h("div", { class: "matrix", ...attributes, style: { "--n": data.backbones.length } }, cells);
 }
 
 /**
@@ -168,7 +168,7 @@ function stat(data, key, at) {
   const bar = () => h("i", { style: { width: `${100 * (value ?? 0)}%` } });
   return h(
     "div",
-    { class: "stat", title: column.about },
+    { class: "stat", title: column.description },
     h("dt", {}, column.label),
     h("dd", {}, figure(value, column.kind)),
     column.kind === "share" && h("div", { class: "bar", "aria-hidden": "true" }, bar()),
@@ -183,10 +183,10 @@ function stat(data, key, at) {
  */
 function heading(data, at, labels) {
   const card = data.cards[at];
-  const own = labels.of(card.id).name;
+  const name = labels.of(card.id).name;
   return {
     number: card.concept === null ? null : card.id,
-    words: own || (card.concept === null ? card.objective : privateTo(data, at)),
+    words: name || (card.concept === null ? card.objective : privateTo(data, at)),
     followed: followed(card, data.column.get("auroc")?.values[at]),
   };
 }
@@ -211,8 +211,8 @@ function followed(card, auroc) {
   const sure = (auroc ?? 0) >= FOLLOWS;
   const area = figure(auroc, "share");
   const title = sure ? `follows its label: AUROC ${area}` : `nearest to; AUROC ${area}`;
-  const said = [sure ? "" : "≈ ", card.follows, " ", h("small", {}, area)];
-  return h("span", { class: sure ? "follows sure" : "follows", title }, said);
+  const parts = [sure ? "" : "≈ ", card.follows, " ", h("small", {}, area)];
+  return h("span", { class: sure ? "follows sure" : "follows", title }, parts);
 }
 
 /**

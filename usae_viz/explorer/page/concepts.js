@@ -23,12 +23,12 @@ const folded = (name) => name.toLowerCase().replace(SPACES, "");
  * @param {string} name
  */
 function wrongName(name) {
-  const said = folded(name);
-  if (said.includes(",")) return "A name has no comma: --concept splits there.";
-  if (/^-?\p{Nd}+$/u.test(said)) return "A name is not a number: --concept takes numbers for concepts.";
-  if (RANGE_OF_ANY.test(said)) return "A name is not a range such as 40-42: --concept takes it for concepts.";
-  if (WILD.test(said)) return "A name has no *, ? or [: --concept takes it for a pattern.";
-  if (said.startsWith(TOP) || TAKEN.includes(said))
+  const spelling = folded(name);
+  if (spelling.includes(",")) return "A name has no comma: --concept splits there.";
+  if (/^-?\p{Nd}+$/u.test(spelling)) return "A name is not a number: --concept takes numbers for concepts.";
+  if (RANGE_OF_ANY.test(spelling)) return "A name is not a range such as 40-42: --concept takes it for concepts.";
+  if (WILD.test(spelling)) return "A name has no *, ? or [: --concept takes it for a pattern.";
+  if (spelling.startsWith(TOP) || TAKEN.includes(spelling))
     return "“top:”, “all” and “favourites” have a meaning of their own.";
   return "";
 }
@@ -39,11 +39,11 @@ function wrongName(name) {
  * @returns {Map<string, number[]>}
  */
 function numbersOf(labels) {
-  const found = new Map();
+  const numbers = new Map();
   for (const { concept, name, favourite } of labels)
-    for (const said of [folded(name), favourite ? "favourites" : ""])
-      if (said) found.set(said, [...(found.get(said) ?? []), concept]);
-  return found;
+    for (const key of [folded(name), favourite ? "favourites" : ""])
+      if (key) numbers.set(key, [...(numbers.get(key) ?? []), concept]);
+  return numbers;
 }
 
 /**
@@ -55,9 +55,9 @@ function numbersOf(labels) {
 function conceptsMeant(text, usae, labels) {
   const names = numbersOf(labels);
   const parts = text.split(",").map((part) => part.trim());
-  const found = parts.flatMap((part) => names.get(folded(part)) ?? (part ? conceptsOfPart(part, usae, names) : []));
-  if (!found.length) throw new Error(`No concept in “${text}”.`);
-  return [...new Set(found)];
+  const concepts = parts.flatMap((part) => names.get(folded(part)) ?? (part ? conceptsOfPart(part, usae, names) : []));
+  if (!concepts.length) throw new Error(`No concept in “${text}”.`);
+  return [...new Set(concepts)];
 }
 
 /**
@@ -133,12 +133,12 @@ function mostUniversal(part, { top }) {
  * @param {Map<string, number[]>} names
  */
 function conceptsMatching(part, { factors }, names) {
-  const wanted = patternOf(folded(part));
-  const own = [...names].filter(([name]) => wanted.test(name)).flatMap(([, concepts]) => concepts);
-  const values = factors.filter(({ value }) => valueNames(value).some((name) => wanted.test(name)));
-  const found = [...own, ...values.filter(({ auroc }) => auroc >= CHANCE).map(({ concept }) => concept)];
-  if (!found.length) throw new Error(`No name or label matches “${part}”.`);
-  return found;
+  const pattern = patternOf(folded(part));
+  const named = [...names].filter(([name]) => pattern.test(name)).flatMap(([, concepts]) => concepts);
+  const values = factors.filter(({ value }) => valueNames(value).some((name) => pattern.test(name)));
+  const concepts = [...named, ...values.filter(({ auroc }) => auroc >= CHANCE).map(({ concept }) => concept)];
+  if (!concepts.length) throw new Error(`No name or label matches “${part}”.`);
+  return concepts;
 }
 
 /**
@@ -146,10 +146,10 @@ function conceptsMatching(part, { factors }, names) {
  * @param {UsaeData} usae
  */
 function conceptLabelled(part, { factors }) {
-  const wanted = folded(part);
+  const label = folded(part);
   const value =
-    factors.findLast((factor) => folded(factor.value) === wanted) ??
-    factors.findLast((factor) => valueNames(factor.value).includes(wanted));
+    factors.findLast((factor) => folded(factor.value) === label) ??
+    factors.findLast((factor) => valueNames(factor.value).includes(label));
   if (!value) throw new Error(`No concept is called “${part}”.`);
   if (value.auroc >= CHANCE) return value.concept;
   throw new Error(`No concept follows “${part}”: the nearest, ${value.concept}, is at chance.`);

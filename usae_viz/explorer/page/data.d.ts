@@ -47,14 +47,14 @@ interface LabelData {
 interface RunData {
   name: string;
   full: string; // where its PNGs are, seen from index.html
-  about: string;
+  settings: string; // in words
 }
 
 /** A figure of every card, in the cards' order; null where it is not known. */
 interface ColumnData {
   key: string;
   label: string;
-  about: string;
+  description: string;
   kind: FigureKind;
   values: (number | null)[];
   backbone: string | null;
@@ -88,7 +88,7 @@ interface PictureData {
   variant: string | null; // of a recipe with variants
 }
 
-/** Where each card lies in a plane, 0 to 1 in both directions; null for what is no concept. */
+/** Where each card lies in a plane, 0 to 1 in both directions; null for what is not a concept. */
 interface AtlasData {
   x: (number | null)[];
   y: (number | null)[];
@@ -118,11 +118,11 @@ interface InFullData {
 interface JudgedData {
   verdict: Verdict;
   drawn_for: string[];
-  backbones: Record<string, SeenData>;
+  backbones: Record<string, ScoreData>;
 }
 
 /** A picture through one backbone: of a concept its code, of a class its probability. */
-interface SeenData {
+interface ScoreData {
   verdict: Verdict;
   short: string; // what a better verdict lacks
   rank: number;

@@ -36,17 +36,17 @@ function backboneName(data, row) {
 /** Details of a card, loaded as a script: a page from disk may not fetch. */
 class Details {
   /** @type {Map<number, {promise: Promise<DetailData | null>, done: (detail: DetailData | null) => void}>} */
-  #asked = new Map();
+  #waiting = new Map();
 
   /**
    * A card's, once they are loaded; null where they are missing.
    * @param {number} at
    */
   of(at) {
-    const before = this.#asked.get(at);
+    const before = this.#waiting.get(at);
     if (before) return before.promise;
     const { promise, resolve } = withResolver();
-    this.#asked.set(at, { promise, done: resolve });
+    this.#waiting.set(at, { promise, done: resolve });
     const script = h("script", { src: `explorer/details/${at}.js` });
     script.addEventListener("error", () => resolve(null));
     script.addEventListener("load", () => script.remove());
@@ -59,7 +59,7 @@ class Details {
    * @param {DetailData} detail
    */
   take(at, detail) {
-    this.#asked.get(at)?.done(detail);
+    this.#waiting.get(at)?.done(detail);
   }
 }
 
@@ -137,10 +137,10 @@ const glimpse = new Glimpse();
  * @param {{left: number, top: number, bottom: number, width: number}} anchor
  */
 function placeBeside(panel, anchor) {
-  const own = panel.getBoundingClientRect();
-  const left = Math.min(Math.max(8, anchor.left + anchor.width / 2 - own.width / 2), innerWidth - own.width - 8);
-  const over = anchor.top - own.height - 8;
+  const box = panel.getBoundingClientRect();
+  const left = Math.min(Math.max(8, anchor.left + anchor.width / 2 - box.width / 2), innerWidth - box.width - 8);
+  const over = anchor.top - box.height - 8;
   const under = anchor.bottom + 8; // under, so that the card's pictures stay in sight
   panel.style.left = `${Math.max(8, left)}px`;
-  panel.style.top = `${under + own.height < innerHeight ? under : Math.max(8, over)}px`;
+  panel.style.top = `${under + box.height < innerHeight ? under : Math.max(8, over)}px`;
 }

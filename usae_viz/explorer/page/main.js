@@ -332,7 +332,8 @@ function fillHead(data) {
     usae.n_concepts && `${usae.n_concepts.toLocaleString("en")} concepts, ${usae.active}`,
   ];
   byId("about").append(of.filter(Boolean).join(" · "), " ", ...data.backbones.map((_, row) => backboneName(data, row)));
-  if (runs.length === 1) byId("about").append(h("span", { class: "about-run", title: runs[0].about }, runs[0].about));
+  if (runs.length === 1)
+    byId("about").append(h("span", { class: "about-run", title: runs[0].settings }, runs[0].settings));
   byId("sort").append(
     ...options([
       ["index", "number"],

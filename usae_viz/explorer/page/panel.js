@@ -109,7 +109,7 @@ function rangeElement(data, column, bounds, bars, sliders) {
   const name = row < 0 ? h("span", {}, column.label) : backboneName(data, row);
   return h(
     "div",
-    { class: "range", title: `${column.label}: ${column.about}` },
+    { class: "range", title: `${column.label}: ${column.description}` },
     h("div", { class: "range-head" }, name, bounds),
     bars,
     h("div", { class: "sliders" }, sliders),
@@ -154,16 +154,16 @@ function labelFilter(page) {
   const group = (/** @type {string} */ of, /** @type {string[][]} */ pairs) =>
     pairs.length ? [h("optgroup", { label: of }, options(pairs))] : [];
   const fill = () => {
-    const own = [...new Set([...labels.byId.values()].map((each) => each.name).filter(Boolean))].sort();
+    const names = [...new Set([...labels.byId.values()].map((each) => each.name).filter(Boolean))].sort();
     label.select.replaceChildren(
       h("option", { value: "" }, "any"),
       ...group(
         "my names",
-        own.map((name) => [`own:${name}`, name]),
+        names.map((name) => [`own:${name}`, name]),
       ),
       ...group(`follows (AUROC ≥ ${FOLLOWS})`, followed),
     );
-    label.element.hidden = !own.length && !counts.size;
+    label.element.hidden = !names.length && !counts.size;
     label.sync();
   };
   fill();
@@ -268,7 +268,7 @@ function makePanel(page, element) {
     ...groups
       .filter((group) => group.length)
       .map((group) => {
-        const summary = h("summary", { title: group[0].about }, `${group[0].label} by backbone`);
+        const summary = h("summary", { title: group[0].description }, `${group[0].label} by backbone`);
         return h(
           "details",
           {},

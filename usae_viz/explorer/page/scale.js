@@ -44,9 +44,9 @@ const nameOf = (column) => (column.backbone ? `${column.label}, ${column.backbon
  */
 function columnOptions(columns) {
   const option = (/** @type {ColumnData} */ column) => h("option", { value: column.key }, nameOf(column));
-  const own = columns.filter((column) => column.backbone).map(option);
+  const ofBackbones = columns.filter((column) => column.backbone).map(option);
   return [
     ...columns.filter((column) => !column.backbone).map(option),
-    ...(own.length ? [h("optgroup", { label: "in a backbone" }, own)] : []),
+    ...(ofBackbones.length ? [h("optgroup", { label: "in a backbone" }, ofBackbones)] : []),
   ];
 }

@@ -8,8 +8,8 @@
  * @param {Label} label
  */
 function haystack(card, label) {
-  const said = card.concept === null ? card.objective : `concept ${card.id}`;
-  return [`#${card.id}`, said, card.follows, label.name, label.note].filter(Boolean).join("\n").toLowerCase();
+  const subject = card.concept === null ? card.objective : `concept ${card.id}`;
+  return [`#${card.id}`, subject, card.follows, label.name, label.note].filter(Boolean).join("\n").toLowerCase();
 }
 
 /**

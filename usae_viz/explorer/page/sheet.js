@@ -12,24 +12,24 @@
  */
 function runPart(data, card, { run, pictures }, detail, level) {
   const several = data.runs.length > 1;
-  const { name, about } = data.runs[run];
+  const { name, settings } = data.runs[run];
   const inFull = detail?.pictures[run] ?? {};
   const inner = headingOf(several ? level + 1 : level);
   const variants = [...new Set(pictures.map((picture) => picture.variant))];
   const groups = variants.flatMap((variant) =>
     Object.keys(MODES).map((mode) => ({
       words: variant ? `${variant}: ${MODES[mode]}` : MODES[mode],
-      own: pictures.filter((picture) => picture.variant === variant && picture.mode === mode),
+      pictures: pictures.filter((picture) => picture.variant === variant && picture.mode === mode),
     })),
   );
   const shown = groups
-    .filter(({ own }) => own.length)
-    .map(({ words, own }) => {
-      const full = own.map((picture) => pictureInFull(data, card, run, picture, inFull[picture.file]));
-      const style = { "--n": Math.min(Math.max(own.length, 2), 4) };
+    .filter(({ pictures }) => pictures.length)
+    .map(({ words, pictures }) => {
+      const full = pictures.map((picture) => pictureInFull(data, card, run, picture, inFull[picture.file]));
+      const style = { "--n": Math.min(Math.max(pictures.length, 2), 4) };
       return h("div", {}, h(inner, { class: "lesser" }, words), h("div", { class: "fulls", style }, full));
     });
-  const heading = several && h(headingOf(level), {}, name, h("small", { class: "faint" }, ` ${about}`));
+  const heading = several && h(headingOf(level), {}, name, h("small", { class: "faint" }, ` ${settings}`));
   const where = `concept ${card.id}${several ? ` in ${name}` : ""}`;
   return h("section", { class: "run" }, heading, shown, transferTable(data, pictures, inFull, where));
 }
@@ -110,10 +110,10 @@ class Sheet {
     const { data } = this.page;
     this.ids = ids;
     const places = ids.flatMap((id) => data.place.get(id) ?? []);
-    const found = await Promise.all(places.map((at) => details.of(data.cards[at].detail)));
+    const loaded = await Promise.all(places.map((at) => details.of(data.cards[at].detail)));
     if (this.ids !== ids) return; // another was asked for meanwhile
     const one = ids.length === 1;
-    const parts = places.map((at, nth) => conceptPart(this.page, at, found[nth], one ? 2 : 3));
+    const parts = places.map((at, nth) => conceptPart(this.page, at, loaded[nth], one ? 2 : 3));
     this.dialog.className = one ? "one" : "several";
     const children = [this.#head(one), h("div", { class: "parts", style: { "--n": ids.length } }, parts)];
     replaceKeepingFocus(this.dialog, children);

@@ -7,9 +7,9 @@ const WORST_FIRST = ["failed", "weak", "strong"];
 
 /**
  * What a picture's strength through a backbone is: a code, or a class's probability.
- * @param {SeenData} seen
+ * @param {ScoreData} score
  */
-const strengthOf = (seen) => seen.probability ?? seen.code ?? 0;
+const strengthOf = (score) => score.probability ?? score.code ?? 0;
 
 /**
  * Where a picture's PNG is.
@@ -24,22 +24,22 @@ const largePicture = (data, run, picture) => address(data.runs[run].full, pictur
  * @param {JudgedData | null | undefined} scores
  */
 function worst(scores) {
-  const own = (scores?.drawn_for ?? []).flatMap((name) => {
-    const seen = scores?.backbones[name];
-    return seen ? [{ name, seen }] : [];
+  const scored = (scores?.drawn_for ?? []).flatMap((name) => {
+    const score = scores?.backbones[name];
+    return score ? [{ name, score }] : [];
   });
-  const turn = (/** @type {{seen: SeenData}} */ { seen }) => WORST_FIRST.indexOf(seen.verdict);
-  return own.sort((a, b) => turn(a) - turn(b) || strengthOf(a.seen) - strengthOf(b.seen))[0];
+  const turn = (/** @type {{score: ScoreData}} */ { score }) => WORST_FIRST.indexOf(score.verdict);
+  return scored.sort((a, b) => turn(a) - turn(b) || strengthOf(a.score) - strengthOf(b.score))[0];
 }
 
 /**
  * A picture's strength, rank and percentile, in words.
- * @param {SeenData} seen
+ * @param {ScoreData} score
  */
-function strengthInWords(seen) {
-  const { code, probability, rank, percentile } = seen;
+function strengthInWords(score) {
+  const { code, probability, rank, percentile } = score;
   if (probability !== undefined)
-    return `${seen.name ?? `class ${seen.index}`} · probability ${figure(probability, "number")} · rank ${rank}`;
+    return `${score.name ?? `class ${score.index}`} · probability ${figure(probability, "number")} · rank ${rank}`;
   const among = typeof percentile === "number" ? ` · ${figure(percentile, "percent")}` : "";
   return `code ${figure(code, "number")} · rank ${rank}${among}`;
 }
@@ -89,12 +89,12 @@ function captionInFull(data, run, picture, inFull) {
     least && [
       h(
         "div",
-        { class: `verdict ${least.seen.verdict}` },
-        least.seen.verdict,
+        { class: `verdict ${least.score.verdict}` },
+        least.score.verdict,
         where,
-        least.seen.short && `: ${least.seen.short}`,
+        least.score.short && `: ${least.score.short}`,
       ),
-      h("div", { class: "faint" }, strengthInWords(least.seen)),
+      h("div", { class: "faint" }, strengthInWords(least.score)),
     ],
     inFull?.ended && h("div", { class: "faint" }, inFull.ended),
     moving && h("a", { href: moving, target: "_blank", rel: "noopener" }, "animation"),
@@ -108,8 +108,8 @@ function captionInFull(data, run, picture, inFull) {
  */
 function figuresTable(data, at) {
   const single = data.columns.filter((column) => !column.backbone && column.values[at] !== null);
-  const facts = single.map(({ label, about, kind, values }) =>
-    h("div", { title: about }, h("dt", {}, label), h("dd", {}, figure(values[at], kind))),
+  const facts = single.map(({ label, description, kind, values }) =>
+    h("div", { title: description }, h("dt", {}, label), h("dd", {}, figure(values[at], kind))),
   );
   return h("div", { class: "figures" }, h("dl", { class: "facts" }, facts), figuresByBackbone(data, at));
 }
@@ -125,7 +125,7 @@ function figuresByBackbone(data, at) {
   const body = full.map((row) =>
     h(
       "tr",
-      { title: row[0].about },
+      { title: row[0].description },
       h("th", { scope: "row" }, row[0].label),
       row.map(({ values, kind }) => h("td", {}, figure(values[at], kind))),
     ),

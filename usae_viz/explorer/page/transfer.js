@@ -14,8 +14,8 @@ function transferTable(data, pictures, inFull, where) {
     return scores ? [{ picture, scores }] : [];
   });
   if (!scored.length) return null;
-  const seen = scored.flatMap(({ scores }) => Object.values(scores.backbones));
-  const most = Math.max(1e-6, ...seen.map(strengthOf));
+  const all = scored.flatMap(({ scores }) => Object.values(scores.backbones));
+  const most = Math.max(1e-6, ...all.map(strengthOf));
   const { backbones } = scored[0].scores;
   const through = data.backbones.find((name) => backbones[name]); // a class has no figure where there is no classifier
   const first = through === undefined ? undefined : backbones[through];
@@ -57,22 +57,22 @@ function transferHead({ variant, backbone, mode, seed, verdict }) {
  * @param {number} most the largest strength of the table
  */
 function transferCell(scores, name, most) {
-  const seen = scores.backbones[name];
-  if (!seen) return h("td", {}, "–");
-  const { verdict, short, rank, share } = seen;
-  const read = `read as ${seen.read_name ?? seen.read_as}`;
+  const score = scores.backbones[name];
+  if (!score) return h("td", {}, "–");
+  const { verdict, short, rank, share } = score;
+  const read = `read as ${score.read_name ?? score.read_as}`;
   const how = share === undefined ? read : `fires in ${(100 * share).toFixed(0)}% of the tokens`;
   const cell = {
     class: scores.drawn_for.includes(name) ? "own" : null,
-    style: { "--strength": `${Math.round((100 * strengthOf(seen)) / most)}%` },
+    style: { "--strength": `${Math.round((100 * strengthOf(score)) / most)}%` },
     title: `${verdict}${short && `: ${short}`}; rank ${rank}, ${how}`,
   };
-  return h("td", cell, figure(strengthOf(seen), "number"), h("small", {}, ` #${rank}`));
+  return h("td", cell, figure(strengthOf(score), "number"), h("small", {}, ` #${rank}`));
 }
 
 /**
  * What chance reaches, in words.
- * @param {SeenData} first of the first picture
+ * @param {ScoreData} first of the first picture
  * @param {string} through which backbone
  */
 function chance({ probability, noise, others }, through) {

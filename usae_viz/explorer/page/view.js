@@ -38,8 +38,8 @@ const CHOICES = {
  * @param {Labels} labels
  */
 function select(data, view, labels) {
-  const kept = [inQuery, inLabel, inFiring, inPictures, inRanges].map((make) => make(data, view, labels));
-  const places = data.cards.map((_, at) => at).filter((at) => kept.every((keeps) => keeps(at)));
+  const filters = [inQuery, inLabel, inFiring, inPictures, inRanges].map((make) => make(data, view, labels));
+  const places = data.cards.map((_, at) => at).filter((at) => filters.every((passes) => passes(at)));
   return ordered(data, view, labels, places);
 }
 
@@ -129,14 +129,14 @@ function filterCount(view) {
  * @param {View} standard what goes without saying
  */
 function toHash(view, standard) {
-  const said = new URLSearchParams();
+  const fields = new URLSearchParams();
   const { ranges, compare, side, ...rest } = view;
   for (const [key, value] of Object.entries(rest))
-    if (value !== standard[/** @type {keyof typeof rest} */ (key)]) said.set(key, String(value));
-  for (const [column, [low, high]] of Object.entries(ranges)) said.set(`range.${column}`, `${low}..${high}`);
-  if (compare.length) said.set("compare", compare.map(encodeURIComponent).join(",")); // objectives have commas too
-  if (compare.length > 1) said.set("side", String(side)); // a link that does not say so, as one types it, opens them
-  return said.toString();
+    if (value !== standard[/** @type {keyof typeof rest} */ (key)]) fields.set(key, String(value));
+  for (const [column, [low, high]] of Object.entries(ranges)) fields.set(`range.${column}`, `${low}..${high}`);
+  if (compare.length) fields.set("compare", compare.map(encodeURIComponent).join(",")); // objectives have commas too
+  if (compare.length > 1) fields.set("side", String(side)); // a link that does not say so, as one types it, opens them
+  return fields.toString();
 }
 
 /**

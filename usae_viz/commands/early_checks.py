@@ -25,7 +25,7 @@ from usae_viz.concepts.selection import check_selected
 from usae_viz.custom_code.importing import check_custom, names_custom_code
 from usae_viz.objectives import parse_objective
 from usae_viz.objectives.class_names import check_class
-from usae_viz.optimization.checks import check_clashes, check_written
+from usae_viz.optimization.checks import check_clashes, check_expression
 from usae_viz.runs.places import check_run
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def check_place(out: Path | None) -> None:
         check_file(out / "run.json")
 
 
-def check_typed(known: OutlineAndLabels | None, concept: str | None, objectives: Sequence[str]) -> None:
+def check_concepts_and_objectives(
+    known: OutlineAndLabels | None, concept: str | None, objectives: Sequence[str]
+) -> None:
     """Raise a ValueError for what `--concept` and `--objective` say and the USAE does not have."""
     if known is None:
         return
@@ -64,7 +66,7 @@ def check_typed(known: OutlineAndLabels | None, concept: str | None, objectives:
     if concept is not None:
         check_concepts(outline, concept, labels)
     for text in objectives:
-        check_written(outline, text, labels)
+        check_expression(outline, text, labels)
 
 
 def check_drawing(known: OutlineAndLabels | None, settings: MaximizeSettings) -> None:
@@ -106,10 +108,12 @@ def check_recipe(recipe: RenderRecipe, known: OutlineAndLabels | None, folder: P
         check_drawing(known, settings)
         if number is not None and not names_custom_code(objective):
             written.append(objective.replace("{k}", str(number)))
-    check_typed(known, None, written)
+    check_concepts_and_objectives(known, None, written)
 
 
-def check_explained(known: OutlineAndLabels | None, class_: str | None, run: Path | None, images: str | None) -> None:
+def check_explain_options(
+    known: OutlineAndLabels | None, class_: str | None, run: Path | None, images: str | None
+) -> None:
     """Check what `explain` was asked besides its photographs. Names of classes are in timm, which is not loaded yet.
 
     Raises:
@@ -129,7 +133,7 @@ def _check_class(outline: UsaeOutline, number: int) -> None:
         check_class(outline, next((name for name, size in sizes.items() if size), next(iter(sizes))), number)
 
 
-def check_edited(recipe: EditRecipe) -> None:
+def check_edit_recipe(recipe: EditRecipe) -> None:
     """Raise a ValueError for what `intervene` was asked besides its photographs and that cannot be."""
     check_patch_images(recipe.among)
     known = outline_and_labels(recipe.usae, recipe.labels)

@@ -7,7 +7,7 @@ import sys
 import pytest
 from mistakes import MISTAKES, words_of, write_files
 
-from usae_train.commands.beforehand import check_training
+from usae_train.commands.early_checks import check_training
 from usae_train.files.locks import folder_lock
 
 ALL = """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from usae_viz.commands.beforehand import check_recipe, outline_and_labels
+from usae_viz.commands.early_checks import check_recipe, outline_and_labels
 from usae_viz.runs.plan import plan_recipe
 from usae_viz.runs.recipe import RenderRecipe
 
