@@ -107,7 +107,7 @@ from usae_train.images.sources import DemoImages
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.signals import Stopped
-from usae_train.tokens.paired import PairedTokens, collect_tokens
+from usae_train.tokens.paired import PairedTokens, TokenSource, collect_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
 from usae_train.training.loop import EXACT_STEPS, fit_tokens, new_usae
@@ -156,7 +156,7 @@ def demo() -> World:
     usae = ut.load("demo")
     assert usae.grid is not None
     tokens_of = {
-        split: collect_tokens(usae.backbones, DemoImages(count, split), usae.grid, batch=64)
+        split: collect_tokens(TokenSource(usae.backbones, DemoImages(count, split), usae.grid), batch=64)
         for split, count in (("train", 300), ("held-out", 100))
     }
     truth = factor_truth(DemoImages(100), tokens_of["held-out"].numbers, usae.grid)

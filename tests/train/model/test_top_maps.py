@@ -151,7 +151,7 @@ def test_a_broken_file_is_one_line(usae, tmp_path, name):
 
 def test_a_size_that_is_none_is_one_line(usae, tmp_path):
     replace(usae.maps, input_size=10**6).save(file := tmp_path / MAPS, "a", "b")
-    with pytest.raises(ValueError, match="input_size is '1000000', no size in pixels"):
+    with pytest.raises(ValueError, match="input_size is '1000000', not a size in pixels"):
         read_maps(file, "a", "b", 2, 8, 16)
 
 
