@@ -49,7 +49,7 @@ def test_options_that_have_a_field_of_their_own_are_refused(name: str) -> None:
         ({"a": 1}, "depth is a dict; expected a number, a word"),
         ([{"a": 1}], "depth is a dict"),
         (float("nan"), "depth is nan, not a number of a network's size"),
-        (10**9, "depth is 1e\\+09, no number"),
+        (10**9, "depth is 1e\\+09, not a number"),
         ("x" * 100, "depth is a word that no network takes"),
         ("a\nb", "a word that no"),
         ([1] * 100, "a list of 100"),

@@ -55,7 +55,7 @@ def test_what_is_no_longer_among_the_top_is_forgotten(monkeypatch):
     kept._pruned_at = 0
     nothing = codes_of([[{2: 1.0}, {}, {}, {}]])
     kept.add(torch.tensor([11]), {"left": nothing, "right": nothing}, torch.tensor([[[-1], [-1], [11]]] * 2))
-    assert kept._kept[0].images.tolist() == [11, 11]
+    assert kept._entries[0].images.tolist() == [11, 11]
 
 
 def test_a_top_picture_without_a_code_of_its_own_has_an_empty_map():
