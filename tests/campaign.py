@@ -140,7 +140,7 @@ def no_line(done: subprocess.CompletedProcess[str]) -> str | None:
     error_lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     if done.returncode < 0:
         return f"ended by signal {-done.returncode}"
-    if "Traceback" in done.stderr or "fault of usae's own" in done.stderr or len(error_lines) != 1:
+    if "Traceback" in done.stderr or "bug in usae" in done.stderr or len(error_lines) != 1:
         return f"status {done.returncode}, no single line: {done.stderr[-300:]!r}"
     return None
 

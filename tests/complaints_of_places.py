@@ -176,7 +176,7 @@ def a_reader_that_goes_away(world: World, room: Path) -> None:
         process.stdout.close()
         said = process.stderr.read()
         assert "Traceback" not in said
-        assert "fault of usae's own" not in said
+        assert "bug in usae" not in said
     assert world.room.is_dir()
 
 

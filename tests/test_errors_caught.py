@@ -16,7 +16,7 @@ OUTSIDE = {  # where calls of other software are wrapped, of which ValueError is
     "usae_train/images/hub.py:read": "datasets and pyarrow",
     "usae_train/images/hub.py:_part": "datasets",
     "usae_train/images/sources.py:__getitem__": "a source of the user's own",
-    "usae_train/images/tar.py:fetched": "urllib",
+    "usae_train/images/tar.py:fetch_shard": "urllib",
     "usae_train/runtime/capacity.py:cores": "int, of what the kernel says",
     "usae_train/runtime/capacity.py:free_memory": "the same",
     "usae_train/runtime/distributed.py:ranks_of_torchrun": "torch.distributed",

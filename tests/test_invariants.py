@@ -12,7 +12,7 @@ from usae_train.model.sparse import Codes, sparse_decode, top_indices, top_k
 from usae_train.model.spec_files import read_specs
 from usae_train.runtime.distributed import DistributedContext
 from usae_train.runtime.errors import UsageError
-from usae_train.tokens.rank_batches import own_rows
+from usae_train.tokens.rank_batches import rank_rows
 from usae_train.training.kernels import reference
 from usae_viz.objectives import L2, Channel, Concept, Direction, TotalVariation, parse_objective
 from usae_viz.runs.recipe import read_render_recipe
@@ -59,7 +59,7 @@ def test_an_objectives_text_reads_back_as_the_same(objective):
 def test_ranks_partition_every_batch(world_size, share, rows, offset, seed):
     batch, order = share * world_size, torch.randperm(rows, generator=drawn(seed))
     offset %= batch
-    parts = [own_rows(order, batch, offset, DistributedContext(rank, world_size)) for rank in range(world_size)]
+    parts = [rank_rows(order, batch, offset, DistributedContext(rank, world_size)) for rank in range(world_size)]
     assert torch.cat(parts).sort().values.tolist() == list(range(rows))
     cut = [batch - offset, *[batch] * rows]
     done = [0] * world_size

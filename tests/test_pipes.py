@@ -16,7 +16,7 @@ from usae_train.sae_formats.format import UserAnswers
 from usae_train.sae_formats.formats import formats, read_sae
 from usae_train.sae_formats.saev import Saev
 from usae_viz.export.png import read_png
-from usae_viz.rating.scoring import Key, read_answers
+from usae_viz.rating.scoring import StudyKey, read_answers
 
 READERS = {
     "json": read_json,
@@ -29,7 +29,7 @@ READERS = {
     "prisma": lambda file: formats()["prisma"].read(file, UserAnswers()),
     "any autoencoder": read_sae,
     "png": read_png,
-    "answers": lambda file: read_answers(file, Key(study="a", trials=[], choices=4)),
+    "answers": lambda file: read_answers(file, StudyKey(study="a", trials=[], choices=4)),
 }
 
 

@@ -81,9 +81,9 @@ def __dir__() -> list[str]:  # for completion in a notebook, and `import *`
 
 def __getattr__(name: str) -> _typing.Any:
     if name == "Recipe":
-        from usae_train.runtime.warned import FormerName
+        from usae_train.runtime.warning_kinds import FormerNameWarning
 
-        _warnings.warn("ut.Recipe is called ut.TrainingRecipe now; write ut.TrainingRecipe", FormerName, 2)
+        _warnings.warn("ut.Recipe is called ut.TrainingRecipe now; write ut.TrainingRecipe", FormerNameWarning, 2)
         name = "TrainingRecipe"
     if name not in __all__:
         raise AttributeError(f"module 'usae_train' has no attribute {name!r}")

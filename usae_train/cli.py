@@ -13,7 +13,7 @@ from usae_train.commands import consensus_commands, measure_commands, name_comma
 from usae_train.commands.options import Images, Out
 from usae_train.demo.settings import BuildSettings
 from usae_train.runtime.printing import plural, say
-from usae_train.runtime.progress import counting
+from usae_train.runtime.progress import stage_counter
 from usae_train.runtime.settings_options import knows_former, refuse_beside, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import (
@@ -64,7 +64,7 @@ def extract(
         _check_early(images, out, settings)
         from usae_train.files.locks import folder_lock
         from usae_train.runtime.distributed import ranks_of_torchrun
-        from usae_train.runtime.signals import stopped_by_first
+        from usae_train.runtime.signals import report_stop_on_main
         from usae_train.tokens.extract import extract as write_store
 
         where = pick_device(device)
@@ -72,12 +72,12 @@ def extract(
             with ranks.raise_together():
                 if ranks.is_main:
                     holding.enter_context(folder_lock(out))
-                source, (record, gigabytes, built) = _planned(images, out, settings, ranks.is_main, quiet)
+                source, (record, gigabytes, built) = _plan(images, out, settings, ranks.is_main, quiet)
             quiet = quiet or not ranks.is_main
             if not quiet:
                 drawn = f" drawn from {record.drawn_from}" if record.drawn_from != len(source) else ""
                 say(f"{out}: {plural(len(source), 'picture')}{drawn} will take {gigabytes:.3g} GB")
-            with stopped_by_first(ranks.is_main), progress_report(quiet) as report:
+            with report_stop_on_main(ranks.is_main), progress_report(quiet) as report:
                 store = write_store(
                     source,
                     record,
@@ -86,11 +86,11 @@ def extract(
                     device=where,
                     ranks=ranks,
                     backbones=built,
-                    progress=counting(report, "pictures"),
+                    progress=stage_counter(report, "pictures"),
                     warn=lambda why: say(f"warning: {why}", err=True),
                 )
             if not quiet:
-                _say_stored(store, out)
+                _summarize(store, out)
 
 
 def _check_early(images: str, out: Path, settings: ExtractSettings) -> None:
@@ -115,7 +115,7 @@ def _verify_checksums(out: Path, quiet: bool) -> None:
         say(f"{out}: {plural(len(right), 'shard')}, all checksums right")
 
 
-def _planned(
+def _plan(
     images: str, out: Path, settings: ExtractSettings, is_main: bool, quiet: bool
 ) -> tuple[ImageSource, ExtractionPlan]:
     """The pictures, and what will be written of them; the first process says what is left out, and what is taken."""
@@ -132,7 +132,7 @@ def _planned(
     return source, plan_extraction(source, read_specs(settings.backbones), settings.storage_dtype)
 
 
-def _say_stored(store: ActivationStore, out: Path) -> None:
+def _summarize(store: ActivationStore, out: Path) -> None:
     from usae_train.tokens.extract import outliers_of
     from usae_train.tokens.standardization import outliers_as_text
 

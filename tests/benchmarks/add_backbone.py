@@ -104,7 +104,7 @@ def main() -> None:
         joint=True,
         steps=chosen.steps,
         batch=BATCH_TOKENS,
-        watch=FitCallbacks(steps=report),
+        callbacks=FitCallbacks(steps=report),
     )
     print(*grown.in_words(), sep="\n")
     for how, matrix in (("added", grown.r2), ("jointly", grown.joint)):

@@ -98,10 +98,10 @@ import known_world
 import real_recipe
 import torch
 
-from usae_train.agreement.consensus import agreed, consensus_settings, fit_agreed
+from usae_train.agreement.consensus import consensus_settings, find_agreement, fit_consensus
+from usae_train.agreement.fit_data import open_data
 from usae_train.agreement.matching import Clusters, means_of
 from usae_train.agreement.members import joint_rows, raw_rows
-from usae_train.agreement.opened_data import open_data
 from usae_train.demo.activations import KnownWorld
 from usae_train.demo.build import SETTINGS
 from usae_train.evaluation.measures import Measures
@@ -109,7 +109,7 @@ from usae_train.evaluation.metrics import match, matched_cosines, r2_summary
 from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import load, save
 from usae_train.model.usae import USAE
-from usae_train.tokens.paired import PairedTokens, collect_tokens
+from usae_train.tokens.paired import PairedTokens, TokenSource, collect_tokens
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import FitSettings
 
@@ -141,8 +141,8 @@ def demo_ground(settings: FitSettings) -> Ground:
     """The demo's backbones on 600 scenes, judged by 150 others."""
     demo = load("demo")
     assert demo.grid is not None
-    train = collect_tokens(demo.backbones, DemoImages(600, "train"), demo.grid)
-    held = collect_tokens(demo.backbones, DemoImages(150), demo.grid)
+    train = collect_tokens(TokenSource(demo.backbones, DemoImages(600, "train"), demo.grid))
+    held = collect_tokens(TokenSource(demo.backbones, DemoImages(150), demo.grid))
     return Ground(train.flat(), held, settings)
 
 
@@ -176,7 +176,7 @@ def by_reference(members: Sequence[USAE], alike: float) -> Clusters:
 
 REFITS = ("everything", "encoders")
 WAYS: dict[str, Callable[[Sequence[USAE], float], Clusters]] = {
-    "pairs": lambda members, alike: agreed(members, 0.5, alike),
+    "pairs": lambda members, alike: find_agreement(members, 0.5, alike),
     "reference": by_reference,
 }
 
@@ -188,7 +188,7 @@ def consensus_of(
     settings = consensus_settings(members, ground.settings.recipe, steps=steps, batch=ground.settings.batch, seed=seed)
     recipe = settings.recipe.model_copy(update={"frozen": refit == "encoders"})
     settings = settings.model_copy(update={"recipe": recipe})
-    return fit_agreed(members, clusters, open_data(ground.train, members[0], settings), settings)
+    return fit_consensus(members, clusters, open_data(ground.train, members[0], settings), settings)
 
 
 def alike_text(one: USAE, other: USAE) -> str:

@@ -19,7 +19,7 @@ import usae_train
 from usae_train.evaluation.metrics import r2_summary
 from usae_train.images.sources import DemoImages
 from usae_train.model.usae import USAE
-from usae_train.tokens.paired import collect_tokens
+from usae_train.tokens.paired import TokenSource, collect_tokens
 from usae_train.training.logging.step_metrics import pair_metrics
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.losses import squared_error
@@ -52,7 +52,7 @@ def main() -> None:
     demo = usae_train.load("demo")
     assert demo.grid is not None
     tokens, held_out = (
-        collect_tokens(demo.backbones, DemoImages(count, split), demo.grid, batch=50).flat()
+        collect_tokens(TokenSource(demo.backbones, DemoImages(count, split), demo.grid), batch=50).flat()
         for count, split in ((200, "train"), (60, "test"))
     )
     print(f"{chosen.steps} steps, {chosen.concepts} concepts      dead  off-diagonal R²  diagonal R²")

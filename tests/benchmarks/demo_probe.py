@@ -24,7 +24,7 @@ from usae_train.evaluation.ground_truth.truth import factor_truth
 from usae_train.images.sources import DemoImages
 from usae_train.model.statistics import auroc
 from usae_train.scenes.factors import BACKGROUND, FACTOR_VALUES, FACTORS, PURE, patch_shares
-from usae_train.tokens.paired import PairedTokens, collect_tokens
+from usae_train.tokens.paired import PairedTokens, TokenSource, collect_tokens
 
 STEPS, BATCH, LEARNING_RATE = 1500, 4096, 3e-3
 
@@ -102,7 +102,7 @@ def _seen(
 ) -> list[tuple[DemoImages, PairedTokens]]:
     """Scenes to train on and half as many to test on, as the backbones see them."""
     sources = DemoImages(scenes, "train"), DemoImages(scenes // 2, "test")
-    return [(source, collect_tokens(backbones, source, grid)) for source in sources]
+    return [(source, collect_tokens(TokenSource(backbones, source, grid))) for source in sources]
 
 
 def _linear_scores(

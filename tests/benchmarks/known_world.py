@@ -51,7 +51,7 @@ import torch
 from explained import r2
 
 from usae_train.demo.activations import KnownWorld, known_world
-from usae_train.evaluation.evaluate import Compared, figures_of
+from usae_train.evaluation.evaluate import Comparison, figures_of
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.report_form import Figures, Report
 from usae_train.evaluation.verdict import warnings
@@ -122,7 +122,7 @@ def measured(usae: USAE, world: KnownWorld, independent: dict[str, USAE] | None 
         measures.add(PairedTokens({name: rows[numbers] for name, rows in images.items()}, numbers), half)
         if half == 0 and measures.posthoc is not None:
             measures.posthoc.align()
-    return figures_of(usae, measures, Compared(independent=independent))
+    return figures_of(usae, measures, Comparison(independent=independent))
 
 
 def off_diagonal(matrix: dict[str, dict[str, float]], world: KnownWorld) -> float:

@@ -42,7 +42,7 @@ def write(pictures, out, readers=0, **how):
         plan_extraction(source, SPECS)[0],
         out,
         ExtractSettings(image_batch=2, max_broken=0.2, readers=readers),
-        images_a_shard=4,
+        images_per_shard=4,
         **how,
     )
 

@@ -10,9 +10,9 @@ import usae_viz as uv
 from usae_train.evaluation.evaluate import evaluate_source
 from usae_train.images.sources import open_images
 from usae_train.model.firing import measure
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.extract import extract, plan_extraction
-from usae_train.tokens.paired import collect_tokens
+from usae_train.tokens.paired import TokenSource, collect_tokens
 from usae_viz.export.png import to_picture
 from usae_viz.runs.plan import plan_objectives
 from usae_viz.runs.render import render_plan
@@ -102,7 +102,7 @@ DONE = {
 
 
 def pairs(usae, given):
-    return collect_tokens(usae.backbones, open_images(given["place"] / "pictures"), usae.grid)
+    return collect_tokens(TokenSource(usae.backbones, open_images(given["place"] / "pictures"), usae.grid))
 
 
 def extracted(usae, source, out):
@@ -144,7 +144,7 @@ def test_tokens_that_were_made_in_inference_mode_can_be_trained_on(given):
 
 
 def test_a_callers_settings_are_as_before_and_apply_while_a_generator_waits():
-    @undisturbed
+    @with_torch_defaults
     def twice():
         for _ in range(2):
             yield torch.get_default_dtype(), torch.is_grad_enabled()
@@ -154,4 +154,4 @@ def test_a_callers_settings_are_as_before_and_apply_while_a_generator_waits():
             assert found == (torch.float32, True)
             assert (torch.get_default_dtype(), torch.is_grad_enabled()) == (torch.float64, False)
     with pytest.raises(ValueError, match="no"), torch.no_grad():
-        undisturbed(lambda: (_ for _ in ()).throw(ValueError("no")))().__next__()
+        with_torch_defaults(lambda: (_ for _ in ()).throw(ValueError("no")))().__next__()

@@ -9,9 +9,9 @@ from typing import Any, Unpack
 import torch
 from torch import Tensor
 
+from usae_train.agreement.fit_data import Data, FitData, open_data
 from usae_train.agreement.matching import ALIKE, Clusters, cluster, sums_of_members
 from usae_train.agreement.members import check_members, joint_rows, raw_rows, standardized_rows
-from usae_train.agreement.opened_data import Data, OpenedData, open_data
 from usae_train.agreement.settings import AgreementSettings
 from usae_train.model.checkpoint import load
 from usae_train.model.firing import measure
@@ -20,9 +20,10 @@ from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress_display import progress_display
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
+from usae_train.runtime.warning_kinds import former_arguments
 from usae_train.tokens.feeding import Feed
-from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.checkpointing import EXECUTION_DEFAULTS, TrainingCheckpointer
 from usae_train.training.dictionaries.free import Free
 from usae_train.training.dictionaries.variants import read_dictionary
 from usae_train.training.execution import IN_THIS_PROCESS, Execution
@@ -39,7 +40,8 @@ SHARE = AgreementSettings().share  # of the trainings, in which a concept must h
 NO_MATRYOSHKA: dict[str, Any] = {"matryoshka_fractions": (), "matryoshka": "fixed"}
 
 
-@undisturbed
+@former_arguments(watch="callbacks")
+@with_torch_defaults
 def consensus(
     usaes: Sequence[USAE | str | Path],
     data: Data,
@@ -48,10 +50,10 @@ def consensus(
     alike: float = ALIKE,
     recipe: str | TrainingRecipe = DEFAULT,
     limit: int | None = None,
-    readers: int = 0,
+    readers: int = EXECUTION_DEFAULTS.readers,
     memory: float | None = None,
     device: torch.device | str = "cpu",
-    watch: FitCallbacks | None = None,
+    callbacks: FitCallbacks | None = None,
     checkpointer: TrainingCheckpointer | None = None,
     quiet: bool = False,
     **settings: Unpack[FitOptions],
@@ -74,7 +76,7 @@ def consensus(
         readers: processes that read pictures; 0 reads in this one.
         memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
-        watch: callbacks for progress of your own, beside what is shown.
+        callbacks: callbacks for progress of your own, beside what is shown.
         checkpointer: writes training states, and resumes from the last.
         quiet: show no bars, and say nothing at the end.
         settings: fields of `FitSettings`: steps, batch, seed, dtype, mask_outliers, matryoshka_fractions, max_broken.
@@ -89,20 +91,20 @@ def consensus(
     members = [member if isinstance(member, USAE) else load(member) for member in usaes]
     check_members(members)
     chosen = consensus_settings(members, recipe, **settings)
-    clusters = agreed(members, share, alike)
+    clusters = find_agreement(members, share, alike)
     with progress_display(quiet) as progress:
         bars = FitBars(progress, chosen.steps)
-        how = Execution(device, bars.beside(watch or FitCallbacks()), checkpointer, memory, readers)
+        how = Execution(device, bars.beside(callbacks or FitCallbacks()), checkpointer, memory, readers)
         shown = open_data(data, members[0], chosen, limit, how)
-        usae = fit_agreed(members, clusters, shown, chosen, how)
+        usae = fit_consensus(members, clusters, shown, chosen, how)
         bars.close(usae)
     return usae
 
 
-def fit_agreed(
+def fit_consensus(
     members: Sequence[USAE],
     clusters: Clusters,
-    shown: OpenedData,
+    shown: FitData,
     settings: FitSettings,
     how: Execution = IN_THIS_PROCESS,
 ) -> USAE:
@@ -115,18 +117,18 @@ def fit_agreed(
         settings: as `consensus_settings` gives them.
         how: it is carried out.
     """
-    watch, checkpointer = how.watch, how.checkpointer
+    callbacks, checkpointer = how.callbacks, how.checkpointer
     settings = settings.model_copy(update={"n_concepts": len(clusters.members)})
     rows = mean_rows([raw_rows(member) for member in members], clusters)
     usae = start_space(members[0], rows, shown.feed, settings)
     usae.agreement = clusters.share
     if checkpointer is not None:
         checkpointer.data = {
-            **shown.about,
+            **shown.state_data,
             "members": [member.sha256 for member in members],
             "found": clusters.members.tolist(),
         }
-    fit_tokens(shown.feed, settings, usae, how.device, watch.steps, checkpointer, watch.log_every)
+    fit_tokens(shown.feed, settings, usae, how.device, callbacks.steps, checkpointer, callbacks.log_every)
     usae.measured_on = shown.images
     usae.statistics = measure(usae, shown.sample())
     return usae.to("cpu")
@@ -177,23 +179,23 @@ def check_variants(first: USAE, recipe: TrainingRecipe, settings: FitOptions) ->
 
 
 @torch.no_grad()
-def agreed(members: Sequence[USAE], share: float = SHARE, alike: float = ALIKE) -> Clusters:
+def find_agreement(members: Sequence[USAE], share: float = SHARE, alike: float = ALIKE) -> Clusters:
     """The concepts that come back in at least a share of the trainings, the most frequent first.
 
     Raises:
-        ValueError: for a share or a cosine that is none, or when fewer than k come back.
+        ValueError: for a share or a cosine that is not one, or when fewer than k come back.
     """
     for name, value in (("share", share), ("alike", alike)):
         if not 0 < value <= 1:
             raise UsageError(f"{name} is {value}; expected a number above 0 and up to 1")
     every = cluster(joint_rows(members, [raw_rows(member) for member in members]), alike)
-    kept = every.at_least(max(share, 2 / len(members)))  # what one training alone has did not come back
-    if len(kept.members) < members[0].k:
+    common = every.at_least(max(share, 2 / len(members)))  # what one training alone has did not come back
+    if len(common.members) < members[0].k:
         raise UsageError(
-            f"{plural(len(kept.members), 'concept')} in common to {share:.0%} of {len(members)} trainings, and k is "
+            f"{plural(len(common.members), 'concept')} in common to {share:.0%} of {len(members)} trainings, and k is "
             f"{members[0].k}; train longer, or lower --share or --alike"
         )
-    return kept
+    return common
 
 
 def mean_rows(rows: Sequence[Mapping[str, Tensor]], clusters: Clusters) -> dict[str, Tensor]:

@@ -35,8 +35,8 @@ class Clusters(NamedTuple):
     def at_least(self, share: float) -> Clusters:
         """Those that came back in so many trainings, the most frequent first, else in the order that they have."""
         order = self.share.argsort(descending=True, stable=True)
-        kept = order[self.share[order] >= share - 1e-6]
-        return Clusters(self.members[kept], self.centres[kept])
+        frequent = order[self.share[order] >= share - 1e-6]
+        return Clusters(self.members[frequent], self.centres[frequent])
 
 
 def cluster(rows: Sequence[Tensor], alike: float = ALIKE) -> Clusters:
@@ -48,7 +48,7 @@ def cluster(rows: Sequence[Tensor], alike: float = ALIKE) -> Clusters:
     to 0.90 in the easy world of tests/benchmarks/consensus.py): it fills clusters with what is there.
 
     Args:
-        rows: a training each, (concepts, joint width): a concept's rows of all backbones, one after another.
+        rows: of each training, (concepts, joint width): a concept's rows of all backbones, one after another.
         alike: smallest cosine of a pair.
 
     Returns:
@@ -63,7 +63,7 @@ def joined_pairs(units: Sequence[Tensor], alike: float) -> Tensor:
     """(clusters, trainings): the clusters' concepts, -1 where a training has none.
 
     Args:
-        units: a training each, (concepts, joint width), unit norm; a row of zeros is in no cluster.
+        units: of each training, (concepts, joint width), unit norm; a row of zeros is in no cluster.
         alike: smallest cosine of a pair.
     """
     pairs = []

@@ -51,7 +51,7 @@ def differences(member: USAE, first: USAE) -> list[tuple[str, object, object]]:
         ("the recipe", member.recipe, first.recipe),
     ]
     for name in first.names:
-        pairs.append((f"as {name}", seen_with(member.specs.get(name)), seen_with(first.specs.get(name))))
+        pairs.append((f"as {name}", reading_of(member.specs.get(name)), reading_of(first.specs.get(name))))
     return pairs
 
 
@@ -60,7 +60,7 @@ def sizes_in_words(widths: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {width}" for name, width in widths.items())
 
 
-def seen_with(spec: BackboneSpec | None) -> str:
+def reading_of(spec: BackboneSpec | None) -> str:
     """How a backbone is read; where its weights lie may differ, for each folder may have its own."""
     if spec is None:
         return "bare activations"
@@ -93,8 +93,8 @@ def standardized_rows(usae: USAE, rows: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def joint_rows(members: Sequence[USAE], rows: Sequence[dict[str, Tensor]]) -> list[Tensor]:
-    """A training each, (n_concepts, all widths): rows of all backbones one after another, standardized as the first is.
+    """Of each training (n_concepts, all widths): rows of all backbones one after another, standardized as the first.
 
-    How long a row is in a backbone is how much the concept counts there, and so how much it is heeded in matching.
+    How long a row is in a backbone is how much the concept counts there, and so what it weighs in matching.
     """
     return [torch.cat([*standardized_rows(members[0], rows_of_one).values()], 1).cpu() for rows_of_one in rows]

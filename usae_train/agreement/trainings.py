@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from usae_train.agreement.fit_data import FitData, open_data
 from usae_train.agreement.members import check_members
-from usae_train.agreement.opened_data import OpenedData, open_data
 from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.common_sizes import common_grid
 from usae_train.backbones.spec import BackboneSpec
@@ -51,8 +51,8 @@ def fit_starts(
     settings: FitSettings,
     trainings: Path,
     executions: Executions,
-    watch: FitCallbacks,
-) -> tuple[list[USAE], OpenedData]:
+    callbacks: FitCallbacks,
+) -> tuple[list[USAE], FitData]:
     """Train from several starts on the same tokens, which are seen once; what is done already is not done again.
 
     Args:
@@ -62,7 +62,7 @@ def fit_starts(
         settings: of all trainings.
         trainings: where each is written as soon as it is done.
         executions: how each is carried out.
-        watch: for pictures that are seen.
+        callbacks: for pictures that are seen.
 
     Returns:
         The trainings, and what they were trained on.
@@ -73,22 +73,22 @@ def fit_starts(
     check_writable(trainings)
     empty = empty_space(data, specs, settings)
     asked = executions.execution
-    opening = Execution(executions.device, watch, memory=asked.memory, readers=asked.readers)
+    opening = Execution(executions.device, callbacks, memory=asked.memory, readers=asked.readers)
     shown = open_data(data, empty, settings, how=opening)
 
     def fit_one(_: str, seeded: FitSettings, how: Execution) -> USAE:
         usae = new_usae(empty.widths, seeded, specs=empty.specs, grid=empty.grid)
         usae.weights = dict(empty.weights)
         assert how.checkpointer is not None
-        how.checkpointer.data = dict(shown.about)
-        fit_tokens(shown.feed, seeded, usae, how.device, how.watch.steps, how.checkpointer, how.watch.log_every)
+        how.checkpointer.data = dict(shown.state_data)
+        fit_tokens(shown.feed, seeded, usae, how.device, how.callbacks.steps, how.checkpointer, how.callbacks.log_every)
         usae.measured_on = shown.images
         usae.statistics = measure(usae, shown.sample())
         return usae.to("cpu")
 
     names = [f"start-{number}" for number in range(count)]
     with folder_lock(trainings):
-        fit_each(names, settings, fit_one, trainings, executions, shown.about)
+        fit_each(names, settings, fit_one, trainings, executions, shown.state_data)
     members = [load(trainings / name) for name in names]
     check_members(members)
     return members, shown

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from usae_train.backbones.feature_statistics import keep_statistics, statistics_distances
-from usae_train.backbones.identity import WeightsRecord, sampled, trial_picture, weights_hash
+from usae_train.backbones.identity import WeightsRecord, sample_tokens, trial_picture, weights_hash
 from usae_train.backbones.names import check_name
 from usae_train.backbones.precision import DTYPES
 from usae_train.backbones.reading import forget_caches, not_last_warning, not_square_warning, unused_norm_warning
@@ -24,8 +24,8 @@ from usae_train.images.arrays import canvases_of
 from usae_train.runtime.allocator import keep_memory
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import first_line
-from usae_train.runtime.undisturbed import undisturbed
-from usae_train.runtime.warned import ReadOtherwise
+from usae_train.runtime.torch_defaults import with_torch_defaults
+from usae_train.runtime.warning_kinds import UnexpectedReadingWarning
 
 if TYPE_CHECKING:
     from usae_train.backbones.folding import Pair
@@ -40,7 +40,7 @@ class Backbone(nn.Module):
     Args:
         name: what the backbone is called in a USAE.
         spec: its settings.
-        beside: specs of the same network, which `also` then reads as well, with the same weights.
+        beside: specs of the same network, which `read_as` then reads as well, with the same weights.
 
     Attributes:
         compute_dtype: float32 until another is set; tokens come back in float32 all the same.
@@ -53,7 +53,7 @@ class Backbone(nn.Module):
     mean: Tensor
     std: Tensor
 
-    @undisturbed
+    @with_torch_defaults
     def __init__(self, name: str, spec: BackboneSpec, beside: Sequence[BackboneSpec] = ()) -> None:
         # here, for timm takes 70 MB, and not all that knows of backbones builds one: `fit STORE` does not
         from usae_train.backbones.folding import fold, lay_channels_last
@@ -137,15 +137,15 @@ class Backbone(nn.Module):
         features, logits = self._features_and_logits(self._normalized(canvas))
         return as_tokens(features, grid), logits
 
-    @undisturbed
+    @with_torch_defaults
     @torch.no_grad()
     def record(self) -> WeightsRecord:
         """What tells these weights from others: their hash, and tokens of a test picture in float32."""
         picture = trial_picture(self.input_size).to(self.mean.device)
         tokens = as_tokens(self._features(self._normalized(picture)), None)
-        return WeightsRecord(sha256=self._weights_hash, tokens=sampled(tokens[0]))
+        return WeightsRecord(sha256=self._weights_hash, tokens=sample_tokens(tokens[0]))
 
-    @undisturbed
+    @with_torch_defaults
     @torch.no_grad()
     def notes(self) -> list[str]:
         """A sentence for each thing in which it is read otherwise than its spec makes one expect; takes two passes."""
@@ -161,9 +161,9 @@ class Backbone(nn.Module):
             *not_last_warning(self.model, self.spec, read, picture),
         ]
 
-    def also(self, name: str, spec: BackboneSpec) -> Backbone:
+    def read_as(self, name: str, spec: BackboneSpec) -> Backbone:
         """The same network, read as one of the specs says that it was built beside."""
-        other = self.called(name)
+        other = self.with_name(name)
         other.spec = spec
         other._set_output()
         return other
@@ -173,7 +173,9 @@ class Backbone(nn.Module):
         same_network = other.model is self.model and other.spec.network == self.spec.network
         return same_network and other.compute_dtype == self.compute_dtype
 
-    def together(self, others: Sequence[Backbone], canvas: Tensor, grid: tuple[int, int] | None) -> list[Tensor]:
+    def forward_together(
+        self, others: Sequence[Backbone], canvas: Tensor, grid: tuple[int, int] | None
+    ) -> list[Tensor]:
         """What `forward` gives of each of others, which are this one's network and compute in the same, in one pass."""
         half = self.compute_dtype != torch.float32
         with torch.autocast(self.mean.device.type, self.compute_dtype) if half else nullcontext():
@@ -181,7 +183,7 @@ class Backbone(nn.Module):
             features = read_sites(self.model, specs, self._norm, self._normalized(canvas))
         return [as_tokens(each.float() if half else each, grid) for each in features]
 
-    def called(self, name: str) -> Backbone:
+    def with_name(self, name: str) -> Backbone:
         """The same backbone, to the last tensor, by another name."""
         same = copy.copy(self)
         same.name = name
@@ -303,7 +305,7 @@ def build_backbones(specs: Mapping[str, BackboneSpec | Backbone], warn: bool = T
 
     Args:
         specs: by the backbones' names; one that is built already stays as it is.
-        warn: whether to warn, with `ReadOtherwise`, where one is read otherwise than its spec makes one expect.
+        warn: whether to warn (`UnexpectedReadingWarning`) where one is read otherwise than its spec makes one expect.
 
     Raises:
         ValueError: for a name that none can have, or a spec that cannot be built.
@@ -314,15 +316,15 @@ def build_backbones(specs: Mapping[str, BackboneSpec | Backbone], warn: bool = T
     built = {}
     for name, spec in specs.items():
         if isinstance(spec, Backbone):
-            built[name] = spec.called(name)
+            built[name] = spec.with_name(name)
         elif spec.network in networks:
-            built[name] = networks[spec.network].also(name, spec)
+            built[name] = networks[spec.network].read_as(name, spec)
         else:
             same = [each for each in specs.values() if isinstance(each, BackboneSpec) and each.network == spec.network]
             built[name] = networks[spec.network] = Backbone(name, spec, [each for each in same if each != spec])
     for name, backbone in built.items():
         for note in backbone.notes() if warn else ():
-            warnings.warn(f"{name}: {note}", ReadOtherwise, stacklevel=2)
+            warnings.warn(f"{name}: {note}", UnexpectedReadingWarning, stacklevel=2)
     return built
 
 

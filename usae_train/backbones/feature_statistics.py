@@ -54,7 +54,7 @@ def norms_with_statistics(model: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def statistics_distances(model: nn.Module, n_pictures: int, most: int) -> Iterator[dict[nn.Module, Tensor]]:
-    """Within it passes of views (n_pictures * views, 3, H, W) leave a distance (n_pictures,) a norm.
+    """Within it passes of views (n_pictures * views, 3, H, W) leave a distance (n_pictures,) per norm.
 
     A distance is the mean over channels of ((mean - natural mean) / natural std)^2 + (std / natural std - 1)^2, where a
     picture's means are over its views and their positions. A norm counts once: of several passes, its last one.

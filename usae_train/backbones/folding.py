@@ -48,8 +48,10 @@ class PassRecorder(TorchFunctionMode):
         for module in model.modules():
             if type(module) in kinds and isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
                 self._norms[id(module.running_mean)] = module
-        self._given: dict[int, tuple[Tensor, nn.Conv2d]] = {}  # the tensors are kept, or their ids would be taken anew
-        self._taken: dict[int, list[nn.BatchNorm2d | None]] = {}
+        self._outputs: dict[
+            int, tuple[Tensor, nn.Conv2d]
+        ] = {}  # the tensors are kept, or their ids would be taken anew
+        self._consumers: dict[int, list[nn.BatchNorm2d | None]] = {}
         self._passes: Counter[int] = Counter()
         self._parameters = {id(parameter): name for name, parameter in model.named_parameters()}
         self._used: set[str] = set()
@@ -69,15 +71,15 @@ class PassRecorder(TorchFunctionMode):
         self._used.update(self._parameters[id(tensor)] for tensor in tensors if id(tensor) in self._parameters)
         norm = next((self._norms[id(t)] for t in tensors if id(t) in self._norms), None)
         for tensor in tensors:
-            if id(tensor) in self._given:
-                self._taken[id(tensor)].append(norm)
+            if id(tensor) in self._outputs:
+                self._consumers[id(tensor)].append(norm)
         if norm is not None:
             self._passes[id(norm)] += 1
         convolution = next((self._convolutions[id(t)] for t in tensors if id(t) in self._convolutions), None)
         if convolution is not None:
             self._passes[id(convolution)] += 1
             if function is functional.conv2d and isinstance(result, Tensor):
-                self._given[id(result)], self._taken[id(result)] = (result, convolution), []
+                self._outputs[id(result)], self._consumers[id(result)] = (result, convolution), []
         return result
 
     def ran(self, convolution: nn.Conv2d) -> bool:
@@ -96,8 +98,8 @@ class PassRecorder(TorchFunctionMode):
             came_out: what the pass was for; the convolution that gives it itself is in no pair.
         """
         pairs = []
-        for output, convolution in self._given.values():
-            match self._taken[id(output)]:
+        for output, convolution in self._outputs.values():
+            match self._consumers[id(output)]:
                 case [nn.BatchNorm2d() as norm] if output is not came_out:
                     if self._passes[id(convolution)] == self._passes[id(norm)] == 1:
                         pairs.append(Pair(convolution, norm))

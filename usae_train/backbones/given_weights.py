@@ -27,7 +27,7 @@ class Misfit(UsageError):
     """Weights that are not the model's, in one line that begins with the backbone's name."""
 
 
-class Given(NamedTuple):
+class GivenWeights(NamedTuple):
     """What a backbone's network is to be filled with."""
 
     name: str
@@ -43,7 +43,7 @@ class Given(NamedTuple):
 
 
 @contextmanager
-def timm_given(given: Given) -> Iterator[None]:
+def timm_given(given: GivenWeights) -> Iterator[None]:
     """While it lasts, networks that timm builds as pretrained are filled with these weights, and timm reads nothing.
 
     timm's builder alone knows the function that turns the names of a family's releases into its own, and hands it to
@@ -85,7 +85,7 @@ def timm_given(given: Given) -> Iterator[None]:
 
 
 def _fill_network(
-    given: Given, model: nn.Module, config: Mapping[str, Any], rename: Filter | None, strict: bool
+    given: GivenWeights, model: nn.Module, config: Mapping[str, Any], rename: Filter | None, strict: bool
 ) -> None:
     """Fill a network, by the first reading of the file's names that gives all of its tensors.
 
@@ -104,7 +104,7 @@ def _fill_network(
                 named = dict(weights)
             else:
                 named = _under_timm_names(given, weights, initial, model, rename)
-            model.load_state_dict(_checked(given, named, initial, config, whole), strict=False)
+            model.load_state_dict(_fitting_tensors(given, named, initial, config, whole), strict=False)
             return
         except Misfit as error:
             reasons.append(error)
@@ -112,7 +112,7 @@ def _fill_network(
     raise Misfit(f"{given.misfits}{form}") if form else reasons[-1]
 
 
-def _readings(given: Given, initial: Mapping[str, Tensor]) -> Iterator[Mapping[str, Any]]:
+def _readings(given: GivenWeights, initial: Mapping[str, Tensor]) -> Iterator[Mapping[str, Any]]:
     """A file's tensors as they are named, and otherwise read where that is unambiguous: the most likely last."""
     if given.spec.tensors == "ordered":
         try:
@@ -138,7 +138,11 @@ def _has_all(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> bo
 
 
 def _under_timm_names(
-    given: Given, weights: Mapping[str, Any], initial: Mapping[str, Tensor], model: nn.Module, rename: Filter | None
+    given: GivenWeights,
+    weights: Mapping[str, Any],
+    initial: Mapping[str, Tensor],
+    model: nn.Module,
+    rename: Filter | None,
 ) -> dict[str, Tensor]:
     """A file's tensors under timm's names and in the model's size, by timm's own function."""
     if rename is None:
@@ -150,8 +154,12 @@ def _under_timm_names(
         raise Misfit(f"{given.misfits}{misfit(weights, initial) or first_line(error)}") from error
 
 
-def _checked(
-    given: Given, tensors: dict[str, Tensor], initial: Mapping[str, Tensor], config: Mapping[str, Any], whole: bool
+def _fitting_tensors(
+    given: GivenWeights,
+    tensors: dict[str, Tensor],
+    initial: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    whole: bool,
 ) -> dict[str, Tensor]:
     """What a model takes of tensors under its names.
 
@@ -177,7 +185,7 @@ def _is_needed(initial: Tensor, whole: bool) -> bool:
     return whole or bool(initial.min() != initial.max())  # a bias that a release of timm's leaves at zero
 
 
-def _with_classifier(given: Given, tensors: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+def _with_classifier(given: GivenWeights, tensors: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors without the classifier's where the spec keeps none.
 
     Raises:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from usae_train.files.validation import Frozen
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.warned import NearlyTheWeights
+from usae_train.runtime.warning_kinds import SimilarWeightsWarning
 
 RECORDED_TOKENS = 16  # tokens, and features of each, that a record keeps: 1 KB per backbone
 # Largest difference of the tokens, as a share of their spread, that other precision of the same weights makes.
@@ -34,9 +34,9 @@ class WeightsRecord(Frozen):
     @classmethod
     def _of_numbers(cls, tokens: str) -> str:
         try:
-            _unpacked(tokens)
+            _unpack(tokens)
         except ValueError as error:
-            raise UsageError(f"no float32 numbers in base64 ({error})") from error
+            raise UsageError(f"not float32 numbers in base64 ({error})") from error
         return tokens
 
     def distance(self, other: WeightsRecord) -> float:
@@ -45,7 +45,7 @@ class WeightsRecord(Frozen):
         Raises:
             ValueError: for tokens that are not numbers.
         """
-        ours, theirs = _unpacked(self.tokens), _unpacked(other.tokens)
+        ours, theirs = _unpack(self.tokens), _unpack(other.tokens)
         if ours.shape != theirs.shape:
             return math.inf
         return float(np.linalg.norm(theirs - ours) / max(float(np.linalg.norm(ours - ours.mean())), 1e-12))
@@ -74,14 +74,14 @@ def trial_picture(size: int) -> Tensor:
     return picture.float()[None]
 
 
-def sampled(tokens: Tensor) -> str:
+def sample_tokens(tokens: Tensor) -> str:
     """Some of a picture's tokens (token, width), spread over all of them, as a record keeps them."""
     rows, cols = (torch.linspace(0, count - 1, min(RECORDED_TOKENS, count)).round().long() for count in tokens.shape)
-    kept = tokens.float().cpu()[rows][:, cols]
-    return base64.b64encode(kept.contiguous().numpy().astype("<f4").tobytes()).decode()
+    chosen = tokens.float().cpu()[rows][:, cols]
+    return base64.b64encode(chosen.contiguous().numpy().astype("<f4").tobytes()).decode()
 
 
-def _unpacked(tokens: str) -> np.ndarray:
+def _unpack(tokens: str) -> np.ndarray:
     return np.frombuffer(base64.b64decode(tokens), "<f4").astype(np.float64)
 
 
@@ -117,6 +117,6 @@ def check_records(
         warnings.warn(
             f"{name} has nearly the weights that this USAE was trained with, not the same ({hashes}; tokens of the "
             f"test picture differ by {distance:.1%}), as in another precision or with another classifier",
-            NearlyTheWeights,
+            SimilarWeightsWarning,
             stacklevel=3,
         )

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.identity import weights_hash
 from usae_train.backbones.spec import MODULE, BackboneSpec
-from usae_train.files.json_files import validated
+from usae_train.files.json_files import validate
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 
 class ModuleBackbone(Backbone):
@@ -38,7 +38,7 @@ class ModuleBackbone(Backbone):
         ValueError: for a layer that is not there, or that gives no patches.
     """
 
-    @undisturbed
+    @with_torch_defaults
     def __init__(
         self,
         module: nn.Module,
@@ -57,7 +57,7 @@ class ModuleBackbone(Backbone):
         kind = type(module).__name__
         self.name = layer or kind
         facts = {"input_size": input_size, "mean": mean, "std": std, "classes": classes}
-        self.spec = validated(BackboneSpec.model_validate, {"model": f"{MODULE}{kind}.{layer}", **facts})
+        self.spec = validate(BackboneSpec.model_validate, {"model": f"{MODULE}{kind}.{layer}", **facts})
         weights = next(module.parameters(), torch.zeros(1))
         if weights.dtype != torch.float32:
             raise UsageError(f"{kind} has weights of {weights.dtype}; expected float32: give `module.float()`")
@@ -80,7 +80,7 @@ class ModuleBackbone(Backbone):
         return []
 
     def shares_pass(self, other: Backbone) -> bool:  # noqa: ARG002
-        """Never: it reads one layer a pass."""
+        """Never: it reads one layer per pass."""
         return False
 
     def embedding(self, canvas: Tensor) -> Tensor:  # noqa: ARG002
@@ -130,7 +130,7 @@ class ModuleBackbone(Backbone):
         if side < 1 or side * side != patches.shape[1]:
             raise UsageError(
                 f"{self.name}: layer {self._layer!r} gives {output.shape[1]} tokens, of which {self._prefix} are a "
-                "prefix; the others are no square of patches: say how many come before them with `prefix`"
+                "prefix; the others are not a square of patches: say how many come before them with `prefix`"
             )
         features: Tensor = patches.mT.unflatten(2, (side, side))
         return features

@@ -9,21 +9,21 @@ from collections.abc import Collection
 from usae_train.runtime.errors import UsageError
 
 NAME = re.compile(r"[A-Za-z0-9_-]+(@-?[0-9]+)?")  # and the layer, where one network is read at several
-TAKEN = ("images", "shared", "sheet")  # a store's tensor of numbers; pictures that are not a single backbone's
+RESERVED = ("images", "shared", "sheet")  # a store's tensor of numbers; pictures that are not a single backbone's
 
 
 def check_name(name: str) -> None:
     """Refuse a name that would be taken for something else; says what to use."""
     from torch import nn
 
-    if not NAME.fullmatch(name) or name in TAKEN or hasattr(nn.ModuleDict, name):
+    if not NAME.fullmatch(name) or name in RESERVED or hasattr(nn.ModuleDict, name):
         raise UsageError(
-            f"a backbone cannot be called {name!r}; use letters, digits, _ and -, and none of {', '.join(TAKEN)} or "
+            f"a backbone cannot be called {name!r}; use letters, digits, _ and -, and none of {', '.join(RESERVED)} or "
             "torch's own words"
         )
 
 
-def among(known: Collection[str], name: str) -> str:
+def check_known(known: Collection[str], name: str) -> str:
     """The name itself.
 
     Args:

@@ -17,7 +17,7 @@ from typing import Any
 from usae_train.runtime.errors import UsageError
 
 # Of the spec, by other names
-OWN_FIELDS = {"img_size", "pretrained", "checkpoint_path", "num_classes", "features_only"}
+SPEC_FIELDS = {"img_size", "pretrained", "checkpoint_path", "num_classes", "features_only"}
 # What `timm.create_model` and its builder (1.0.31) take that shapes no network: places, files, caches, how weights are
 # found and how layers are compiled, and objects that no file can hold
 REFUSED_OPTIONS = frozenset(
@@ -69,10 +69,10 @@ def check_values(options: Mapping[str, Any]) -> None:
     """Refuse options that shape no network; whether the names are the architecture's is not looked at.
 
     Raises:
-        ValueError: for an option that shapes no network, or a value that is no number, word, true or false, nor a list
+        ValueError: for an option that shapes no network, or a value other than a number, a word, true, false or a list
             of these; it says which.
     """
-    if ours := OWN_FIELDS & options.keys():
+    if ours := SPEC_FIELDS & options.keys():
         raise UsageError(f"{', '.join(sorted(ours))} cannot be set here; use `input_size`, `weights` and `classes`")
     for name, value in options.items():
         if name in REFUSED_OPTIONS:
@@ -90,7 +90,7 @@ def _fault(value: Any, depth: int = 0) -> str | None:
         return None
     if isinstance(value, int | float):
         good = math.isfinite(value) if isinstance(value, float) else abs(value) <= MAX_NUMBER
-        return None if good else f"{value:.3g}, no number of a network's size"
+        return None if good else f"{value:.3g}, not a number of a network's size"
     if isinstance(value, str):
         return None if len(value) <= MAX_LENGTH and value.isprintable() else "a word that no network takes"
     if isinstance(value, list | tuple) and depth < 3:
@@ -111,7 +111,7 @@ def check_names(model: str, architecture: str, options: Mapping[str, Any]) -> No
     Raises:
         ValueError: for a name that none of them takes, or a layer that timm does not know; it says which.
     """
-    known = accepted(architecture) if options else frozenset()
+    known = option_names(architecture) if options else frozenset()
     for name, value in options.items():
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1) or sorted(known - {"in_chans"})[:6]
@@ -135,7 +135,7 @@ def _is_layer(option: str, name: str) -> bool:
     return False
 
 
-def accepted(architecture: str) -> frozenset[str]:
+def option_names(architecture: str) -> frozenset[str]:
     """The names of options that shape networks of an architecture's family: what its classes' signatures have.
 
     Raises:
@@ -146,18 +146,18 @@ def accepted(architecture: str) -> frozenset[str]:
     module = sys.modules[model_entrypoint(architecture).__module__]
     # what the module builds its networks from: its own classes, or another module's that it extends
     classes = [each for each in vars(module).values() if isinstance(each, type)]
-    names = {name for kind in classes if hasattr(kind, "forward_intermediates") for name in _taken(kind)}
-    return frozenset(names | set(POPPED)) - REFUSED_OPTIONS - OWN_FIELDS
+    names = {name for kind in classes if hasattr(kind, "forward_intermediates") for name in _parameter_names(kind)}
+    return frozenset(names | set(POPPED)) - REFUSED_OPTIONS - SPEC_FIELDS
 
 
-def _taken(kind: type) -> Iterator[str]:
+def _parameter_names(kind: type) -> Iterator[str]:
     """What a class takes by name; where it takes more than it names, what its superclasses and settings have."""
     parameters = inspect.signature(kind).parameters.values()
     yield from (each.name for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY))
     if any(each.kind == each.VAR_KEYWORD for each in parameters):
         for above in kind.__mro__[1:]:
             if hasattr(above, "forward_intermediates"):
-                yield from _taken(above)
+                yield from _parameter_names(above)
         for settings in vars(sys.modules[kind.__module__]).values():
             if isinstance(settings, type) and dataclasses.is_dataclass(settings):
                 yield from (field.name for field in dataclasses.fields(settings))

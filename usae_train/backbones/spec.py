@@ -21,7 +21,7 @@ from usae_train.runtime.errors import UsageError
 
 PRETRAINED = "pretrained"
 RANDOM = "random"
-PACKAGE = "package:"
+PACKAGE_PREFIX = "package:"
 LOCAL = "local-dir:"  # timm's word for a folder with config.json and weights
 MODULE = "module:"  # and a class and a layer: what was given from Python, and no spec can build (module_backbone.py)
 SiteName = Literal["block", "attention", "mlp", "prefix"]
@@ -53,7 +53,7 @@ class BackboneSpec(Worded):
     site: SiteName = Field(
         "block",
         description="what is read of the layer: `block`, what it gives; in transformers also what its `attention` or "
-        "its `mlp` gives, or `prefix`, its class and register tokens, side by side as one token a picture",
+        "its `mlp` gives, or `prefix`, its class and register tokens, side by side as one token per picture",
     )
     norm: bool = Field(
         True, description="apply the model's final norm to `block` or `prefix`, where timm can; said where it cannot"
@@ -112,7 +112,7 @@ class BackboneSpec(Worded):
     @property
     def is_packaged(self) -> bool:
         """Whether its weights lie inside an installed package."""
-        return self.weights.startswith(PACKAGE)
+        return self.weights.startswith(PACKAGE_PREFIX)
 
     @property
     def has_own_file(self) -> bool:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from usae_train.backbones.options import check_values
 from usae_train.backbones.spec import LOCAL, Level, PositiveStd
-from usae_train.files.json_files import parse_json, validated
+from usae_train.files.json_files import parse_json, validate
 from usae_train.files.regular import check_regular
 from usae_train.runtime.errors import UsageError
 
@@ -85,7 +85,7 @@ def read_description(name: str, model: str, file: Path) -> TimmDescription:
         raise UsageError(f"{where} is {of}; expected timm's form, with `architecture`, as `timm` writes it to the hub")
     try:
         # an older form has one mapping for all
-        config = validated(_Config.model_validate, {"pretrained_cfg": content, **content})
+        config = validate(_Config.model_validate, {"pretrained_cfg": content, **content})
     except UsageError as error:
         raise UsageError(f"{where}: {error}") from error
     architecture = config.architecture.partition(".")[0]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +56,13 @@ def read_content(name: str, path: Path) -> Any:
     """
     if not path.is_file():
         raise UsageError(f"{name}: no weight file at {str(path)!r}; expected a .safetensors or .pth file")
-    try:
-        kind = _another_kind(path)
-        content = load_file(path) if kind is None and path.suffix == ".safetensors" else None
-    except UsageError:
-        raise
-    except Exception as error:  # a broken file can raise anything, from zipfile and safetensors
-        if shortage(error) is not None:  # the file is none the worse
-            raise
-        raise UsageError(
-            f"{name}: {path} is not a readable weight file ({first_line(error)}); it may be cut short"
-        ) from error
-    if kind is not None:
+    with _damage_in_words(f"{name}: {path}"), path.open("rb") as opened:
+        begin = opened.read(64)
+    if (kind := _another_kind(name, path, begin)) is not None:
         raise UsageError(f"{name}: {path} is {kind}; {EXPECTED_FILE}")
-    if content is not None:
-        return content
+    if path.suffix == ".safetensors":
+        with _damage_in_words(f"{name}: {path}"):
+            return load_file(path)
     with torch.serialization.safe_globals([argparse.Namespace]):  # timm's own training files keep their options so
         return read_torch_file(path, f"{name}: {path}", "weight file")
 
@@ -90,10 +83,21 @@ def not_plain(weights: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _another_kind(path: Path) -> str | None:
+@contextmanager
+def _damage_in_words(where: str) -> Iterator[None]:
+    """What Python's, safetensors' and zipfile's readers raise of a broken file as one line; they alone are called."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:  # a broken file can raise anything
+        if shortage(error) is not None:  # the file is none the worse
+            raise
+        raise UsageError(f"{where} is not a readable weight file ({first_line(error)}); it may be cut short") from error
+
+
+def _another_kind(name: str, path: Path, begin: bytes) -> str | None:
     """What a file is that cannot be a weight file, in words."""
-    with path.open("rb") as opened:
-        begin = opened.read(64)
     if is_picture_content(begin):
         return "a picture"
     if path.suffix == ".onnx" or (begin[:1] == b"\x08" and re.search(rb"onnx|pytorch|tf2onnx", begin)):
@@ -103,15 +107,15 @@ def _another_kind(path: Path) -> str | None:
     if begin.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS, without the file itself (git lfs pull)"
     if begin.startswith(b"PK") and zipfile.is_zipfile(path):
-        return _kind_of_zip(path)
+        with _damage_in_words(f"{name}: {path}"), zipfile.ZipFile(path) as opened:
+            names = opened.namelist()
+        return _kind_of_zip(path, names)
     if path.suffix != ".safetensors" and begin[8:9] == b"{":
         return "a safetensors file by its content; name it .safetensors"
     return None
 
 
-def _kind_of_zip(path: Path) -> str | None:
-    with zipfile.ZipFile(path) as opened:
-        names = opened.namelist()
+def _kind_of_zip(path: Path, names: Sequence[str]) -> str | None:
     if any(part.endswith("constants.pkl") for part in names):
         return "a TorchScript program"
     if names and all(part.endswith(".npy") for part in names):

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from usae_train.agreement.settings import AgreementSettings
-from usae_train.commands.fit_together import FitRequest, Pictures, opened_data
+from usae_train.commands.fit_together import FitRequest, Pictures, open_fit_data
 from usae_train.commands.opening import check_pictures_options, open_pictures
 from usae_train.commands.options import DATA, RECIPE_DEFAULTS, Out, Resume
-from usae_train.commands.training_place import logged_stages, training_place
+from usae_train.commands.training_place import log_stages, training_place
 from usae_train.runtime.printing import plural, say
 from usae_train.runtime.settings_options import knows_former, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
@@ -20,7 +20,7 @@ from usae_train.runtime.terminal import one_line_errors, pick_device
 from usae_train.training.settings import ExecutionSettings, FitSettings
 
 if TYPE_CHECKING:
-    from usae_train.agreement.opened_data import OpenedData
+    from usae_train.agreement.fit_data import FitData
     from usae_train.images.sources import ImageSource
     from usae_train.model.usae import USAE
     from usae_train.tokens.given_tokens import GivenTokens
@@ -54,9 +54,9 @@ def consensus(
     came back is kept in the folder (agreement.safetensors).
     """
     with one_line_errors(quiet):
-        from usae_train.commands.early_checks import asked_settings, check_training, check_usaes, has_data
+        from usae_train.commands.early_checks import check_training, check_usaes, has_data, typed_settings
 
-        steps = asked_settings(settings, execution).steps
+        steps = typed_settings(settings, execution).steps
         check_pictures_options(data, {*settings, *execution.model_fields_set})
         check_training(out, resume)
         check_usaes(usaes)
@@ -69,7 +69,7 @@ def consensus(
             members = [load(each) for each in usaes]
             metrics = checkpointer.folder / METRICS
             with (
-                logged_stages({"training": metrics}, steps, execution, quiet) as (watch,),
+                log_stages({"training": metrics}, steps, execution, quiet) as (callbacks,),
                 checkpointer.stop_on_signals(),
             ):
                 made = agree(
@@ -80,7 +80,7 @@ def consensus(
                     readers=execution.readers,
                     memory=execution.memory,
                     device=pick_device(device),
-                    watch=watch,
+                    callbacks=callbacks,
                     checkpointer=checkpointer,
                     quiet=True,  # its bars are the command's
                     **settings,
@@ -106,35 +106,37 @@ def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
     with asked.executions() as executions:
         with folder_lock(asked.out):
             check_free(asked.out)
-            opened = opened_data(asked)
+            opened = open_fit_data(asked)
             source: GivenTokens | ActivationStore | ImageSource
             source, specs = (opened.source, opened.specs) if isinstance(opened, Pictures) else (opened, {})
-            watch = FitCallbacks(
+            callbacks = FitCallbacks(
                 pictures=lambda done, total: executions.report("pictures", done, total, ""), failure=executions.failure
             )
-            members, shown = fit_starts(agreement.starts, source, specs, asked.settings, trainings, executions, watch)
-            made = _agreed_on(members, shown, asked.settings, agreement, executions)
+            members, shown = fit_starts(
+                agreement.starts, source, specs, asked.settings, trainings, executions, callbacks
+            )
+            made = _fit_consensus(members, shown, asked.settings, agreement, executions)
             save(made, asked.out)
             shutil.rmtree(trainings, ignore_errors=True)
         if not asked.quiet:
             say(*agreement_in_words(made, members, asked.out))
 
 
-def _agreed_on(
-    members: list[USAE], shown: OpenedData, settings: FitSettings, agreement: AgreementSettings, executions: Executions
+def _fit_consensus(
+    members: list[USAE], shown: FitData, settings: FitSettings, agreement: AgreementSettings, executions: Executions
 ) -> USAE:
     """The space of what trainings agree on, fitted with their own settings."""
-    from usae_train.agreement.consensus import agreed, consensus_settings, fit_agreed
+    from usae_train.agreement.consensus import consensus_settings, find_agreement, fit_consensus
     from usae_train.training.execution import Execution
     from usae_train.training.logging.callbacks import FitCallbacks, loss_in_words
 
     same = ("steps", "batch", "seed", "dtype", "mask_outliers", "max_broken")
     trained_with = consensus_settings(members, settings.recipe, **{name: getattr(settings, name) for name in same})
-    watch = FitCallbacks(
+    callbacks = FitCallbacks(
         steps=lambda step, metrics: executions.report("consensus", step, settings.steps, loss_in_words(metrics))
     )
-    clusters = agreed(members, agreement.share, agreement.alike)
-    return fit_agreed(members, clusters, shown, trained_with, Execution(executions.device, watch))
+    clusters = find_agreement(members, agreement.share, agreement.alike)
+    return fit_consensus(members, clusters, shown, trained_with, Execution(executions.device, callbacks))
 
 
 def agreement_in_words(made: USAE, members: list[USAE], out: Path) -> list[str]:

@@ -27,7 +27,7 @@ from usae_train.training.settings import DEFAULT, ExecutionSettings, FitSettings
 from usae_train.training.states_folder import states_folder
 
 
-def asked_settings(settings: Mapping[str, Any], execution: ExecutionSettings) -> FitSettings:
+def typed_settings(settings: Mapping[str, Any], execution: ExecutionSettings) -> FitSettings:
     """The settings of a training as they were typed, checked; what cannot be is wrong usage."""
     with wrong_usage():
         chosen = fit_settings(**{"recipe": DEFAULT.name, **settings})

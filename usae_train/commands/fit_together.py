@@ -75,11 +75,11 @@ def fit_together(asked: FitRequest) -> None:
         with ranks.raise_together():
             checkpointer = holding.enter_context(training_place(asked.out, asked.resume, asked.execution, ranks))
             ranks.local_batch(asked.settings.batch)
-            data = opened_data(asked, ranks.is_main)
+            data = open_fit_data(asked, ranks.is_main)
         _look_at_store(asked, data, ranks)
         memory, readers = asked.execution.memory, asked.execution.readers
         how = Execution(where, checkpointer=checkpointer, memory=memory, readers=readers, ranks=ranks)
-        usae, metrics = _trained(asked, data, how)
+        usae, metrics = _train(asked, data, how)
         if ranks.is_main:
             with checkpointer.naming_last_state():
                 save(usae, asked.out, beside=[checkpointer.folder / METRICS])
@@ -88,9 +88,9 @@ def fit_together(asked: FitRequest) -> None:
                 _summarize(usae, asked.out, metrics)
 
 
-def opened_data(asked: FitRequest, is_main: bool = True) -> GivenTokens | ActivationStore | Pictures:
+def open_fit_data(asked: FitRequest, is_main: bool = True) -> GivenTokens | ActivationStore | Pictures:
     """What a training sees: tokens, a store, or pictures; of several processes the main one says what is left out."""
-    from usae_train.backbones.weights_taken_along import check_weights
+    from usae_train.backbones.bundled_weights import check_weights
     from usae_train.model.spec_files import read_specs
     from usae_train.tokens.given_tokens import tokens_to_fit
     from usae_train.training.fitting import store_to_fit
@@ -129,7 +129,7 @@ def _look_at_store(asked: FitRequest, data: object, ranks: DistributedContext) -
         )
 
 
-def _trained(
+def _train(
     asked: FitRequest,
     data: GivenTokens | ActivationStore | Pictures,
     how: Execution,
@@ -139,9 +139,9 @@ def _trained(
     Args:
         asked: what was typed.
         data: what it is trained on.
-        how: it is carried out, but for what watches it.
+        how: it is carried out, but for its callbacks.
     """
-    from usae_train.runtime.signals import stopped_by_first
+    from usae_train.runtime.signals import report_stop_on_main
     from usae_train.training.logging.callbacks import FitCallbacks, logging_callbacks
     from usae_train.training.logging.display import TrainingDisplay, summary
     from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
@@ -156,7 +156,7 @@ def _trained(
             settings = asked.settings.model_dump(mode="json")
             trackers = open_trackers(asked.tensorboard, asked.wandb, asked.out.name, settings, states)
     with (
-        stopped_by_first(is_main),
+        report_stop_on_main(is_main),
         MetricsLogger(states / METRICS, trackers) as metrics_logger,
         how.checkpointer.stop_on_signals(),
         bars(TrainingDisplay, unseen) as progress,
@@ -167,16 +167,16 @@ def _trained(
             last.update(metrics)
             return summary(metrics) if progress.disable else ""
 
-        watch = FitCallbacks(log_every=asked.execution.log_every)
+        callbacks = FitCallbacks(log_every=asked.execution.log_every)
         if is_main:
             report, steps = bars_or_lines(progress, unseen), asked.settings.steps
-            watch = logging_callbacks(
-                metrics_logger, report, steps, note=beneath_the_bars, failure=say_skipped, log_every=watch.log_every
+            callbacks = logging_callbacks(
+                metrics_logger, report, steps, note=beneath_the_bars, failure=say_skipped, log_every=callbacks.log_every
             )
-        return _fitted(data, asked.settings, replace(how, watch=watch)), last
+        return _fit_by_kind(data, asked.settings, replace(how, callbacks=callbacks)), last
 
 
-def _fitted(data: GivenTokens | ActivationStore | Pictures, settings: FitSettings, how: Execution) -> USAE:
+def _fit_by_kind(data: GivenTokens | ActivationStore | Pictures, settings: FitSettings, how: Execution) -> USAE:
     """By what the data is."""
     from usae_train.tokens.given_tokens import GivenTokens
     from usae_train.training.fitting import fit_given, fit_pictures, fit_store

@@ -15,7 +15,7 @@ from usae_train.commands.options import SOURCES, Images, Usae
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime.printing import plural, say, say_json, say_table
-from usae_train.runtime.progress import counting
+from usae_train.runtime.progress import stage_counter
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import is_alone, one_line_errors, pick_device, progress_report, say_skipped
@@ -47,25 +47,25 @@ def evaluate(
         _check_early(usae, images, out, settings)
         from usae_train.backbones.backbone import set_compute_dtype
         from usae_train.evaluation.checkpointing import PassCheckpointer
-        from usae_train.evaluation.evaluate import Compared, evaluate_source
+        from usae_train.evaluation.evaluate import Comparison, evaluate_source
         from usae_train.files.placing import place_of
         from usae_train.model.checkpoint import fill_statistics, fills, load
-        from usae_train.runtime.distributed import named_by_torchrun
-        from usae_train.runtime.signals import stopped_by_first
+        from usae_train.runtime.distributed import torchrun_context
+        from usae_train.runtime.signals import report_stop_on_main
         from usae_train.runtime.workers import one_thread
 
         where = pick_device(device)
         if where == "cpu":  # a GPU's own work is beside it
             one_thread()
-        model, ranks = load(usae, where), named_by_torchrun()
+        model, ranks = load(usae, where), torchrun_context()
         set_compute_dtype(model.backbones.values(), settings.dtype)
         source = open_pictures(images, settings.limit, ranks.is_main)
         place = place_of(out)
         states = place.with_name(f".{place.name}.evaluation")
         checkpointer = PassCheckpointer(states, ranks.rank, settings.checkpoint_minutes)
-        compared = Compared.opened(settings, model, checkpointer=checkpointer, ranks=ranks, workers=workers)
+        compared = Comparison.opened(settings, model, checkpointer=checkpointer, ranks=ranks, workers=workers)
         unseen = quiet or not ranks.is_main
-        with stopped_by_first(ranks.is_main), progress_report(unseen) as report, checkpointer.stop_on_signals():
+        with report_stop_on_main(ranks.is_main), progress_report(unseen) as report, checkpointer.stop_on_signals():
             made = evaluate_source(model, source, settings.image_batch, _beside_workers(report), compared)
         if made is None:  # the first process writes
             return
@@ -146,7 +146,7 @@ def spectrum(
             magnitude = mean_magnitude(
                 source,
                 settings.size,
-                counting(report, "pictures"),
+                stage_counter(report, "pictures"),
                 pick_device(device),
                 broken.add_one,
                 settings.readers,

@@ -12,7 +12,7 @@ from usae_train.commands.options import Usae
 from usae_train.evaluation.settings import NameSettings
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, figure_table, plural, say, say_json, say_table
-from usae_train.runtime.progress import counting
+from usae_train.runtime.progress import stage_counter
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report, say_skipped
@@ -20,7 +20,7 @@ from usae_train.runtime.terminal import one_line_errors, pick_device, progress_r
 if TYPE_CHECKING:
     from usae_train.evaluation.class_concepts import ClassConcepts
 
-ROWS = 20  # of the table; the file has all
+SHOWN_NAMES = 20  # of the table; the file has all
 
 
 @takes_settings(NameSettings)
@@ -62,15 +62,7 @@ def name(
         need_classes(source, settings.label_column)  # before networks are built
         model = load(usae, pick_device(device))
         with progress_report(quiet) as report:
-            concepts = name_concepts(
-                model,
-                source,
-                settings.seed,
-                settings.label_column,
-                counting(report, "pictures"),
-                say_skipped,
-                settings.readers,
-            )
+            concepts = name_concepts(model, source, settings, stage_counter(report, "pictures"), say_skipped)
         write_labels(names_of(concepts), model, out)
         if as_json:
             say_json(naming_as_json(concepts))
@@ -95,13 +87,13 @@ def _print(concepts: ClassConcepts) -> None:
     from usae_train.evaluation.naming import names_of
 
     table = figure_table(("concept", "name", "AUROC at least", "of its strongest"), {"name"})
-    for each in names_of(concepts)[:ROWS]:
+    for each in names_of(concepts)[:SHOWN_NAMES]:
         right, count = each.strongest
         table.add_row(str(each.concept), as_text(each.name), f"{each.auroc:.2f}", f"{right} of {count}")
     if concepts.named:
         say_table(table)
-    if len(concepts.named) > ROWS:
-        say(f"and {len(concepts.named) - ROWS} more")
-    for shared in concepts.shared[:ROWS]:
+    if len(concepts.named) > SHOWN_NAMES:
+        say(f"and {len(concepts.named) - SHOWN_NAMES} more")
+    for shared in concepts.shared[:SHOWN_NAMES]:
         classes = ", ".join(concepts.classes.names[number] for number in shared.classes)
         say(f"concept {shared.concept} is shared by {classes} (AUROC at least {shared.auroc:.2f}), and gets no name")

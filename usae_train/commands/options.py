@@ -1,4 +1,4 @@
-"""Arguments and options of several commands of `usae-train` that are no settings: Python has none of them."""
+"""Arguments and options of several commands of `usae-train` that are not settings: Python has none of them."""
 
 from pathlib import Path
 from typing import Annotated

@@ -73,7 +73,7 @@ def export_sae(
 
         def check_backbone(of: Described) -> None:
             if settings.backbone is not None:
-                of.known_name(settings.backbone)
+                of.check_backbone(settings.backbone)
             elif len(of.names) > 1:
                 raise UsageError(f"{usae} has {', '.join(of.names)}; say whose to write with --backbone")
 

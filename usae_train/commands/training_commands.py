@@ -23,7 +23,7 @@ from usae_train.commands.options import (
     VerifyChecksums,
     Wandb,
 )
-from usae_train.commands.training_place import logged_stages, training_place
+from usae_train.commands.training_place import log_stages, training_place
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural, say, say_json
 from usae_train.runtime.settings_options import knows_former, takes_settings
@@ -58,10 +58,10 @@ def fit(
     a terminal, a line about every half minute reports progress.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.early_checks import asked_settings, check_data, check_training
+        from usae_train.commands.early_checks import check_data, check_training, typed_settings
         from usae_train.files.atomic import check_folder
 
-        chosen = asked_settings(settings, execution)
+        chosen = typed_settings(settings, execution)
         check_pictures_options(images, {*settings, *execution.model_fields_set})
         asked = FitRequest(
             images, out, backbones, chosen, execution, verify_checksums, resume, tensorboard, wandb, device, quiet
@@ -156,10 +156,10 @@ def add_backbone(
     metrics-joint.jsonl), which then lies in it; SIGTERM and Ctrl-C write a state and stop.
     """
     with one_line_errors(quiet):
-        from usae_train.commands.early_checks import asked_settings, check_training, check_usaes, one_backbone
+        from usae_train.commands.early_checks import check_training, check_usaes, one_backbone, typed_settings
         from usae_train.images.places import check_images
 
-        steps = asked_settings(settings, execution).steps
+        steps = typed_settings(settings, execution).steps
         check_training(out, resume)
         check_usaes([usae])
         check_images(images, execution.limit)
@@ -171,7 +171,7 @@ def add_backbone(
         with training_place(out, resume, execution) as checkpointer:
             stages = {"training": METRICS, **({"joint training": JOINT_METRICS} if joint else {})}
             files = {stage: checkpointer.folder / file for stage, file in stages.items()}
-            with logged_stages(files, steps, execution, quiet) as watches, checkpointer.stop_on_signals():
+            with log_stages(files, steps, execution, quiet) as callbacks, checkpointer.stop_on_signals():
                 grown = grow(
                     load(usae),
                     open_pictures(images, execution.limit),
@@ -181,8 +181,8 @@ def add_backbone(
                     readers=execution.readers,
                     memory=execution.memory,
                     device=pick_device(device),
-                    watch=watches[0],
-                    joint_watch=watches[-1],
+                    callbacks=callbacks[0],
+                    joint_callbacks=callbacks[-1],
                     checkpointer=checkpointer,
                     quiet=True,  # its bars are the command's
                     **settings,

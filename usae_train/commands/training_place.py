@@ -44,7 +44,7 @@ def training_place(
 
 
 @contextmanager
-def logged_stages(
+def log_stages(
     files: Mapping[str, Path], steps: int, execution: ExecutionSettings, quiet: bool
 ) -> Iterator[list[FitCallbacks]]:
     """Within it each stage of a training has a bar, by its name, and a file of metrics.

@@ -19,9 +19,9 @@ from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import save
 from usae_train.model.firing import measure
 from usae_train.model.usae import USAE
-from usae_train.runtime.progress import ProgressCallback, counting
+from usae_train.runtime.progress import ProgressCallback, stage_counter
 from usae_train.scenes.factors import FACTOR_VALUES
-from usae_train.tokens.paired import collect_tokens
+from usae_train.tokens.paired import TokenSource, collect_tokens
 from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.settings import DEFAULT, FitSettings
 
@@ -93,11 +93,9 @@ def fit_demo(
     backbones = {name: backbone.to(device) for name, backbone in build_backbones(specs).items()}
     grid = common_grid(list(backbones.values()))
     train = collect_tokens(
-        backbones,
-        DemoImages(TRAINING_SCENES, "train"),
-        grid,
+        TokenSource(backbones, DemoImages(TRAINING_SCENES, "train"), grid),
         batch=64,
-        progress=counting(report, "tokens", "training scenes"),
+        progress=stage_counter(report, "tokens", "training scenes"),
     )
     usae = new_usae({name: b.width for name, b in backbones.items()}, settings, specs=specs, grid=grid)
     usae.weights = {name: backbone.record() for name, backbone in backbones.items()}
@@ -111,11 +109,9 @@ def fit_demo(
     usae.to("cpu")
     held_out = DemoImages(HELD_OUT_SCENES)
     paired = collect_tokens(
-        backbones,
-        held_out,
-        grid,
+        TokenSource(backbones, held_out, grid),
         batch=64,
-        progress=counting(report, "statistics", "held-out scenes"),
+        progress=stage_counter(report, "statistics", "held-out scenes"),
     )
     usae.measured_on = SourceRecord.of(held_out)
     usae.factors = FACTOR_VALUES

@@ -15,7 +15,7 @@ from torch.nn import functional
 from usae_train.scenes import world as scenes
 
 HUES = 24
-WINDOW = 24  # pixels: two to three periods of a texture
+TEXTURE_WINDOW = 24  # pixels: two to three periods of a texture
 RINGS = 7
 HARMONICS = (0, 2, 4)  # of the spectrum around a ring: energy, stripes, grids
 BANDS, BAND = 8, 0.25  # of a thing's pixels by their distance from its middle, in radii of a disc of its area
@@ -56,13 +56,15 @@ def local_texture(images: Tensor, grid: tuple[int, int]) -> Tensor:
     rows, cols = grid
     height, width = images.shape[-2:]
     stride = (height // rows, width // cols)
-    pad = WINDOW // 2 - stride[0] // 2
-    windows = functional.unfold(functional.pad(luminance, [max(pad, 0)] * 4, mode="reflect"), WINDOW, stride=stride)
-    windows = windows.mT[:, : rows * cols].unflatten(-1, (WINDOW, WINDOW))
+    pad = TEXTURE_WINDOW // 2 - stride[0] // 2
+    windows = functional.unfold(
+        functional.pad(luminance, [max(pad, 0)] * 4, mode="reflect"), TEXTURE_WINDOW, stride=stride
+    )
+    windows = windows.mT[:, : rows * cols].unflatten(-1, (TEXTURE_WINDOW, TEXTURE_WINDOW))
     mean = windows.mean((-1, -2), keepdim=True)
     centred = windows - mean
     spread = centred.square().mean((-1, -2)).clamp_min(1e-8).sqrt()
-    hann = torch.hann_window(WINDOW, device=images.device)
+    hann = torch.hann_window(TEXTURE_WINDOW, device=images.device)
     power = torch.fft.fft2(centred * hann[:, None] * hann).abs()
     basis = _ring_basis(images.device)
     angular = torch.einsum("npf,rhf->nprh", power.flatten(-2).to(torch.complex64), basis).abs().flatten(-2)
@@ -73,7 +75,7 @@ def local_texture(images: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _ring_basis(device: torch.device) -> Tensor:
-    frequency = torch.fft.fftfreq(WINDOW, device=device) * WINDOW
+    frequency = torch.fft.fftfreq(TEXTURE_WINDOW, device=device) * TEXTURE_WINDOW
     fy, fx = frequency[:, None], frequency[None]
     radius, angle = (fy.square() + fx.square()).sqrt().flatten(), torch.atan2(fy, fx).flatten()
     rings = (1 - (radius[None] - torch.arange(1, RINGS + 1, device=device)[:, None]).abs()).clamp_min(0)

@@ -48,10 +48,10 @@ from usae_train.runtime.printing import one_line
 from usae_train.scenes import world as scenes
 
 INPUT_SIZE = scenes.SIZE
-BATCH = 32
+SCENES_PER_BATCH = 32
 PERTURBATION = 5 / 255  # L-infinity; not tuned
 REPLAYS = 2
-LEARNING_RATE = 2e-3  # AdamW's, for all but the blocks' matrices
+ADAMW_LEARNING_RATE = 2e-3  # AdamW's, for all but the blocks' matrices
 MUON_LEARNING_RATE = 0.02
 WARM_UP = 50
 WEIGHT_DECAY = 0.05
@@ -87,10 +87,10 @@ SPECS: dict[str, BackboneSpec] = {
     ),
 }
 LESSONS: dict[str, type[Lesson]] = {"vit": Supervised, "dino": SelfSupervised, "siglip": ImageText}
-STEPS: dict[str, int] = {"vit": 9500, "dino": 7500, "siglip": 9500}
+PRETRAINING_STEPS: dict[str, int] = {"vit": 9500, "dino": 7500, "siglip": 9500}
 
 
-ZOOMED, PLAIN = 0.25, 0.5  # shares of scenes and of surfaces (`scenes.draw_parameters`)
+ZOOMED, PLAIN_SURFACES = 0.25, 0.5  # shares of scenes and of surfaces (`scenes.draw_parameters`)
 
 StepReport = Callable[[int, int, float], None]  # step, steps, loss
 Optimized = tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]
@@ -111,12 +111,12 @@ def pretrain(
         name: a key of `SPECS`.
         file: .safetensors to write.
         seed: seed of the weights, the scenes and the perturbations.
-        steps: optimizer steps; `STEPS[name]` by default.
+        steps: optimizer steps; `PRETRAINING_STEPS[name]` by default.
         device: where to train.
         report: called every 20 steps with step, steps and the mean loss.
         checkpoint: where to keep the training state; a run that finds one resumes from it.
     """
-    steps = steps or STEPS[name]
+    steps = steps or PRETRAINING_STEPS[name]
     pupil = _Pupil(name, seed).to(device)
     optimizers = _optimizers(pupil)
     schedules = [_schedule(optimizer, steps) for optimizer in optimizers]
@@ -148,7 +148,7 @@ def _teach(
     """The steps of one batch, as dirty and perturbed as it is to be so far (0..1); their losses."""
     hardness = min(1.0, max(0.0, (progress - CLEAN) / RAMP))
     reach = PERTURBATION * hardness
-    batch = scenes.draw(BATCH, generator, INPUT_SIZE, ZOOMED, scenes.NOISE + 0.1 * hardness, PLAIN)
+    batch = scenes.draw(SCENES_PER_BATCH, generator, INPUT_SIZE, ZOOMED, scenes.NOISE + 0.1 * hardness, PLAIN_SURFACES)
     batch = replace(batch, images=dirty(batch.images, generator, hardness)).to(device)
     images, losses = batch.images, []
     perturbation = (torch.rand(images.shape, generator=generator).to(device) - 0.5) * reach
@@ -216,7 +216,7 @@ def _optimizers(pupil: nn.Module) -> list[torch.optim.Optimizer]:
     others = [p for name, p in pupil.named_parameters() if p.ndim != 2 or ".blocks." not in name]
     return [
         torch.optim.Muon(matrices, lr=MUON_LEARNING_RATE, weight_decay=WEIGHT_DECAY, momentum=0.95),
-        torch.optim.AdamW(others, LEARNING_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY),
+        torch.optim.AdamW(others, ADAMW_LEARNING_RATE, betas=(0.9, 0.98), weight_decay=WEIGHT_DECAY),
     ]
 
 

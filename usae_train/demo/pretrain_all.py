@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import multiprocessing
 
-from usae_train.demo.pretrain import SPECS, STEPS, pretrain
+from usae_train.demo.pretrain import PRETRAINING_STEPS, SPECS, pretrain
 from usae_train.runtime.capacity import cores
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.signals import handle_signals, status_of
@@ -38,7 +38,7 @@ def pretrain_all(folder: Path, seed: int, device: str, report: ProgressCallback,
     """
     for name in SPECS:
         if _weights(folder, name).is_file():
-            report(name, STEPS[name], STEPS[name], "done")
+            report(name, PRETRAINING_STEPS[name], PRETRAINING_STEPS[name], "done")
     missing = [name for name in SPECS if not _weights(folder, name).is_file()]
     workers = min(workers or (cores() if device == "cpu" else 1), len(missing))
     if workers > 1:
@@ -59,7 +59,7 @@ def _pretrain_one(name: str, folder: Path, seed: int, device: str, report: Progr
 
     state = folder / "states" / f"{name}.pt"
     pretrain(name, _weights(folder, name), seed, device=device, checkpoint=state, report=losses)
-    report(name, STEPS[name], STEPS[name], "done")
+    report(name, PRETRAINING_STEPS[name], PRETRAINING_STEPS[name], "done")
 
 
 def in_processes(

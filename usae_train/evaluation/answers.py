@@ -13,7 +13,7 @@ from torch.nn import functional
 from usae_train.backbones.backbone import Backbone
 from usae_train.evaluation.report_form import AnswersFigures, ByName, SurvivingAnswers
 from usae_train.images.classes import NO_CLASS, ImageClasses, imagenet_classes
-from usae_train.interventions.importance import answering
+from usae_train.interventions.importance import find_answering_site
 from usae_train.interventions.replacement import CLEAN, MEAN, ZERO, replaced_logits
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -38,17 +38,17 @@ class Answers:
         self.labels: dict[str, Tensor | None] = {}  # of each backbone that can be asked, the class of each picture
         for name in usae.names:
             try:
-                network, _ = answering(usae, name)
+                network, _ = find_answering_site(usae, name)
             except UsageError as error:
                 self.refused[name] = str(error)
             else:
-                self.labels[name] = None if classes is None else known_classes(classes, network.spec.classes)
+                self.labels[name] = None if classes is None else classifier_classes(classes, network.spec.classes)
         conditions = MEAN + 1 + len(usae.names)
         self.sums = {name: torch.zeros(conditions, 2, dtype=torch.double) for name in self.labels}  # right, loss
         self.counts = {name: torch.zeros((), dtype=torch.long) for name in self.labels}
 
     def fresh(self) -> Answers:
-        """The same with nothing in it; the pictures' labels, which may be many, are not looked up again."""
+        """A copy with nothing in it; the pictures' labels, which may be many, are not looked up again."""
         empty = copy.copy(self)
         empty.sums = {name: torch.zeros_like(sums) for name, sums in self.sums.items()}
         empty.counts = {name: torch.zeros_like(count) for name, count in self.counts.items()}
@@ -129,7 +129,7 @@ def _recovered(answers: ByName, clean: ByName, without: ByName) -> float:
     return (without["cross_entropy"] - answers["cross_entropy"]) / harm if harm > 0 else float("nan")
 
 
-def known_classes(classes: ImageClasses, count: int) -> Tensor | None:
+def classifier_classes(classes: ImageClasses, count: int) -> Tensor | None:
     """(pictures,): each picture's class as a classifier of ImageNet numbers it, -1 for none.
 
     Folders are called by WordNet's ids (n02123045) or by a class's name (tabby). None where the classifier is not

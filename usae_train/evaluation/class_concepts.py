@@ -18,7 +18,7 @@ from usae_train.runtime.printing import plural
 # photographs of six classes 3, none, 9 and 25 concepts are named, with an AUROC on other photographs of at least 0.79,
 # 0.76 and 0.51 (tests/benchmarks/named_concepts.py).
 STANDS = 0.85  # AUROC of the peak codes, the class against all others
-APART = 0.8  # the same against each other class alone: a concept of two classes is no name for one
+APART = 0.8  # the same against each other class alone: a concept of two classes is not a name for one
 STRONGEST = 0.5  # share that the class has of as many strongest pictures as it has pictures
 WORTH_A_LOOK = 0.7  # AUROC under which a concept stands for no class, alone or with others
 RIVALS = 8  # classes that a concept is looked at for one by one

@@ -18,7 +18,7 @@ from usae_train.evaluation.class_figures import class_figures
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, run_pass
 from usae_train.evaluation.ground_truth.truth import truth_figures
 from usae_train.evaluation.independent import MAX_COFIRING, consistency, load_independent
-from usae_train.evaluation.judging import Judge, judged, open_judge
+from usae_train.evaluation.judging import Judge, monosemanticity_figures, open_judge
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import (
     DENSE,
@@ -29,6 +29,7 @@ from usae_train.evaluation.metrics import (
     matched_cosine,
     r2_summary,
 )
+from usae_train.evaluation.picture_embeddings import PictureEmbeddings
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.evaluation.report_form import (
     Figures,
@@ -37,7 +38,6 @@ from usae_train.evaluation.report_form import (
     Report,
     StabilityFigures,
 )
-from usae_train.evaluation.seen_pictures import SeenPictures
 from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import warnings
 from usae_train.files.provenance import versions
@@ -52,8 +52,8 @@ from usae_train.runtime.capacity import BLOCK_NUMBERS, workers_for
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import StageCallback
-from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.paired import stream_tokens
+from usae_train.runtime.torch_defaults import with_torch_defaults
+from usae_train.tokens.paired import TokenSource, stream_tokens
 
 EVALUATE_DEFAULTS = EvaluateSettings()
 REPORT_SCHEMA = 2  # 1 had one count of dead concepts over all backbones, and no ceiling
@@ -68,7 +68,7 @@ REFERENCE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Compared:
+class Comparison:
     """What a USAE is compared with, and how the pass is run."""
 
     independent: Mapping[str, USAE] | None = None  # {backbone: its own SAE}
@@ -82,7 +82,7 @@ class Compared:
     label_column: str | None = None  # of a dataset, which column is the pictures' class
 
     @classmethod
-    def opened(cls, settings: EvaluateSettings, usae: USAE, **how: Any) -> Compared:
+    def opened(cls, settings: EvaluateSettings, usae: USAE, **how: Any) -> Comparison:
         """What settings name, opened for a USAE; `how` are fields that they have not: workers, ranks, checkpointer.
 
         Raises:
@@ -99,13 +99,13 @@ class Compared:
         )
 
 
-@undisturbed
+@with_torch_defaults
 def evaluate_source(
     usae: USAE,
     source: ImageSource,
     batch: int = EVALUATE_DEFAULTS.image_batch,
     progress: StageCallback = lambda stage, done, total: None,
-    compared: Compared | None = None,
+    compared: Comparison | None = None,
 ) -> tuple[Report, Statistics] | None:
     """Measure a USAE on pictures.
 
@@ -126,7 +126,7 @@ def evaluate_source(
     """
     backbones, grid = usae.backbones, usae.grid
     assert grid is not None
-    compared = compared or Compared()
+    compared = compared or Comparison()
     _check_others(usae, compared.other_seeds)
     classes = classes_or_none(source, compared.label_column)
     measures = _measures(usae, source, compared, classes)
@@ -134,7 +134,7 @@ def evaluate_source(
     workers = workers_for(compared.workers, -(-len(source) // batch), usae.device.type, _bytes_of_a_batch(usae, batch))
     has_all = run_pass(
         state,
-        lambda tried: stream_tokens(backbones, source, grid, batch, tried, measures.of_pictures),
+        lambda tried: stream_tokens(TokenSource(backbones, source, grid), batch, tried, measures.of_pictures),
         len(source),
         compared.checkpointer,
         compared.ranks,
@@ -148,7 +148,9 @@ def evaluate_source(
     figures, statistics = figures_of(usae, measures, compared)
     report: Report = {**_heading(usae, source, state), **figures, **_picture_figures(measures, classes, compared)}
     if isinstance(source, DemoImages):
-        statistics = _add_truth(report, usae, source, statistics, measures, compared, progress, workers)
+        report_stage = _stoppable(progress, compared.checkpointer)
+        report["truth"], areas = truth_figures(usae, source, *measures.codes(), report_stage, workers)
+        statistics = replace(statistics, auroc=areas)
     papers = {name: spec.model for name, spec in PAPER.items()}
     report["reference"] = REFERENCE if {name: spec.model for name, spec in usae.specs.items()} == papers else None
     report["warnings"] = warnings(report)
@@ -170,25 +172,15 @@ def _heading(usae: USAE, source: ImageSource, state: PassState) -> Report:
     }
 
 
-def _add_truth(
-    report: Report,
-    usae: USAE,
-    source: DemoImages,
-    statistics: Statistics,
-    measures: Measures,
-    compared: Compared,
-    progress: StageCallback,
-    workers: int,
-) -> Statistics:
-    """Put into a report what scenes say whose truth is known; the statistics, with the AUROC of its factors."""
+def _stoppable(progress: StageCallback, checkpointer: PassCheckpointer | None) -> StageCallback:
+    """A report of progress at which a stop that was asked for ends the evaluation."""
 
     def report_stage(stage: str, done: int, total: int) -> None:
         progress(stage, done, total)
-        if compared.checkpointer is not None:
-            compared.checkpointer.check()
+        if checkpointer is not None:
+            checkpointer.check()
 
-    report["truth"], areas = truth_figures(usae, source, *measures.codes(), report_stage, workers)
-    return replace(statistics, auroc=areas)
+    return report_stage
 
 
 def _check_others(usae: USAE, others: Sequence[USAE]) -> None:
@@ -203,7 +195,7 @@ def _pass_settings(
     usae: USAE,
     source: ImageSource,
     batch: int,
-    compared: Compared,
+    compared: Comparison,
     measures: Measures,
     classes: ImageClasses | None,
 ) -> PassSettings:
@@ -222,41 +214,41 @@ def _pass_settings(
     )
 
 
-def _measures(usae: USAE, source: ImageSource, compared: Compared, classes: ImageClasses | None) -> Measures:
+def _measures(usae: USAE, source: ImageSource, compared: Comparison, classes: ImageClasses | None) -> Measures:
     """What is added up, with nothing in it."""
     if compared.answers:
         check_answers(usae, usae.backbones)
     asks_classifiers = (
         any(spec.classes for spec in usae.specs.values()) if compared.answers is None else compared.answers
     )
-    kept = compared.judge is not None or classes is not None
+    needs_pictures = compared.judge is not None or classes is not None
     return Measures(
         usae,
         compared.independent,
         keep_codes=isinstance(source, DemoImages),
         answers=Answers(usae, classes) if asks_classifiers else None,
-        seen=SeenPictures(compared.judge) if kept else None,
+        pictures=PictureEmbeddings(compared.judge) if needs_pictures else None,
     )
 
 
-def _picture_figures(measures: Measures, classes: ImageClasses | None, compared: Compared) -> PictureFigures:
+def _picture_figures(measures: Measures, classes: ImageClasses | None, compared: Comparison) -> PictureFigures:
     """The figures that need the pictures themselves, or their classes; each only where it was asked for or can be."""
     figures: PictureFigures = {}
     if measures.answers is not None:
         figures["answers"] = measures.answers.figures()
-    if measures.seen is None:
+    if measures.pictures is None:
         return figures
     peaks, names = measures.peaks(), measures.usae.names
     if compared.judge is not None:
-        figures["monosemanticity"] = judged(compared.judge, measures.seen.embeddings, peaks, names)
+        figures["monosemanticity"] = monosemanticity_figures(compared.judge, measures.pictures.embeddings, peaks, names)
     if classes is not None:
-        figures["classes"] = class_figures(peaks, measures.seen.numbers, classes, names, compared.seed)
+        figures["classes"] = class_figures(peaks, measures.pictures.numbers, classes, names, compared.seed)
     return figures
 
 
-def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None) -> tuple[Figures, Statistics]:
+def figures_of(usae: USAE, measures: Measures, compared: Comparison | None = None) -> tuple[Figures, Statistics]:
     """All figures that need no knowledge of the pictures, and the statistics."""
-    compared = compared or Compared()
+    compared = compared or Comparison()
     statistics = measures.firing.statistics()
     whole = measures.whole()
     several = len(usae.names) > 1
@@ -276,7 +268,7 @@ def figures_of(usae: USAE, measures: Measures, compared: Compared | None = None)
         "quantiles_missing": [level for level in LEVELS if int(statistics.counts[0]) < images_needed(level)],
     }
     if measures.posthoc is not None and compared.independent is not None:
-        alone = measures.posthoc.own.r2
+        alone = measures.posthoc.alone.r2
         figures["independent"] = {
             "r2": {name: alone[name][name] for name in usae.names},
             "cost": {name: alone[name][name] - whole.r2[name][name] for name in usae.names},

@@ -123,16 +123,16 @@ def run_pass(
     """
     if ranks.world_size > 1 and checkpointer is None:
         raise UsageError("several processes need a folder to meet in; give a checkpointer")
-    kept = checkpointer.read(state.settings.model_dump(mode="json")) if checkpointer is not None else None
-    if kept is not None:
+    saved = checkpointer.read(state.settings.model_dump(mode="json")) if checkpointer is not None else None
+    if saved is not None:
         assert checkpointer is not None
         with checkpointer.naming_folder():
-            state.load_state_dict(kept)
+            state.load_state_dict(saved)
     shares = [rank_share(numbers, state.settings.batch, ranks) for numbers in state.measures.shares(n_images)]
     while state.half < len(shares):
         left = shares[state.half][state.done :]
         before = sum(map(len, shares[: state.half]))
-        for read, failures in _added(state, stream, left, workers):
+        for read, failures in _add_batches(state, stream, left, workers):
             state.failures.extend(failures)
             state.done += read + len(failures)
             progress(before + state.done, sum(map(len, shares)))
@@ -173,7 +173,7 @@ def _merge_others(state: PassState, checkpointer: PassCheckpointer | None, ranks
         state.failures.extend(other["failures"])
 
 
-def _added(state: PassState, stream: Stream, left: range, workers: int) -> Iterator[tuple[int, list[str]]]:
+def _add_batches(state: PassState, stream: Stream, left: range, workers: int) -> Iterator[tuple[int, list[str]]]:
     """Add pictures to the sums: after each batch how many could be read, and why others could not."""
     measures, half, batch = state.measures, state.half, state.settings.batch
     batches = [left[first : first + batch] for first in range(0, len(left), batch)]
@@ -187,14 +187,14 @@ def _added(state: PassState, stream: Stream, left: range, workers: int) -> Itera
     def job(tried: range) -> Job[tuple[int, list[str], Any]]:
         def look(report: JobReport) -> tuple[int, list[str], Any]:  # noqa: ARG001
             (some,) = stream(tried)
-            return len(some.numbers), some.failures, measures.apart(some, half)
+            return len(some.numbers), some.failures, measures.compute_sums(some, half)
 
         return look
 
     with Workers([job(tried) for tried in batches], workers, handles_ctrl_c=False) as looking:
         for read, failures, worked_out in looking.results():
             if read:
-                measures.take(worked_out, half)
+                measures.add_sums(worked_out, half)
             yield read, failures
 
 

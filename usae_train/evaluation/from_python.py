@@ -11,7 +11,7 @@ from typing import TypedDict, Unpack
 import torch
 
 from usae_train.backbones.backbone import Backbone, set_compute_dtype
-from usae_train.evaluation.evaluate import Compared, evaluate_source
+from usae_train.evaluation.evaluate import Comparison, evaluate_source
 from usae_train.evaluation.measures import reconstruction_of
 from usae_train.evaluation.metrics import Matrix
 from usae_train.evaluation.places import check_report_place
@@ -27,12 +27,12 @@ from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_train.runtime.progress import CountCallback, counting
+from usae_train.runtime.progress import CountCallback, stage_counter
 from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.tables import as_html, matrix_table
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.arrays import paired_tokens
-from usae_train.tokens.paired import stream_readable
+from usae_train.tokens.paired import TokenSource, stream_readable
 
 TOKENS_AT_ONCE = 4096  # given tokens that are encoded at a time: tokens x concepts numbers
 
@@ -105,7 +105,7 @@ class Evaluation:
         return matrix_table(title, self.r2).html() + as_html([f"warning: {line}" for line in self.warnings])
 
 
-@undisturbed
+@with_torch_defaults
 def evaluate(
     usae: USAE,
     images: str | Path | ImageSource,
@@ -143,7 +143,7 @@ def evaluate(
     check_usae(usae)
     chosen = _settings(settings)
     source = as_source(images, chosen.limit)
-    compared = Compared.opened(chosen, usae, workers=workers)
+    compared = Comparison.opened(chosen, usae, workers=workers)
     with _running_in(usae.backbones, chosen.dtype), progress_display(quiet) as progress:
         measured = evaluate_source(
             usae,
@@ -158,7 +158,7 @@ def evaluate(
     return evaluation
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def r2_matrix(
     usae: USAE,
@@ -195,7 +195,7 @@ def r2_matrix(
     """
     check_usae(usae)
     with progress_display(quiet) as progress:
-        lots = _lots(usae, data, limit, counting(progress.report, "pictures"))
+        lots = _lots(usae, data, limit, stage_counter(progress.report, "pictures"))
         return reconstruction_of(usae, lots).r2
 
 
@@ -215,7 +215,7 @@ def _lots(
         return
     source, backbones = as_source(data, limit), usae.backbones
     assert usae.grid is not None
-    for paired in stream_readable(backbones, source, usae.grid, ENCODED_AT_ONCE, progress=progress):
+    for paired in stream_readable(TokenSource(backbones, source, usae.grid), ENCODED_AT_ONCE, progress=progress):
         yield paired.flat()
 
 

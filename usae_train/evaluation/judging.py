@@ -11,10 +11,10 @@ from torch.nn import functional
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.evaluation.report_form import ByName, MonosemanticityFigures
-from usae_train.model.spec_files import PRESETS, read_specs
+from usae_train.model.spec_files import BACKBONE_PRESETS, read_specs
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 OWN_PREFIX = "own:"  # before the name of one of the space's backbones
 CONCEPTS_AT_ONCE = 256  # concepts whose weighted sums of embeddings are laid out at a time
@@ -36,7 +36,7 @@ class Judge:
         """Whether the whole network is asked."""
         return self.backbone.spec.layer == -1 and self.backbone.spec.site == "block"
 
-    @undisturbed
+    @with_torch_defaults
     @torch.no_grad()
     def embed(self, canvases: Tensor) -> Tensor:
         """Unit embeddings (pictures, width) of canvases (pictures, 3, H, W)."""
@@ -74,7 +74,7 @@ def open_judge(text: str, usae: USAE) -> Judge:
         ValueError: for what cannot be read or is several, or a backbone of the space's own without `own:`.
     """
     if text.startswith(OWN_PREFIX):
-        return Judge(usae.backbones[usae.known_name(text.removeprefix(OWN_PREFIX))])
+        return Judge(usae.backbones[usae.check_backbone(text.removeprefix(OWN_PREFIX))])
     name, spec = judge_spec(text)
     backbone = Backbone(name, spec).to(usae.device)
     for known, of_space in usae.backbones.items():
@@ -97,7 +97,7 @@ def same_network(one: Backbone, other: Backbone) -> bool:
 def judge_spec(text: str) -> tuple[str, BackboneSpec]:
     """The name and spec of the one backbone that a text names; as in `open_judge`."""
     place, colon, named = text.rpartition(":")
-    several = colon and (place in PRESETS or place.endswith((".yaml", ".yml")))
+    several = colon and (place in BACKBONE_PRESETS or place.endswith((".yaml", ".yml")))
     specs = read_specs(place if several else text)
     if several and named not in specs:
         raise UsageError(f"--judge {text}: {place} has no backbone {named!r}; it has {', '.join(specs)}")
@@ -132,7 +132,9 @@ def monosemanticity(peaks: Tensor, embeddings: Tensor) -> Tensor:
     return torch.cat(scores)
 
 
-def judged(judge: Judge, embeddings: Tensor, peaks: Tensor, names: Sequence[str]) -> MonosemanticityFigures:
+def monosemanticity_figures(
+    judge: Judge, embeddings: Tensor, peaks: Tensor, names: Sequence[str]
+) -> MonosemanticityFigures:
     """The figures of monosemanticity for the report.
 
     Args:

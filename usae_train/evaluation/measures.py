@@ -11,8 +11,8 @@ from torch import Tensor
 from usae_train.evaluation.answers import Answers
 from usae_train.evaluation.ceiling import Ceiling
 from usae_train.evaluation.metrics import Reconstruction
+from usae_train.evaluation.picture_embeddings import PictureEmbeddings
 from usae_train.evaluation.posthoc import PostHoc
-from usae_train.evaluation.seen_pictures import SeenPictures
 from usae_train.model.firing import ENCODED_AT_ONCE, FiringTally
 from usae_train.model.sparse import Codes, joined_codes, sparse_decode
 from usae_train.model.usae import USAE
@@ -27,8 +27,8 @@ class Measures:
         usae: what is measured.
         independent: {backbone: its own SAE}, for the post-hoc baseline.
         keep_codes: keep every picture's codes, for where the truth is known.
-        answers: sums of what classifiers say, where they are asked; needs the pictures themselves, as `seen` does.
-        seen: what is kept of every picture for classes and a judge, where there are some.
+        answers: sums of what classifiers say, where they are asked; needs the pictures themselves, as `pictures` does.
+        pictures: what is kept of every picture for classes and a judge, where there are some.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Measures:
         independent: Mapping[str, USAE] | None = None,
         keep_codes: bool = False,
         answers: Answers | None = None,
-        seen: SeenPictures | None = None,
+        pictures: PictureEmbeddings | None = None,
     ) -> None:
         self.usae = usae
         self.halves = 2 if independent else 1
@@ -45,13 +45,13 @@ class Measures:
         self.reconstruction = [Reconstruction(usae.names, usae.names) for _ in range(self.halves)]
         self.posthoc = PostHoc(independent) if independent else None
         self.ceiling = Ceiling({name: usae.scale(name).mean for name in usae.names}, usae.widths)
-        self.kept: list[dict[str, Tensor]] | None = [] if keep_codes else None
-        self.answers, self.seen = answers, seen
+        self.stored_codes: list[dict[str, Tensor]] | None = [] if keep_codes else None
+        self.answers, self.pictures = answers, pictures
 
     @property
     def of_pictures(self) -> bool:
         """Whether it takes the pictures themselves, not their tokens alone."""
-        return self.answers is not None or self.seen is not None
+        return self.answers is not None or self.pictures is not None
 
     def shares(self, n_images: int) -> list[range]:
         """Which pictures make up each half: every second one, since the order of a folder is not a random one."""
@@ -81,8 +81,8 @@ class Measures:
             reconstruct(self.usae, flat, codes, self.reconstruction[half])
             if self.posthoc is not None:
                 self.posthoc.add(flat, matching=half == 0)
-            if self.kept is not None:
-                self.kept.append({"numbers": numbers, **_codes_as_tensors(codes)})
+            if self.stored_codes is not None:
+                self.stored_codes.append({"numbers": numbers, **_codes_as_tensors(codes)})
             if self.of_pictures:
                 assert few.canvases is not None
                 self._add_pictures(numbers, few.canvases, tokens)
@@ -90,11 +90,11 @@ class Measures:
     def _add_pictures(self, numbers: Tensor, canvases: Tensor, tokens: Mapping[str, Tensor]) -> None:
         if self.answers is not None:
             self.answers.add(numbers, canvases, tokens)
-        if self.seen is not None:
-            self.seen.add(numbers, canvases)
+        if self.pictures is not None:
+            self.pictures.add(numbers, canvases)
 
-    def apart(self, paired: PairedTokens, half: int) -> list[dict[str, Any]] | PairedTokens:
-        """What `add` would take in, worked out beside these sums: for `take` to add, in another process.
+    def compute_sums(self, paired: PairedTokens, half: int) -> list[dict[str, Any]] | PairedTokens:
+        """What `add` would take in, worked out beside these sums: for `add_sums` to add, in another process.
 
         States of a few pictures each: adding them in order comes to the same bits as `add`. The tables of independent
         SAEs are too large to be handed over so; for them the tokens are.
@@ -105,16 +105,16 @@ class Measures:
         for few in paired.lots(ENCODED_AT_ONCE):
             sums = Measures(
                 self.usae,
-                keep_codes=self.kept is not None,
+                keep_codes=self.stored_codes is not None,
                 answers=None if self.answers is None else self.answers.fresh(),
-                seen=None if self.seen is None else self.seen.fresh(),
+                pictures=None if self.pictures is None else self.pictures.fresh(),
             )
             sums.add(few, half)
             states.append(sums.state_dict())
         return states
 
-    def take(self, worked_out: list[dict[str, Any]] | PairedTokens, half: int) -> None:
-        """Add what `apart` has worked out."""
+    def add_sums(self, worked_out: list[dict[str, Any]] | PairedTokens, half: int) -> None:
+        """Add what `compute_sums` has worked out."""
         if isinstance(worked_out, PairedTokens):
             self.add(worked_out, half)
             return
@@ -129,30 +129,30 @@ class Measures:
         return every
 
     def peaks(self) -> Tensor:
-        """(pictures, backbones, concepts), float16: each picture's largest codes, in the order of `seen`."""
+        """(pictures, backbones, concepts), float16: each picture's largest codes, in the order of `pictures`."""
         return torch.cat(self.firing.largest)
 
     def codes(self) -> tuple[Tensor, dict[str, Codes]]:
         """The pictures' numbers, and their codes {backbone: (pictures * tokens, k) twice}."""
-        assert self.kept is not None
+        assert self.stored_codes is not None
         codes = {}
         for name in self.usae.names:
             together = joined_codes(
-                [Codes(part[f"{name}.values"], part[f"{name}.indices"].long()) for part in self.kept]
+                [Codes(part[f"{name}.values"], part[f"{name}.indices"].long()) for part in self.stored_codes]
             )
             codes[name] = Codes(together.values.flatten(0, 1), together.indices.flatten(0, 1))
-        return torch.cat([part["numbers"] for part in self.kept]), codes
+        return torch.cat([part["numbers"] for part in self.stored_codes]), codes
 
     def state_dict(self) -> dict[str, Any]:
         """All that was added up."""
         return {
             "firing": self.firing.state_dict(),
-            "kept": self.kept,
+            "kept": self.stored_codes,
             "reconstruction": [half.state_dict() for half in self.reconstruction],
             "posthoc": self.posthoc.state_dict() if self.posthoc else None,
             "ceiling": self.ceiling.state_dict(),
             "answers": None if self.answers is None else self.answers.state_dict(),
-            "seen": None if self.seen is None else self.seen.state_dict(),
+            "seen": None if self.pictures is None else self.pictures.state_dict(),
         }
 
     def merge(self, state: Mapping[str, Any]) -> None:
@@ -163,12 +163,12 @@ class Measures:
         self.ceiling.merge(state["ceiling"])
         if self.posthoc is not None:
             self.posthoc.merge(state["posthoc"])
-        if self.kept is not None:
-            self.kept.extend(state["kept"])
+        if self.stored_codes is not None:
+            self.stored_codes.extend(state["kept"])
         if self.answers is not None:
             self.answers.merge(state["answers"])
-        if self.seen is not None:
-            self.seen.merge(state["seen"])
+        if self.pictures is not None:
+            self.pictures.merge(state["seen"])
 
 
 def reconstruct(usae: USAE, tokens: Mapping[str, Tensor], codes: Mapping[str, Codes], into: Reconstruction) -> None:

@@ -59,7 +59,7 @@ class Reconstruction:
 
     @property
     def r2_scalar(self) -> Matrix:
-        """The same around one mean of all features, as the published code (the `overcomplete` package) has it.
+        """R² around one mean of all features, as the published code (the `overcomplete` package) has it.
 
         It is larger wherever features have means of their own.
         """
@@ -177,7 +177,7 @@ def matched_cosines(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
     """How alike two concept spaces are: each concept's cosine with its match, one to one.
 
     Args:
-        one: a backbone's atoms each, (n_concepts, width), unit norm.
+        one: each backbone's atoms, (n_concepts, width), unit norm.
         other: the same backbones' atoms of the other space. What is matched is the cosine's mean over backbones.
 
     Returns:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from usae_train.evaluation.class_concepts import ClassConcepts, check_counts, class_concepts
+from usae_train.evaluation.settings import NameSettings
 from usae_train.files.atomic import write_atomically
 from usae_train.images.classes import need_classes
 from usae_train.images.sources import ImageSource
@@ -18,11 +19,13 @@ from usae_train.model.concept_names import WILD, why_no_name
 from usae_train.model.natural import peak_codes
 from usae_train.model.usae import USAE
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
+
+NAME_DEFAULTS = NameSettings()
 
 
 @dataclass(frozen=True)
-class Name:
+class ConceptName:
     """What a concept is called, and how sure that is."""
 
     concept: int
@@ -37,49 +40,45 @@ class Name:
         return f"class AUROC at least {self.auroc:.2f} in each half and backbone; {right} of its {count} strongest"
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def name_concepts(
     usae: USAE,
     source: ImageSource,
-    seed: int = 0,
-    column: str | None = None,
+    settings: NameSettings = NAME_DEFAULTS,
     progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
-    readers: int = 0,
 ) -> ClassConcepts:
     """Which concepts stand for the classes of some pictures, in both of two halves of them.
 
     Args:
         usae: with its backbones.
         source: pictures of classes: IMAGES/class/..., a WebDataset with `.cls`, or a dataset with a column of classes.
-        seed: of the halves.
-        column: of a dataset, the column of classes; by default the only one.
+        settings: the seed of the halves, the column of classes, and how pictures are read.
         progress: called after each batch with pictures done, and in all.
         failure: called with each picture that cannot be read, and why.
-        readers: processes that read pictures; 0 reads in this one.
 
     Raises:
         ValueError: for pictures without classes, a class of fewer than 4, or when none can be read.
     """
-    classes = need_classes(source, column)
+    classes = need_classes(source, settings.label_column)
     check_counts(classes, classes.counts)  # before an hour of encoding
-    numbers, peaks = peak_codes(usae, source, progress, failure, readers)
+    numbers, peaks = peak_codes(usae, source, progress, failure, settings.readers)
     of = torch.tensor(classes.numbers)[numbers]
     check_counts(classes, torch.bincount(of[of >= 0], minlength=len(classes.names)).tolist())
-    return class_concepts(peaks, numbers, classes, seed)
+    return class_concepts(peaks, numbers, classes, settings.seed)
 
 
-def names_of(concepts: ClassConcepts) -> list[Name]:
+def names_of(concepts: ClassConcepts) -> list[ConceptName]:
     """Those that stand for one class, by its name."""
     class_names = concepts.classes.names
     return [
-        Name(each.concept, label_name(class_names[each.classes[0]]), each.auroc, each.strongest)
+        ConceptName(each.concept, label_name(class_names[each.classes[0]]), each.auroc, each.strongest)
         for each in concepts.named
     ]
 
 
-def write_labels(names: list[Name], usae: USAE, file: Path) -> None:
+def write_labels(names: list[ConceptName], usae: USAE, file: Path) -> None:
     """Write names as the explorer exports them, whole or not at all."""
     labels = [{"concept": each.concept, "name": each.name, "favourite": False, "note": each.note} for each in names]
     record = {"schema": 1, "usae": usae.source, "usae_sha256": usae.sha256, "labels": labels}

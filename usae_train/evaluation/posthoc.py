@@ -30,7 +30,7 @@ class PostHoc:
     def __init__(self, independent: Mapping[str, USAE]) -> None:
         self.independent = dict(independent)
         names = list(independent)
-        self.own = Reconstruction(names, names)  # each by itself, all pictures
+        self.alone = Reconstruction(names, names)  # each by itself, all pictures
         self.cross = Reconstruction(names, names)  # aligned, the measuring half
         # sums over the matching half: z_a z_b of every two concepts, and z^2 of every concept
         self.together: dict[str, Tensor] = {}
@@ -42,8 +42,8 @@ class PostHoc:
         """Take in tokens {backbone: (n, width)}, to match by or to measure on."""
         codes = {name: sae.encode(name, tokens[name]) for name, sae in self.independent.items()}
         for name, sae in self.independent.items():
-            self.own.add_tokens(name, tokens[name])
-            self.own.add_decoded(name, name, tokens[name], sae.decode(name, codes[name]))
+            self.alone.add_tokens(name, tokens[name])
+            self.alone.add_decoded(name, name, tokens[name], sae.decode(name, codes[name]))
         if matching:
             self._count(codes)
         elif self.partners:
@@ -87,7 +87,7 @@ class PostHoc:
     def state_dict(self) -> dict[str, Any]:
         """All that was added up, and the alignment."""
         return {
-            "own": self.own.state_dict(),
+            "own": self.alone.state_dict(),
             "cross": self.cross.state_dict(),
             **self.matching_state(),
             "partners": self.partners,
@@ -96,7 +96,7 @@ class PostHoc:
 
     def merge(self, state: Mapping[str, Any]) -> None:
         """Add another's sums to these; of an alignment there is only one."""
-        self.own.merge(state["own"])
+        self.alone.merge(state["own"])
         self.cross.merge(state["cross"])
         self.partners, self.gains = state["partners"] or self.partners, state["gains"] or self.gains
         if not self.partners:
@@ -108,9 +108,9 @@ class PostHoc:
 
     def merge_matching(self, state: Mapping[str, Any]) -> None:
         """Add another's matching half."""
-        for kept, new in ((self.together, state["together"]), (self.squares, state["squares"])):
+        for totals, new in ((self.together, state["together"]), (self.squares, state["squares"])):
             for key, total in new.items():
-                kept[key] = kept[key] + total if key in kept else total
+                totals[key] = totals[key] + total if key in totals else total
 
     def _count(self, codes: Mapping[str, Codes]) -> None:
         for name, sae in self.independent.items():

@@ -85,7 +85,7 @@ SurvivingAnswers = TypedDict(
 
 
 class BackboneAnswers(SurvivingAnswers):
-    """The same, of how many pictures, and by what an answer counts as right."""
+    """What survives of a backbone's answers, of how many pictures, and by what an answer counts as right."""
 
     by: str
     images: int

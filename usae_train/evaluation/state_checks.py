@@ -33,35 +33,37 @@ def check_measures(state: Any, measures: Measures) -> None:
         _check_forms(half, forms_of_sums(usae.widths, pairs), f"reconstruction {number}")
     _check_keys(state["ceiling"], {"moments"}, "ceiling")
     check_tensor(state["ceiling"]["moments"], measures.ceiling.moments.shape, torch.double, "ceiling")
-    if (measures.posthoc is None) != (state["posthoc"] is None) or (measures.kept is None) != (state["kept"] is None):
+    if (measures.posthoc is None) != (state["posthoc"] is None) or (measures.stored_codes is None) != (
+        state["kept"] is None
+    ):
         raise Damaged("it measured something else")
     if measures.posthoc is not None:
         check_posthoc(state["posthoc"], measures.posthoc)
     check_pictures(state, measures)
-    kept = [] if state["kept"] is None else state["kept"]
-    if not isinstance(kept, list):
+    stored = [] if state["kept"] is None else state["kept"]
+    if not isinstance(stored, list):
         raise Damaged("kept is not a list")
-    for part in kept:
-        _check_kept(part, usae.names, usae.sparsity.slots(usae.k), usae.n_concepts)
+    for part in stored:
+        _check_stored_codes(part, usae.names, usae.sparsity.slots(usae.k), usae.n_concepts)
 
 
 def check_pictures(state: Any, measures: Measures) -> None:
-    """The same of what is kept of the pictures themselves."""
-    for key, kept in (("answers", measures.answers), ("seen", measures.seen)):
-        if (kept is None) != (state[key] is None):
+    """Compare what a state keeps of the pictures themselves with measures that have nothing in them yet."""
+    for key, measure in (("answers", measures.answers), ("seen", measures.pictures)):
+        if (measure is None) != (state[key] is None):
             raise Damaged("it measured something else")
     if measures.answers is not None:
         answers = measures.answers.state_dict()
         _check_keys(state["answers"], answers, "answers")
         for kind, sums in answers.items():
             check_tensors(state["answers"][kind], sums, f"answers: {kind}")
-    if measures.seen is not None:
-        _check_keys(state["seen"], measures.seen.state_dict(), "seen")
+    if measures.pictures is not None:
+        _check_keys(state["seen"], measures.pictures.state_dict(), "seen")
         numbers = check_tensor(state["seen"]["numbers"], (None,), torch.long, "seen: numbers")
         check_within(numbers, 0, 2**62, "seen: numbers")
         if len(numbers) != int(state["firing"]["counts"][0]):
             raise Damaged("seen: numbers are of another number of pictures")
-        form = len(numbers), measures.seen.embeddings.shape[1]
+        form = len(numbers), measures.pictures.embeddings.shape[1]
         check_tensor(state["seen"]["embeddings"], form, torch.float32, "seen: embeddings")
 
 
@@ -85,7 +87,7 @@ def check_posthoc(state: Any, posthoc: PostHoc) -> None:
 
 
 def check_matching(state: Any, posthoc: PostHoc) -> None:
-    """The same of the matching half alone, which processes hand to each other."""
+    """Compare the matching half alone, which processes hand to each other."""
     sizes = {name: sae.n_concepts for name, sae in posthoc.independent.items()}
     if not isinstance(state, Mapping) or not {"together", "squares"} <= state.keys():
         raise Damaged("posthoc has no sums to match by")
@@ -122,7 +124,7 @@ def _check_firing(state: Any, tally: FiringTally) -> None:
     check_within(state["top_images"], -1, 2**62, "firing: top_images")
 
 
-def _check_kept(state: Any, names: Iterable[str], slots: int | None, n_concepts: int) -> None:
+def _check_stored_codes(state: Any, names: Iterable[str], slots: int | None, n_concepts: int) -> None:
     parts = {"numbers", *(f"{name}.{part}" for name in names for part in ("values", "indices"))}
     _check_keys(state, parts, "kept")
     numbers = check_tensor(state["numbers"], (None,), torch.long, "kept: numbers")

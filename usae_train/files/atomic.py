@@ -154,7 +154,7 @@ def check_writable(target: Path) -> None:
 
 
 def check_file(target: Path) -> None:
-    """The same of a file.
+    """Check that a file could be made at `target`, as `check_writable` does.
 
     Raises:
         ValueError: when it could not be made, or is a folder.

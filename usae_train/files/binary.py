@@ -29,4 +29,4 @@ def binary_kind(content: bytes) -> str | None:
         return None
     if is_picture_content(content):
         return "a picture"
-    return None if fault is None else f"no text: it is not UTF-8 at byte {fault.start}"
+    return None if fault is None else f"not text: it is not UTF-8 at byte {fault.start}"

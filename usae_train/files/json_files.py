@@ -44,7 +44,7 @@ def read_json(file: Path) -> Any:
 
 
 def parse_json(content: bytes | str) -> Any:
-    """The same of what a file, or a part of one, holds.
+    """What JSON says: of a file, or of a part of one.
 
     Raises:
         ValueError: in one line, which says where.
@@ -73,7 +73,7 @@ def read_object(file: Path) -> dict[str, Any]:
 
 
 def read_named_object(file: Path) -> dict[str, Any]:
-    """The same, where an error begins with the file's name.
+    """A file's JSON object, where an error begins with the file's name.
 
     Raises:
         ValueError: as there.
@@ -96,32 +96,32 @@ def as_object(values: Any) -> dict[str, Any]:
     """The same object.
 
     Raises:
-        ValueError: for what is none.
+        ValueError: for what is not one.
     """
     if not isinstance(values, dict):
         raise UsageError(f"it holds {type(values).__name__}, expected an object such as {{...}}")
     return values
 
 
-def validated(validate: Callable[[Any], Validated], values: Any) -> Validated:
+def validate(check: Callable[[Any], Validated], values: Any) -> Validated:
     """What was read, as a schema has it.
 
     Args:
-        validate: a model's `model_validate`, a type adapter's `validate_python`.
+        check: a model's `model_validate`, a type adapter's `validate_python`.
         values: what was read.
 
     Raises:
         ValueError: in one line: the key, and what was expected there.
     """
     try:
-        return validate(values)
+        return check(values)
     except ValidationError as error:
-        raise UsageError(first_of(error)) from None
+        raise UsageError(fault_in(error)) from None
     except RecursionError as error:
         raise UsageError(f"it is nested deeper than {MAX_NESTING} levels") from error
 
 
-def first_of(error: ValidationError) -> str:
+def fault_in(error: ValidationError) -> str:
     """The first of what pydantic found wrong: `key.inner: what was expected (found 3)`."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))

@@ -1,4 +1,4 @@
-"""Names of files and folders as text that can be kept: bytes that are no UTF-8 are written out, and read back."""
+"""Names of files and folders as text that can be kept: bytes that are not UTF-8 are written out, and read back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _WRITTEN_OUT = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 
 def printable(name: str) -> str:
-    """A file's name with those of its bytes that are no UTF-8 written out, for records and messages."""
+    """A file's name with those of its bytes that are not UTF-8 written out, for records and messages."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 

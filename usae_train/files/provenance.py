@@ -30,7 +30,7 @@ def _version(package: str) -> str:
         return "unknown"
 
 
-def required(package: str, extra: str) -> ModuleType:
+def import_extra(package: str, extra: str) -> ModuleType:
     """Import a package that only an extra installs.
 
     Raises:
@@ -86,7 +86,7 @@ def file_hash(file: Path) -> str:
 
 
 def hash_of_named(file: str) -> str:
-    """The same of a file as a person names it.
+    """sha256 of a file as a person names it, in hex.
 
     Raises:
         ValueError: for one that cannot be read.

@@ -27,12 +27,12 @@ def check_tensors(tensors: Any, expected: Mapping[str, Tensor], what: str) -> No
     """
     if not isinstance(tensors, Mapping) or tensors.keys() != expected.keys():
         raise Damaged(f"{what} has other tensors")
-    for name, model in expected.items():
-        check_tensor(tensors[name], model.shape, model.dtype, f"{what}: {name}")
+    for name, template in expected.items():
+        check_tensor(tensors[name], template.shape, template.dtype, f"{what}: {name}")
 
 
 def check_tensor(tensor: Any, shape: Iterable[int | None], dtype: torch.dtype, what: str) -> Tensor:
-    """The same of one; where the shape has None any length does.
+    """Check one tensor; where the shape has None any length does.
 
     Raises:
         Damaged: for another shape or kind, or numbers that are NaN or infinite.
@@ -63,10 +63,10 @@ def moments_of(
         Damaged: when it keeps nothing, or something of others.
     """
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    kept = state.get("state") if isinstance(state, Mapping) else None
-    if not isinstance(kept, Mapping) or not kept.keys() <= set(range(len(parameters))):
+    saved = state.get("state") if isinstance(state, Mapping) else None
+    if not isinstance(saved, Mapping) or not saved.keys() <= set(range(len(parameters))):
         raise Damaged(f"{what} has moments of other parameters")
-    return parameters, kept
+    return parameters, saved
 
 
 def check_moment_sizes(state: Any, optimizer: torch.optim.Optimizer, what: str) -> None:
@@ -75,8 +75,8 @@ def check_moment_sizes(state: Any, optimizer: torch.optim.Optimizer, what: str) 
     Raises:
         Damaged: when one has not.
     """
-    parameters, kept = moments_of(state, optimizer, what)
-    for number, moments in kept.items():
+    parameters, saved = moments_of(state, optimizer, what)
+    for number, moments in saved.items():
         for name, moment in moments.items() if isinstance(moments, Mapping) else ():
             if isinstance(moment, Tensor) and moment.ndim and moment.shape != parameters[number].shape:
                 raise Damaged(f"{what}: parameter {number}: {name} is {tuple(moment.shape)}")

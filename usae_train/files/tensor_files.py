@@ -57,15 +57,17 @@ def _by_utf8_name(file: Path) -> Iterator[Path]:
         yield file
 
 
-def save_tensors(content: Mapping[str, Tensor], file: Path, about: Mapping[str, str] | None = None) -> None:
+def save_tensors(content: Mapping[str, Tensor], file: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write tensors and metadata, in the order of their keys.
 
     safetensors writes such words in another order each time.
     """
     tensors.save_file(
-        {name: tensor.contiguous() for name, tensor in content.items()}, file, None if about is None else dict(about)
+        {name: tensor.contiguous() for name, tensor in content.items()},
+        file,
+        None if metadata is None else dict(metadata),
     )
-    if about is None or len(about) < 2:
+    if metadata is None or len(metadata) < 2:
         return
     with file.open("r+b") as opened:
         length = int.from_bytes(opened.read(LENGTH), "little")

@@ -13,7 +13,7 @@ from pydantic_core import PydanticCustomError
 from usae_train.files.whole_numbers import is_truth
 from usae_train.files.wording import expectation, short
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.warned import FormerName
+from usae_train.runtime.warning_kinds import FormerNameWarning
 
 Checked = TypeVar("Checked", bound=BaseModel)
 
@@ -67,7 +67,7 @@ class Settings(Worded):
                     "both_names", "{why}", {"why": f"{former} is the former name of {name}; give {name} alone"}
                 )
             if former in values:
-                warnings.warn(f"{former} is called {name} now; write {name}", FormerName, 2)
+                warnings.warn(f"{former} is called {name} now; write {name}", FormerNameWarning, 2)
         return by_todays_names(cls, values)
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from usae_train.files.json_files import validated
+from usae_train.files.json_files import validate
 from usae_train.runtime.errors import UsageError
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -49,10 +49,10 @@ def read_kind(
         near = difflib.get_close_matches(kind, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise UsageError(f"{what} of kind {kind!r}; expected {', '.join(known)}{hint}")
-    return validated(kinds[kind].model_validate, settings)
+    return validate(kinds[kind].model_validate, settings)
 
 
-def chosen_kind(
+def resolve_kind(
     settings: Any,
     base: type[Kind],
     kinds: Mapping[str, type[Kind]],
@@ -69,7 +69,7 @@ def chosen_kind(
     return read_kind({"kind": settings} if isinstance(settings, str) else settings, kinds, what, offered)
 
 
-def plain(variant: BaseModel) -> str | dict[str, Any]:
+def variant_setting(variant: BaseModel) -> str | dict[str, Any]:
     """A variant as settings name it: its kind alone, or with all of its settings where one is not the usual."""
     settings = dict(variant)  # those too that a folder does not keep
     return str(settings["kind"]) if variant == type(variant)() else settings

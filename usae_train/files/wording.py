@@ -9,7 +9,7 @@ from typing import Any
 PYDANTIC_PREFIX = re.compile(r"^(Value error|Assertion failed), ")  # of what a check of ours says
 THEIRS = re.compile(r"^\w+ should (be |have )?")
 TEXT, MAPPING, LIST = "expected text", "expected keys with values, such as {{key: value}}", "expected a list"
-WHOLE, NUMBER, TRUTH = "expected a whole number", "expected a number", "expected true or false"
+INTEGER, NUMBER, TRUTH = "expected a whole number", "expected a number", "expected true or false"
 WORDS = {
     "missing": "it is missing",
     "extra_forbidden": "there is none of that name",
@@ -36,7 +36,7 @@ WORDS = {
     **dict.fromkeys(("string_type", "string_unicode", "string_sub_type"), TEXT),
     **dict.fromkeys(("dict_type", "mapping_type", "model_type", "model_attributes_type", "dataclass_type"), MAPPING),
     **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type", "iterable_type"), LIST),
-    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), WHOLE),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), INTEGER),
     "int_parsing_size": "expected a whole number of fewer digits",
     **dict.fromkeys(("float_type", "float_parsing"), NUMBER),
     **dict.fromkeys(("bool_type", "bool_parsing"), TRUTH),

@@ -25,7 +25,7 @@ Model = TypeVar("Model", bound=BaseModel)
 MAX_YAML_BYTES = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
 MAX_VALUES = 100_000  # values, with every alias written out: a file of 1 kB can stand for billions
 NAME_OF_TYPE = re.compile(r"function-|\[key\]")  # what pydantic puts at the end of a path that is not a key
-PLAIN = {"CommentedSeq": "a list", "NoneType": "nothing", "ScalarFloat": "a number", "int": "a number", "str": "a word"}
+KINDS = {"CommentedSeq": "a list", "NoneType": "nothing", "ScalarFloat": "a number", "int": "a number", "str": "a word"}
 
 
 class Clash(PydanticCustomError):
@@ -71,7 +71,7 @@ def read_mapping(file: str | Path, expected: str = "a YAML file of settings") ->
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark is not None else ""
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise UsageError(f"{file}{where}: no valid YAML: {reason}") from error
+        raise UsageError(f"{file}{where}: not valid YAML: {reason}") from error
     if not isinstance(content, CommentedMap):
         raise UsageError(f"{file}: expected a mapping (`key: value`) at the top, found {_plain(content)}")
     return content
@@ -88,11 +88,11 @@ def _composed(text: str, file: Path) -> Any:
     try:
         return YAML(typ="rt").load(text)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UsageError(f"{file}: no valid YAML: {one_line(error)[:200]}") from error
+        raise UsageError(f"{file}: not valid YAML: {one_line(error)[:200]}") from error
 
 
 def _plain(content: Any) -> str:
-    return PLAIN.get(type(content).__name__, type(content).__name__)
+    return KINDS.get(type(content).__name__, type(content).__name__)
 
 
 def _check_size(content: Any, file: Path) -> None:
@@ -114,7 +114,9 @@ def _check_size(content: Any, file: Path) -> None:
     size(content)
 
 
-def checked(model: type[Model], content: CommentedMap, file: str | Path, inside: Sequence[str | int] = ()) -> Model:
+def check_mapping(
+    model: type[Model], content: CommentedMap, file: str | Path, inside: Sequence[str | int] = ()
+) -> Model:
     """Validate a mapping of a file.
 
     Args:
@@ -145,7 +147,7 @@ def checked(model: type[Model], content: CommentedMap, file: str | Path, inside:
         raise UsageError(f"{file}:{line}: {name}: {message} (found {short(first['input'])})") from None
     if (place := _false_number(content, made)) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
-        raise UsageError(f"{file}:{_line(content, place)}: {name}: true and false are not numbers and no words")
+        raise UsageError(f"{file}:{_line(content, place)}: {name}: true and false are not numbers or words")
     return made
 
 
@@ -203,7 +205,7 @@ def key_line(content: CommentedMap, key: Any) -> int:
 
 def _written(content: Any, path: Sequence[str | int]) -> list[str | int]:
     """A path as the file has it: without the names of the types that pydantic tried on the way."""
-    kept: list[str | int] = []
+    keys: list[str | int] = []
     for place, part in enumerate(path):
         inner = isinstance(content, CommentedMap) and part in content
         inner = inner or (isinstance(content, CommentedSeq) and isinstance(part, int) and part < len(content))
@@ -211,8 +213,8 @@ def _written(content: Any, path: Sequence[str | int]) -> list[str | int]:
             content = content[part]
         last = place == len(path) - 1 and isinstance(content, CommentedMap) and NAME_OF_TYPE.match(str(part)) is None
         if inner or last:  # the last may be missing
-            kept.append(part)
-    return kept
+            keys.append(part)
+    return keys
 
 
 def _fields(model: type[BaseModel], path: Sequence[str | int]) -> list[str]:

@@ -12,7 +12,7 @@ from usae_train.images.hub import HubImages
 from usae_train.images.sources import FolderImages, ImageSource
 from usae_train.images.tar import TarImages
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.warned import NotRead
+from usae_train.runtime.warning_kinds import UnreadPicturesWarning
 
 NO_CLASS = -1  # of a picture that is of no class
 
@@ -63,12 +63,12 @@ def classes_or_none(source: ImageSource, column: str | None) -> ImageClasses | N
     except UsageError as error:
         if column is not None:
             raise
-        warn(f"{error}; classes are left out", NotRead, stacklevel=3)
+        warn(f"{error}; classes are left out", UnreadPicturesWarning, stacklevel=3)
         return None
 
 
 def need_classes(source: ImageSource, column: str | None = None) -> ImageClasses:
-    """The same.
+    """The classes of pictures, as `classes_of` finds them.
 
     Raises:
         ValueError: as there, where several columns are of classes, and where there are no two classes; says what is

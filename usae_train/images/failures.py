@@ -23,7 +23,7 @@ class BrokenPictures:
         self.known: dict[str, None] = {}  # in the order in which they were found
 
     def add_one(self, why: str) -> None:
-        """The same for one."""
+        """Take note of one; see `add`."""
         self.add([why])
 
     def add(self, failures: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from usae_train.images.kinds import begins_as_a_picture, ending_of, is_hidden, is_picture_name
-from usae_train.images.samples import annotated
+from usae_train.images.samples import split_annotation
 
 
 def pictures_below(folder: Path) -> tuple[list[Path], Counter[str]]:
@@ -32,7 +32,7 @@ def _without_annotations(files: list[Path], left_out: Counter[str]) -> Iterator[
     """The files but for those that are a mask or the like of another in their folder: `5_mask.png` beside `5.jpg`."""
     stems = {(file.parent, file.stem) for file in files}
     for file in files:
-        annotation = annotated(file.stem)
+        annotation = split_annotation(file.stem)
         if annotation is not None and (file.parent, annotation[0]) in stems:
             left_out[f"{annotation[1]}{file.suffix.lower()} beside a picture"] += 1
         else:

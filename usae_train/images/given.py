@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     Picture = Array | Image.Image | BinaryIO | str | Path
 
-EXPECTED = "a picture's file, a PIL image, a NumPy array, or a tensor (3, H, W), float 0..1"
+EXPECTED_PICTURE = "a picture's file, a PIL image, a NumPy array, or a tensor (3, H, W), float 0..1"
 
 
-def opened_picture(picture: Picture, what: str = "picture") -> Image.Image | Tensor:
+def open_picture(picture: Picture, what: str = "picture") -> Image.Image | Tensor:
     """A file or a PIL image as an RGB one, upright, of its own size; an array or tensor as a canvas (3, H, W), 0..1.
 
     Args:
@@ -42,8 +42,8 @@ def opened_picture(picture: Picture, what: str = "picture") -> Image.Image | Ten
     from usae_train.runtime.arrays import is_array
 
     if not is_array(picture):
-        raise UsageError(f"a {what} of type {type(picture).__name__}; expected {EXPECTED}")
-    return checked_canvas(canvas_of(picture, f"a {what}"), f"a {what}")
+        raise UsageError(f"a {what} of type {type(picture).__name__}; expected {EXPECTED_PICTURE}")
+    return check_canvas(canvas_of(picture, f"a {what}"), f"a {what}")
 
 
 def read_named(name: str | Path, what: str = "picture") -> Image.Image:
@@ -77,7 +77,7 @@ def square_canvas(picture: Image.Image | Tensor, size: int) -> Tensor:
     return functional.interpolate(square[None], (size, size), mode="bilinear", antialias=True).clamp(0, 1)[0]
 
 
-def checked_canvas(canvas: Tensor, what: str = "a picture") -> Tensor:
+def check_canvas(canvas: Tensor, what: str = "a picture") -> Tensor:
     """The same tensor.
 
     Raises:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from usae_train.files.place_names import named_place, printable
-from usae_train.files.provenance import required
+from usae_train.files.provenance import import_extra
 from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
 from usae_train.images.indexing import Indexed
@@ -60,7 +60,7 @@ class HubImages(Indexed):
     left_out = ""
 
     def __init__(self, dataset: str) -> None:
-        datasets = required("datasets", "hf")
+        datasets = import_extra("datasets", "hf")
         if not sys.stderr.isatty():
             datasets.disable_progress_bars()
         request = _request_of(dataset)
@@ -191,9 +191,11 @@ def _column(datasets: Any, rows: Any, request: DatasetRequest) -> str:
 def _dataset_rows(datasets: Any, request: DatasetRequest) -> Any:
     """The rows of a request, in one line of error when they cannot be loaded."""
     folder, name = request.local, request.name if request.local is None else str(request.local)
-    kept = folder is not None and any((folder / file).is_file() for file in ("state.json", "dataset_dict.json"))
+    is_saved = folder is not None and any((folder / file).is_file() for file in ("state.json", "dataset_dict.json"))
     try:
-        dataset = datasets.load_from_disk(name) if kept else datasets.load_dataset(name, split=request.split or None)
+        dataset = (
+            datasets.load_from_disk(name) if is_saved else datasets.load_dataset(name, split=request.split or None)
+        )
     except Exception as error:  # requests, pyarrow, hub, file system: anything
         reason = one_line(error)[:200]
         if folder is not None:
@@ -201,7 +203,7 @@ def _dataset_rows(datasets: Any, request: DatasetRequest) -> Any:
         raise UsageError(
             f"hf:{request.name} could not be downloaded: {reason}; check the id, the split and the network"
         ) from error
-    if kept and not isinstance(dataset, datasets.DatasetDict):
+    if is_saved and not isinstance(dataset, datasets.DatasetDict):
         dataset = {str(dataset.split or "train"): dataset}  # as load_dataset calls one without a name
         return _part(datasets, dataset, request.split or next(iter(dataset)), request)
     if not isinstance(dataset, datasets.DatasetDict):

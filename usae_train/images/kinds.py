@@ -99,6 +99,6 @@ def _of_one(kind: str) -> str:
     return _OF_ONE.get(kind, kind.replace("samples", "sample", 1) if kind.startswith("samples") else kind)
 
 
-def none_taken(place: str | Path, left_out: str) -> str:
+def no_pictures(place: str | Path, left_out: str) -> str:
     """What to say of a place without pictures."""
     return f"no pictures in {place}; expected files ending in {KNOWN_FORMATS}" + (f"; {left_out}" if left_out else "")

@@ -45,17 +45,17 @@ _ANNOTATION = re.compile(r"(.*[^/_. -])([_. -]+([A-Za-z]+))", re.DOTALL)
 _NAMED, _PLAIN, _OTHER, _NEVER = range(4)
 
 
-class Named(NamedTuple):
+class MemberName(NamedTuple):
     """A member's name, taken apart."""
 
     sample: str  # what all members of a sample have in common
     field: str  # what it is of the sample, such as `jpg` or `mask.png`; empty without a dot
 
 
-def taken_apart(name: str) -> Named:
+def split_member_name(name: str) -> MemberName:
     """A member's name as sample and field.
 
-    WebDataset divides at the first dot. But what is no word is none of its fields: `holiday v2.5.jpg` is the `jpg` of
+    WebDataset divides at the first dot. But what is not a word is not a field: `holiday v2.5.jpg` is the `jpg` of
     `holiday v2.5`, as `0.left.jpg` is the `left.jpg` of `0`.
     """
     folder, _, file = name.rpartition("/")
@@ -63,14 +63,14 @@ def taken_apart(name: str) -> Named:
     first = max(1, len(parts) - 1)  # of the field's parts
     while first > 1 and _WORD.fullmatch(parts[first - 1]):
         first -= 1
-    return Named(f"{folder}/{'.'.join(parts[:first])}", ".".join(parts[first:]).lower())
+    return MemberName(f"{folder}/{'.'.join(parts[:first])}", ".".join(parts[first:]).lower())
 
 
-def annotated(stem: str) -> tuple[str, str] | None:
+def split_annotation(stem: str) -> tuple[str, str] | None:
     """What a name without its ending is an annotation of, and the rest of it; None for one that says no such thing.
 
     Example:
-        >>> annotated("scans/5_mask"), annotated("mask"), annotated("5_left")
+        >>> split_annotation("scans/5_mask"), split_annotation("mask"), split_annotation("5_left")
         (('scans/5', '_mask'), None, None)
     """
     parts = _ANNOTATION.fullmatch(stem)

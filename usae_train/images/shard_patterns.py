@@ -14,7 +14,7 @@ _LETTERS = re.compile(r"([A-Za-z])\.\.([A-Za-z])(?:\.\.-?\d+)?")
 _ESCAPED = re.compile(r"\\.")
 
 
-def expanded(pattern: str, shardlists: Any) -> list[str]:
+def expand_shards(pattern: str, shardlists: Any) -> list[str]:
     """All shards of a pattern, by `webdataset.shardlists`.
 
     Raises:

@@ -18,7 +18,7 @@ from usae_train.images.fingerprints import content_of, fingerprint_of
 from usae_train.images.folders import pictures_below
 from usae_train.images.hub import HubImages
 from usae_train.images.indexing import Indexed
-from usae_train.images.kinds import left_out_in_words, none_taken
+from usae_train.images.kinds import left_out_in_words, no_pictures
 from usae_train.images.places import check_images, is_shards
 from usae_train.images.settings import IMAGE_BATCH
 from usae_train.images.tar import TarImages
@@ -81,7 +81,7 @@ class Choosable(IndexedSource, Protocol):
 Drawable = TypeVar("Drawable", bound=Choosable)
 
 
-def limited(source: Drawable, limit: int | None) -> Drawable:
+def take_limit(source: Drawable, limit: int | None) -> Drawable:
     """At most so many pictures, drawn from all, in the source's order; the same ones whenever it is asked."""
     if limit is None or limit >= len(source):
         return source
@@ -109,7 +109,7 @@ class FolderImages(Indexed):
         self.files, left_out = pictures_below(folder)
         self.left_out = left_out_in_words(left_out, printable(str(folder)))
         if not self.files:
-            raise UsageError(none_taken(folder, self.left_out))
+            raise UsageError(no_pictures(folder, self.left_out))
 
     def chosen(self, numbers: Sequence[int]) -> FolderImages:
         """Those of its pictures alone."""
@@ -212,10 +212,10 @@ def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
     if text.startswith("hf:"):
-        return limited(HubImages(text.removeprefix("hf:")), limit)
+        return take_limit(HubImages(text.removeprefix("hf:")), limit)
     if is_shards(text):
-        return limited(TarImages(text), limit)
-    return limited(FolderImages(folder), limit)
+        return take_limit(TarImages(text), limit)
+    return take_limit(FolderImages(folder), limit)
 
 
 def as_source(images: str | Path | ImageSource, limit: int | None = None) -> ImageSource:
@@ -260,7 +260,7 @@ def read_batches(
 def read_groups(
     source: ImageSource, size: int, groups: Sequence[Sequence[int]], readers: int = 0
 ) -> Iterator[tuple[list[int], Tensor, list[Failure]]]:
-    """The same for batches that are given: the numbers of each one's pictures."""
+    """What `read_batches` gives, for batches that are given by the numbers of their pictures."""
     yield from DataLoader(
         _Reading(source, size),
         batch_sampler=map(list, groups),

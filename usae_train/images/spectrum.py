@@ -15,12 +15,12 @@ from usae_train.images.colour import from_canvas
 from usae_train.images.sources import ImageSource, readable_batches
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 SMALLEST = 16  # side in pixels, as of a canvas
 
 
-@undisturbed
+@with_torch_defaults
 def mean_magnitude(
     source: ImageSource,
     size: int,
@@ -52,8 +52,8 @@ def mean_magnitude(
 def save_spectrum(magnitude: Tensor, file: Path, source: ImageSource, unreadable: int = 0) -> None:
     """Write a spectrum as safetensors, with what it was measured on: all pictures of a source but the unreadable."""
     with atomic_path(file) as temporary:
-        about = {"images": source.name, "count": str(len(source) - unreadable), "fingerprint": source.fingerprint()}
-        save_tensors({"magnitude": magnitude.half()}, temporary, about)
+        metadata = {"images": source.name, "count": str(len(source) - unreadable), "fingerprint": source.fingerprint()}
+        save_tensors({"magnitude": magnitude.half()}, temporary, metadata)
 
 
 def load_spectrum(file: Path) -> Tensor:

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from usae_train.files.homes import from_home
 from usae_train.files.place_names import named_place, printable
-from usae_train.files.provenance import required
+from usae_train.files.provenance import import_extra
 from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import Content, fingerprint_of
 from usae_train.images.indexing import Indexed
-from usae_train.images.kinds import is_hidden, is_picture_name, left_out_in_words, none_taken
-from usae_train.images.samples import annotated, picture_of, taken_apart
-from usae_train.images.shard_patterns import expanded
+from usae_train.images.kinds import is_hidden, is_picture_name, left_out_in_words, no_pictures
+from usae_train.images.samples import picture_of, split_annotation, split_member_name
+from usae_train.images.shard_patterns import expand_shards
 from usae_train.runtime.errors import UsageError
 
 REMOTE = re.compile(r"https?://")
@@ -73,12 +73,12 @@ class TarImages(Indexed):
         self.shards: list[Path] = []
         self.members: list[Member] = []
         left_out: Counter[str] = Counter()
-        for shard in expanded("::".join(parts), required("webdataset", "webdataset").shardlists):
-            self.shards.append(fetched(shard) if REMOTE.match(shard) else Path(shard))
+        for shard in expand_shards("::".join(parts), import_extra("webdataset", "webdataset").shardlists):
+            self.shards.append(fetch_shard(shard) if REMOTE.match(shard) else Path(shard))
             self.members += pictures_of(self.shards[-1], len(self.shards) - 1, field, left_out)
         self.left_out = left_out_in_words(left_out, pattern)
         if not self.members:
-            raise UsageError(none_taken(pattern, self.left_out))
+            raise UsageError(no_pictures(pattern, self.left_out))
 
     def chosen(self, numbers: Sequence[int]) -> TarImages:
         """Those of its pictures alone."""
@@ -162,7 +162,7 @@ def pictures_of(shard: Path, number: int, asked_field: str | None, left_out: Cou
                 elif not member.isfile():
                     left_out["links, pipes or devices"] += 1
                 else:
-                    sample, field = taken_apart(member.name)
+                    sample, field = split_member_name(member.name)
                     known = samples.setdefault(sample, {})
                     if field in known:
                         left_out["of a name that came before"] += 1
@@ -197,7 +197,7 @@ def _without_annotations(
         sample for sample, known in samples.items() if any(is_picture_name(each.name) for each in known.values())
     }
     for sample, known in samples.items():
-        annotation = annotated(sample) if sample in pictures else None
+        annotation = split_annotation(sample) if sample in pictures else None
         if annotation is not None and annotation[0] in pictures:
             left_out.update(f"{annotation[1]}.{field} beside a picture" for field in known)
         else:
@@ -224,7 +224,7 @@ def _check_end(shard: tarfile.TarFile) -> None:
         raise tarfile.ReadError(f"{where}, it is cut short or damaged, or was written without a mark of its end")
 
 
-def fetched(url: str) -> Path:
+def fetch_shard(url: str) -> Path:
     """A shard's place on this disk; fetched when it is not there yet.
 
     Raises:

@@ -23,7 +23,7 @@ from usae_train.interventions.layout import Layout, layout_of, nearly_equal
 from usae_train.interventions.partial_pass import EarlierParts, earlier_parts
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import shortage
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 ForwardHook = Callable[[nn.Module, tuple[Any, ...], Any], None]
 TokenChange = Callable[[Tensor], Tensor | None]
@@ -50,7 +50,7 @@ class EditSite:
         asked = tokens if prefix else tokens[:, self.layout.prefix :]
         return asked.float().contiguous()  # a product of other strides rounds otherwise
 
-    def moved(self, output: Tensor, by: Tensor) -> Tensor:
+    def move(self, output: Tensor, by: Tensor) -> Tensor:
         """The output with read tokens moved; equal to the bit at each token that is moved by zeros.
 
         Args:
@@ -75,12 +75,12 @@ class EditSite:
         slopes, stream = (self.layout.tokens(each)[:, self.layout.prefix :] for each in (slope, output))
         return slopes if self.norm is None else slopes / self.norm.gain(stream)
 
-    def resumed_from(self, output: Tensor | None) -> AbstractContextManager[None]:
+    def resume_from(self, output: Tensor | None) -> AbstractContextManager[None]:
         """Within it passes begin here with what the module gave, (1, ...); where that is not known, as ever."""
-        return nullcontext() if output is None or self.earlier is None else self.earlier.skipped(output)
+        return nullcontext() if output is None or self.earlier is None else self.earlier.skip(output)
 
     @contextmanager
-    def hooked(self, change: TokenChange) -> Iterator[None]:
+    def hook(self, change: TokenChange) -> Iterator[None]:
         """Let a function see, and if it gives something replace, what the module gives; it is gone afterwards."""
         handle = self.module.register_forward_hook(lambda module, given, output: change(output))
         try:
@@ -90,7 +90,7 @@ class EditSite:
 
 
 @contextmanager
-def _hooked(model: nn.Module, hook: ForwardHook) -> Iterator[None]:
+def _hook_all(model: nn.Module, hook: ForwardHook) -> Iterator[None]:
     """Let a function see what each module takes and gives."""
     with ExitStack() as stack:
         for module in model.modules():
@@ -112,7 +112,7 @@ def edit_site_of(backbone: Backbone) -> EditSite:
     return _KNOWN[backbone]
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def _find_edit_site(backbone: Backbone) -> EditSite:
     canvas = trial_picture(backbone.input_size).to(backbone.mean.device)
@@ -122,7 +122,7 @@ def _find_edit_site(backbone: Backbone) -> EditSite:
         for candidates in (_sites_giving, _sites_before_norm):
             for site in candidates(backbone, canvas, read):
                 if _holds(backbone, site, canvas, read):
-                    return _tried_out(backbone, site, canvas, read)
+                    return _try_out(backbone, site, canvas, read)
         raise _cannot(
             backbone, "no part of the network gives just the tokens that are read; use a USAE that reads another layer"
         )
@@ -149,7 +149,7 @@ def _sites_giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Ed
         if layout is not None:
             layouts[module] = torch.equal(layout.tokens(output)[:, layout.prefix :], tokens), layout
 
-    with _hooked(backbone.model, note):
+    with _hook_all(backbone.model, note):
         backbone.whole_pass(canvas)
     once = [(exact, EditSite(module, layout)) for module, (exact, layout) in layouts.items() if passes[module] == 1]
     return [site for _, site in sorted(once, key=lambda each: not each[0])]
@@ -164,17 +164,17 @@ def _sites_before_norm(backbone: Backbone, canvas: Tensor, read: Tensor) -> list
         if layout is not None and given and isinstance(given[0], Tensor) and given[0].shape == output.shape:
             candidates.append((module, given[0].clone(), layout))
 
-    with _hooked(backbone.model, note):
+    with _hook_all(backbone.model, note):
         backbone(canvas)
     for norm, stream, layout in candidates:
         tokens = layout.tokens(stream)[:, layout.prefix :]
         giving = _sites_giving(backbone, canvas, tokens)
         if giving:
             try:
-                held = HeldNorm(norm, tokens, read)
+                held_norm = HeldNorm(norm, tokens, read)
             except UsageError as error:
                 raise _cannot(backbone, f"{error}; use a USAE that reads it with `norm: false`") from error
-            return [replace(site, norm=held) for site in giving]
+            return [replace(site, norm=held_norm) for site in giving]
     return []
 
 
@@ -183,12 +183,12 @@ def _holds(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -> 
     moved_tokens: list[Tensor] = []
 
     def move(output: Tensor) -> Tensor:
-        other = site.moved(output, _noise(read))
+        other = site.move(output, _noise(read))
         moved_tokens.append(site.read(other))
         return other
 
     try:
-        with site.hooked(move):
+        with site.hook(move):
             read_again = backbone(canvas)
     except RuntimeError as error:  # torch's own, where the norm or the reading pass takes another layout (SAM, VOLO)
         if shortage(error) is not None:
@@ -197,15 +197,15 @@ def _holds(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -> 
     return len(moved_tokens) == 1 and nearly_equal(read_again, moved_tokens[0]) and not nearly_equal(read_again, read)
 
 
-def _tried_out(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -> EditSite:
+def _try_out(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -> EditSite:
     """The site with what a pass of two pictures made of one shows: whether that can be, and what the tokens decide."""
 
     def both(output: Tensor) -> Tensor:
         first = output[:1]
-        return torch.cat([first, site.moved(first, _noise(read))])
+        return torch.cat([first, site.move(first, _noise(read))])
 
     plain = backbone.whole_pass(canvas)
-    with site.hooked(both):
+    with site.hook(both):
         try:
             outcome = backbone.whole_pass(canvas)
             grows = len(outcome) == 2 and nearly_equal(outcome[:1], plain)

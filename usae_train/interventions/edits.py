@@ -7,7 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
 from usae_train.files.whole_numbers import as_index
-from usae_train.model.outline import Described, known_concept
+from usae_train.model.outline import Described, check_concept
 from usae_train.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Ed
     """Edits as a caller writes them, checked: {12: 0.0, 7: ("scale", 2.0), 3: ("add", 1.5)}.
 
     Raises:
-        ValueError: for a concept that there is not, a number beyond a million, a kind that is none, or for what
+        ValueError: for a concept that there is not, a number beyond a million, a kind that there is not, or for what
             is not a mapping.
     """
     if not isinstance(edits, Mapping):
@@ -40,7 +40,7 @@ def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Ed
     parsed = {}
     for given, edit in edits.items():
         concept = as_index(given, "an edit of", f", a concept's: 0 to {usae.n_concepts - 1}")
-        parsed[known_concept(usae, concept)] = read_edit(concept, edit)
+        parsed[check_concept(usae, concept)] = read_edit(concept, edit)
     return parsed
 
 
@@ -60,7 +60,7 @@ def read_edit(concept: int | str, edit: EditValue) -> Edit:
         edit: a code, ("scale", factor) or ("add", code).
 
     Raises:
-        ValueError: for a number beyond a million, or a kind that is none.
+        ValueError: for a number beyond a million, or a kind that there is not.
     """
     kind, number = edit if isinstance(edit, tuple) and len(edit) == 2 else ("set", edit)
     if kind not in EDIT_KINDS or isinstance(number, bool) or not isinstance(number, Real):
@@ -75,7 +75,7 @@ def read_edit(concept: int | str, edit: EditValue) -> Edit:
     return {"set": Edit(0.0, value), "scale": Edit(value, 0.0), "add": Edit(1.0, value)}[kind]
 
 
-def moved_by(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit]) -> Tensor:
+def edit_shift(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit]) -> Tensor:
     """D(z') - D(z): what edits of codes (..., k) change of a backbone's raw tokens, (..., width).
 
     Zeros, and no rounding, where no code changes.
@@ -89,8 +89,8 @@ def moved_by(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit])
     return (after - before) @ raw_atoms(usae, backbone, list(edits))
 
 
-def moved_without(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Sequence[int]]) -> Tensor:
-    """The same for each of several sets of concepts that are taken away: (sets, token, width) of one picture's codes.
+def removal_shifts(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Sequence[int]]) -> Tensor:
+    """What taking away each set of concepts changes of tokens: (sets, token, width), of one picture's codes.
 
     Args:
         usae: the model.

@@ -10,14 +10,16 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
 from usae_train.interventions.edit_site import EditSite
-from usae_train.interventions.edits import moved_without, raw_atoms
-from usae_train.interventions.intervene import editable
+from usae_train.interventions.edits import raw_atoms, removal_shifts
+from usae_train.interventions.intervene import find_site
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
-IMAGES_A_PASS = 32  # pictures that what follows the read layer takes at a time: their tokens are those of a small batch
+IMAGES_PER_PASS = (
+    32  # pictures that what follows the read layer takes at a time: their tokens are those of a small batch
+)
 
 
 class ClassView(NamedTuple):
@@ -30,7 +32,7 @@ class ClassView(NamedTuple):
     output: Tensor  # (1, ...) what the module gave that the tokens are read of: later passes begin with it
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def without_each(
     usae: USAE, backbone: str, canvas: Tensor, removed: Sequence[Sequence[int]], view: ClassView | None = None
@@ -50,27 +52,27 @@ def without_each(
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
     """
-    network, site = answering(usae, backbone)
+    network, site = find_answering_site(usae, backbone)
     canvas = canvas.to(network.mean.device)
     logits = [] if view is None else [view.logits[None]]
     begun = [] if view is None else [(view.output, Codes(view.codes.values[None], view.codes.indices[None]))]
     sets_to_run = [*([()] if view is None else []), *removed]
-    for first in range(0, len(sets_to_run), IMAGES_A_PASS):
-        sets = sets_to_run[first : first + IMAGES_A_PASS]
+    for first in range(0, len(sets_to_run), IMAGES_PER_PASS):
+        sets = sets_to_run[first : first + IMAGES_PER_PASS]
 
         def edited(output: Tensor, sets: Sequence[Sequence[int]] = sets) -> Tensor:
             if not begun:
                 begun.append((output[:1].clone(), usae.encode(backbone, site.read(output[:1]))))
             stream = output[:1].expand(len(sets), *output.shape[1:])
-            moved = site.moved(stream, moved_without(usae, backbone, begun[0][1], sets))
+            moved = site.move(stream, removal_shifts(usae, backbone, begun[0][1], sets))
             return stream.clone() if moved is stream else moved  # what follows may write into it
 
-        with site.resumed_from(begun[0][0] if begun else None), site.hooked(edited):
+        with site.resume_from(begun[0][0] if begun else None), site.hook(edited):
             logits.append(network.logits(canvas if site.grows else canvas.expand(len(sets), -1, -1, -1)))
     return torch.cat(logits)
 
 
-@undisturbed
+@with_torch_defaults
 def class_view(
     usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None, resume_from: Tensor | None = None
 ) -> ClassView:
@@ -89,27 +91,27 @@ def class_view(
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
     """
-    network, site = answering(usae, backbone)
-    kept: list[Tensor] = []
+    network, site = find_answering_site(usae, backbone)
+    streams: list[Tensor] = []
 
     def begin(output: Tensor) -> Tensor:
         stream = output.detach().requires_grad_()
-        kept.append(stream)
+        streams.append(stream)
         return stream.clone()  # what follows may write into it
 
-    with site.resumed_from(resume_from), site.hooked(begin):
+    with site.resume_from(resume_from), site.hook(begin):
         logits = network.logits(canvas.to(network.mean.device))[0]
     chosen = int(logits.argmax()) if class_ is None else class_
-    (slope,) = torch.autograd.grad(logits[chosen], kept[0])
-    output = kept[0].detach()
+    (slope,) = torch.autograd.grad(logits[chosen], streams[0])
+    output = streams[0].detach()
     with torch.no_grad():
         codes = usae.encode(backbone, site.read(output))
-    estimate = estimated(usae, backbone, codes, output, slope)
+    estimate = estimate_effects(usae, backbone, codes, output, slope)
     return ClassView(Codes(codes.values[0], codes.indices[0]), logits.detach(), chosen, estimate, output)
 
 
 @torch.no_grad()
-def estimated(usae: USAE, backbone: str, codes: Codes, output: Tensor, slope: Tensor) -> Tensor:
+def estimate_effects(usae: USAE, backbone: str, codes: Codes, output: Tensor, slope: Tensor) -> Tensor:
     """(n_concepts,): gradient x code, summed over the patches.
 
     Args:
@@ -120,18 +122,18 @@ def estimated(usae: USAE, backbone: str, codes: Codes, output: Tensor, slope: Te
         slope: the gradient, laid out as it.
     """
     atoms = raw_atoms(usae, backbone, list(range(usae.n_concepts)))
-    by_read = editable(usae, backbone)[1].slope_of_read(output, slope)
+    by_read = find_site(usae, backbone)[1].slope_of_read(output, slope)
     each = codes.values * (by_read @ atoms.mT).gather(-1, codes.indices)
     return each.new_zeros(usae.n_concepts).index_add_(0, codes.indices.flatten(), each.flatten())
 
 
-def answering(usae: USAE, backbone: str) -> tuple[Backbone, EditSite]:
+def find_answering_site(usae: USAE, backbone: str) -> tuple[Backbone, EditSite]:
     """A backbone whose answer depends on its read patches, and where these can be edited.
 
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
     """
-    network, site = editable(usae, backbone)
+    network, site = find_site(usae, backbone)
     network.check_classifier()
     if not site.reaches:
         raise UsageError(

@@ -11,12 +11,12 @@ from torch import Tensor
 from usae_train.backbones.backbone import Backbone
 from usae_train.images.arrays import canvases_of
 from usae_train.interventions.edit_site import EditSite, edit_site_of
-from usae_train.interventions.edits import EditValue, check_not_others, moved_by, parse_edits
+from usae_train.interventions.edits import EditValue, check_not_others, edit_shift, parse_edits
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.undisturbed import torch_as_it_starts
+from usae_train.runtime.torch_defaults import use_torch_defaults
 
 CodeChange = Callable[[Tensor, Codes], Tensor]  # tokens (batch, token, width), their codes -> what to add to them
 
@@ -55,16 +55,16 @@ def intervene(usae: USAE, backbone: str, edits: Mapping[int, EditValue], prefix:
     """
     check_usae(usae)
     parsed = parse_edits(usae, edits)
-    check_not_others(usae, usae.known_name(backbone), parsed)
-    network, site = editable(usae, backbone)
+    check_not_others(usae, usae.check_backbone(backbone), parsed)
+    network, site = find_site(usae, backbone)
     if not parsed:
         yield network
         return
 
     def change(_: Tensor, codes: Codes) -> Tensor:
-        return moved_by(usae, backbone, codes, parsed)
+        return edit_shift(usae, backbone, codes, parsed)
 
-    with _changed(usae, backbone, site, change, prefix):
+    with _change_tokens(usae, backbone, site, change, prefix):
         yield network
 
 
@@ -89,9 +89,9 @@ def transplant(usae: USAE, backbone: str, donor: str, canvases: Array, keep_rest
         ValueError: for a USAE without backbones, a layer that cannot be edited, or another number of pictures.
     """
     check_usae(usae)
-    network, site = editable(usae, backbone)
-    with torch_as_it_starts(), torch.no_grad():
-        giving = usae.backbones[usae.known_name(donor)]
+    network, site = find_site(usae, backbone)
+    with use_torch_defaults(), torch.no_grad():
+        giving = usae.backbones[usae.check_backbone(donor)]
         shown = canvases_of(canvases, "canvases").to(giving.mean.device)
         codes_given = usae.encode(donor, giving(shown, network.grid).contiguous())
         donated = usae.decode(backbone, codes_given)
@@ -101,28 +101,28 @@ def transplant(usae: USAE, backbone: str, donor: str, canvases: Array, keep_rest
             raise UsageError(f"the donor saw {len(donated)} pictures, and {backbone} is shown {len(tokens)}")
         return donated - (usae.decode(backbone, codes) if keep_rest else tokens)
 
-    with _changed(usae, backbone, site, change, prefix=False):
+    with _change_tokens(usae, backbone, site, change, prefix=False):
         yield network
 
 
-def editable(usae: USAE, backbone: str) -> tuple[Backbone, EditSite]:
+def find_site(usae: USAE, backbone: str) -> tuple[Backbone, EditSite]:
     """A backbone, and where in its pass its read tokens can be edited.
 
     Raises:
         ValueError: for an unknown backbone, a USAE without backbones, or a layer that cannot be edited.
     """
-    network = usae.backbones[usae.known_name(backbone)]
+    network = usae.backbones[usae.check_backbone(backbone)]
     return network, edit_site_of(network)
 
 
 @contextmanager
-def _changed(usae: USAE, backbone: str, site: EditSite, change: CodeChange, prefix: bool) -> Iterator[None]:
+def _change_tokens(usae: USAE, backbone: str, site: EditSite, change: CodeChange, prefix: bool) -> Iterator[None]:
     """Within it whatever the site's module gives is changed."""
 
     def edited(output: Tensor) -> Tensor:
         with torch.autocast(output.device.type, enabled=False):
             tokens = site.read(output, prefix)
-            return site.moved(output, change(tokens, usae.encode(backbone, tokens)))
+            return site.move(output, change(tokens, usae.encode(backbone, tokens)))
 
-    with site.hooked(edited):
+    with site.hook(edited):
         yield

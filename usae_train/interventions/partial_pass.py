@@ -28,7 +28,7 @@ class EarlierParts:
     parts: Mapping[nn.Module, Any]  # {part: what it gives of one picture, tensors as shapes alone}
 
     @contextmanager
-    def skipped(self, output: Tensor) -> Iterator[None]:
+    def skip(self, output: Tensor) -> Iterator[None]:
         """Within it none of the parts runs, and the module gives `output`; all is as before afterwards."""
         with ExitStack() as stack:
             for part, usual in self.parts.items():
@@ -47,7 +47,7 @@ def earlier_parts(model: nn.Module, module: nn.Module, run: Pass) -> EarlierPart
     """
     earlier, output, plain = _recorded_pass(model, module, run)
     try:
-        with earlier.skipped(output):
+        with earlier.skip(output):
             again = run()
     except RuntimeError as error:  # torch's own: something writes into the zeros, or a part is compiled
         if shortage(error) is not None:

@@ -12,17 +12,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from usae_train.interventions.edits import moved_without
-from usae_train.interventions.importance import ClassView, answering, estimated, without_each
+from usae_train.interventions.edits import removal_shifts
+from usae_train.interventions.importance import ClassView, estimate_effects, find_answering_site, without_each
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 JUDGED_ANEW = (0, 1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200, 300)  # after so many taken away
 TRIED = 20  # at least so many of the largest estimates are taken away on trial, twice as many as are wanted
 
 
-@undisturbed
+@with_torch_defaults
 def removal_order(
     usae: USAE, backbone: str, canvas: Tensor, view: ClassView, concepts: Sequence[int], count: int
 ) -> list[int]:
@@ -54,12 +54,12 @@ def removal_order(
 
 def _estimate_without(usae: USAE, backbone: str, canvas: Tensor, view: ClassView, removed: Sequence[int]) -> Tensor:
     """(n_concepts,): what the logit is to lose with each concept, where some are gone already; those too have one."""
-    network, site = answering(usae, backbone)
+    network, site = find_answering_site(usae, backbone)
     codes = Codes(view.codes.values[None], view.codes.indices[None])
     with torch.no_grad():
-        moved = site.moved(view.output, moved_without(usae, backbone, codes, [removed]))
+        moved = site.move(view.output, removal_shifts(usae, backbone, codes, [removed]))
     stream = moved.detach().requires_grad_()
-    with site.resumed_from(view.output), site.hooked(lambda _: stream.clone()):
+    with site.resume_from(view.output), site.hook(lambda _: stream.clone()):
         logits = network.logits(canvas.to(network.mean.device))[0]
     (slope,) = torch.autograd.grad(logits[view.class_], stream)
-    return estimated(usae, backbone, codes, stream.detach(), slope)
+    return estimate_effects(usae, backbone, codes, stream.detach(), slope)

@@ -9,15 +9,15 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import as_tokens
 from usae_train.interventions.edit_site import EditSite
-from usae_train.interventions.importance import IMAGES_A_PASS, answering
+from usae_train.interventions.importance import IMAGES_PER_PASS, find_answering_site
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 CLEAN, ZERO, MEAN = range(3)  # before those of the backbones' codes
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def replaced_logits(usae: USAE, backbone: str, canvases: Tensor, tokens_by_source: Mapping[str, Tensor]) -> Tensor:
     """Logits of pictures with patch tokens as they are, as zeros, as the mean token, and as D(z) of backbones' codes.
@@ -38,9 +38,9 @@ def replaced_logits(usae: USAE, backbone: str, canvases: Tensor, tokens_by_sourc
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
     """
-    network, site = answering(usae, backbone)
+    network, site = find_answering_site(usae, backbone)
     canvases = canvases.to(network.mean.device)
-    size = max(1, IMAGES_A_PASS // (MEAN + 1 + len(tokens_by_source)))
+    size = max(1, IMAGES_PER_PASS // (MEAN + 1 + len(tokens_by_source)))
     logits = []
     for first in range(0, len(canvases), size):
         few = slice(first, first + size)
@@ -74,13 +74,13 @@ def _logits(usae: USAE, backbone: str, site: EditSite, canvases: Tensor, decoded
             return output
         tokens = site.read(output)
         replacements = (torch.zeros_like(tokens), mean.expand_as(tokens), *decoded)
-        return site.moved(output, replacements[number - 1] - tokens)
+        return site.move(output, replacements[number - 1] - tokens)
 
     def all_versions(output: Tensor) -> Tensor:
         return torch.cat([version(output, number) for number in range(count)])
 
     if site.grows:
-        with site.hooked(all_versions):
+        with site.hook(all_versions):
             answers: Tensor = network.logits(canvases).unflatten(0, (count, len(canvases)))
             return answers
     logits = []
@@ -89,6 +89,6 @@ def _logits(usae: USAE, backbone: str, site: EditSite, canvases: Tensor, decoded
         def one(output: Tensor, number: int = number) -> Tensor:
             return version(output, number)
 
-        with site.hooked(one):
+        with site.hook(one):
             logits.append(network.logits(canvases))
     return torch.stack(logits)

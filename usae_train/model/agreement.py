@@ -46,5 +46,5 @@ def read_agreement(folder: Path, n_concepts: int, usae_sha256: str) -> Tensor | 
             f"{file} is of another USAE (weights {str(sha256)[:12]}..., here {usae_sha256[:12]}...); remove it"
         )
     if not share.is_floating_point() or not bool(((share > 0) & (share <= 1)).all()):
-        raise UsageError(f"{file} has numbers that are no shares, above 0 and up to 1; remove it")
+        raise UsageError(f"{file} has numbers that are not shares, above 0 and up to 1; remove it")
     return share.to(torch.float32)

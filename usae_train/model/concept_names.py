@@ -1,10 +1,10 @@
 """What a concept may be called: a name is typed where concepts are, so it is none of what means something else there.
 
-Names are compared as `folded` gives them, in small letters and without spaces. So compared, a name
+Names are compared as `bare_name` gives them, in small letters and without spaces. So compared, a name
 
 1. has no comma, which parts concepts;
 2. has none of `*`, `?` and `[`, which make a pattern of names (`colour:*`);
-3. is no whole number (`12`, `-3`) and no range of them (`40-42`, with whichever dash);
+3. is not a whole number (`12`, `-3`) or a range of them (`40-42`, with whichever dash);
 4. does not begin with `top:`, and is not `all` or `favourites`.
 
 A file with another name is refused, by name and rule, where it is read: neither the name nor the syntax wins unseen.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 
 DASH = "[-\u2010-\u2015\u2212]"  # a hyphen, and the dashes and the minus that editors put in its place
-WHOLE = re.compile(r"-?\d+")
+WHOLE_NUMBER = re.compile(r"-?\d+")
 RANGE = re.compile(rf"(\d+)\s*{DASH}\s*(\d+)")
 TOP = "top:"
 ALL = "all"
@@ -23,7 +23,7 @@ FAVOURITES = "favourites"
 WILD = re.compile(r"[*?[]")
 
 
-def folded(name: str) -> str:
+def bare_name(name: str) -> str:
     """How names are compared: small letters, no spaces."""
     return "".join(name.lower().split())
 
@@ -35,12 +35,12 @@ def why_no_name(name: str) -> str | None:
         >>> why_no_name("40-42")
         'it is a range of concepts'
     """
-    bare = folded(name)
+    bare = bare_name(name)
     if "," in bare:
         return "a comma parts concepts"
     if (sign := WILD.search(bare)) is not None:
         return f"{sign[0]} makes a pattern of names"
-    if WHOLE.fullmatch(bare):
+    if WHOLE_NUMBER.fullmatch(bare):
         return "a number is a concept of that index"
     if RANGE.fullmatch(bare):
         return "it is a range of concepts"

@@ -120,12 +120,12 @@ def _impossible(name: str, figure: Tensor, grid: tuple[int, int] | None) -> str:
     """What of a figure's numbers cannot be, in words."""
     if name in ("energy", "quantiles", "auroc"):
         if not figure.is_floating_point():
-            return f"is of {figure.dtype}, no floating-point numbers"
+            return f"is of {figure.dtype}, not floating-point numbers"
         if figure.isinf().any() or (figure < 0).any() or (name == "energy" and figure.isnan().any()):
             return "has numbers below 0, NaN or infinite"
         return "has numbers above 1" if name == "auroc" and (figure > 1).any() else ""
     if figure.is_floating_point() or figure.is_complex() or figure.dtype == torch.bool:
-        return f"is of {figure.dtype}, no whole numbers"
+        return f"is of {figure.dtype}, not whole numbers"
     if (figure < (-1 if name == "top_images" else 0)).any():
         return "has numbers below 0"
     if name == "top_tokens" and grid is not None and (figure >= grid[0] * grid[1]).any():

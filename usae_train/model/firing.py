@@ -12,7 +12,7 @@ from usae_train.model.sparse import Codes
 from usae_train.model.statistics import FIRING_THRESHOLD, LEVELS, TOP_IMAGES, Statistics, images_needed
 from usae_train.model.top_maps import TopCodes
 from usae_train.model.usae import USAE
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.paired import PairedTokens
 
 HALF_MAX = torch.finfo(torch.float16).max
@@ -113,8 +113,8 @@ class FiringTally:
         all_images = torch.cat([self.top_images, images], -1)
         all_tokens = torch.cat([self.top_tokens, tokens], -1)
         # the largest of both lots by value alone, then the few that are left by number as well
-        kept = all_values.topk(min(2 * TOP_IMAGES, all_values.shape[-1]), dim=-1).indices
-        all_values, all_images, all_tokens = (t.gather(-1, kept) for t in (all_values, all_images, all_tokens))
+        candidates = all_values.topk(min(2 * TOP_IMAGES, all_values.shape[-1]), dim=-1).indices
+        all_values, all_images, all_tokens = (t.gather(-1, candidates) for t in (all_values, all_images, all_tokens))
         by_number = all_images.argsort(dim=-1)
         order = by_number.gather(-1, all_values.gather(-1, by_number).argsort(dim=-1, descending=True, stable=True))
         order = order[..., :TOP_IMAGES]
@@ -138,7 +138,7 @@ class FiringTally:
         return quantiles
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def measure(
     usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = ENCODED_AT_ONCE, input_size: int = 0

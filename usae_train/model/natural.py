@@ -17,9 +17,9 @@ from usae_train.model.top_maps import TopCodes, TopMaps
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.undisturbed import undisturbed
-from usae_train.runtime.warned import FormerName
-from usae_train.tokens.paired import stream_readable
+from usae_train.runtime.torch_defaults import with_torch_defaults
+from usae_train.runtime.warning_kinds import FormerNameWarning
+from usae_train.tokens.paired import TokenSource, stream_readable
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
     return _of_statistics(usae, source), ""
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def find_strongest(
     usae: USAE,
@@ -86,7 +86,7 @@ def find_strongest(
     if usae.statistics is not None and usae.measured_on.is_of(source):
         return _of_statistics(usae, source)
     tally, top = FiringTally(usae.names, usae.n_concepts), TopCodes(usae.names)
-    for numbers, codes in encoded(usae, source, progress, failure):
+    for numbers, codes in encode_pictures(usae, source, progress, failure):
         tally.add(numbers, codes)
         top.add(numbers, codes, tally.top_images)
     statistics = tally.statistics()
@@ -95,7 +95,7 @@ def find_strongest(
     return NaturalPictures(source, statistics.top_images, statistics.top_tokens, largest, maps)
 
 
-def encoded(
+def encode_pictures(
     usae: USAE,
     source: ImageSource,
     progress: CountCallback = lambda done, total: None,
@@ -111,7 +111,7 @@ def encoded(
     """
     backbones = usae.backbones
     assert usae.grid is not None
-    for paired in stream_readable(backbones, source, usae.grid, progress=progress, failure=failure):
+    for paired in stream_readable(TokenSource(backbones, source, usae.grid), progress=progress, failure=failure):
         yield paired.numbers, {name: usae.encode(name, tokens) for name, tokens in paired.tokens.items()}
 
 
@@ -125,7 +125,9 @@ def peak_codes(
     """The numbers (pictures,) of pictures that can be read, and their largest codes (pictures, backbones, concepts)."""
     backbones, tally, numbers = usae.backbones, FiringTally(usae.names, usae.n_concepts), []
     assert usae.grid is not None
-    for paired in stream_readable(backbones, source, usae.grid, progress=progress, failure=failure, readers=readers):
+    for paired in stream_readable(
+        TokenSource(backbones, source, usae.grid, readers=readers), progress=progress, failure=failure
+    ):
         for few in paired.lots(ENCODED_AT_ONCE):
             tally.add(few.numbers, {name: usae.encode(name, tokens) for name, tokens in few.tokens.items()})
         numbers.append(paired.numbers)
@@ -142,5 +144,5 @@ def _of_statistics(usae: USAE, source: ImageSource) -> NaturalPictures:
 def __getattr__(name: str) -> Any:
     if name != "look_through":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn("look_through is called find_strongest now; write find_strongest", FormerName, 2)
+    warnings.warn("look_through is called find_strongest now; write find_strongest", FormerNameWarning, 2)
     return find_strongest

@@ -9,9 +9,9 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from usae_train.backbones.names import among
+from usae_train.backbones.names import check_known
 from usae_train.backbones.spec import BackboneSpec
-from usae_train.files.json_files import read_object, validated
+from usae_train.files.json_files import read_object, validate
 from usae_train.model.places import LABELS, config_file, folder_here
 from usae_train.runtime.errors import UsageError
 
@@ -37,7 +37,7 @@ class Described(Protocol):
     @property
     def sha256(self) -> str | None: ...
 
-    def known_name(self, name: str) -> str:
+    def check_backbone(self, name: str) -> str:
         """The name itself, of a backbone.
 
         Raises:
@@ -57,12 +57,12 @@ class UsaeOutline:
     labels_file: Path | None
     sha256: None = None  # of its weights, which are not read
 
-    def known_name(self, name: str) -> str:
+    def check_backbone(self, name: str) -> str:
         """As a USAE's."""
-        return among(self.names, name)
+        return check_known(self.names, name)
 
 
-def known_concept(usae: Described, concept: int) -> int:
+def check_concept(usae: Described, concept: int) -> int:
     """The concept itself.
 
     Raises:
@@ -90,7 +90,7 @@ def outline_of(folder: Path) -> UsaeOutline:
     Raises:
         ValueError: for one whose config.json says less.
     """
-    words = validated(_Words.model_validate, read_object(config_file(folder)))
+    words = validate(_Words.model_validate, read_object(config_file(folder)))
     specs = {name: spec.relative_to(folder) for name, spec in words.backbones.items()}
     labels = folder / LABELS
     return UsaeOutline(words.n_concepts, list(words.widths), words.factors, specs, labels if labels.is_file() else None)

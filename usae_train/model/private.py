@@ -112,7 +112,7 @@ class PrivateConcepts:
         return [each for each in around if each.start < each.stop]
 
     def is_foreign(self, name: str) -> Tensor:
-        """The same as (n_concepts,) bool."""
+        """(n_concepts,) bool: the concepts of `foreign`."""
         mask = torch.zeros(self.n_concepts, dtype=torch.bool)
         for each in self.foreign(name):
             mask[each] = True

@@ -14,10 +14,10 @@ from usae_train.backbones.spec import PAPER, Level, PositiveStd
 from usae_train.backbones.weight_files import not_plain
 from usae_train.files.homes import beside
 from usae_train.files.torch_state import read_torch_file
-from usae_train.files.yaml_config import checked, read_mapping
+from usae_train.files.yaml_config import check_mapping, read_mapping
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 # Their names for the paper's backbones, ours, and the width of the tokens
 NAMES = {"SigLIP": ("siglip", 768), "DinoV2": ("dino", 384), "ViT": ("vit", 768)}
@@ -58,7 +58,7 @@ class _Release(_Lenient):
     model_zoo: dict[str, _Model] = Field(min_length=1)
 
 
-@undisturbed
+@with_torch_defaults
 def import_published(config: str | Path) -> USAE:
     """Convert the authors' release.
 
@@ -77,7 +77,7 @@ def import_published(config: str | Path) -> USAE:
             code in it); says which.
     """
     config = Path(config)
-    release = checked(_Release, read_mapping(config), config)
+    release = check_mapping(_Release, read_mapping(config), config)
     zoo = {NAMES.get(name, (name, 0))[0]: (name, model) for name, model in release.model_zoo.items()}
     if len(zoo) < len(release.model_zoo):
         raise UsageError(f"{config}: model_zoo names a backbone twice, in their word and in ours; leave one out")

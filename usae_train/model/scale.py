@@ -79,6 +79,6 @@ class Standardization(nn.Module):
         """Take the form that is kept, whichever this one has."""
         if prefix + "mean" in state_dict:
             for part in ("mean", "std", "matrix", "inverse_matrix"):
-                kept = state_dict.get(prefix + part)
-                setattr(self, part, None if kept is None else self.mean.new_empty(kept.shape))
+                saved = state_dict.get(prefix + part)
+                setattr(self, part, None if saved is None else self.mean.new_empty(saved.shape))
         super()._load_from_state_dict(state_dict, prefix, *others)

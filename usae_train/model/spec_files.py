@@ -10,12 +10,12 @@ from ruamel.yaml.comments import CommentedMap
 
 from usae_train.backbones.spec import PAPER, BackboneSpec
 from usae_train.files.wording import expectation
-from usae_train.files.yaml_config import checked, key_line, read_mapping
+from usae_train.files.yaml_config import check_mapping, key_line, read_mapping
 from usae_train.model.outline import outline_of
 from usae_train.model.places import EMBEDDED
 from usae_train.runtime.errors import UsageError
 
-PRESETS = ("paper", *EMBEDDED)
+BACKBONE_PRESETS = ("paper", *EMBEDDED)
 
 
 class _WrittenSpec(BackboneSpec):
@@ -61,7 +61,7 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
             if not isinstance(entry, CommentedMap):
                 line = key_line(content, name)
                 raise UsageError(f"{text}:{line}: {name}: expected a mapping such as `model: vit_base_patch16_224`")
-            written = checked(_WrittenSpec, entry, text, [str(name)]).by_name(str(name))
+            written = check_mapping(_WrittenSpec, entry, text, [str(name)]).by_name(str(name))
             if twice := specs.keys() & written.keys():
                 line = key_line(content, name)
                 raise UsageError(f"{text}:{line}: {name}: there is a backbone {min(twice)} already; rename one of them")

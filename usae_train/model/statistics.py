@@ -18,7 +18,7 @@ from usae_train.runtime.printing import plural
 
 FIRING_THRESHOLD = 0.1  # a concept fires when its code is larger (Thasarathan et al. 2025, section 4.1)
 LEVELS = (0.5, 0.9, 0.99, 0.999, 1.0)
-TOP_IMAGES = 8  # a concept and backbone
+TOP_IMAGES = 8  # per concept and backbone
 MIN_COFIRES = 50  # fewer say little about a share; the paper sets 1000 for its larger sets
 
 
@@ -29,7 +29,7 @@ def images_needed(level: float) -> int:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Figures a concept. The backbone axis follows the USAE's order of backbones."""
+    """Figures per concept. The backbone axis follows the USAE's order of backbones."""
 
     fires: Tensor  # (backbones, concepts) tokens in which the concept fires
     co_fires: Tensor  # (concepts,) tokens in which it fires in every backbone
@@ -132,8 +132,10 @@ class Statistics:
 
         Between two quantiles it is interpolated; above the largest code that was seen it is 100.
         """
-        kept = self.quantiles[backbone, concept].tolist()
-        known = [(level, quantile) for level, quantile in zip(LEVELS, kept, strict=True) if not math.isnan(quantile)]
+        quantiles = self.quantiles[backbone, concept].tolist()
+        known = [
+            (level, quantile) for level, quantile in zip(LEVELS, quantiles, strict=True) if not math.isnan(quantile)
+        ]
         levels, values = zip((0.0, 0.0), *known, strict=True)
         if value <= 0:
             return 0.0

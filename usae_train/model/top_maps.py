@@ -65,9 +65,9 @@ class TopMaps:
     def save(self, file: Path, usae_sha256: str, fingerprint: str) -> None:
         """Write a .safetensors file, whole or not at all; with the weights and pictures that it is of."""
         tensors = {name: getattr(self, name) for name in TENSORS}
-        about = {"usae_sha256": usae_sha256, "fingerprint": fingerprint, "input_size": str(self.input_size)}
+        metadata = {"usae_sha256": usae_sha256, "fingerprint": fingerprint, "input_size": str(self.input_size)}
         with atomic_path(file) as temporary:
-            save_tensors(tensors, temporary, about)
+            save_tensors(tensors, temporary, metadata)
 
 
 TENSORS = tuple(each.name for each in fields(TopMaps) if each.name not in ("input_size", "_places"))
@@ -83,18 +83,18 @@ def read_maps(
     """
     try:
         with safe_open(file, "pt") as opened:
-            about = opened.metadata() or {}
+            metadata = opened.metadata() or {}
             shapes = {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
         _check_shapes(shapes, backbones)
         tensors = load_file(file)
         if why := _impossible(tensors, n_concepts, n_tokens):
             raise UsageError(why)
-        size = about.get("input_size", "")
+        size = metadata.get("input_size", "")
         if not size.isdecimal() or len(size) > SIZE_DIGITS:
-            raise UsageError(f"input_size is {size[:20]!r}, no size in pixels")
+            raise UsageError(f"input_size is {size[:20]!r}, not a size in pixels")
     except (SafetensorError, OSError, UsageError) as error:
         raise UsageError(f"{file} is broken or incomplete ({error}); remove it: it can be done without") from error
-    if about.get("usae_sha256") != usae_sha256 or about.get("fingerprint") != fingerprint:
+    if metadata.get("usae_sha256") != usae_sha256 or metadata.get("fingerprint") != fingerprint:
         return None
     return TopMaps(**tensors, input_size=int(size))
 
@@ -123,7 +123,7 @@ def _impossible(tensors: Mapping[str, Tensor], n_concepts: int, n_tokens: int) -
         if bool(((values < 0) | (values >= bound)).any()):
             return f"{name} has numbers outside 0 to {bound - 1}"
     edges = torch.cat([torch.zeros(1).long(), ends.flatten().long(), torch.tensor([len(tensors["tokens"])])])
-    return "" if bool((edges.diff() >= 0).all()) and edges[-2] == edges[-1] else "ends are in no order"
+    return "" if bool((edges.diff() >= 0).all()) and edges[-2] == edges[-1] else "ends are not in order"
 
 
 class TopCodes:
@@ -137,8 +137,8 @@ class TopCodes:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names, self._pruned_at = list(names), PRUNED_FROM
-        self._kept: list[_Entries] = []
-        self._seen: list[Tensor] = []
+        self._entries: list[_Entries] = []
+        self._numbers: list[Tensor] = []
 
     def add(self, numbers: Tensor, codes: Mapping[str, Codes], top_images: Tensor) -> None:
         """Take in some pictures.
@@ -148,7 +148,7 @@ class TopCodes:
             codes: {backbone: codes (pictures, tokens, k)}.
             top_images: (backbones, concepts, top) numbers of the top pictures, these among them.
         """
-        self._seen.append(numbers.long().cpu())
+        self._numbers.append(numbers.long().cpu())
         for row, name in enumerate(self.names):
             values, concepts = codes[name].values.float().cpu(), codes[name].indices.cpu()
             picture, token, slot = (values > 0).nonzero(as_tuple=True)
@@ -159,8 +159,8 @@ class TopCodes:
                 token.int(),
                 values[picture, token, slot],
             )
-            self._kept.append(of_these.among(top_images))
-        if sum(len(each.images) for each in self._kept) > self._pruned_at:
+            self._entries.append(of_these.among(top_images))
+        if sum(len(each.images) for each in self._entries) > self._pruned_at:
             self._pruned_at = max(PRUNED_FROM, 2 * len(self._pruned(top_images).images))
 
     def maps(self, top_images: Tensor, largest: Tensor, input_size: int) -> TopMaps:
@@ -171,20 +171,20 @@ class TopCodes:
             largest: (backbones, concepts) the largest code.
             input_size: px at which the pictures were read; 0 where that is not known.
         """
-        numbers = torch.cat([torch.zeros(0, dtype=torch.long), *self._seen]).unique()
-        is_seen = torch.isin(top_images.cpu(), numbers)
-        concepts = torch.arange(top_images.shape[1])[:, None].expand_as(is_seen)[is_seen]
-        by_number = torch.searchsorted(numbers, top_images.cpu()[is_seen].long())
+        numbers = torch.cat([torch.zeros(0, dtype=torch.long), *self._numbers]).unique()
+        is_present = torch.isin(top_images.cpu(), numbers)
+        concepts = torch.arange(top_images.shape[1])[:, None].expand_as(is_present)[is_present]
+        by_number = torch.searchsorted(numbers, top_images.cpu()[is_present].long())
         pairs = (concepts * len(numbers) + by_number).unique()
         return self._pruned(top_images).maps(pairs, numbers, largest.float().cpu(), input_size)
 
     def _pruned(self, top_images: Tensor) -> _Entries:
         nothing = torch.zeros(0, dtype=torch.long)
         none = _Entries(nothing, nothing, nothing.byte(), nothing.int(), nothing.float())
-        columns = zip(*(each.columns for each in (none, *self._kept)), strict=True)
+        columns = zip(*(each.columns for each in (none, *self._entries)), strict=True)
         joined = _Entries(*map(torch.cat, columns))
-        self._kept = [joined.among(top_images)]
-        return self._kept[0]
+        self._entries = [joined.among(top_images)]
+        return self._entries[0]
 
 
 @dataclass(frozen=True)
@@ -203,10 +203,10 @@ class _Entries:
 
     def among(self, top_images: Tensor) -> _Entries:
         """Those of concepts that have their picture among the top ones of some backbone."""
-        kept = torch.zeros(len(self.images), dtype=torch.bool)
+        mask = torch.zeros(len(self.images), dtype=torch.bool)
         for of_backbone in top_images.cpu():
-            kept |= (of_backbone[self.concepts] == self.images[:, None]).any(1)
-        return _Entries(*(column[kept] for column in self.columns))
+            mask |= (of_backbone[self.concepts] == self.images[:, None]).any(1)
+        return _Entries(*(column[mask] for column in self.columns))
 
     def maps(self, pairs: Tensor, numbers: Tensor, largest: Tensor, input_size: int) -> TopMaps:
         """In order, with levels that are shares of each concept's largest code, (backbones, concepts).

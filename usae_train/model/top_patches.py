@@ -11,14 +11,14 @@ from torch import Tensor
 
 from usae_train.files.whole_numbers import as_index, at_least
 from usae_train.images.sources import ImageSource, as_source
-from usae_train.model.natural import encoded
-from usae_train.model.outline import known_concept
+from usae_train.model.natural import encode_pictures
+from usae_train.model.outline import check_concept
 from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.printing import plural
-from usae_train.runtime.progress import counting
+from usae_train.runtime.progress import stage_counter
 from usae_train.runtime.progress_display import progress_display
-from usae_train.runtime.undisturbed import undisturbed
-from usae_train.runtime.warned import NotRead
+from usae_train.runtime.torch_defaults import with_torch_defaults
+from usae_train.runtime.warning_kinds import UnreadPicturesWarning
 
 COUNT = 8
 
@@ -35,12 +35,12 @@ class TopPatch:
     patch: Tensor = field(repr=False)  # (3, height, width), 0..1: the patch alone
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def top_patches(
     usae: USAE, concept: int, images: str | Path | ImageSource, count: int = COUNT, *, quiet: bool = False
 ) -> dict[str, list[TopPatch]]:
-    """Where one concept is strongest in pictures, at most one patch a picture, the strongest first.
+    """Where one concept is strongest in pictures, at most one patch per picture, the strongest first.
 
     Args:
         usae: with its backbones.
@@ -50,7 +50,7 @@ def top_patches(
         quiet: show no bar.
 
     Returns:
-        {backbone: patches}. Pictures that cannot be read or are left out are warned of (`NotRead`).
+        {backbone: patches}. Pictures that cannot be read or are left out are warned of (`UnreadPicturesWarning`).
 
     Raises:
         ValueError: for a concept that there is not, a count below 1, pictures of which none can be read, or a USAE
@@ -64,15 +64,15 @@ def top_patches(
     """
     check_usae(usae)
     concept = as_index(concept, "concept", f", 0 to {usae.n_concepts - 1}")
-    known_concept(usae, concept)
+    check_concept(usae, concept)
     at_least(1, count, "count")
     source = as_source(images)
     if source.left_out:
-        warnings.warn(source.left_out, NotRead, stacklevel=2)
+        warnings.warn(source.left_out, UnreadPicturesWarning, stacklevel=2)
     failures: list[str] = []
     strongest: dict[str, list[tuple[float, int, int]]] = {name: [] for name in usae.names}  # code, number, token
     with progress_display(quiet) as progress:
-        encoded_batches = encoded(usae, source, counting(progress.report, "pictures"), failures.append)
+        encoded_batches = encode_pictures(usae, source, stage_counter(progress.report, "pictures"), failures.append)
         for numbers, codes in encoded_batches:
             for name, backbone_codes in codes.items():
                 values, places = backbone_codes.of(concept).max(1)
@@ -81,7 +81,7 @@ def top_patches(
                 strongest[name] = sorted(both, key=lambda each: (-each[0], each[1]))[:count]
     if failures:
         why = f"{len(failures)} of {plural(len(source), 'picture')} cannot be read; the first: {failures[0]}"
-        warnings.warn(why, NotRead, stacklevel=2)
+        warnings.warn(why, UnreadPicturesWarning, stacklevel=2)
     grid, size = usae.grid, usae.input_size
     assert grid is not None
     return {name: [_patch(source, each, grid, size) for each in places] for name, places in strongest.items()}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.backbones.names import among, check_name
+from usae_train.backbones.names import check_known, check_name
 from usae_train.images.arrays import canvases_of
 from usae_train.images.source_record import SourceRecord
 from usae_train.model.private import PrivateConcepts, close_foreign
@@ -22,8 +22,8 @@ from usae_train.model.usae_folder import read_folder, upload_folder, write_folde
 from usae_train.model.usae_text import usae_html, usae_lines
 from usae_train.runtime.arrays import Array, floats_of
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.torch_defaults import use_torch_defaults, with_default_dtype, with_torch_defaults
 from usae_train.runtime.transfers import to_device
-from usae_train.runtime.undisturbed import in_plain_numbers, torch_as_it_starts, undisturbed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,7 +72,7 @@ class USAE(nn.Module):
             be.
     """
 
-    @undisturbed
+    @with_torch_defaults
     def __init__(
         self,
         widths: Mapping[str, int],
@@ -176,19 +176,19 @@ class USAE(nn.Module):
 
     def encoder(self, name: str) -> Encoder:
         """A backbone's encoder: standardized tokens -> pre-codes."""
-        encoder = self.encoders[self.known_name(name)]
+        encoder = self.encoders[self.check_backbone(name)]
         assert isinstance(encoder, Encoder)
         return encoder
 
     def decoder(self, name: str) -> Dictionary:
         """A backbone's dictionary as a module: codes -> standardized tokens."""
-        dictionary = self.dictionaries[self.known_name(name)]
+        dictionary = self.dictionaries[self.check_backbone(name)]
         assert isinstance(dictionary, Dictionary)
         return dictionary
 
     def scale(self, name: str) -> Standardization:
         """A backbone's standardization."""
-        scale = self.scales[self.known_name(name)]
+        scale = self.scales[self.check_backbone(name)]
         assert isinstance(scale, Standardization)
         return scale
 
@@ -206,7 +206,7 @@ class USAE(nn.Module):
         if not self.specs:
             raise UsageError("this USAE was fitted on bare activations: it has no backbones to see pictures with")
         if not self._backbones:
-            with torch_as_it_starts():
+            with use_torch_defaults():
                 built = build_backbones({**self.specs, **self.modules_given}, warn=False)  # who chose them was warned
                 if self.weights:
                     records = {name: backbone.record() for name, backbone in built.items()}
@@ -219,18 +219,18 @@ class USAE(nn.Module):
     def standardize(self, name: str, tokens: Array) -> Tensor:
         """Raw tokens (..., width) -> what its encoder takes; see `Standardization`."""
         tokens = floats_of(tokens, f"{name}: tokens", self.scale(name).mean.device)
-        if tokens.shape[-1:] != (self.widths[self.known_name(name)],):
+        if tokens.shape[-1:] != (self.widths[self.check_backbone(name)],):
             raise UsageError(f"{name}: tokens have shape {tuple(tokens.shape)}; expected (..., {self.widths[name]})")
         standardized: Tensor = self.scale(name)(tokens)
         return standardized
 
-    @in_plain_numbers
+    @with_default_dtype
     def pre_codes(self, name: str, tokens: Array) -> Tensor:
         """Concepts' values before ReLU and TopK: raw tokens (..., width) -> (..., n_concepts)."""
         pre_codes: Tensor = self.encoder(name)(self.standardize(name, tokens))
         return pre_codes
 
-    @in_plain_numbers
+    @with_default_dtype
     def encode(self, name: str, tokens: Array) -> Codes:
         """Raw tokens (..., width), a tensor or a NumPy array -> Codes(values, indices), each (..., k).
 
@@ -244,14 +244,14 @@ class USAE(nn.Module):
 
     def threshold(self, name: str) -> Tensor | None:
         """What a backbone's pre-codes must exceed, of the shape that the sparsity says; None where it has none."""
-        return self.thresholds[name] if self.known_name(name) in self.thresholds else None
+        return self.thresholds[name] if self.check_backbone(name) in self.thresholds else None
 
-    @in_plain_numbers
+    @with_default_dtype
     def decode(self, name: str, codes: Codes) -> Tensor:
         """Codes of any backbone -> tokens (..., width) of this one, in its own units."""
         return self.scale(name).inverse(self.decoder(name)(codes))
 
-    @in_plain_numbers
+    @with_default_dtype
     def dictionary(self, name: str) -> Tensor:
         """A backbone's unit-norm atoms, (n_concepts, width): directions alone; codes are decoded with `rows`."""
         return self.decoder(name).atoms
@@ -264,12 +264,12 @@ class USAE(nn.Module):
             return torch.ones(len(self.names), self.n_concepts)
         return torch.stack([self.decoder(name).weight.norm(dim=1).cpu() for name in self.names])
 
-    @in_plain_numbers
+    @with_default_dtype
     def rows(self, name: str) -> Tensor:
         """What a backbone decodes with, (n_concepts, width): its atoms, or without `unit_norm` its rows as they are."""
         return self.decoder(name).rows
 
-    @in_plain_numbers
+    @with_default_dtype
     def readout(self, name: str, concepts: Tensor | list[int]) -> Readout:
         """Standardization, Linear and BatchNorm (in evaluation) of some concepts, folded to one affine map.
 
@@ -281,20 +281,20 @@ class USAE(nn.Module):
         weight, bias = encoder.folded(to_device(torch.as_tensor(concepts), encoder.linear.weight.device))
         return Readout(*scale.folded(weight, bias))
 
-    @in_plain_numbers
+    @with_default_dtype
     def tokens(self, name: str, canvas: Array) -> Tensor:
         """What a backbone sees in canvases (batch, 3, H, W): tokens (batch, rows * cols, width) on the common grid."""
-        backbone = self.backbones[self.known_name(name)]
+        backbone = self.backbones[self.check_backbone(name)]
         tokens: Tensor = backbone(canvases_of(canvas, "canvases").to(backbone.mean.device), self.grid)
         return tokens
 
-    def known_name(self, name: str) -> str:
+    def check_backbone(self, name: str) -> str:
         """The name itself.
 
         Raises:
             ValueError: when no backbone is called so; names those that there are.
         """
-        return among(self.widths, name)
+        return check_known(self.widths, name)
 
 
 def check_usae(usae: object) -> None:

@@ -13,9 +13,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from usae_train.backbones.weights_taken_along import bring_all
+from usae_train.backbones.bundled_weights import copy_all_weights
 from usae_train.files.atomic import atomic_path, check_free, leftovers_of, remove_leftovers
-from usae_train.files.json_files import parse_json, read_named_object, read_object, validated
+from usae_train.files.json_files import parse_json, read_named_object, read_object, validate
 from usae_train.files.place_names import printable
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.files.tensor_files import load_file
@@ -28,7 +28,7 @@ from usae_train.model.statistics import Statistics, read_origin
 from usae_train.model.top_maps import MAPS
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import one_line, plural
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 if TYPE_CHECKING:
     from usae_train.backbones.backbone import Backbone
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 WEIGHTS, STATISTICS = "model.safetensors", "statistics.safetensors"
 
 
-@undisturbed
+@with_torch_defaults
 def write_folder(
     usae: USAE, folder: str | Path, half: bool = False, beside: Sequence[Path] = (), card: str | None = None
 ) -> Path:
@@ -48,7 +48,7 @@ def write_folder(
     remove_leftovers(leftovers_of(folder))
     with atomic_path(folder) as fresh:
         fresh.mkdir()
-        config = _config_of(usae, bring_all(usae.specs, fresh))
+        config = _config_of(usae, copy_all_weights(usae.specs, fresh))
         (fresh / "config.json").write_text(config.as_json())
         # in float16 a matrix and its inverse would no longer undo each other, and a threshold would be another
         exact = ("scales.", "thresholds.")
@@ -65,7 +65,7 @@ def write_folder(
         for file in beside:
             shutil.copyfile(file, fresh / file.name)
         if usae.labels_file is not None:
-            _bring_labels(usae.labels_file, fresh)
+            _copy_labels(usae.labels_file, fresh)
     return folder
 
 
@@ -93,7 +93,7 @@ def _config_of(usae: USAE, specs: Mapping[str, BackboneSpec]) -> UsaeConfig:
     )
 
 
-@undisturbed
+@with_torch_defaults
 def read_folder(
     kind: type[USAE],
     usae: str | Path,
@@ -143,7 +143,7 @@ def read_folder(
 
 def _fitting(modules: Mapping[str, Backbone], model: USAE) -> dict[str, Backbone]:
     for name, module in modules.items():
-        if module.width != model.widths[model.known_name(name)]:
+        if module.width != model.widths[model.check_backbone(name)]:
             raise UsageError(
                 f"{name}: the module's layer has width {module.width}, and the USAE's {model.widths[name]}"
             )
@@ -190,7 +190,7 @@ def _read_config(folder: Path) -> UsaeConfig:
             f"{file} has schema {schema!r}; this version reads {CONFIG_SCHEMA}: install a matching usae version"
         )
     try:
-        return validated(UsaeConfig.model_validate, values)
+        return validate(UsaeConfig.model_validate, values)
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
 
@@ -231,7 +231,7 @@ def _take_origin(usae: USAE, file: Path) -> None:
             f"{str(usae.sha256)[:12]}...); remove it, and measure again with usae-train evaluate"
         )
     try:
-        source = validated(Origin.model_validate, parse_json(origin.get("source", "")))
+        source = validate(Origin.model_validate, parse_json(origin.get("source", "")))
     except UsageError as error:
         raise UsageError(
             f"{file} does not say what it was measured on ({error}); remove it, and measure again with usae-train "
@@ -245,7 +245,7 @@ def _as_saved(tensor: torch.Tensor, half: bool) -> torch.Tensor:
     return (tensor.half() if half and is_weight else tensor).cpu().contiguous()
 
 
-def _bring_labels(file: Path, fresh: Path) -> None:
+def _copy_labels(file: Path, fresh: Path) -> None:
     """Bring names of concepts along, with the hash of the weights as they are saved, perhaps in another precision."""
     try:
         labels = read_object(file)

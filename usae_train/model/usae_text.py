@@ -22,7 +22,7 @@ def usae_lines(usae: USAE) -> list[str]:
 
 
 def usae_html(usae: USAE) -> str:
-    """The same as a table with a row for each backbone."""
+    """What a USAE is, as a table with a row for each backbone."""
     columns = ("backbone", "model", "read at", "width")
     return Table(usae_lines(usae)[0], columns, _backbone_rows(usae)).html() + as_html(_ending(usae))
 

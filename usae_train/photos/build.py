@@ -15,8 +15,8 @@ from usae_train.images.sources import ImageSource, open_images
 from usae_train.model.checkpoint import save
 from usae_train.model.usae import USAE
 from usae_train.photos.card import BuildReport, card
-from usae_train.runtime.progress import CountCallback, ProgressCallback, counting
-from usae_train.tokens.paired import stream_readable
+from usae_train.runtime.progress import CountCallback, ProgressCallback, stage_counter
+from usae_train.tokens.paired import TokenSource, stream_readable
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import fit_pictures
 from usae_train.training.logging.callbacks import FitCallbacks
@@ -64,7 +64,7 @@ SETTINGS = FitSettings(n_concepts=512, k=12, steps=4000, batch=2048, recipe=DEFA
 
 def build(
     train: str | Path,
-    held: str | Path,
+    held_out: str | Path,
     out: Path,
     settings: FitSettings = SETTINGS,
     device: str = "cpu",
@@ -77,7 +77,7 @@ def build(
 
     Args:
         train: the photographs to train on and to measure statistics on.
-        held: photographs to measure it on; none of them may be among the others.
+        held_out: photographs to measure it on; none of them may be among the others.
         out: folder to write.
         settings: size and length.
         device: where to train.
@@ -88,18 +88,18 @@ def build(
         ValueError: when the place is taken, a folder has no pictures, or the packages of weights are not there.
     """
     check_free(out)
-    source, others = open_images(train), open_images(held)
+    source, others = open_images(train), open_images(held_out)
     for some in (source, others):
         if some.left_out:
             failure(some.left_out)
-    watch = FitCallbacks(
-        counting(report, "tokens"),
+    callbacks = FitCallbacks(
+        stage_counter(report, "tokens"),
         lambda step, metrics: report("usae", step, settings.steps, f"loss {metrics['loss']:.3f}"),
         failure=failure,
     )
-    usae = fit_pictures(source, settings, SPECS, Execution(device, watch))
+    usae = fit_pictures(source, settings, SPECS, Execution(device, callbacks))
     usae.measured_on = replace(usae.measured_on, name=None)  # a path of the machine that it was made on
-    measured = measure_held_out(usae, len(source), others, counting(report, "held out"), failure)
+    measured = measure_held_out(usae, len(source), others, stage_counter(report, "held out"), failure)
     save(usae, out, half=True, card=card(usae, settings, measured))
     return measured
 
@@ -107,7 +107,7 @@ def build(
 def measure_held_out(
     usae: USAE,
     trained_on: int,
-    held: ImageSource,
+    held_out: ImageSource,
     progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
 ) -> BuildReport:
@@ -115,7 +115,7 @@ def measure_held_out(
     assert usae.statistics is not None
     assert usae.grid is not None
     measures, read = Measures(usae), 0
-    for paired in stream_readable(usae.backbones, held, usae.grid, progress=progress, failure=failure):
+    for paired in stream_readable(TokenSource(usae.backbones, held_out, usae.grid), progress=progress, failure=failure):
         with torch.no_grad():
             measures.add(paired, 0)
         read += len(paired.numbers)

@@ -14,7 +14,7 @@ class BuildReport:
     """What a build says of itself."""
 
     trained_on: int  # photographs
-    held: int  # photographs that it was measured on
+    held_out: int  # photographs that it was measured on
     r2: Matrix  # on those, around each feature's own mean, {from: {to: ...}}
     live: dict[str, int]  # {backbone: concepts that fire in a photograph that it was trained on}
 
@@ -64,7 +64,7 @@ No photograph is inside, nor the backbones' weights. Percentiles and top picture
 
 ## Figures
 
-R² of tokens of {measured.held} photographs that it was not trained on, around each feature's own mean:
+R² of tokens of {measured.held_out} photographs that it was not trained on, around each feature's own mean:
 
 | | {" | ".join(f"to {name}" for name in usae.names)} |
 | --- |{" --- |" * len(usae.names)}

@@ -10,7 +10,7 @@ from functools import cache
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # mallopt's numbers, as in glibc's malloc.h
 # One activation of 32 pictures of 224 px has 51 MB in EfficientNet-Lite0, 25 MB in a ViT-S/14.
 CACHED_BYTES = 2**30
-TOLD_BY_USER = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
+ALLOCATOR_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
 @cache
@@ -21,7 +21,7 @@ def keep_memory() -> bool:
     page when it is asked for again: of the processor's time of extraction through a ViT-S and two small EfficientNets,
     41% was the kernel's. Without glibc, or where the user has set the allocator otherwise, nothing is changed.
     """
-    if not sys.platform.startswith("linux") or any(name in os.environ for name in TOLD_BY_USER):
+    if not sys.platform.startswith("linux") or any(name in os.environ for name in ALLOCATOR_VARIABLES):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt

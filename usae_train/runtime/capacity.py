@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from usae_train.runtime.distributed import named_by_torchrun
+from usae_train.runtime.distributed import torchrun_context
 from usae_train.runtime.errors import UsageError
 
 CGROUP = Path("/sys/fs/cgroup")
@@ -55,7 +55,7 @@ def workers_for(asked: int | None, jobs: int, device: str, bytes_each: float = 0
 def _why_alone(device: str) -> str | None:
     if device.startswith("cuda"):
         return "on a GPU pictures are drawn together by one process"
-    if named_by_torchrun().world_size > 1:
+    if torchrun_context().world_size > 1:
         return "the processes that torchrun started share the work"
     if not sys.platform.startswith("linux"):  # elsewhere copies of a process that computes are not safe
         return "workers are for Linux"

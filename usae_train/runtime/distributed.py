@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from usae_train.runtime.errors import UsageError, kept_traceback, shows_tracebacks
+from usae_train.runtime.errors import UsageError, shows_tracebacks, write_traceback
 from usae_train.runtime.printing import one_line
 from usae_train.runtime.shortage import is_fault, shortage
 from usae_train.runtime.signals import Stopped
@@ -153,7 +153,7 @@ class DistributedContext:
 
     def _in_words(self, failed: Exception) -> str:
         if is_fault(failed) and not self.is_main:  # the first rank's is raised, and kept where all faults are
-            return kept_traceback(failed)
+            return write_traceback(failed)
         return shortage(failed) or one_line(failed)
 
     def compute_on_main(self, compute: Callable[[], T]) -> T:
@@ -193,7 +193,7 @@ def mean_over_ranks(value: Tensor, count: int) -> Tensor:
     return total / count
 
 
-def named_by_torchrun() -> DistributedContext:
+def torchrun_context() -> DistributedContext:
     """This process as torchrun names it, without joining the others: for those that exchange nothing but files."""
     return DistributedContext(int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)))
 
@@ -209,7 +209,7 @@ def ranks_of_torchrun(device: str, patience: timedelta | None = None) -> Iterato
     Raises:
         ValueError: when the others cannot be reached.
     """
-    if named_by_torchrun().world_size == 1:
+    if torchrun_context().world_size == 1:
         yield SINGLE_PROCESS
         return
     on_gpu = device.startswith("cuda")

@@ -1,4 +1,4 @@
-"""Errors that a user can cause, apart from faults of ours: the one is a line, the other a traceback in a file."""
+"""Errors that a user can cause, apart from bugs of ours: the one is a line, the other a traceback in a file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def shows_tracebacks() -> bool:
     return os.environ.get("USAE_TRACEBACK", "") not in ("", "0")
 
 
-def kept_traceback(error: BaseException) -> str:
+def write_traceback(error: BaseException) -> str:
     """Write a fault's traceback into a file of its own; the line that tells of it."""
     text = "".join(traceback.format_exception(error))
     kind = type(error).__name__
@@ -25,5 +25,5 @@ def kept_traceback(error: BaseException) -> str:
             file.write(text)
         where = f"its traceback is in {file.name}"
     except OSError:  # no place left: then it comes on screen after all
-        return f"a fault of usae's own, {kind}: {text}"
-    return f"a fault of usae's own, {kind}: {error}; {where}, please report it (USAE_TRACEBACK=1 shows it here)"
+        return f"a bug in usae, {kind}: {text}"
+    return f"a bug in usae, {kind}: {error}; {where}, please report it (USAE_TRACEBACK=1 shows it here)"

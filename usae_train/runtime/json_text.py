@@ -19,7 +19,7 @@ def json_text(values: Any, indent: int | None = None, separators: tuple[str, str
 
 
 def without_nan(values: Any) -> Any:
-    """The same with None for every NaN or infinity, which JSON has no word for."""
+    """Values with None for every NaN or infinity, which JSON has no word for."""
     if isinstance(values, dict):
         return {key: without_nan(value) for key, value in values.items()}
     if isinstance(values, list | tuple):

@@ -1,4 +1,4 @@
-"""Callbacks by which long work reports its progress; `terminal.stages` makes a bar a stage of it."""
+"""Callbacks by which long work reports its progress; `terminal.stages` makes a bar for each stage of it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ def stage_line(stage: str, done: int, total: int, note: str) -> str:
     return f"{stage}: {done} of {total}{', ' if note else ''}{note}"
 
 
-def counting(report: ProgressCallback, stage: str, note: str = "") -> CountCallback:
+def stage_counter(report: ProgressCallback, stage: str, note: str = "") -> CountCallback:
     """A callback that reports what is counted as a stage, with a note beside it."""
     return lambda done, total: report(stage, done, total, note)

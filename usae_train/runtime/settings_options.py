@@ -69,8 +69,8 @@ def takes_settings(
                 typed = {}
             command(**given, **typed, **({CONTEXT.name: context} if asks else {}))
 
-        kept = [each for each in parameters if each.name not in (checked, CONTEXT.name)]
-        return knows_former(former)(_signed(with_settings, [CONTEXT, *kept, *options]))
+        others = [each for each in parameters if each.name not in (checked, CONTEXT.name)]
+        return knows_former(former)(_signed(with_settings, [CONTEXT, *others, *options]))
 
     return decorate
 

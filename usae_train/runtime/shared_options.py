@@ -1,4 +1,4 @@
-"""Options of commands of both packages that are no settings: Python has none of them. Each is declared here alone."""
+"""Options of commands of both packages that are not settings: Python has none of them. Each is declared here alone."""
 
 from __future__ import annotations
 

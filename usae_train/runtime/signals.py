@@ -24,7 +24,7 @@ class Stopped(Exception):  # an end, not an error
 
 
 @contextmanager
-def stopped_by_first(first: bool) -> Iterator[None]:
+def report_stop_on_main(first: bool) -> Iterator[None]:
     """Of processes that are stopped together the first tells of it; the others exit with its status.
 
     Raises:

@@ -53,7 +53,7 @@ class Table:
         for place, name in enumerate(self.columns):
             table.add_column(as_text(name), justify="right" if self._is_numbers(place) else "left")
         for row in self.rows[:SHOWN_ROWS]:
-            table.add_row(*(as_text(shown(value)) for value in row))
+            table.add_row(*(as_text(cell_text(value)) for value in row))
         return table_as_text(table, TEXT_WIDTH).rstrip() + self._left_out()
 
     __repr__ = __str__
@@ -65,7 +65,7 @@ class Table:
         """The table as HTML; what its cells say acts on no page."""
         head = "".join(f"<th>{text_of(name)}</th>" for name in self.columns)
         rows = "".join(
-            "<tr>" + "".join(f"<td>{text_of(shown(value))}</td>" for value in row) + "</tr>"
+            "<tr>" + "".join(f"<td>{text_of(cell_text(value))}</td>" for value in row) + "</tr>"
             for row in self.rows[:SHOWN_ROWS]
         )
         title = f'<caption style="caption-side: top; text-align: left">{text_of(self.title)}</caption>'
@@ -85,11 +85,11 @@ def matrix_table(title: str, matrix: Mapping[str, Mapping[str, float]]) -> Table
     return Table(title, ("from", *(f"to {target}" for target in targets)), rows)
 
 
-def shown(value: Any) -> str:
+def cell_text(value: Any) -> str:
     """A cell: numbers to three figures, nothing for None and NaN.
 
     Example:
-        >>> shown(0.12345), shown(12), shown(None), shown("red")
+        >>> cell_text(0.12345), cell_text(12), cell_text(None), cell_text("red")
         ('0.123', '12', '', 'red')
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
-from usae_train.runtime.errors import UsageError, kept_traceback, shows_tracebacks
+from usae_train.runtime.errors import UsageError, shows_tracebacks, write_traceback
 from usae_train.runtime.printing import one_line, say, say_error, written_out
 from usae_train.runtime.progress import ProgressCallback, stage_line
 from usae_train.runtime.shortage import is_fault, shortage
 from usae_train.runtime.signals import Stopped
 from usae_train.runtime.starting import restore_ctrl_c
-from usae_train.runtime.warned import OneLine, ReadOtherwise
+from usae_train.runtime.warning_kinds import OneLineWarning, UnexpectedReadingWarning
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -53,7 +53,7 @@ def one_line_errors(quiet: bool = False) -> Iterator[None]:
         ours = is_fault(error)
         if ours and shows_tracebacks():
             raise
-        say_error(kept_traceback(error) if ours else shortage(error) or error)
+        say_error(write_traceback(error) if ours else shortage(error) or error)
         raise SystemExit(1) from None
 
 
@@ -72,10 +72,10 @@ def _one_line_warnings(quiet: bool) -> Iterator[None]:
     """Warnings of ours without the place in the code, which says nothing to who gives a command; others' as ever."""
     with warnings.catch_warnings():
         if quiet:
-            warnings.simplefilter("ignore", ReadOtherwise)
+            warnings.simplefilter("ignore", UnexpectedReadingWarning)
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, OneLine):
+            if issubclass(category, OneLineWarning):
                 say(f"warning: {one_line(str(message))}", err=True)
             else:
                 say(*warnings.formatwarning(message, category, *where[:2]).splitlines(), err=True)

@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from types import FrameType
 from typing import Any, Generic, NoReturn, TypeVar
 
-from usae_train.runtime.errors import UsageError, kept_traceback
+from usae_train.runtime.errors import UsageError, write_traceback
 from usae_train.runtime.printing import say_error
 from usae_train.runtime.signals import handle_signals
 
@@ -250,7 +250,7 @@ def _work(jobs: Sequence[Job[Any]], pipe: Connection, parent: int) -> NoReturn:
     except (EOFError, OSError):  # the command is gone, or needs no more
         status = 0
     except BaseException as error:
-        say_error(kept_traceback(error))
+        say_error(write_traceback(error))
     finally:
         os._exit(status)
 

@@ -1,1 +1,1 @@
-"""Sparse autoencoders of other libraries: one file a format, found by `formats`; nothing in their files is run."""
+"""Sparse autoencoders of other libraries: one file per format, found by `formats`; nothing in their files is run."""

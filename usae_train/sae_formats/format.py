@@ -12,7 +12,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.sae import SparseAutoencoder
 
 # Why gated autoencoders are not read.
-GATED = "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code a concept"
+GATED = "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code per concept"
 
 
 @dataclass(frozen=True)

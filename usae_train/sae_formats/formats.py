@@ -17,7 +17,7 @@ from usae_train.files.validation import check_settings
 from usae_train.files.variant_registry import import_all
 from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder, as_usae, of_usae
 from usae_train.sae_formats.settings import ExportSettings
@@ -50,13 +50,13 @@ def read_sae(
     place = named_place(place)
     if not place.exists():
         raise UsageError(f"no folder or file at {str(place)!r}")
-    place, kind = _recognized(place) if format is None else (place, _named(format))
+    place, kind = _recognize(place) if format is None else (place, _format_by_name(format))
     answers = UserAnswers(k, threshold)
     kind.check_answers_used(answers)
     return kind.read(place, answers)
 
 
-@undisturbed
+@with_torch_defaults
 def import_sae(
     place: str | Path,
     backbone: str | BackboneSpec | None = None,
@@ -118,7 +118,7 @@ def export_sae(usae: USAE, backbone: str, folder: str | Path, format: str = EXPO
         ValueError: for a format that is not written, a sparsity that it does not have, or a folder that is not empty.
     """
     check_usae(usae)
-    kind, folder = _named(format), Path(folder)
+    kind, folder = _format_by_name(format), Path(folder)
     check_free(folder)
     sae = of_usae(usae, backbone)
     with atomic_path(folder) as fresh:
@@ -127,7 +127,7 @@ def export_sae(usae: USAE, backbone: str, folder: str | Path, format: str = EXPO
     return folder
 
 
-def _named(format: str) -> Format:
+def _format_by_name(format: str) -> Format:
     if format not in formats():
         near = difflib.get_close_matches(format, formats(), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -135,13 +135,13 @@ def _named(format: str) -> Format:
     return formats()[format]
 
 
-def _recognized(place: Path) -> tuple[Path, Format]:
+def _recognize(place: Path) -> tuple[Path, Format]:
     """What lies at a place, or is the one file of torch's in it, and its format."""
     kinds = [kind for kind in formats().values() if kind.recognizes(place)]
     if not kinds and place.is_dir():
         files = [file for file in place.iterdir() if file.suffix in TORCH_SUFFIXES]
         if len(files) == 1:
-            return _recognized(files[0])
+            return _recognize(files[0])
     if not kinds and place.suffix in TORCH_SUFFIXES:
         load_tensors(place, place)  # says what is wrong with it
     if len(kinds) != 1:

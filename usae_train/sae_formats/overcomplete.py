@@ -16,7 +16,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, load_tensors
-from usae_train.sae_formats.weights import Weights, bounded
+from usae_train.sae_formats.weights import Weights, check_count
 
 ARCHETYPES = "dictionary.W"  # where there are some, and no `ATOMS`
 EPSILON = 1e-5  # torch's of BatchNorm1d, which overcomplete leaves as it is
@@ -66,11 +66,11 @@ def _sparsity(weights: Weights, answers: UserAnswers, file: Path, n_concepts: in
         threshold = just_below(torch.tensor(answers.threshold))
         if answers.k is None:  # its top_k is of a batch, and says nothing of a token
             return "BatchTopK", {"sparsity": JumpReLU(), "threshold": threshold.expand(n_concepts)}
-        k = bounded(answers.k, "--k", file, n_concepts)
+        k = check_count(answers.k, "--k", file, n_concepts)
         return "BatchTopK", {"sparsity": BatchTopK(), "k": k, "threshold": threshold}
     if answers.k is None:
         raise UsageError(f"{file} {NO_COUNT}")
-    return "TopK", {"sparsity": TopK(), "k": bounded(answers.k, "--k", file, n_concepts)}
+    return "TopK", {"sparsity": TopK(), "k": check_count(answers.k, "--k", file, n_concepts)}
 
 
 def just_below(threshold: Tensor) -> Tensor:

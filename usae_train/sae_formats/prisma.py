@@ -17,7 +17,7 @@ from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED_ARCHITECTURES
 from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, Inert, load_tensors
-from usae_train.sae_formats.weights import Weights, bounded, check_config_sizes
+from usae_train.sae_formats.weights import Weights, check_config_sizes, check_count
 
 CONFIG = "config.json"
 OBJECTS = (
@@ -56,7 +56,7 @@ class Prisma(Format):
         if config["activation_fn_str"] == "topk":
             activation_settings = config.get("activation_fn_kwargs")
             count = activation_settings.get("k") if isinstance(activation_settings, Mapping) else None
-            sparsity = {"sparsity": TopK(), "k": bounded(count, "activation_fn_kwargs.k", file, n_concepts)}
+            sparsity = {"sparsity": TopK(), "k": check_count(count, "activation_fn_kwargs.k", file, n_concepts)}
         described = ", ".join(
             f"{word} {config[key]!r}" for key, word in DESCRIBED_BY.items() if config.get(key) is not None
         )

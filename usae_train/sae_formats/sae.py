@@ -12,7 +12,7 @@ from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.model.usae import IMPORTED, USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class SparseAutoencoder:
         return self.encoder.shape[1]
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def as_usae(sae: SparseAutoencoder, name: str = "sae", backbone: Backbone | None = None) -> USAE:
     """A USAE of one backbone whose codes and decoded tokens are the autoencoder's.
@@ -85,7 +85,7 @@ def as_usae(sae: SparseAutoencoder, name: str = "sae", backbone: Backbone | None
     return usae.eval().requires_grad_(False)
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def of_usae(usae: USAE, name: str) -> SparseAutoencoder:
     """One backbone of a USAE as an autoencoder of raw tokens: standardization and BatchNorm are folded into it.

@@ -19,7 +19,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.sae_formats.format import GATED, Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.weights import bounded, config_word, read_tensors
+from usae_train.sae_formats.weights import check_count, config_word, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
 VERSION = "6.54.12"  # that this was compared with, and whose form is written
@@ -81,7 +81,7 @@ class SAELens(Format):
         bias, decoder = weights.take("b_enc", n_concepts), weights.take("W_dec", n_concepts, width)
         added = weights.take("b_dec", width)
         threshold = weights.take("threshold", n_concepts) if architecture == "jumprelu" else None
-        notes = (*_described(config["metadata"]), *weights.done(f"SAELens' {architecture}"))
+        notes = (*_describe(config["metadata"]), *weights.done(f"SAELens' {architecture}"))
         encoder = encoder.T
         if config.get("rescale_acts_by_decoder_norm"):
             norms = _norms(decoder, place / WEIGHTS)
@@ -101,7 +101,7 @@ class SAELens(Format):
 
     def write(self, sae: SparseAutoencoder, folder: Path) -> None:
         """See `Format`."""
-        config, threshold = _written_as(sae)
+        config, threshold = _config_of(sae)
         weights = {"W_enc": sae.encoder.T, "b_enc": sae.bias, "W_dec": sae.decoder, "b_dec": sae.added}
         if bool(sae.subtracted.any()):
             config["apply_b_dec_to_input"] = True
@@ -141,7 +141,7 @@ def _read_cfg(file: Path) -> dict[str, Any]:
 def _sparsity(config: Mapping[str, Any], threshold: Tensor | None, file: Path, n_concepts: int) -> dict[str, Any]:
     """What of `SparseAutoencoder` says which concepts are active."""
     if config["architecture"] == "topk":
-        return {"sparsity": TopK(), "k": bounded(config.get("k"), "k", file, n_concepts)}
+        return {"sparsity": TopK(), "k": check_count(config.get("k"), "k", file, n_concepts)}
     if threshold is None:
         return {"sparsity": ReLU()}
     details = config["metadata"].get("training_architecture_details")
@@ -151,7 +151,7 @@ def _sparsity(config: Mapping[str, Any], threshold: Tensor | None, file: Path, n
     return {"sparsity": JumpReLU(), "threshold": threshold}
 
 
-def _written_as(sae: SparseAutoencoder) -> tuple[dict[str, Any], Tensor | None]:
+def _config_of(sae: SparseAutoencoder) -> tuple[dict[str, Any], Tensor | None]:
     """The cfg.json that computes the same, and the thresholds that go with it."""
     version: dict[str, Any] = {"sae_lens_version": VERSION, "sae_lens_training_version": None}
     config: dict[str, Any] = {
@@ -176,7 +176,7 @@ def _written_as(sae: SparseAutoencoder) -> tuple[dict[str, Any], Tensor | None]:
     raise UsageError(f"SAELens has no sparsity such as {kind!r}; it has topk after a ReLU, batchtopk, jumprelu, relu")
 
 
-def _described(metadata: Mapping[str, Any]) -> list[str]:
+def _describe(metadata: Mapping[str, Any]) -> list[str]:
     """What the folder says of the tokens that it was trained on."""
     described = [f"{word} {metadata[key]!r}" for key, word in DESCRIBED_BY.items() if metadata.get(key)]
     return [f"the folder says that it was trained on {', '.join(described)}"] if described else []

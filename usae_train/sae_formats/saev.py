@@ -22,7 +22,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import load_tensors
-from usae_train.sae_formats.weights import Weights, bounded, check_config_sizes
+from usae_train.sae_formats.weights import Weights, check_config_sizes, check_count
 
 LONGEST = 100_000  # bytes of the line: theirs have 1,000
 SCHEMAS = (None, 1, 2, 3, 4, 5)
@@ -44,7 +44,7 @@ class Saev(Format):
 
     def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
         """See `Format`."""
-        header, content = _parted(place)
+        header, content = _split_header(place)
         schema = header.get("schema")
         if schema not in SCHEMAS or isinstance(schema, bool):
             raise UsageError(f"{place}: schema {schema!r} is not known; expected none, or 1 to 5")
@@ -68,7 +68,7 @@ class Saev(Format):
         )
 
 
-def _parted(place: Path) -> tuple[dict[str, Any], bytes]:
+def _split_header(place: Path) -> tuple[dict[str, Any], bytes]:
     """The line, and what follows."""
     check_regular(place)
     try:
@@ -103,7 +103,7 @@ def _activation(header: Mapping[str, Any], place: Path) -> tuple[str, Mapping[st
 def _sparsity(name: str, settings: Mapping[str, Any], weights: Weights, place: Path, n_concepts: int) -> dict[str, Any]:
     if name == "Relu":
         return {"sparsity": ReLU()}
-    k = min(bounded(settings.get("top_k", 32), "top_k", place, 2**24), n_concepts)
+    k = min(check_count(settings.get("top_k", 32), "top_k", place, 2**24), n_concepts)
     if name == "TopK":
         return {"sparsity": TopK(signed=True), "k": k}
     if "activation.threshold" not in weights:

@@ -11,11 +11,11 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
-from usae_train.sae_formats.weights import bounded, read_tensors
+from usae_train.sae_formats.weights import check_count, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
-WORDLESS = {"expansion_factor", "normalize_decoder", "multi_topk"}  # of training: once it is saved they change nothing
-KNOWN = WORDLESS | {"activation", "num_latents", "k", "skip_connection", "transcode", "d_in"}
+IGNORED = {"expansion_factor", "normalize_decoder", "multi_topk"}  # of training: once it is saved they change nothing
+KNOWN = IGNORED | {"activation", "num_latents", "k", "skip_connection", "transcode", "d_in"}
 
 
 class Sparsify(Format):
@@ -41,7 +41,7 @@ class Sparsify(Format):
             if config.get(key, False) is not False:
                 raise UsageError(f"{file}: {key} {config[key]!r} is not read: {why}")
         if (kind := config.get("activation", "topk")) != "topk":
-            raise UsageError(f"{file}: activation {kind!r} is not read: it keeps one concept a group; only `topk` is")
+            raise UsageError(f"{file}: activation {kind!r} is not read: it keeps one concept per group; only `topk` is")
         weights = read_tensors(place / WEIGHTS)
         encoder = weights.take("encoder.weight", None, None)
         n_concepts, width = encoder.shape
@@ -58,7 +58,7 @@ class Sparsify(Format):
             b_dec,
             b_dec,
             TopK(),
-            bounded(config.get("k", 32), "k", file, n_concepts),
+            check_count(config.get("k", 32), "k", file, n_concepts),
             notes=weights.done("sparsify's autoencoder"),
         )
 

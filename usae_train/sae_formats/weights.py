@@ -113,7 +113,7 @@ def config_word(word: Any) -> str:
     return word if isinstance(word, str) else json.dumps(word)
 
 
-def bounded(number: Any, key: str, file: Path, most: int) -> int:
+def check_count(number: Any, key: str, file: Path, most: int) -> int:
     """A whole number of a config, from 1 to `most`.
 
     Raises:

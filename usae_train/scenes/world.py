@@ -16,9 +16,9 @@ from usae_train.scenes.factors import BACKGROUND, COLOURS, FACTORS, SHAPES, TEXT
 
 SIZE = 96
 MAX_OBJECTS = 4
-PLACES = 12  # places tried for an object; the one that hides least of the others is taken
+PLACES_TRIED = 12  # places tried for an object; the one that hides least of the others is taken
 NOISE = 0.02  # largest standard deviation of the pixel noise of a scene
-PLAIN = 0.25  # share of its surfaces that are solid, beyond those that chance makes so
+PLAIN_SHARE = 0.25  # share of its surfaces that are solid, beyond those that chance makes so
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Scenes:
 
 
 def draw_parameters(
-    n: int, generator: torch.Generator, zoomed: float = 0.0, noise: float = NOISE, plain: float = PLAIN
+    n: int, generator: torch.Generator, zoomed: float = 0.0, noise: float = NOISE, plain: float = PLAIN_SHARE
 ) -> SceneParameters:
     """Draw the decisions behind n scenes.
 
@@ -95,7 +95,7 @@ def draw_parameters(
     shape = choice(len(SHAPES) - 1) + 1
     shape[:, 0] = BACKGROUND
     radius = uniform(surfaces, low=0.2, high=0.4)
-    centre = _apart(uniform(surfaces, PLACES, 2, low=0.15, high=0.85), radius)
+    centre = _apart(uniform(surfaces, PLACES_TRIED, 2, low=0.15, high=0.85), radius)
     is_zoomed = uniform() < zoomed
     fill = is_zoomed & (uniform() < 0.4)
     count[is_zoomed] = 1
@@ -127,7 +127,7 @@ def draw(
     size: int = SIZE,
     zoomed: float = 0.0,
     noise: float = NOISE,
-    plain: float = PLAIN,
+    plain: float = PLAIN_SHARE,
 ) -> Scenes:
     """Draw and render n scenes: pictures (n, 3, size, size) and per-pixel labels. See `draw_parameters`."""
     return render_scenes(draw_parameters(n, generator, zoomed, noise, plain), size)

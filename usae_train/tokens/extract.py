@@ -14,8 +14,8 @@ import torch
 
 from usae_train.backbones.backbone import Backbone, build_backbones, set_compute_dtype
 from usae_train.backbones.common_sizes import common_grid, largest_input
+from usae_train.backbones.shared_pass import tokens_together
 from usae_train.backbones.spec import BackboneSpec
-from usae_train.backbones.together import tokens_together
 from usae_train.images.sources import ImageSource, count_before, read_groups
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
@@ -23,10 +23,10 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import drawn_numbers
 from usae_train.runtime.signals import Stopped, handle_signals
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
-from usae_train.tokens.pieces import SECONDS, ExtractedTokens, Pieces
+from usae_train.tokens.pieces import PIECE_SECONDS, ExtractedTokens, Pieces
 from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.standardization import STANDARDIZATION_IMAGES, Outliers, sums_of
 from usae_train.tokens.store import (
@@ -34,7 +34,7 @@ from usae_train.tokens.store import (
     ActivationStore,
     StoreRecord,
     check_shards,
-    disk_bytes_an_image,
+    disk_bytes_per_image,
     write_record,
     write_shard,
 )
@@ -51,7 +51,7 @@ class ExtractionPlan(NamedTuple):
     backbones: dict[str, Backbone]  # built to learn their widths and grids
 
 
-@undisturbed
+@with_torch_defaults
 def plan_extraction(
     source: ImageSource, specs: Mapping[str, BackboneSpec], storage_dtype: str = EXTRACT_DEFAULTS.storage_dtype
 ) -> ExtractionPlan:
@@ -74,10 +74,10 @@ def plan_extraction(
         drawn_from=count_before(source),
         weights={name: backbone.record() for name, backbone in backbones.items()},
     )
-    return ExtractionPlan(record, len(source) * disk_bytes_an_image(record) / 1e9, backbones)
+    return ExtractionPlan(record, len(source) * disk_bytes_per_image(record) / 1e9, backbones)
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def extract(
     source: ImageSource,
@@ -86,11 +86,11 @@ def extract(
     settings: ExtractSettings = EXTRACT_DEFAULTS,
     *,
     device: torch.device | str = "cpu",
-    images_a_shard: int | None = None,
+    images_per_shard: int | None = None,
     progress: CountCallback = lambda done, total: None,
     ranks: DistributedContext = SINGLE_PROCESS,
     backbones: Mapping[str, Backbone] | None = None,
-    piece_seconds: float = SECONDS,
+    piece_seconds: float = PIECE_SECONDS,
     warn: Warn = lambda why: None,
 ) -> ActivationStore:
     """Write an activation store, or resume one where it stopped, within a shard too.
@@ -106,10 +106,10 @@ def extract(
         settings: how images are read and seen: image_batch, compute_dtype (of the backbones, from now on), readers and
             max_broken.
         device: where the backbones run.
-        images_a_shard: as many as make 512 MB by default.
+        images_per_shard: as many as make 512 MB by default.
         progress: called after each batch.
         piece_seconds: time between two pieces of a shard that are kept until it is whole.
-        ranks: the processes that extract together, a shard each at a time; `out` is on a disk that all of them see.
+        ranks: the processes that extract together, one shard each at a time; `out` is on a disk that all of them see.
         backbones: those that `plan_extraction` has built; built from the record unless given.
         warn: called with what is found damaged of a store that is resumed; it is written again.
 
@@ -123,10 +123,10 @@ def extract(
     built = build_backbones(record.backbones, warn=False) if backbones is None else backbones
     seeing = {name: backbone.to(device) for name, backbone in built.items()}
     set_compute_dtype(seeing.values(), settings.compute_dtype)
-    images_a_shard = images_a_shard or max(settings.image_batch, int(SHARD_BYTES / disk_bytes_an_image(record)))
-    rounds = rounds_of(range(images_tried(record), len(source)), images_a_shard, ranks.world_size)
+    images_per_shard = images_per_shard or max(settings.image_batch, int(SHARD_BYTES / disk_bytes_per_image(record)))
+    rounds = rounds_of(range(images_tried(record), len(source)), images_per_shard, ranks.world_size)
     pieces = Pieces(out, piece_seconds)
-    shards = _OwnShards(source, record, seeing, rounds, pieces, ranks, settings)
+    shards = _RankShards(source, record, seeing, rounds, pieces, ranks, settings)
     _write_rounds(rounds, shards, notes, progress)
     with ranks.raise_together():
         _finish(notes.record, source, out, pieces, ranks)
@@ -143,7 +143,9 @@ def _record_to_resume(
     return ranks.from_main((begun, known))
 
 
-def _write_rounds(rounds: Sequence[Sequence[range]], shards: _OwnShards, notes: Notes, progress: CountCallback) -> None:
+def _write_rounds(
+    rounds: Sequence[Sequence[range]], shards: _RankShards, notes: Notes, progress: CountCallback
+) -> None:
     """Fill this rank's shard of each round, and write it while the next one is filled.
 
     Raises:
@@ -189,14 +191,14 @@ def outliers_of(store: ActivationStore) -> dict[str, Outliers]:
     return {name: sums.outliers for name, sums in sums_of(feed, rows).items()}
 
 
-def rounds_of(left: range, images_a_shard: int, ranks: int) -> list[list[range]]:
+def rounds_of(left: range, images_per_shard: int, ranks: int) -> list[list[range]]:
     """The images of each rank's shard, round after round; the last round may have fewer shards than there are ranks."""
-    shards = [left[first : first + images_a_shard] for first in range(0, len(left), images_a_shard)]
+    shards = [left[first : first + images_per_shard] for first in range(0, len(left), images_per_shard)]
     return [shards[first : first + ranks] for first in range(0, len(shards), ranks)]
 
 
-class _OwnShards:
-    """The shards that this rank fills, one a round: what is kept of them, and the images that are left to be seen."""
+class _RankShards:
+    """The shards that this rank fills, one per round: what is kept of them, and the images that are left to be seen."""
 
     def __init__(
         self,
@@ -210,9 +212,10 @@ class _OwnShards:
     ) -> None:
         self.record, self.backbones, self.pieces, self.rank = record, backbones, pieces, ranks.rank
         mine = [each[ranks.rank] for each in rounds if ranks.rank < len(each)]
-        self.kept = {tried: pieces.of(tried, record.widths, record.grid) for tried in mine}
+        self.pieces_of = {tried: pieces.of(tried, record.widths, record.grid) for tried in mine}
         left = {
-            tried: tried[kept[-1].tried.stop - tried.start :] if kept else tried for tried, kept in self.kept.items()
+            tried: tried[ready[-1].tried.stop - tried.start :] if ready else tried
+            for tried, ready in self.pieces_of.items()
         }
         batch = settings.image_batch
         groups = {tried: [rest[n : n + batch] for n in range(0, len(rest), batch)] for tried, rest in left.items()}
@@ -225,7 +228,7 @@ class _OwnShards:
             return None
         tried = each[self.rank]
         shard = _ShardInProgress(tried, self.record)
-        for piece in self.kept.pop(tried):
+        for piece in self.pieces_of.pop(tried):
             shard.take(piece)
         for indices, canvases, broken in islice(self.batches, self.counts[tried]):
             shard.failures.extend({"image": failure.number, "why": failure.why} for failure in broken)

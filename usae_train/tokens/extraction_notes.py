@@ -23,7 +23,7 @@ from usae_train.tokens.store import (
     StoreRecord,
     check_content,
     check_shards,
-    disk_bytes_an_image,
+    disk_bytes_per_image,
     read_failures,
     read_record,
     write_record,
@@ -44,7 +44,7 @@ def begin(record: StoreRecord, out: Path, warn: Warn = lambda why: None) -> Stor
             )
         remove_leftovers(out.glob(".*.part"))  # of kills while a shard was written: each as large as one
         return _as_far_as_whole(begun, out, warn)
-    needed = record.n_images * disk_bytes_an_image(record)
+    needed = record.n_images * disk_bytes_per_image(record)
     place = next(parent for parent in (place_of(out), *place_of(out).parents) if parent.exists())
     if (free := shutil.disk_usage(place).free) < needed:
         raise UsageError(f"{out} will take {needed / 1e9:.3g} GB, and the disk has {free / 1e9:.3g} GB free")

@@ -63,7 +63,7 @@ def tokens_to_fit(
     """The tokens that a command is given; None where it is given a store or pictures.
 
     Raises:
-        ValueError: for files that are no tokens, or options of pictures or a store with tokens.
+        ValueError: for files that are not tokens, or options of pictures or a store with tokens.
     """
     if not names_tokens(place):
         return None
@@ -78,7 +78,7 @@ def read_tokens(place: str) -> GivenTokens:
     """Read what `names_tokens` says yes to; .npy files and single shards are mapped, so they may exceed the memory.
 
     Raises:
-        ValueError: for files that are no tokens, or that do not pair; says which.
+        ValueError: for files that are not tokens, or that do not pair; says which.
     """
     if (named := named_tokens(place)) is not None:
         tokens = {name: read_one(where) for name, where in named.items()}
@@ -138,7 +138,7 @@ def read_one(place: str) -> Tensor:
 
 
 def read_saev_folder(folder: Path, layer: int | None) -> Tensor:
-    """As `read_saev`; a ValueError for a folder that is none."""
+    """As `read_saev`; a ValueError for a folder that is not one."""
     if not is_saev(folder):
         raise UsageError(f"{folder} has no activations of saev (metadata.json and acts000000.bin); {EXPECTED_TOKENS}")
     return read_saev(folder, layer)
@@ -149,7 +149,7 @@ def tensors_of(file: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(file)
     except (SafetensorError, OSError) as error:
-        raise UsageError(f"{file} is broken or no .safetensors file ({error})") from error
+        raise UsageError(f"{file} is broken or not a .safetensors file ({error})") from error
     if not tensors:
         raise UsageError(f"{file} has no tensors; expected one per backbone")
     return tensors
@@ -175,4 +175,4 @@ def read_npy(file: Path) -> Tensor:
     except UsageError:
         raise
     except (ValueError, OSError, EOFError) as error:
-        raise UsageError(f"{file} is broken or no .npy file ({one_line(error)[:120]})") from error
+        raise UsageError(f"{file} is broken or not a .npy file ({one_line(error)[:120]})") from error

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.common_sizes import largest_input
-from usae_train.backbones.together import tokens_together
+from usae_train.backbones.shared_pass import tokens_together
 from usae_train.images.settings import IMAGE_BATCH
 from usae_train.images.sources import ImageSource, none_can_be_read, read_batches, readable_batches
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 
 LOT = 256  # pictures of a sample that are in memory at a time: a multiple of what backbones and USAE take at once
 
@@ -33,15 +33,15 @@ class PairedTokens:
 
     def only(self, numbers: Tensor) -> PairedTokens:
         """Those of the pictures that have one of these numbers."""
-        kept = torch.isin(self.numbers, numbers)
-        if kept.all():  # and nothing is copied
+        chosen = torch.isin(self.numbers, numbers)
+        if chosen.all():  # and nothing is copied
             return self
         return PairedTokens(
-            {name: tokens[kept] for name, tokens in self.tokens.items()}, self.numbers[kept], self.failures
+            {name: tokens[chosen] for name, tokens in self.tokens.items()}, self.numbers[chosen], self.failures
         )
 
     def lots(self, size: int) -> Iterator[PairedTokens]:
-        """The same, so many pictures at a time."""
+        """These tokens, so many pictures at a time."""
         for first in range(0, len(self.numbers), size):
             few = slice(first, first + size)
             canvases = None if self.canvases is None else self.canvases[few]
@@ -59,53 +59,74 @@ def joined_tokens(parts: Sequence[PairedTokens]) -> PairedTokens:
     return PairedTokens(tokens, torch.cat([part.numbers for part in parts]))
 
 
-@undisturbed
+@dataclass(frozen=True)
+class TokenSource:
+    """Where paired tokens come from.
+
+    Attributes:
+        backbones: {name: backbone}.
+        source: the pictures; read at the largest input size of the backbones.
+        grid: (rows, cols) of the tokens.
+        ranks: processes that divide the pictures; each then has the tokens of all.
+        readers: processes that read pictures; 0 reads in this one.
+    """
+
+    backbones: Mapping[str, Backbone]
+    source: ImageSource
+    grid: tuple[int, int]
+    ranks: DistributedContext = SINGLE_PROCESS
+    readers: int = 0
+
+    @property
+    def input_size(self) -> int:
+        """Pixels per side that pictures are read at."""
+        return largest_input(self.backbones)
+
+    def see(self, canvases: Tensor) -> dict[str, Tensor]:
+        """{backbone: (batch, rows * cols, width)} of canvases (batch, 3, size, size), on the backbones' device."""
+        device = next(iter(self.backbones.values())).mean.device
+        return tokens_together(self.backbones, canvases.to(device), self.grid)
+
+
+@with_torch_defaults
 @torch.no_grad()
 def collect_tokens(
-    backbones: Mapping[str, Backbone],
-    source: ImageSource,
-    grid: tuple[int, int],
+    origin: TokenSource,
     batch: int = IMAGE_BATCH,
     storage_dtype: torch.dtype = torch.bfloat16,
     progress: CountCallback = lambda done, total: None,
-    ranks: DistributedContext = SINGLE_PROCESS,
     tried: Sequence[int] | None = None,
     allow_none: bool = False,
-    readers: int = 0,
 ) -> PairedTokens:
     """Run every picture of a source through every backbone, once.
 
     Args:
-        backbones: {name: backbone}.
-        source: the pictures; read at the largest input size of the backbones.
-        grid: (rows, cols) of the tokens.
+        origin: the pictures and the backbones.
         batch: pictures per forward pass.
         storage_dtype: what to keep the tokens in.
         progress: called after each batch.
-        ranks: processes that divide the pictures; each then has the tokens of all.
         tried: numbers of the pictures; all by default.
         allow_none: it is not an error when no picture of these can be read.
-        readers: processes that read pictures; 0 reads in this one.
 
     Raises:
         ValueError: when no picture can be read, or the tokens would not fit into memory.
     """
-    size = largest_input(backbones)
-    device = next(iter(backbones.values())).mean.device
+    source, grid, ranks = origin.source, origin.grid, origin.ranks
     total = len(source) if tried is None else len(tried)
-    _check_memory(total * bytes_an_image(backbones, grid, storage_dtype), total)
+    _check_memory(total * bytes_per_image(origin.backbones, grid, storage_dtype), total)
     numbers: list[int] = []
     failures: list[str] = []
     piece = ranks.local_range(total, batch)
     local = range(len(source))[piece.start : piece.stop] if tried is None else tried[piece.start : piece.stop]
     tokens = {
-        name: torch.empty(len(local), grid[0] * grid[1], b.width, dtype=storage_dtype) for name, b in backbones.items()
+        name: torch.empty(len(local), grid[0] * grid[1], b.width, dtype=storage_dtype)
+        for name, b in origin.backbones.items()
     }
-    for indices, canvases, broken in read_batches(source, size, batch, local, readers):
+    for indices, canvases, broken in read_batches(source, origin.input_size, batch, local, origin.readers):
         failures.extend(failure.why for failure in broken)
         if indices:
             done = slice(len(numbers), len(numbers) + len(indices))
-            for name, batch_tokens in tokens_together(backbones, canvases.to(device), grid).items():
+            for name, batch_tokens in origin.see(canvases).items():
                 tokens[name][done] = batch_tokens.to("cpu", storage_dtype)
         numbers.extend(indices)
         progress(min(total, ranks.world_size * (len(numbers) + len(failures))), total)
@@ -118,57 +139,46 @@ def collect_tokens(
     return PairedTokens(every, read, known)
 
 
-def bytes_an_image(
+def bytes_per_image(
     backbones: Mapping[str, Backbone], grid: tuple[int, int], dtype: torch.dtype = torch.bfloat16
 ) -> int:
     """Memory that one picture's tokens take."""
     return grid[0] * grid[1] * sum(b.width for b in backbones.values()) * dtype.itemsize
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def stream_tokens(
-    backbones: Mapping[str, Backbone],
-    source: ImageSource,
-    grid: tuple[int, int],
-    batch: int = IMAGE_BATCH,
-    tried: Sequence[int] | None = None,
-    canvases: bool = False,
+    origin: TokenSource, batch: int = IMAGE_BATCH, tried: Sequence[int] | None = None, canvases: bool = False
 ) -> Iterator[PairedTokens]:
-    """The same a batch at a time, on the backbones' device; nothing is kept.
+    """Tokens of pictures a batch at a time, on the backbones' device; nothing is kept.
 
     Args:
-        backbones: {name: backbone}.
-        source: the pictures; read at the largest input size of the backbones.
-        grid: (rows, cols) of the tokens.
+        origin: the pictures and the backbones.
         batch: pictures per forward pass.
         tried: numbers of the pictures; all by default.
-        canvases: also give the pictures themselves, as they are read.
+        canvases: also give the pictures themselves, as they are read, on the backbones' device.
     """
-    size = largest_input(backbones)
-    device = next(iter(backbones.values())).mean.device
-    for indices, read, broken in read_batches(source, size, batch, tried):
+    device = next(iter(origin.backbones.values())).mean.device
+    for indices, read, broken in read_batches(origin.source, origin.input_size, batch, tried, origin.readers):
         shown = read.to(device)
-        tokens = tokens_together(backbones, shown, grid) if indices else {}
+        tokens = origin.see(shown) if indices else {}
         failures = [failure.why for failure in broken]
         yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), failures, shown if canvases else None)
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def stream_readable(
-    backbones: Mapping[str, Backbone],
-    source: ImageSource,
-    grid: tuple[int, int],
+    origin: TokenSource,
     batch: int = IMAGE_BATCH,
     progress: CountCallback = lambda done, total: None,
     failure: Callable[[str], None] = lambda why: None,
-    readers: int = 0,
 ) -> Iterator[PairedTokens]:
-    """The same of all pictures that can be read; what else is given, and errors, are as for `readable_batches`."""
-    device = next(iter(backbones.values())).mean.device
-    for numbers, canvases in readable_batches(source, largest_input(backbones), batch, progress, failure, readers):
-        yield PairedTokens(tokens_together(backbones, canvases.to(device), grid), torch.tensor(numbers))
+    """Tokens of all pictures that can be read, a batch at a time; arguments and errors as of `readable_batches`."""
+    batches = readable_batches(origin.source, origin.input_size, batch, progress, failure, origin.readers)
+    for numbers, canvases in batches:
+        yield PairedTokens(origin.see(canvases), torch.tensor(numbers))
 
 
 def _check_memory(needed: int, n_images: int) -> None:

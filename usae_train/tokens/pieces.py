@@ -15,13 +15,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from usae_train.files.atomic import atomic_path
-from usae_train.files.json_files import parse_json, validated
+from usae_train.files.json_files import parse_json, validate
 from usae_train.files.tensor_files import safe_open, save_tensors
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.store import IMAGES, Unreadable
 
-SECONDS = 60.0  # between two pieces: what a kill can lose
+PIECE_SECONDS = 60.0  # between two pieces: what a kill can lose
 UNREADABLES = TypeAdapter(list[Unreadable])
 BROKEN = "broken"  # a piece's own word for its images that cannot be read
 
@@ -47,7 +47,7 @@ class Pieces:
         until: where the last one that was written ends.
     """
 
-    def __init__(self, folder: Path, seconds: float = SECONDS) -> None:
+    def __init__(self, folder: Path, seconds: float = PIECE_SECONDS) -> None:
         self.folder, self.seconds = folder, seconds
         self._last, self.asked, self.until = time.monotonic(), 0, 0
 
@@ -60,11 +60,11 @@ class Pieces:
         """Ask to stop after the batch that is running, as a signal does."""
         self.asked = number
 
-    def check(self, kept: int, total: int) -> None:
+    def check(self, n_kept: int, total: int) -> None:
         """End here when a stop was asked for.
 
         Args:
-            kept: how many images are on the disk.
+            n_kept: how many images are on the disk.
             total: how many there are.
 
         Raises:
@@ -72,7 +72,7 @@ class Pieces:
         """
         if self.asked:
             raise Stopped(
-                f"stopped; {kept} of {total} pictures are kept in {self.folder}; give the same command to resume",
+                f"stopped; {n_kept} of {total} pictures are kept in {self.folder}; give the same command to resume",
                 self.asked,
             )
 
@@ -123,7 +123,7 @@ class Pieces:
                 tokens = {name: opened.get_tensor(name) for name in widths}
                 numbers = opened.get_tensor(IMAGES).flatten().tolist()
                 listed = parse_json((opened.metadata() or {}).get(BROKEN, ""))
-                failures = [failure.model_dump() for failure in validated(UNREADABLES.validate_python, listed)]
+                failures = [failure.model_dump() for failure in validate(UNREADABLES.validate_python, listed)]
         except (SafetensorError, OSError, UsageError):
             return None
         piece = ExtractedTokens(tried, tokens, numbers, failures)

@@ -12,7 +12,7 @@ from usae_train.runtime.distributed import DistributedContext
 from usae_train.tokens.feeding import Batches, Feed, StoreFeed
 
 
-def own_rows(order: Tensor, batch: int, offset: int, ranks: DistributedContext) -> Tensor:
+def rank_rows(order: Tensor, batch: int, offset: int, ranks: DistributedContext) -> Tensor:
     """A rank's rows of a window: each batch is sorted by row and cut into equal parts.
 
     So a rank's rows lie together, and of a store's shards it reads its own share and little more, while the batches
@@ -56,8 +56,8 @@ class RankBatches(Batches):
     """
 
     def __init__(self, feed: Feed, batch: int, generator: torch.Generator, ranks: DistributedContext) -> None:
-        self.ranks, self._taken = ranks, 0
-        self._own: dict[str, Tensor] | None = None  # of the window, in the order in which they are shown
+        self.ranks, self._used = ranks, 0
+        self._rank_tokens: dict[str, Tensor] | None = None  # of the window, in the order in which they are shown
         ranks.local_batch(batch)
         super().__init__(feed, batch, generator)
 
@@ -68,8 +68,8 @@ class RankBatches(Batches):
         missing = self.batch
         while missing > 0:
             offset = self.batch - missing
-            if self._own is None:
-                self._own, self._taken = self._load_own(offset), 0
+            if self._rank_tokens is None:
+                self._rank_tokens, self._used = self._load_rank_tokens(offset), 0
             length = min(missing, len(self.order) - self.position)
             shares = [
                 _count_of_rank(offset, offset + length, number, self.ranks.world_size)
@@ -77,8 +77,8 @@ class RankBatches(Batches):
             ]
             share, before = shares[self.ranks.rank], offset + sum(shares[: self.ranks.rank])
             places.append(torch.arange(before, before + share))
-            parts.append({name: tokens[self._taken : self._taken + share] for name, tokens in self._own.items()})
-            self._taken += share
+            parts.append({name: tokens[self._used : self._used + share] for name, tokens in self._rank_tokens.items()})
+            self._used += share
             self.position, missing = self.position + length, missing - length
             if self.position == len(self.order):
                 self._advance()
@@ -86,7 +86,7 @@ class RankBatches(Batches):
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._own = None
+        self._rank_tokens = None
         super().load_state_dict(state)
 
     def _load(self) -> tuple[int, int]:
@@ -102,10 +102,10 @@ class RankBatches(Batches):
 
     def _advance(self) -> None:
         super()._advance()
-        self._own = None
+        self._rank_tokens = None
 
-    def _load_own(self, offset: int) -> dict[str, Tensor]:
-        rows = own_rows(self.order[self.position :], self.batch, offset, self.ranks)
+    def _load_rank_tokens(self, offset: int) -> dict[str, Tensor]:
+        rows = rank_rows(self.order[self.position :], self.batch, offset, self.ranks)
         with self.ranks.raise_together():
             if isinstance(self.feed, StoreFeed):
                 tokens_of = _load_rows(self.feed, self.windows[self.window], rows)

@@ -26,7 +26,7 @@ KEYS = {
     "per_shard": ("n_patches_per_shard", "max_tokens_per_shard"),
     "width": ("d_vit", "d_model"),
 }
-LARGEST_SIZE = 2**40  # of any of these numbers: their product is no overflow, and no file is so large
+LARGEST_SIZE = 2**40  # of any of these numbers: their product does not overflow, and no file is so large
 
 
 class Sizes(NamedTuple):
@@ -70,7 +70,7 @@ def read_saev(place: Path, layer: int | None) -> Tensor:
     parts = []
     for number in range(math.ceil(sizes.images / sizes.shape[0])):
         left = sizes.images - number * sizes.shape[0]
-        parts.append(mapped(place / f"acts{number:06}.bin", sizes)[:left, which, first:])
+        parts.append(map_shard(place / f"acts{number:06}.bin", sizes)[:left, which, first:])
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
@@ -97,7 +97,7 @@ def read_sizes(file: Path) -> Sizes:
     return sizes
 
 
-def mapped(file: Path, sizes: Sizes) -> Tensor:
+def map_shard(file: Path, sizes: Sizes) -> Tensor:
     """A file's numbers, (images, layers, tokens, width); what is written to them does not reach the disk.
 
     Raises:

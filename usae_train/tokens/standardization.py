@@ -63,8 +63,8 @@ class TokenSums:
 
     def without(self, threshold: float) -> TokenSums:
         """Those of the tokens whose norm is not larger."""
-        kept = self.within(threshold)
-        return TokenSums(self.sums[kept], self.squares[kept], self.width)
+        inside = self.within(threshold)
+        return TokenSums(self.sums[inside], self.squares[inside], self.width)
 
     @property
     def mean_and_std(self) -> tuple[Tensor, Tensor]:
@@ -133,22 +133,22 @@ def sums_of(feed: Feed, rows: Tensor) -> dict[str, TokenSums]:
     return {name: TokenSums(sums[name], squares[name], width) for name, width in feed.widths.items()}
 
 
-def kept_rows(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> tuple[Tensor | slice, int]:
+def rows_without_outliers(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> tuple[Tensor | slice, int]:
     """The rows of {backbone: (rows, width)} at which no backbone has an outlier, and how many they are.
 
     A patch goes for all backbones, for the rows are paired. Should none be left, all stay, and their number is 0.
     """
     if not thresholds:
         return slice(None), len(next(iter(tokens.values())))
-    kept = torch.stack([tokens[name].float().norm(dim=-1) <= most for name, most in thresholds.items()]).all(0)
-    count = int(kept.sum())
-    return kept if count else slice(None), count
+    inside = torch.stack([tokens[name].float().norm(dim=-1) <= most for name, most in thresholds.items()]).all(0)
+    count = int(inside.sum())
+    return inside if count else slice(None), count
 
 
 def without_outliers(tokens: Mapping[str, Tensor], thresholds: Mapping[str, float]) -> dict[str, Tensor]:
     """The tokens of those rows alone."""
-    kept, _ = kept_rows(tokens, thresholds)
-    return {name: values[kept] for name, values in tokens.items()}
+    inside, _ = rows_without_outliers(tokens, thresholds)
+    return {name: values[inside] for name, values in tokens.items()}
 
 
 def outliers_as_text(outliers: Mapping[str, Outliers]) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.backbones.spec import BackboneSpec, Side
 from usae_train.files.atomic import atomic_path, write_atomically
-from usae_train.files.json_files import as_object, parse_json, read_object, validated
+from usae_train.files.json_files import as_object, parse_json, read_object, validate
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
 from usae_train.files.tensor_files import safe_open, save_tensors
@@ -155,7 +155,7 @@ class ActivationStore:
     @property
     def bytes(self) -> int:
         """Size of all tokens in memory."""
-        return len(self) * disk_bytes_an_image(self.record)
+        return len(self) * disk_bytes_per_image(self.record)
 
     def changed_pictures(self) -> bool:
         """Whether the folder that the pictures came from is at hand and has others now (its fingerprint differs)."""
@@ -176,7 +176,7 @@ class ActivationStore:
         return self.read_slices([ShardSlice(number, range(self.record.shards[number].images)) for number in shards])
 
     def read_slices(self, slices: Sequence[ShardSlice]) -> PairedTokens:
-        """The same of parts of shards."""
+        """Tokens of parts of shards, as `read` gives them."""
         total, per_image = sum(len(each.images) for each in slices), self.record.grid[0] * self.record.grid[1]
         dtype = getattr(torch, self.record.dtype)
         tokens = {name: torch.empty(total, per_image, width, dtype=dtype) for name, width in self.record.widths.items()}
@@ -295,7 +295,7 @@ def read_record(folder: Path) -> StoreRecord:
     try:
         values = read_object(file)
         if (schema := values.get("schema")) == STORE_SCHEMA:
-            return validated(StoreRecord.model_validate, values)
+            return validate(StoreRecord.model_validate, values)
     except UsageError as error:
         raise UsageError(f"{file} is not a valid record of a store: {error}") from error
     raise UsageError(f"{file} has schema {schema!r}; this version reads {STORE_SCHEMA}")
@@ -310,7 +310,7 @@ def read_failures(folder: Path) -> list[dict[str, Any]]:
     file = folder / FAILURES
     try:
         lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-        return [validated(Unreadable.model_validate, as_object(parse_json(line))).model_dump() for line in lines]
+        return [validate(Unreadable.model_validate, as_object(parse_json(line))).model_dump() for line in lines]
     except (UsageError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{file} is damaged: {error}; put it back as it was, or extract again") from error
 
@@ -320,7 +320,7 @@ def write_record(folder: Path, record: StoreRecord) -> None:
     write_atomically(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
 
 
-def disk_bytes_an_image(record: StoreRecord) -> int:
+def disk_bytes_per_image(record: StoreRecord) -> int:
     """Size of one image's tokens on disk."""
     tokens, dtype = record.grid[0] * record.grid[1], getattr(torch, record.dtype)
     return tokens * sum(record.widths.values()) * int(dtype.itemsize)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from usae_train.backbones.backbone import Backbone
 from usae_train.images.failures import BrokenPictures
-from usae_train.images.sources import ImageSource, none_can_be_read
-from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
+from usae_train.images.sources import none_can_be_read
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import measured_numbers
-from usae_train.tokens.paired import LOT, PairedTokens, bytes_an_image, collect_tokens
+from usae_train.tokens.paired import LOT, PairedTokens, TokenSource, bytes_per_image, collect_tokens
 
 
 class StreamFeed:
@@ -27,15 +25,11 @@ class StreamFeed:
     gets those of a first window of random pictures. A window of which no picture can be read has no token.
 
     Args:
-        backbones: {name: backbone}.
-        source: the pictures.
-        grid: (rows, cols) of the tokens.
+        origin: the pictures and the backbones; processes divide each window's pictures, and each has the tokens of all.
         memory: bytes that a window may take.
         numbers: which of the pictures; all by default.
         progress: called after each forward pass.
         broken: called with pictures that cannot be read; raises when they are too many.
-        ranks: processes that divide each window's pictures; each then has the tokens of all.
-        readers: processes that read pictures; 0 reads in this one.
 
     Raises:
         ValueError: when not one picture fits.
@@ -43,27 +37,22 @@ class StreamFeed:
 
     def __init__(
         self,
-        backbones: Mapping[str, Backbone],
-        source: ImageSource,
-        grid: tuple[int, int],
+        origin: TokenSource,
         memory: float,
         numbers: Sequence[int] | None = None,
         progress: CountCallback = lambda done, total: None,
         broken: BrokenPictures | None = None,
-        ranks: DistributedContext = SINGLE_PROCESS,
-        readers: int = 0,
     ) -> None:
-        self.backbones, self.source, self.grid = dict(backbones), source, grid
-        self.widths = {name: backbone.width for name, backbone in backbones.items()}
-        self.numbers = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
-        self.per_image = grid[0] * grid[1]
-        self.images_per_window = min(len(self.numbers), int(memory / bytes_an_image(backbones, grid)))
+        self.origin, self.ranks = origin, origin.ranks
+        self.widths = {name: backbone.width for name, backbone in origin.backbones.items()}
+        self.numbers = torch.arange(len(origin.source)) if numbers is None else torch.as_tensor(numbers)
+        self.per_image = origin.grid[0] * origin.grid[1]
+        self.images_per_window = min(len(self.numbers), int(memory / bytes_per_image(origin.backbones, origin.grid)))
         if self.images_per_window < 1:
             raise UsageError(f"--memory is {memory / 1e9:.3g} GB, too little for the tokens of one picture; allow more")
-        self.progress, self.ranks, self.readers = progress, ranks, readers
-        self.broken = broken or BrokenPictures(len(self.numbers))
+        self.progress, self.broken = progress, broken or BrokenPictures(len(self.numbers))
         self._first: PairedTokens | None = None
-        self._in_vain: set[int] = set()  # numbers that were tried since a picture could be read
+        self._unread: set[int] = set()  # numbers that were tried since a picture could be read
 
     def __len__(self) -> int:
         return len(self.numbers) * self.per_image
@@ -104,19 +93,10 @@ class StreamFeed:
 
     def _see(self, places: Sequence[int]) -> PairedTokens:
         numbers = self.numbers[sorted(places)].tolist()  # in the source's order: shards on a disk are read forwards
-        paired = collect_tokens(
-            self.backbones,
-            self.source,
-            self.grid,
-            progress=self.progress,
-            tried=numbers,
-            ranks=self.ranks,
-            allow_none=True,
-            readers=self.readers,
-        )
-        self._in_vain = set() if len(paired.numbers) else self._in_vain.union(numbers)
+        paired = collect_tokens(self.origin, progress=self.progress, tried=numbers, allow_none=True)
+        self._unread = set() if len(paired.numbers) else self._unread.union(numbers)
         with self.ranks.raise_together():
             self.broken.add(paired.failures)
-            if len(self._in_vain) == len(self.numbers):  # or training would look for a picture without end
-                raise none_can_be_read(len(self.numbers), self.source, next(iter(self.broken.known)))
+            if len(self._unread) == len(self.numbers):  # or training would look for a picture without end
+                raise none_can_be_read(len(self.numbers), self.origin.source, next(iter(self.broken.known)))
         return paired

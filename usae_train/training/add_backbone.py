@@ -14,7 +14,7 @@ from usae_train.backbones.spec import BackboneSpec
 from usae_train.evaluation.measures import reconstruction_of
 from usae_train.evaluation.metrics import Matrix
 from usae_train.files.validation import check_settings
-from usae_train.files.variant_registry import plain
+from usae_train.files.variant_registry import variant_setting
 from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import ImageSource, as_source, none_can_be_read
 from usae_train.model.firing import ENCODED_AT_ONCE, measure
@@ -24,9 +24,10 @@ from usae_train.model.usae import IMPORTED, USAE, check_usae
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress_display import progress_display
-from usae_train.runtime.undisturbed import undisturbed
-from usae_train.tokens.paired import PairedTokens, collect_tokens
-from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.runtime.torch_defaults import with_torch_defaults
+from usae_train.runtime.warning_kinds import former_arguments
+from usae_train.tokens.paired import PairedTokens, TokenSource, collect_tokens
+from usae_train.training.checkpointing import EXECUTION_DEFAULTS, TrainingCheckpointer
 from usae_train.training.execution import Execution
 from usae_train.training.fitting import check_none_private, feed_pictures, other_sizes
 from usae_train.training.logging.callbacks import FitBars, FitCallbacks
@@ -38,7 +39,7 @@ HELD_OUT_SHARE, MAX_HELD_OUT = 0.1, 500  # share of the pictures that R² is mea
 
 
 @dataclass(frozen=True)
-class Grown:
+class GrownSpace:
     """A USAE with one backbone more, and how well that one shares its concepts."""
 
     usae: USAE
@@ -102,7 +103,8 @@ class Grown:
         return rows
 
 
-@undisturbed
+@former_arguments(watch="callbacks", joint_watch="joint_callbacks")
+@with_torch_defaults
 def add_backbone(
     usae: USAE,
     images: str | Path | ImageSource,
@@ -112,15 +114,15 @@ def add_backbone(
     recipe: str | TrainingRecipe = DEFAULT,
     joint: bool = False,
     limit: int | None = None,
-    readers: int = 0,
+    readers: int = EXECUTION_DEFAULTS.readers,
     memory: float | None = None,
     device: torch.device | str = "cpu",
-    watch: FitCallbacks | None = None,
-    joint_watch: FitCallbacks | None = None,
+    callbacks: FitCallbacks | None = None,
+    joint_callbacks: FitCallbacks | None = None,
     checkpointer: TrainingCheckpointer | None = None,
     quiet: bool = False,
     **settings: Unpack[FitOptions],
-) -> Grown:
+) -> GrownSpace:
     """Train an encoder and a dictionary for a new backbone against the frozen concept space of a USAE.
 
     The codes of the known backbones are decoded to the new one, and its own codes to all; nothing of the known ones
@@ -137,8 +139,8 @@ def add_backbone(
         readers: processes that read pictures; 0 reads in this one.
         memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
-        watch: callbacks for progress of your own, beside what is shown.
-        joint_watch: those for the steps of joint training; the same by default.
+        callbacks: callbacks for progress of your own, beside what is shown.
+        joint_callbacks: those for the steps of joint training; the same by default.
         checkpointer: writes training states, of joint training too, and resumes from the last.
         quiet: show no bars, and say nothing at the end.
         settings: fields of `FitSettings`: steps, batch, seed, init_seed, dtype, mask_outliers, max_broken.
@@ -156,47 +158,47 @@ def add_backbone(
     source = as_source(images, limit)
     with progress_display(quiet) as progress:
         bars = FitBars(progress, chosen.steps)
-        how = Execution(device, bars.beside(watch or FitCallbacks()), checkpointer, memory, readers)
-        beside = bars.beside(joint_watch or watch or FitCallbacks(), "joint training") if joint else None
-        grown = _grown(usae, source, name, spec, chosen, how, beside)
+        how = Execution(device, bars.beside(callbacks or FitCallbacks()), checkpointer, memory, readers)
+        beside = bars.beside(joint_callbacks or callbacks or FitCallbacks(), "joint training") if joint else None
+        grown = _grow(usae, source, name, spec, chosen, how, beside)
         progress.close(lambda: [*grown.in_words(), "in memory only: ut.save(grown.usae, FOLDER) keeps it"])
     return grown
 
 
-def _grown(
+def _grow(
     usae: USAE,
     source: ImageSource,
     name: str,
     spec: BackboneSpec,
     settings: FitSettings,
     how: Execution,
-    joint_watch: FitCallbacks | None,
-) -> Grown:
-    """See `add_backbone`; without what watches joint training there is none."""
-    train, held_out = divided(len(source), settings.seed)  # before networks are built
+    joint_callbacks: FitCallbacks | None,
+) -> GrownSpace:
+    """See `add_backbone`; without `joint_callbacks` there is no joint training."""
+    train, held_out = split_pictures(len(source), settings.seed)  # before networks are built
     known = {known_name: backbone.to(how.device) for known_name, backbone in usae.backbones.items()}
     backbones = {**known, name: build_backbones({name: spec})[name].to(how.device)}
     grid, checkpointer, jointly = usae.grid, how.checkpointer, None
     assert grid is not None
-    grown = enlarged(usae, name, spec, backbones[name].width, settings)
+    grown = add_untrained_pair(usae, name, spec, backbones[name].width, settings)
     grown.weights = {**usae.weights, name: backbones[name].record()}
     grown.measured_on = SourceRecord.of(source)
     if checkpointer is not None:
-        about = {"widths": grown.widths, "space": usae.sha256, "backbone": spec.model_dump(mode="json")}
-        checkpointer.data = {**grown.measured_on.of_a_state, **about}
-        jointly = checkpointer.next("joint") if joint_watch is not None else None
+        further = {"widths": grown.widths, "space": usae.sha256, "backbone": spec.model_dump(mode="json")}
+        checkpointer.data = {**grown.measured_on.of_a_state, **further}
+        jointly = checkpointer.next("joint") if joint_callbacks is not None else None
     feed, sample = feed_pictures(backbones, source, grid, settings, how, train)
     paired = _held_out_tokens(backbones, source, grid, held_out, how)
-    alone, steps, log_every = every_token(settings), how.watch.steps, how.watch.log_every
+    alone, steps, log_every = encode_every_token(settings), how.callbacks.steps, how.callbacks.log_every
     fit_tokens(feed, alone, grown, how.device, steps, checkpointer, log_every, frozen=usae.names)
     grown.statistics = measure(grown, sample())
     together: Matrix | None = None
-    if joint_watch is not None:
+    if joint_callbacks is not None:
         model = new_usae(feed.widths, settings, grid=grid)
-        fit_tokens(feed, settings, model, how.device, joint_watch.steps, jointly, joint_watch.log_every)
+        fit_tokens(feed, settings, model, how.device, joint_callbacks.steps, jointly, joint_callbacks.log_every)
         together = held_out_r2(model.to("cpu"), paired)
     set_compute_dtype(known.values(), "float32")  # as they were given; a feed that streams ran them until here
-    return Grown(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
+    return GrownSpace(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
 
 
 def _held_out_tokens(
@@ -207,11 +209,11 @@ def _held_out_tokens(
     how: Execution,
 ) -> PairedTokens:
     """What backbones see in pictures to measure on: before hours of training, for none of them may be whole."""
-    paired = collect_tokens(backbones, source, grid, tried=numbers, allow_none=True, readers=how.readers)
+    paired = collect_tokens(TokenSource(backbones, source, grid, readers=how.readers), tried=numbers, allow_none=True)
     if not len(paired.numbers):
         raise none_can_be_read(len(numbers), source, paired.failures[0], "held-out picture")
     for why in paired.failures:
-        how.watch.failure(why)
+        how.callbacks.failure(why)
     return paired
 
 
@@ -221,7 +223,7 @@ def held_out_r2(usae: USAE, paired: PairedTokens) -> Matrix:
     return reconstruction_of(usae, (few.flat() for few in paired.lots(ENCODED_AT_ONCE))).r2
 
 
-def every_token(settings: FitSettings) -> FitSettings:
+def encode_every_token(settings: FitSettings) -> FitSettings:
     """The same settings, but each backbone encodes every token where the recipe gives each a share of them.
 
     A share would leave the one new encoder a fraction of the tokens. Measured on an earlier demo
@@ -249,14 +251,14 @@ def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settin
     sparsity = settings.get("sparsity")
     if sparsity is not None and trained_sparsity(sparsity).kind != usae.sparsity.kind:
         raise UsageError(f"sparsity is {sparsity!r}, and the USAE's {usae.sparsity.kind}; its space stays as it is")
-    kept = DEFAULT.sparsity if usae.sparsity.asked_by else plain(usae.sparsity)
-    as_it_is = {"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm, "sparsity": kept}
+    same_sparsity = DEFAULT.sparsity if usae.sparsity.requested_by else variant_setting(usae.sparsity)
+    as_it_is = {"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm, "sparsity": same_sparsity}
     named = named_recipe(recipe).model_copy(update=as_it_is)
     settings["n_concepts"], settings["k"] = usae.n_concepts, usae.k
     return fit_settings(named, **settings)
 
 
-def divided(n_images: int, seed: int) -> tuple[list[int], list[int]]:
+def split_pictures(n_images: int, seed: int) -> tuple[list[int], list[int]]:
     """Numbers of the pictures to train on and of those held out, each in ascending order.
 
     Raises:
@@ -269,12 +271,12 @@ def divided(n_images: int, seed: int) -> tuple[list[int], list[int]]:
     return sorted(order[count:]), sorted(order[:count])
 
 
-def enlarged(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: FitSettings) -> USAE:
+def add_untrained_pair(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: FitSettings) -> USAE:
     """A copy of a USAE with an untrained pair more, at the end."""
     specs = {**usae.specs, name: spec}
     # what the known ones have for themselves, the new one has not
     as_it_is: dict[str, object] = {"specs": specs, "grid": usae.grid, "private": usae.private.ranges}
-    if usae.sparsity.asked_by:
+    if usae.sparsity.requested_by:
         as_it_is["sparsity"] = usae.sparsity
     grown = new_usae({**usae.widths, name: width}, settings, **as_it_is)
     grown.recipe, grown.outliers, grown.agreement = usae.recipe, dict(usae.outliers), usae.agreement

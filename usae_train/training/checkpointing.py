@@ -22,10 +22,10 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import first_line, one_line
 from usae_train.runtime.signals import Stopped, handle_signals, status_of
-from usae_train.runtime.warned import OneLine
+from usae_train.runtime.warning_kinds import OneLineWarning
 from usae_train.tokens.feeding import Batches
 from usae_train.training.settings import ExecutionSettings, FitSettings
-from usae_train.training.state_checks import check_moments, check_position, differing
+from usae_train.training.state_checks import check_moments, check_position, find_differences
 
 EXECUTION_DEFAULTS = ExecutionSettings()
 UNREADABLE = -1  # no step: there are states, and none can be read
@@ -60,7 +60,10 @@ class TrainingState:
             ValueError: for parts that are missing, or of another shape or kind; nothing was taken over then.
         """
         moments = self._checked(state)
-        self.generator.set_state(state["generator"].cpu())
+        try:
+            self.generator.set_state(state["generator"].cpu())
+        except RuntimeError as error:  # torch's own to judge
+            raise Damaged(one_line(error)[:200]) from error
         self.usae.load_state_dict(state["usae"])
         for name, optimizer in self.optimizers.items():
             # its settings are those of the recipe, which was compared; the learning rate is set anew at each step
@@ -78,12 +81,12 @@ class TrainingState:
         generator_state = self.generator.get_state()
         check_tensor(state["generator"], generator_state.shape, generator_state.dtype, "generator")
         check_position(state["batches"], self.batches)
-        kept = state["optimizers"]
-        if not isinstance(kept, dict) or kept.keys() != self.optimizers.keys():
+        saved = state["optimizers"]
+        if not isinstance(saved, dict) or saved.keys() != self.optimizers.keys():
             raise Damaged("it has optimizers of other backbones")
         every = self.settings.recipe.encoding != "one"  # else a pair steps when it is drawn, and may not have been
         return {
-            name: check_moments(kept[name], optimizer, f"optimizer of {name}", every)
+            name: check_moments(saved[name], optimizer, f"optimizer of {name}", every)
             for name, optimizer in self.optimizers.items()
         }
 
@@ -94,7 +97,7 @@ def state_file_name(step: int) -> str:
 
 
 def _read_state(file: Path) -> dict[str, Any] | None:
-    """A state of a training; None, with a warning, for a file that is none, such as one that a power cut left."""
+    """A state of a training; None, with a warning, for a file that is not one, such as one that a power cut left."""
     try:
         state = read_torch_file(file, str(file), "training state")
     except UsageError as error:
@@ -105,7 +108,7 @@ def _read_state(file: Path) -> dict[str, Any] | None:
         if all(isinstance(part, dict) for part in parts) and step.isdecimal() and int(step) > 0:
             return dict(state)
         why = f"{file} is not a training state"
-    warnings.warn(f"{why}; the state before it is looked for", OneLine, stacklevel=2)
+    warnings.warn(f"{why}; the state before it is looked for", OneLineWarning, stacklevel=2)
     return None
 
 
@@ -129,14 +132,14 @@ class TrainingCheckpointer:
     ) -> None:
         self.folder, self.seconds, self.keep = folder, 60 * minutes, keep
         self.data: dict[str, Any] = {}
-        self.kept = 0  # the step of the last state that was written
+        self.last_step = 0  # the step of the last state that was written
         self._last = time.monotonic()
         self._stop = 0  # the signal that asked for it
         self._training = False  # there is a state that a stop could write
         self._next: list[TrainingCheckpointer] = []
 
     def next(self, name: str) -> TrainingCheckpointer:
-        """For a further training of the command, on the same data: its states lie within; it hears signals too."""
+        """For a further training of the command, on the same data: its states lie within; signals reach it too."""
         further = TrainingCheckpointer(self.folder / name, self.seconds / 60, self.keep)
         further.data = self.data
         self._next.append(further)
@@ -149,29 +152,28 @@ class TrainingCheckpointer:
             ValueError: when it was made with other settings or on other data, and says which differ; when there are
                 states of which none can be read.
         """
-        step, kept = ranks.from_main(self._newest() if ranks.is_main else (0, {}))
+        step, saved = ranks.from_main(self._newest() if ranks.is_main else (0, {}))
         if step == UNREADABLE:
             raise UsageError(f"no training state in {self.folder} can be read; remove the folder to begin anew")
         self._training = step < state.settings.steps
-        if not kept:
+        if not saved:
             return 0
         with ranks.raise_together():
-            self._check_same({**state.settings.model_dump(mode="json"), **self.data}, kept)
+            self._check_same({**state.settings.model_dump(mode="json"), **self.data}, saved)
             try:
-                state.load_state_dict(kept)
-            except (Damaged, RuntimeError) as error:  # a generator's state is torch's own to judge
-                reason = one_line(error)[:200]
+                state.load_state_dict(saved)
+            except Damaged as error:
                 raise UsageError(
-                    f"{self.folder / state_file_name(step)} is not a state of this training ({reason}): it is "
+                    f"{self.folder / state_file_name(step)} is not a state of this training ({error}): it is "
                     "damaged, or another version of usae wrote it; remove it to resume from the one before, or "
                     f"{self.folder} to begin anew"
                 ) from error
-        self.kept = step
+        self.last_step = step
         return step
 
-    def _check_same(self, settings: dict[str, Any], kept: dict[str, Any]) -> None:
+    def _check_same(self, settings: dict[str, Any], saved: dict[str, Any]) -> None:
         try:
-            differences = differing(settings, {**kept["settings"], **kept["data"]})
+            differences = find_differences(settings, {**saved["settings"], **saved["data"]})
         except UsageError as error:
             raise UsageError(
                 f"{self.folder} cannot be resumed: {error}; end the training with that version, or remove "
@@ -184,7 +186,7 @@ class TrainingCheckpointer:
 
     def last_good(self) -> str:
         """Where the last state is, for the end of a message; empty when none was written."""
-        return f"; the last good state is of step {self.kept} in {self.folder}" if self.kept else ""
+        return f"; the last good state is of step {self.last_step} in {self.folder}" if self.last_step else ""
 
     @contextmanager
     def naming_last_state(self) -> Iterator[None]:
@@ -222,7 +224,7 @@ class TrainingCheckpointer:
         self._last = time.monotonic()
         if stop:
             raise Stopped(
-                f"stopped after step {self.kept}; give the same command with --resume to continue",
+                f"stopped after step {self.last_step}; give the same command with --resume to continue",
                 self._stop or signal.SIGTERM,  # it may have come to another rank alone
             )
 
@@ -230,7 +232,7 @@ class TrainingCheckpointer:
         if not all(parameter.isfinite().all() for parameter in state.usae.parameters()):
             return  # the next step says what is wrong; until then the states before are the good ones
         write_state({**state.state_dict(), "data": self.data}, self.folder / state_file_name(step))
-        self.kept = step
+        self.last_step = step
         for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
             old.unlink()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
-from usae_train.training.checkpointing import TrainingCheckpointer
+from usae_train.training.checkpointing import EXECUTION_DEFAULTS, TrainingCheckpointer
 from usae_train.training.logging.callbacks import FitCallbacks
 
 
@@ -17,7 +17,7 @@ class Execution:
 
     Attributes:
         device: where to train.
-        watch: callbacks for progress.
+        callbacks: callbacks for progress.
         checkpointer: writes training states, and resumes from the last.
         memory: GB of tokens that are in memory at a time; a third of the machine's by default. Pictures whose tokens
             all fit go through the backbones once; otherwise they are streamed, once an epoch, in windows of random
@@ -27,10 +27,10 @@ class Execution:
     """
 
     device: torch.device | str = "cpu"
-    watch: FitCallbacks = field(default_factory=FitCallbacks)
+    callbacks: FitCallbacks = field(default_factory=FitCallbacks)
     checkpointer: TrainingCheckpointer | None = None
     memory: float | None = None
-    readers: int = 0
+    readers: int = EXECUTION_DEFAULTS.readers
     ranks: DistributedContext = SINGLE_PROCESS
 
 

@@ -23,14 +23,16 @@ from usae_train.runtime.arrays import Array
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress_display import progress_display
 from usae_train.runtime.sampling import measured_numbers
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
+from usae_train.runtime.warning_kinds import former_arguments
 from usae_train.tokens.arrays import token_tensors
 from usae_train.tokens.feeding import Feed, MemoryFeed, OneBackbone, StoreFeed
 from usae_train.tokens.given_tokens import GivenTokens, read_tokens
-from usae_train.tokens.paired import PairedTokens, bytes_an_image, collect_tokens
+from usae_train.tokens.paired import PairedTokens, TokenSource, bytes_per_image, collect_tokens
 from usae_train.tokens.places import is_store, names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.streaming import StreamFeed
+from usae_train.training.checkpointing import EXECUTION_DEFAULTS
 from usae_train.training.execution import IN_THIS_PROCESS, Execution
 from usae_train.training.logging.callbacks import FitBars, FitCallbacks
 from usae_train.training.loop import fit_tokens, new_usae, sparsity_of
@@ -38,16 +40,17 @@ from usae_train.training.resolving import allowed_memory, fit_settings
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe, check_for_pictures
 
 
-@undisturbed
+@former_arguments(watch="callbacks")
+@with_torch_defaults
 def fit(
     data: Mapping[str, Array] | str | Path | ImageSource | ActivationStore,
     *,
     backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None = None,
     recipe: str | TrainingRecipe = DEFAULT,
     limit: int | None = None,
-    readers: int = 0,
+    readers: int = EXECUTION_DEFAULTS.readers,
     device: torch.device | str = "cpu",
-    watch: FitCallbacks | None = None,
+    callbacks: FitCallbacks | None = None,
     quiet: bool = False,
     **settings: Unpack[FitOptions],
 ) -> USAE:
@@ -64,7 +67,7 @@ def fit(
         limit: take at most so many pictures.
         readers: processes that read pictures; 0 reads in this one. What comes of it is the same to the bit.
         device: where to train.
-        watch: callbacks for progress of your own, beside what is shown.
+        callbacks: callbacks for progress of your own, beside what is shown.
         quiet: show no bars, and say nothing at the end.
         settings: fields of `FitSettings`: n_concepts, k, n_private, k_private, steps, batch, seed, init_seed, dtype,
             mask_outliers, max_broken, and of the recipe's sparsity, dictionary, matryoshka_fractions, matryoshka.
@@ -79,13 +82,13 @@ def fit(
     chosen = fit_settings(recipe, **settings)
     with progress_display(quiet) as progress:
         bars = FitBars(progress, chosen.steps)
-        how = Execution(device, bars.beside(watch or FitCallbacks()), readers=readers)
-        usae = _fitted(data, backbones, chosen, limit, how)
+        how = Execution(device, bars.beside(callbacks or FitCallbacks()), readers=readers)
+        usae = _fit_by_kind(data, backbones, chosen, limit, how)
         bars.close(usae)
     return usae
 
 
-def _fitted(
+def _fit_by_kind(
     data: Mapping[str, Array] | str | Path | ImageSource | ActivationStore,
     backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None,
     chosen: FitSettings,
@@ -127,7 +130,7 @@ def check_none_private(settings: FitOptions, why: str) -> None:
         raise UsageError(f"{name} is {asked[name]}; {why}")
 
 
-@undisturbed
+@with_torch_defaults
 def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = IN_THIS_PROCESS) -> USAE:
     """Train a USAE on given tokens, wherever they were made; it has no backbones to see pictures with.
 
@@ -141,15 +144,17 @@ def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = IN_THI
     """
     if how.checkpointer is not None:
         how.checkpointer.data = given.identity()
-    usae = _trained(MemoryFeed(given.flat), settings, None, how)
+    usae = _train(MemoryFeed(given.flat), settings, None, how)
     if how.ranks.is_main:
         usae.statistics = measure(usae, given.sample())
     return usae.to("cpu")
 
 
-def _trained(feed: Feed, settings: FitSettings, usae: USAE | None, how: Execution) -> USAE:
-    watch = how.watch
-    return fit_tokens(feed, settings, usae, how.device, watch.steps, how.checkpointer, watch.log_every, how.ranks)
+def _train(feed: Feed, settings: FitSettings, usae: USAE | None, how: Execution) -> USAE:
+    callbacks = how.callbacks
+    return fit_tokens(
+        feed, settings, usae, how.device, callbacks.steps, how.checkpointer, callbacks.log_every, how.ranks
+    )
 
 
 def _specs(backbones: str | Mapping[str, BackboneSpec | Backbone | str]) -> Mapping[str, BackboneSpec | Backbone]:
@@ -167,7 +172,7 @@ def _specs(backbones: str | Mapping[str, BackboneSpec | Backbone | str]) -> Mapp
     }
 
 
-@undisturbed
+@with_torch_defaults
 def fit_pictures(
     source: ImageSource,
     settings: FitSettings,
@@ -198,9 +203,9 @@ def fit_pictures(
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
     usae.measured_on = SourceRecord.of(source)
     if how.checkpointer is not None:
-        about = {"widths": usae.widths, "backbones": listed_specs(specs)}
-        how.checkpointer.data = {**usae.measured_on.of_a_state, **about}
-    _trained(feed, settings, usae, how)
+        further = {"widths": usae.widths, "backbones": listed_specs(specs)}
+        how.checkpointer.data = {**usae.measured_on.of_a_state, **further}
+    _train(feed, settings, usae, how)
     if how.ranks.is_main:
         usae.statistics = measure(usae, sample(), input_size=largest_input(built))
     else:
@@ -232,17 +237,16 @@ def feed_pictures(
     Raises:
         ValueError: for more that are unreadable, at once or when a window has them, or fewer readers than none.
     """
-    watch, ranks, allowed = how.watch, how.ranks, allowed_memory(how.memory)
+    callbacks, ranks, allowed = how.callbacks, how.ranks, allowed_memory(how.memory)
     readers = at_least(0, how.readers, "readers")
     set_compute_dtype(backbones.values(), settings.dtype)
     n_images = len(source) if numbers is None else len(numbers)
-    broken = BrokenPictures(n_images, settings.max_broken, watch.failure if ranks.is_main else lambda why: None)
-    if n_images * bytes_an_image(backbones, grid) > allowed:
-        stream = StreamFeed(backbones, source, grid, allowed, numbers, watch.pictures, broken, ranks, readers)
+    broken = BrokenPictures(n_images, settings.max_broken, callbacks.failure if ranks.is_main else lambda why: None)
+    origin = TokenSource(backbones, source, grid, ranks, readers)
+    if n_images * bytes_per_image(backbones, grid) > allowed:
+        stream = StreamFeed(origin, allowed, numbers, callbacks.pictures, broken)
         return stream, stream.sample
-    paired = collect_tokens(
-        backbones, source, grid, progress=watch.pictures, tried=numbers, ranks=ranks, readers=readers
-    )
+    paired = collect_tokens(origin, progress=callbacks.pictures, tried=numbers)
     with ranks.raise_together():
         broken.add(paired.failures)
     tried = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
@@ -259,14 +263,14 @@ def store_to_fit(
     """
     if not is_store(images):
         if verify_checksums:
-            raise UsageError(f"--verify-checksums is of a store, and {images} is none")
+            raise UsageError(f"--verify-checksums is of a store, and {images} is not one")
         return None
     if backbones is not None or limit is not None or dtype != "auto":
         raise UsageError(f"{images} is a store, with backbones and pictures of its own")
     return ActivationStore(images)
 
 
-@undisturbed
+@with_torch_defaults
 def fit_store(
     store: ActivationStore,
     settings: FitSettings,
@@ -292,9 +296,9 @@ def fit_store(
     usae.weights = {name: weights for name, weights in record.weights.items() if name in feed.widths}
     usae.measured_on = record.images
     if how.checkpointer is not None:
-        about = {"widths": usae.widths, "shards": [shard.sha256 for shard in record.shards]}
-        how.checkpointer.data = {**record.images.of_a_state, **about}
-    _trained(feed, settings, usae, how)
+        further = {"widths": usae.widths, "shards": [shard.sha256 for shard in record.shards]}
+        how.checkpointer.data = {**record.images.of_a_state, **further}
+    _train(feed, settings, usae, how)
     if how.ranks.is_main:
         usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")

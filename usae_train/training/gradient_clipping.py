@@ -1,4 +1,4 @@
-"""What training may change of a backbone's encoder and dictionary, and how its gradients are held short."""
+"""What training may change of a backbone's encoder and dictionary, and how its gradients are clipped."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def clip_gradients(
     """
     # torch's clip_grad_norm_ multiplies by clip / (norm + 1e-6), in a pass of its own over all gradients; a fused
     # optimizer divides by this while it takes the step, as torch.amp.GradScaler has it do (19.5 for 23 ms, one thread)
-    heeds = norms.device.type != "mps"  # until pytorch's #186360, of June 2026
+    takes_scale = norms.device.type != "mps"  # until pytorch's #186360, of June 2026
     for name, scale, norm in zip(names, (norms + 1e-6) / recipe.max_grad_norm, read_norms, strict=True):
-        optimizers[name].grad_scale = scale if norm > recipe.max_grad_norm and heeds else None  # type: ignore[attr-defined]
-        if norm > recipe.max_grad_norm and not heeds:
+        optimizers[name].grad_scale = scale if norm > recipe.max_grad_norm and takes_scale else None  # type: ignore[attr-defined]
+        if norm > recipe.max_grad_norm and not takes_scale:
             torch._foreach_div_(gradients_of(usae, name, recipe), scale)
     return [name for name, norm in zip(names, read_norms, strict=True) if not math.isfinite(norm)]
 

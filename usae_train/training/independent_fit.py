@@ -1,4 +1,4 @@
-"""`usae-train fit --independent`: one sparse autoencoder a backbone, with the settings of the joint space."""
+"""`usae-train fit --independent`: one sparse autoencoder per backbone, with the settings of the joint space."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from types import MappingProxyType
 from typing import Any
 
 from usae_train.backbones.backbone import build_backbones, listed_specs
+from usae_train.backbones.bundled_weights import check_weights
 from usae_train.backbones.common_sizes import common_grid
-from usae_train.backbones.weights_taken_along import check_weights
 from usae_train.files.atomic import check_folder, write_atomically
 from usae_train.files.json_files import read_object
 from usae_train.files.locks import folder_lock
@@ -26,7 +26,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.terminal import is_alone
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.places import names_tokens
 from usae_train.tokens.settings import DEFAULT_BACKBONES
 from usae_train.tokens.store import ActivationStore
@@ -38,7 +38,7 @@ from usae_train.training.logging.callbacks import logging_callbacks
 from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
 from usae_train.training.logging.step_metrics import dead_of
 from usae_train.training.settings import ExecutionSettings, FitSettings
-from usae_train.training.state_checks import differing
+from usae_train.training.state_checks import find_differences
 
 BEGUN = "independent.json"  # what all SAEs of a folder have in common
 FitOne = Callable[[str, FitSettings, Execution], USAE]
@@ -59,7 +59,7 @@ class Executions:
         chosen = self.execution
         checkpointer = TrainingCheckpointer(states, chosen.checkpoint_minutes, chosen.keep_checkpoints)
         with MetricsLogger(states / METRICS) as metrics_logger, checkpointer.stop_on_signals():
-            watch = logging_callbacks(
+            callbacks = logging_callbacks(
                 metrics_logger,
                 self.report,
                 steps,
@@ -68,10 +68,10 @@ class Executions:
                 log_every=chosen.log_every,
                 failure=self.failure,
             )
-            yield Execution(self.device, watch, checkpointer, chosen.memory, chosen.readers)
+            yield Execution(self.device, callbacks, checkpointer, chosen.memory, chosen.readers)
 
 
-@undisturbed
+@with_torch_defaults
 def fit_independent(
     images: str,
     out: Path,
@@ -201,7 +201,7 @@ def _check_begun(note: Path, asked: Mapping[str, Any]) -> None:
     moving = note_there.keys() - {"max_broken"}  # which moves nothing that was trained
     begun_with = {key: note_there[key] for key in moving}
     try:
-        differences = differing(asked, begun_with)
+        differences = find_differences(asked, begun_with)
     except UsageError as error:
         raise UsageError(
             f"{note.parent} cannot be resumed: {error}; end it with that version, or choose another --out"

@@ -31,7 +31,7 @@ from usae_train.training.thresholds import set_thresholds, threshold_sample
 NORM_TOKENS = 4096  # from which the norm of backbones that stay as they are is taken
 
 
-class Prepared(NamedTuple):
+class Preparation(NamedTuple):
     """What was found out before the first step."""
 
     thresholds: dict[str, float]  # the norm above which a backbone's token is an outlier, where those are masked
@@ -45,7 +45,7 @@ def prepare(
     trained: Sequence[str],
     frozen: Sequence[str],
     generator: torch.Generator,
-) -> Prepared:
+) -> Preparation:
     """Make a USAE ready for training: standardized, initialized, with thresholds; frozen backbones are held.
 
     Raises:
@@ -55,12 +55,12 @@ def prepare(
         if not parameter.isfinite().all():
             raise UsageError(f"{name} of the USAE has numbers that are NaN or infinite; expected a USAE that is whole")
     rows = standardization_rows(len(feed), usae.grid, generator)
-    set_trained(usae, trained)
+    set_trainable(usae, trained)
     thresholds = standardize_from(usae, feed, rows, trained, settings)
     sample = threshold_sample(usae, feed, rows, trained, thresholds)
     initialize(usae, feed, settings.recipe, settings.init_seed, frozen, thresholds)
     set_thresholds(usae, sample, finished=False)
-    return Prepared(thresholds, sample)
+    return Preparation(thresholds, sample)
 
 
 def standardization_rows(length: int, grid: tuple[int, int] | None, generator: torch.Generator) -> Tensor:
@@ -87,9 +87,9 @@ def standardize_from(
     thresholds = {name: of_backbone.outliers.threshold for name, of_backbone in sums.items()} if mask else {}
     if kind != "scalar" and trained:
         within = [sums[name].within(most) for name, most in thresholds.items()]
-        kept = rows[torch.stack(within).all(0)] if within else rows
+        inside = rows[torch.stack(within).all(0)] if within else rows
         norm = common_norm(usae, feed, rows, trained)
-        for name, spread in spreads_of(feed, kept if len(kept) else rows, trained).items():
+        for name, spread in spreads_of(feed, inside if len(inside) else rows, trained).items():
             matrix = spread.whitening(norm, WHITENING if kind == "whitened" else 0.0)
             usae.scale(name).set_matrix(spread.mean, matrix)
     return thresholds
@@ -111,7 +111,7 @@ def common_norm(usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str]) ->
     return math.sqrt(torch.stack(squares).mean().item())
 
 
-def set_trained(usae: USAE, trained: Sequence[str]) -> None:
+def set_trainable(usae: USAE, trained: Sequence[str]) -> None:
     """Make these backbones' pairs ready for training, and hold the others: no gradients, BatchNorm in evaluation."""
     for name in usae.names:
         for part in (usae.encoder(name), usae.decoder(name)):

@@ -24,12 +24,12 @@ from usae_train.runtime.transfers import read_numbers, to_device
 from usae_train.tokens.feeding import Batches, Feed, MemoryFeed
 from usae_train.tokens.rank_batches import RankBatches
 from usae_train.tokens.shuffling import ShuffledFeed
-from usae_train.tokens.standardization import kept_rows
+from usae_train.tokens.standardization import rows_without_outliers
 from usae_train.training.checkpointing import TrainingCheckpointer, TrainingState
 from usae_train.training.dictionaries.binding import project, release
 from usae_train.training.gradient_clipping import clip_gradients, gradient_norms, learned_thresholds, trained_parameters
 from usae_train.training.initialization import prepare
-from usae_train.training.kernels.products import standardized
+from usae_train.training.kernels.products import standardize
 from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_metrics, unsound_pairs
 from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, TrainingRecipe
@@ -194,12 +194,12 @@ class Trainer:
         """A batch's standardized tokens (rows, width) by backbone, and each row's place in the whole batch."""
         batches, usae = self.state.batches, self.usae
         shown = batches.next()
-        kept, count = kept_rows(shown, self.thresholds)
+        rows, count = rows_without_outliers(shown, self.thresholds)
         if self.thresholds:  # one rank's part of the batch may have more outliers than another's
             self.ranks = self.ranks.weighted_by(count)
             share_statistics(usae, self.ranks)
-        batch = {n: standardized(usae.scale(n), to_device(t[kept], usae.device).float()) for n, t in shown.items()}
-        return batch, batches.places[kept]
+        batch = {n: standardize(usae.scale(n), to_device(t[rows], usae.device).float()) for n, t in shown.items()}
+        return batch, batches.places[rows]
 
     def _loss(
         self, batch: Mapping[str, Tensor], places: Tensor, drawn: str, stepping: Sequence[str], exact: bool
@@ -284,9 +284,9 @@ def raise_on_all(
     advice: str = "lower the recipe's learning_rate",
 ) -> NoReturn:
     """End a training that went wrong, before its step is taken: the states that were written are from before."""
-    kept = "" if checkpointer is None else checkpointer.last_good()
+    last_good = "" if checkpointer is None else checkpointer.last_good()
     with ranks.raise_together():
-        raise UsageError(f"{what}; {advice}{kept}")
+        raise UsageError(f"{what}; {advice}{last_good}")
     raise AssertionError("raise_together lets no error pass")
 
 

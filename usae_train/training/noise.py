@@ -19,7 +19,7 @@ class TokenNoise(NamedTuple):
     Attributes:
         strength: its std, in units of the tokens' own.
         table: normal numbers, the same in all processes and at all steps.
-        starts: a backbone, in order: where in the table its noise begins at this step.
+        starts: for each backbone, in order: where in the table its noise begins at this step.
     """
 
     strength: float

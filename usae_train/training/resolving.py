@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Unpack
 
 from usae_train.files.validation import check_settings
-from usae_train.files.yaml_config import checked, read_mapping
+from usae_train.files.yaml_config import check_mapping, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettings, TrainingRecipe
@@ -32,13 +32,13 @@ def read_recipe(file: str) -> TrainingRecipe:
     """A recipe of a YAML file: fields of `TrainingRecipe`, and `like`, the recipe whose others it has (`default`).
 
     Raises:
-        ValueError: for a file that is none, or a field that does not exist; with its line.
+        ValueError: for a file that is not one, or a field that does not exist; with its line.
     """
     content = read_mapping(file)
     like = content.pop("like", DEFAULT.name)
     if like not in RECIPES:
         raise UsageError(f"{file}: like: no recipe {like!r}; expected {' or '.join(sorted(RECIPES))}")
-    written = checked(TrainingRecipe, content, file)
+    written = check_mapping(TrainingRecipe, content, file)
     named = {"name": written.name if "name" in written.model_fields_set else Path(file).stem}
     return TrainingRecipe(
         **{**dict(RECIPES[like]), **{n: getattr(written, n) for n in written.model_fields_set}, **named}

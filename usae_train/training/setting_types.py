@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from usae_train.files.variant_registry import plain
+from usae_train.files.variant_registry import variant_setting
 from usae_train.runtime.errors import UsageError
 
 SAID_AS_NONE = ("", "none")  # how a command line says that there are no fractions
@@ -18,7 +18,7 @@ def _read_sparsity(setting: Any) -> Any:
         return setting
     from usae_train.model.sparsity.variants import trained_sparsity
 
-    return plain(trained_sparsity(setting))
+    return variant_setting(trained_sparsity(setting))
 
 
 def _dictionary(setting: Any) -> Any:
@@ -26,7 +26,7 @@ def _dictionary(setting: Any) -> Any:
         return setting
     from usae_train.training.dictionaries.variants import read_dictionary
 
-    return plain(read_dictionary(setting))
+    return variant_setting(read_dictionary(setting))
 
 
 def _numbers(setting: Any) -> Any:

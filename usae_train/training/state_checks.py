@@ -16,8 +16,8 @@ from usae_train.runtime.errors import UsageError
 from usae_train.tokens.feeding import Batches
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, each of its parameter's shape
-LISTED = TypeAdapter(list[tuple[str, BackboneSpec]])  # as `listed_specs` writes it
-AS_BEFORE = {  # what recipes did that had no such settings yet
+LISTED_SPECS = TypeAdapter(list[tuple[str, BackboneSpec]])  # as `listed_specs` writes it
+FORMER_RECIPE_SETTINGS = {  # what recipes did that had no such settings yet
     "unit_norm": True,
     "noise": 0.0,
     "betas": [0.9, 0.999],
@@ -28,11 +28,11 @@ AS_BEFORE = {  # what recipes did that had no such settings yet
 }
 
 
-def differing(settings: Mapping[str, Any], begun_with: Mapping[str, Any]) -> list[str]:
+def find_differences(settings: Mapping[str, Any], begun_with: Mapping[str, Any]) -> list[str]:
     """Which settings a state was begun with otherwise, those of a recipe by their own names.
 
-    A setting at the top that an older version did not know is no difference: its states hold what it would decide. One
-    of a recipe is what that version did (AS_BEFORE): trainings by recipes that still do it are resumed.
+    A setting at the top that an older version did not know is not a difference: its states hold what it would decide.
+    One of a recipe is what that version did (AS_BEFORE): trainings by recipes that still do it are resumed.
 
     Raises:
         ValueError: for a state of a version whose recipes had other settings: none can resume from it.
@@ -41,7 +41,7 @@ def differing(settings: Mapping[str, Any], begun_with: Mapping[str, Any]) -> lis
     for key in settings.keys() & begun_with.keys():
         ours, theirs = settings[key], _specs_of_today(begun_with[key]) if key == "backbones" else begun_with[key]
         if isinstance(ours, dict) and isinstance(theirs, dict) and key == "recipe":
-            later = {name: as_before for name, as_before in AS_BEFORE.items() if name not in theirs}
+            later = {name: as_before for name, as_before in FORMER_RECIPE_SETTINGS.items() if name not in theirs}
             theirs = later | theirs
             other = (ours.keys() ^ theirs.keys()) | {name for name in later if ours.get(name) != later[name]}
             if other:
@@ -57,7 +57,7 @@ def differing(settings: Mapping[str, Any], begun_with: Mapping[str, Any]) -> lis
 def _specs_of_today(listed: Any) -> Any:
     """Names and specs as `listed_specs` makes them, with the fields that came later at their defaults."""
     try:
-        return [[name, spec.model_dump(mode="json")] for name, spec in LISTED.validate_python(listed)]
+        return [[name, spec.model_dump(mode="json")] for name, spec in LISTED_SPECS.validate_python(listed)]
     except ValidationError:
         return listed
 
@@ -74,10 +74,10 @@ def check_moments(state: Any, optimizer: torch.optim.Optimizer, what: str, every
     Raises:
         Damaged: for moments that are not those of its parameters.
     """
-    parameters, kept = moments_of(state, optimizer, what)
-    if len(kept) < len(parameters) and (kept or every):
+    parameters, saved = moments_of(state, optimizer, what)
+    if len(saved) < len(parameters) and (saved or every):
         raise Damaged(f"{what} has moments of other parameters")
-    for number, moments in kept.items():
+    for number, moments in saved.items():
         where, shape = f"{what}: parameter {number}", parameters[number].shape
         if not isinstance(moments, Mapping) or moments.keys() != {"step", *MOMENTS}:
             raise Damaged(f"{where} has other moments")
@@ -86,7 +86,7 @@ def check_moments(state: Any, optimizer: torch.optim.Optimizer, what: str, every
             check_tensor(moments[moment], shape, parameters[number].dtype, f"{where}: {moment}")
         if moments["step"] < 1 or (moments["exp_avg_sq"] < 0).any():
             raise Damaged(f"{where} has moments that cannot be")
-    return {number: dict(moments) for number, moments in kept.items()}
+    return {number: dict(moments) for number, moments in saved.items()}
 
 
 def check_position(position: Any, batches: Batches) -> None:

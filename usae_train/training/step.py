@@ -21,9 +21,9 @@ from usae_train.training.kernels.sparse_ops import (
     decode_entries,
     entries_of,
     stable_order,
-    weighted_alone,
+    weighted_entries,
 )
-from usae_train.training.kernels.topk_complement import kept_and_complement
+from usae_train.training.kernels.topk_complement import split_at_top_k
 from usae_train.training.losses import absolute_error, dead_error, own_weights, squared_error
 from usae_train.training.settings import TrainingRecipe
 from usae_train.training.step_plan import StepPlan
@@ -154,8 +154,8 @@ def encode_batch(
                 for name in together
             ]
             if len(together) < len(encoding):
-                kept = to_device(rows_of_all.sort().values, device)
-                targets = {name: tokens[kept] for name, tokens in targets.items()}
+                rows_of_pass = to_device(rows_of_all.sort().values, device)
+                targets = {name: tokens[rows_of_pass] for name, tokens in targets.items()}
             passes.append((joined_shares(shares, to_device(rows_of_all.argsort(), device)), targets))
     return passes
 
@@ -217,7 +217,7 @@ def sparse_active(
         chosen, revived = choose_entries(usae, source, pre_codes, dead, ranks)
         entries = entries_of(chosen.concepts, chosen.tokens, len(tokens), len(weight))
     values = chosen_products(tokens, weight, entries, has_zeros(usae)) + bias.index_select(0, entries.concepts)
-    return activated(usae, source, values, chosen, revived, len(tokens), ranks)
+    return activate(usae, source, values, chosen, revived, len(tokens), ranks)
 
 
 def dense_active(
@@ -239,13 +239,13 @@ def dense_active(
         places = chosen.tokens * usae.n_concepts + chosen.concepts
     if plan.recipe.auxiliary != "left_out":
         values = pre_codes.view(-1).gather(0, places)
-        return activated(usae, source, values, chosen, revived, len(tokens), plan.ranks)
-    values, complement = kept_and_complement(pre_codes, places)
-    active = activated(usae, source, values, chosen, revived, len(tokens), plan.ranks)
+        return activate(usae, source, values, chosen, revived, len(tokens), plan.ranks)
+    values, complement = split_at_top_k(pre_codes, places)
+    active = activate(usae, source, values, chosen, revived, len(tokens), plan.ranks)
     return active._replace(topk_complement=complement)
 
 
-def activated(
+def activate(
     usae: USAE,
     source: str,
     pre_codes: Tensor,
@@ -316,7 +316,7 @@ def pass_loss(
     recipe, stepping, exact = plan.recipe, plan.stepping, plan.exact
     entries, n_parts = part_entries(active, usae.n_concepts, plan.fractions)
     values, total, revives = active.values, active.values.new_zeros(()), active.revived is not None
-    firing = weighted_alone(entries, values.detach()) if has_zeros(usae) else None
+    firing = weighted_entries(entries, values.detach()) if has_zeros(usae) else None
     # what the step will not change needs no gradient (stepping_pairs)
     weights = {
         name: usae.decoder(name).weight if name in stepping else usae.decoder(name).weight.detach() for name in batch

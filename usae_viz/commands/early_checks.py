@@ -16,7 +16,7 @@ from usae_train.files.place_names import named_place
 from usae_train.files.whole_numbers import whole_number
 from usae_train.images.given import read_named
 from usae_train.images.places import check_images
-from usae_train.model.outline import UsaeOutline, known_concept, outline_here
+from usae_train.model.outline import UsaeOutline, check_concept, outline_here
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.edit_text import check_edit_texts, check_edits_of
 from usae_viz.concepts.labels import Label, labels_of
@@ -82,7 +82,7 @@ def check_drawing(known: OutlineAndLabels | None, settings: MaximizeSettings) ->
     outline, labels = known
     check_edits_of(outline, settings.edits, labels)
     if settings.verify is not None:
-        known_concept(outline, settings.verify)
+        check_concept(outline, settings.verify)
 
 
 def check_recipe(recipe: RenderRecipe, known: OutlineAndLabels | None, folder: Path, allow_code: bool) -> None:
@@ -141,7 +141,7 @@ def check_edit_recipe(recipe: EditRecipe) -> None:
         return
     outline, labels = known
     for edit in recipe.edits.values():
-        outline.known_name(edit.backbone)
+        outline.check_backbone(edit.backbone)
         check_edit_texts(outline, edit.edits, labels)
 
 

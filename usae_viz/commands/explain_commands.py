@@ -10,7 +10,7 @@ import typer
 from usae_train.files.json_files import read_json
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, figure_table, say, say_json, say_table
-from usae_train.runtime.progress import counting
+from usae_train.runtime.progress import stage_counter
 from usae_train.runtime.settings_options import is_given, takes_settings
 from usae_train.runtime.shared_options import Device, Quiet
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report, say_left_out, say_skipped
@@ -87,7 +87,7 @@ def explain(
         explained = [explain_one(model, photo, settings.class_, named) for photo in opened]
         take_patch_images(model, images, quiet)
         with progress_report(quiet) as report:
-            progress = counting(report, "top-activating patches")
+            progress = stage_counter(report, "top-activating patches")
             write_explanations(explained, place, settings.columns, settings.top, drawn, progress)
         if as_json:
             say_json(read_json(place / "explain.json"))
@@ -186,7 +186,7 @@ def _intervened(
     parsed = {below: parse_edit_texts(usae, edit.edits, labels) for below, _, edit in edited}
     source = None if recipe.among is None else open_images(recipe.among)
     with progress_report(quiet) as report:
-        names = {usae.known_name(edit.backbone) for _, _, edit in edited}
+        names = {usae.check_backbone(edit.backbone) for _, _, edit in edited}
         galleries = {} if source is None else _galleries(usae, source, names, report)
         interventions = {
             below: intervention_in(
@@ -206,7 +206,7 @@ def _galleries(
 
     say_left_out(source.left_out)
     broken = BrokenPictures(len(source), say=say_skipped)  # each backbone sees them
-    progress = counting(report, "neighbours")
+    progress = stage_counter(report, "neighbours")
     return {name: gallery_of(usae, name, source, progress, broken.add_one) for name in backbones}
 
 

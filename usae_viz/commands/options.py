@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from usae_train.runtime.progress import counting
+from usae_train.runtime.progress import stage_counter
 from usae_train.runtime.terminal import progress_report, say_left_out, say_skipped
 
 if TYPE_CHECKING:
@@ -36,4 +36,4 @@ def take_patch_images(usae: USAE, images: str | None, quiet: bool) -> None:
     source = open_images(images)
     say_left_out(source.left_out)
     with progress_report(quiet) as report:
-        usae.natural = find_strongest(usae, source, counting(report, "top-activating patches"), say_skipped)
+        usae.natural = find_strongest(usae, source, stage_counter(report, "top-activating patches"), say_skipped)

@@ -10,7 +10,7 @@ import typer
 
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import as_text, figure_table, plural, say, say_json, say_table
-from usae_train.runtime.progress import counting
+from usae_train.runtime.progress import stage_counter
 from usae_train.runtime.settings_options import takes_settings
 from usae_train.runtime.shared_options import Device, Quiet, WorkerCount
 from usae_train.runtime.terminal import one_line_errors, pick_device, progress_report
@@ -132,7 +132,7 @@ def rate(
             raise UsageError(f"a study needs top-activating patches. {why}")
         usae, drawn, seed = sources.usae, sources.runs[0], settings.seed
         with progress_report(quiet) as report:
-            progress = counting(report, "questions")
+            progress = stage_counter(report, "questions")
             questions = make_study(usae, natural, drawn, seed, settings.choices, settings.controls, progress)
         write_study(questions, usae, natural.source, drawn, seed, place)
         if not quiet:

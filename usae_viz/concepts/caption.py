@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from usae_train.model.outline import known_concept
+from usae_train.model.outline import check_concept
 from usae_viz.concepts.followed import FOLLOWS_AUROC, factor_followed
 from usae_viz.concepts.labels import labels_of, names_by_concept
 
@@ -22,7 +22,7 @@ def caption(usae: USAE, concept: int, names: Mapping[int, str] | None = None) ->
     Raises:
         ValueError: when the USAE has no such concept.
     """
-    followed, words = factor_followed(usae, known_concept(usae, concept)), list[str]()
+    followed, words = factor_followed(usae, check_concept(usae, concept)), list[str]()
     names = names_by_concept(labels_of(usae)) if names is None else names
     if concept in names:
         words.append(names[concept])

@@ -80,5 +80,5 @@ def _by_backbone(usae: Described, texts: Sequence[str]) -> dict[str, list[str]]:
     for text in texts:
         parts = OF_BACKBONE.fullmatch(text)
         assert parts is not None
-        by_backbone.setdefault(usae.known_name(parts["backbone"].strip()), []).append(parts["edit"])
+        by_backbone.setdefault(usae.check_backbone(parts["backbone"].strip()), []).append(parts["edit"])
     return by_backbone

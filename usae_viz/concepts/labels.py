@@ -15,13 +15,13 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from usae_train.files.homes import from_home
-from usae_train.files.json_files import read_json, validated
+from usae_train.files.json_files import read_json, validate
 from usae_train.files.validation import Frozen
-from usae_train.model.concept_names import FAVOURITES, folded, why_no_name
+from usae_train.model.concept_names import FAVOURITES, bare_name, why_no_name
 from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_train.runtime.warned import OneLine
+from usae_train.runtime.warning_kinds import OneLineWarning
 
 
 class Label(Frozen):
@@ -56,8 +56,8 @@ def labels_of(usae: Described, file: str | Path | None = None) -> list[Label]:
     file_of_usae = usae.labels_file
     of_usae = [] if file_of_usae is None else _without_wrong_names(file_of_usae, _labels_in(file_of_usae, usae))
     readers = [] if file is None else read_labels(file, usae)
-    names = {folded(label.name) for label in readers}  # what a reader calls by a name is what it means
-    return [*(label for label in of_usae if folded(label.name) not in names), *readers]
+    names = {bare_name(label.name) for label in readers}  # what a reader calls by a name is what it means
+    return [*(label for label in of_usae if bare_name(label.name) not in names), *readers]
 
 
 def concepts_by_name(labels: Sequence[Label]) -> dict[str, list[int]]:
@@ -66,7 +66,7 @@ def concepts_by_name(labels: Sequence[Label]) -> dict[str, list[int]]:
     for label in labels:
         for name in (label.name, FAVOURITES if label.favourite else ""):
             if name.strip():
-                concepts.setdefault(folded(name), []).append(label.concept)
+                concepts.setdefault(bare_name(name), []).append(label.concept)
     return concepts
 
 
@@ -82,8 +82,8 @@ def names_by_concept(labels: Sequence[Label]) -> dict[int, str]:
 
 def nearest_names(name: str, known: Iterable[str]) -> list[str]:
     """The known names that are spelt most like one, at most three; the first six where none is like it."""
-    spelt = {folded(each): each for each in known}
-    near = difflib.get_close_matches(folded(name), spelt, n=3, cutoff=0.5) or list(spelt)[:6]
+    spelt = {bare_name(each): each for each in known}
+    near = difflib.get_close_matches(bare_name(name), spelt, n=3, cutoff=0.5) or list(spelt)[:6]
     return [spelt[each] for each in near]
 
 
@@ -95,7 +95,7 @@ def replace_names(text: str, names: Mapping[str, Sequence[int]]) -> str:
         '12,40,top:4'
     """
     parts = [part.strip() for part in text.split(",")]
-    return ",".join(",".join(map(str, names.get(folded(part), ()))) or part for part in parts)
+    return ",".join(",".join(map(str, names.get(bare_name(part), ()))) or part for part in parts)
 
 
 def read_labels(file: str | Path, usae: Described) -> list[Label]:
@@ -117,7 +117,7 @@ def _labels_in(file: str | Path, usae: Described) -> list[Label]:
     except UsageError as error:
         raise UsageError(f"{file} cannot be read: {error}; expected the JSON that the explorer exports") from error
     try:
-        content = validated(LabelFile.model_validate, values)
+        content = validate(LabelFile.model_validate, values)
     except UsageError as error:
         raise UsageError(f"{file}: {error}; expected the JSON that the explorer exports") from error
     if content.usae_sha256 is not None and usae.sha256 is not None and content.usae_sha256 != usae.sha256:
@@ -143,5 +143,5 @@ def _without_wrong_names(file: str | Path, labels: Sequence[Label]) -> list[Labe
     wrong = [why for label in labels if (why := _why_wrong(label)) is not None]
     if wrong:
         more = f" (and {plural(len(wrong) - 1, 'name')} more)" if len(wrong) > 1 else ""
-        warnings.warn(f"{file}: {wrong[0]}{more}; it has no name until then", OneLine, stacklevel=3)
+        warnings.warn(f"{file}: {wrong[0]}{more}; it has no name until then", OneLineWarning, stacklevel=3)
     return [label.model_copy(update={"name": ""}) if _why_wrong(label) else label for label in labels]

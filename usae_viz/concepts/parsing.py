@@ -12,8 +12,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 
 from usae_train.files.whole_numbers import as_index, whole_number
-from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE, WILD, folded
-from usae_train.model.outline import Described, known_concept
+from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE_NUMBER, WILD, bare_name
+from usae_train.model.outline import Described, check_concept
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_viz.concepts.followed import CHANCE_AUROC, best_concept
@@ -54,7 +54,7 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
         ValueError: when there is none, the text means several, or for what is not a whole number: True, 3.0.
     """
     if not isinstance(concept, str):
-        return known_concept(usae, as_index(concept, "concept", " or a name"))
+        return check_concept(usae, as_index(concept, "concept", " or a name"))
     meant = parse_concepts(usae, concept, labels)
     if len(meant) > 1:
         some = ", ".join(map(str, meant[:6])) + (", ..." if len(meant) > 6 else "")
@@ -73,16 +73,16 @@ def _meanings(usae: Described, text: str, labels: Sequence[Label] | None) -> Ite
 
 
 def _meaning(usae: Described, part: str, labels: Sequence[Label]) -> Meaning:
-    if WHOLE.fullmatch(part):
-        return _always([known_concept(usae, whole_number(part))])
+    if WHOLE_NUMBER.fullmatch(part):
+        return _always([check_concept(usae, whole_number(part))])
     if part.lower() == ALL:
         return _always(range(usae.n_concepts))
     if (ends := RANGE.fullmatch(part)) is not None:
-        first, last = (known_concept(usae, whole_number(end)) for end in ends.groups())
+        first, last = (check_concept(usae, whole_number(end)) for end in ends.groups())
         if first > last:
             raise UsageError(f"concepts {part!r}: expected the smaller number first")
         return _always(range(first, last + 1))
-    if folded(part).startswith(TOP):
+    if bare_name(part).startswith(TOP):
         return _top(usae, part)
     if WILD.search(part):
         return _matching(usae, part, labels)
@@ -95,7 +95,7 @@ def _always(concepts: Sequence[int]) -> Meaning:
 
 def _top(usae: Described, part: str) -> Meaning:
     count = part.partition(":")[2].strip()
-    if not WHOLE.fullmatch(count) or not 1 <= whole_number(count) <= usae.n_concepts:
+    if not WHOLE_NUMBER.fullmatch(count) or not 1 <= whole_number(count) <= usae.n_concepts:
         raise UsageError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
     return lambda usae: by_universality(need_statistics(usae))[: int(count)]
 
@@ -103,7 +103,7 @@ def _top(usae: Described, part: str) -> Meaning:
 def _labelled(usae: Described, label: str, labels: Sequence[Label]) -> Meaning:
     """The concept that follows a factor value best; a name was turned to its number before."""
     values = _label_names(usae.factors)
-    if (value := values.get(folded(label))) is not None:
+    if (value := values.get(bare_name(label))) is not None:
         return lambda usae: [_best(usae, label, value)]
     known = [*(each.name for each in labels if each.name), *values]
     if not known:
@@ -120,8 +120,8 @@ def _best(usae: USAE, label: str, value: int) -> int:
 
 def _label_names(factors: Sequence[str]) -> dict[str, int]:
     """`red` and `colour:red` both name the first value."""
-    names = {folded(factor.partition(":")[2]): value for value, factor in enumerate(factors)}
-    return names | {folded(factor): value for value, factor in enumerate(factors)}
+    names = {bare_name(factor.partition(":")[2]): value for value, factor in enumerate(factors)}
+    return names | {bare_name(factor): value for value, factor in enumerate(factors)}
 
 
 def _matching(usae: Described, pattern: str, labels: Sequence[Label]) -> Meaning:
@@ -129,13 +129,15 @@ def _matching(usae: Described, pattern: str, labels: Sequence[Label]) -> Meaning
 
     Those that are at chance do not follow.
     """
-    values = [folded(factor) for factor in usae.factors]
+    values = [bare_name(factor) for factor in usae.factors]
     names = concepts_by_name(labels)
-    named = [concept for name, concepts in names.items() if fnmatchcase(name, folded(pattern)) for concept in concepts]
+    named = [
+        concept for name, concepts in names.items() if fnmatchcase(name, bare_name(pattern)) for concept in concepts
+    ]
     followed = [
         value
         for value, label in enumerate(values)
-        if any(fnmatchcase(name, folded(pattern)) for name in (label, label.partition(":")[2]))
+        if any(fnmatchcase(name, bare_name(pattern)) for name in (label, label.partition(":")[2]))
     ]
 
     def matching(usae: USAE) -> list[int]:

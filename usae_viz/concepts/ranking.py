@@ -48,7 +48,7 @@ def concept_rows(
             an unknown order, or private concepts of a USAE or backbone that has none.
     """
     check_sort(sort)
-    concepts = range(usae.n_concepts) if private is None else usae.private.of(usae.known_name(private))
+    concepts = range(usae.n_concepts) if private is None else usae.private.of(usae.check_backbone(private))
     statistics = need_statistic(usae, sort)
     universality, entropy = statistics.universality, statistics.firing_entropy
     energy, shares = statistics.energy.mean(0), statistics.firing_share

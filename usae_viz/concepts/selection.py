@@ -73,7 +73,7 @@ def check_selected(usae: Described, item: int | str | Selection, labels: Sequenc
     if isinstance(item, Selection):
         for backbone in (item.backbone, item.minus):
             if backbone is not None:
-                usae.known_name(backbone)
+                usae.check_backbone(backbone)
     else:
         check_concepts(usae, str(item), labels)
 
@@ -88,7 +88,7 @@ def statistic_values(usae: USAE, by: Statistic, backbone: str | None = None) -> 
         ValueError: for a USAE without the statistics, or an unknown backbone.
     """
     statistics = need_statistic(usae, by)
-    rows = slice(None) if backbone is None else [usae.names.index(usae.known_name(backbone))]
+    rows = slice(None) if backbone is None else [usae.names.index(usae.check_backbone(backbone))]
     if by == "auroc":
         assert statistics.auroc is not None
         values = statistics.auroc[rows].amin(0).nan_to_num(0.0).amax(0)

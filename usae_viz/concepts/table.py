@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from usae_train.files.whole_numbers import at_least
 from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.tables import Table
-from usae_train.runtime.warned import former_arguments
+from usae_train.runtime.warning_kinds import former_arguments
 from usae_viz.concepts.labels import labels_of, names_by_concept
 from usae_viz.concepts.ranking import ConceptRow, concept_rows
 from usae_viz.concepts.settings import Sort, default_sort

@@ -11,7 +11,7 @@ from pydantic import ConfigDict, Field, field_validator
 from usae_train.files.homes import beside
 from usae_train.files.place_names import named_place
 from usae_train.files.validation import FileName, Frozen
-from usae_train.files.yaml_config import checked, read_mapping
+from usae_train.files.yaml_config import check_mapping, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.explanations.settings import InterveneSettings, ListLength
 
@@ -61,7 +61,7 @@ def read_edit_recipe(file: str) -> EditRecipe:
     Raises:
         ValueError: with file, line and key, and the nearest right key.
     """
-    recipe = checked(EditRecipe, read_mapping(file), file)
+    recipe = check_mapping(EditRecipe, read_mapping(file), file)
     folder = named_place(file).parent
 
     def if_there(place: str, part: str = "") -> str:

@@ -13,7 +13,7 @@ from usae_train.backbones.common_sizes import largest_input
 from usae_train.interventions.importance import ClassView, class_view
 from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import one_concept
 from usae_viz.explanations.concept_maps import ConceptMaps
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from usae_viz.explanations.photograph import Photo
 
 
-@undisturbed
+@with_torch_defaults
 def explain(
     usae: USAE, photo: Photo, class_: int | str | None = None, labels: Sequence[Label] | str | Path | None = None
 ) -> Explanation:
@@ -81,7 +81,7 @@ def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> 
         ValueError: for a photograph that cannot be read, or a backbone or concept that there is not.
     """
     check_usae(usae)
-    number, name = one_concept(usae, concept), usae.known_name(backbone)
+    number, name = one_concept(usae, concept), usae.check_backbone(backbone)
     photograph = open_photograph(photo)
     network = usae.backbones[name]
     canvas = photograph.canvas(usae.input_size)

@@ -13,12 +13,12 @@ from torch.nn import functional
 from usae_train.files.whole_numbers import at_least
 from usae_train.images.sources import ImageSource, none_can_be_read, read_batches
 from usae_train.interventions.edits import EditValue, read_edit
-from usae_train.interventions.importance import answering
-from usae_train.interventions.intervene import editable, intervene
+from usae_train.interventions.importance import find_answering_site
+from usae_train.interventions.intervene import find_site, intervene
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.explanations.concept_maps import ConceptMaps
 from usae_viz.explanations.photograph import Photograph, open_photograph
 from usae_viz.explanations.settings import InterveneSettings
@@ -59,7 +59,7 @@ class Gallery:
     embeddings: Tensor  # (photographs, features), unit norm
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def gallery_of(
     usae: USAE,
@@ -75,7 +75,7 @@ def gallery_of(
     Raises:
         ValueError: when none of them can be read.
     """
-    network = usae.backbones[usae.known_name(backbone)]
+    network = usae.backbones[usae.check_backbone(backbone)]
     numbers, embeddings, failures = list[int](), list[Tensor](), list[str]()
     for indices, canvases, broken in read_batches(source, network.input_size, GALLERY_BATCH):
         for each in broken:
@@ -123,7 +123,7 @@ class Intervention:
         }
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def intervention_in(
     usae: USAE,
@@ -144,8 +144,8 @@ def intervention_in(
     """
     at_least(1, top, "top")
     photograph = open_photograph(photo)
-    has_classes = usae.specs[usae.known_name(backbone)].classes > 0 if usae.specs else False
-    network, _ = (answering if has_classes else editable)(usae, backbone)
+    has_classes = usae.specs[usae.check_backbone(backbone)].classes > 0 if usae.specs else False
+    network, _ = (find_answering_site if has_classes else find_site)(usae, backbone)
     canvas = photograph.canvas(network.input_size).to(usae.device)
     codes = usae.encode(backbone, network(canvas)[0])
     plain = network.embedding(canvas)

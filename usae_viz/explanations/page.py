@@ -62,7 +62,7 @@ def write_page(
         "drawings": {} if run is None else _drawings(run, set(listed), usae.names, folder),
     }
     text = json_text(data, separators=(",", ":"))
-    (folder / "data.js").write_text(f"explained({text});\n", encoding="utf-8")
+    (folder / "data.js").write_text(f"usaeExplanation({text});\n", encoding="utf-8")
     copy_shared_scripts(folder)
     copy_page_files("usae_viz.explanations", PARTS, folder)
     scripts = [name for name in (*SHARED_SCRIPTS, *PARTS) if name.endswith(".js")]

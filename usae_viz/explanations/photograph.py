@@ -10,7 +10,7 @@ from PIL import Image
 
 from usae_train.files.place_names import named_place, printable
 from usae_train.images.decoding import centre_square
-from usae_train.images.given import name_of, opened_picture
+from usae_train.images.given import name_of, open_picture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,11 +45,11 @@ def open_photograph(photo: Photo) -> Photograph:
     """A photograph from whatever a picture may be given as, or one that is open already, as it is.
 
     Raises:
-        ValueError: as `opened_picture`.
+        ValueError: as `open_picture`.
     """
     if isinstance(photo, Photograph):
         return photo
-    whole = opened_picture(photo, "photograph")
+    whole = open_picture(photo, "photograph")
     if isinstance(whole, Image.Image):
         return Photograph(_name_of(photo), whole)
     from usae_viz.export.png import to_picture  # with torch, which a file is opened without

@@ -14,7 +14,7 @@ from usae_train.interventions.importance import ClassView, class_view, without_e
 from usae_train.interventions.removal_order import removal_order
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.warned import FormerName, former_arguments
+from usae_train.runtime.warning_kinds import FormerNameWarning, former_arguments
 from usae_viz.concepts.followed import FOLLOWS_AUROC, best_factor
 from usae_viz.concepts.labels import Label, names_by_concept
 from usae_viz.concepts.parsing import one_concept
@@ -108,7 +108,7 @@ class PhotographConcepts:
 
     def answer(self, backbone: str) -> ClassAnswer | None:
         """What its classifier says; None where there is none, or none that can be asked about."""
-        view = self.class_views.get(self.usae.known_name(backbone))
+        view = self.class_views.get(self.usae.check_backbone(backbone))
         if view is None:
             return None
         logits, likely = view.logits, view.logits.softmax(-1)
@@ -126,7 +126,7 @@ class PhotographConcepts:
 
     def asked(self, backbone: str) -> tuple[int, str]:
         """What `asked_class` was called before 0.9."""
-        warnings.warn("asked is called asked_class now; write asked_class", FormerName, stacklevel=2)
+        warnings.warn("asked is called asked_class now; write asked_class", FormerNameWarning, stacklevel=2)
         return self.asked_class(backbone)
 
     def importance(self, backbone: str, class_: int | str | None = None, exact: int = N_EXACT) -> list[Importance]:
@@ -180,7 +180,7 @@ class PhotographConcepts:
         Raises:
             ValueError: for an unknown backbone or concept.
         """
-        view = self.class_views.get(self.usae.known_name(backbone))
+        view = self.class_views.get(self.usae.check_backbone(backbone))
         numbers = [self.number(concept) for concept in concepts]
         return {} if view is None else self._drops(backbone, view.class_, numbers)
 
@@ -204,7 +204,7 @@ class PhotographConcepts:
         return one_concept(self.usae, concept, self.labels)
 
     def _maps(self, backbone: str) -> ConceptMaps:
-        return self.maps[self.usae.known_name(backbone)]
+        return self.maps[self.usae.check_backbone(backbone)]
 
     def _class_view(self, backbone: str) -> ClassView:
         """Of a backbone whose answer can be asked about.

@@ -13,7 +13,7 @@ from usae_train.images.sources import ImageSource
 from usae_train.model.usae import USAE
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.explanations.intervention import Intervention
 from usae_viz.explanations.intervention_sheet import intervention_sheet
 from usae_viz.explanations.page import write_page
@@ -26,7 +26,7 @@ from usae_viz.export.sheet import SHEET
 from usae_viz.runs.run_folder import RunFolder
 
 
-@undisturbed
+@with_torch_defaults
 def write_explanations(
     explanations: Sequence[PhotographConcepts],
     out: Path,
@@ -63,7 +63,7 @@ def write_explanations(
     return out
 
 
-@undisturbed
+@with_torch_defaults
 def write_interventions(
     usae: USAE,
     interventions: Mapping[str, Intervention],

@@ -33,7 +33,7 @@ class PictureData:
 
 
 @dataclass(frozen=True)
-class DrawnData:
+class RunPicturesData:
     """A card's pictures in one run."""
 
     run: int
@@ -51,7 +51,7 @@ class CardData:
     of_class: bool
     follows: str | None
     natural: list[int]  # top-activating patches that there are, by backbone
-    drawn: list[DrawnData]
+    drawn: list[RunPicturesData]
 
 
 def card_data(card: Card, at: int, usae: USAE | None, patch_rows: PatchRows, backbones: Sequence[str]) -> CardData:
@@ -66,7 +66,7 @@ def card_data(card: Card, at: int, usae: USAE | None, patch_rows: PatchRows, bac
     """
     label = None if usae is None or card.concept is None else factor_followed(usae, card.concept)
     drawn = [
-        DrawnData(number, [picture_data(each, backbones) for each in _in_order(objective.pictures, backbones)])
+        RunPicturesData(number, [picture_data(each, backbones) for each in _in_order(objective.pictures, backbones)])
         for number, objective in enumerate(card.rendered)
         if objective is not None
     ]
@@ -129,7 +129,7 @@ def write_details(sources: Sources, patch_rows: dict[int, PatchRows], folder: Pa
     folder.mkdir(parents=True)
     for at, card in enumerate(sources.cards):
         pictures = [
-            {picture.below: _in_full(picture) for picture in (objective.pictures if objective else [])}
+            {picture.below: _picture_detail(picture) for picture in (objective.pictures if objective else [])}
             for objective in card.rendered
         ]
         detail = {"natural": patches_of(card, patch_rows), "pictures": pictures}
@@ -142,12 +142,12 @@ def patches_of(card: Card, patch_rows: dict[int, PatchRows]) -> PatchRows:
     return [] if card.concept is None else patch_rows.get(card.concept, [])
 
 
-def _in_full(picture: RenderedImage) -> dict[str, Any]:
+def _picture_detail(picture: RenderedImage) -> dict[str, Any]:
     metadata = picture.metadata
-    return {"scores": _judged(picture), "ended": metadata.ended, "settings": metadata.settings}
+    return {"scores": _scores_data(picture), "ended": metadata.ended, "settings": metadata.settings}
 
 
-def _judged(picture: RenderedImage) -> dict[str, Any] | None:
+def _scores_data(picture: RenderedImage) -> dict[str, Any] | None:
     """A picture's verification, with the verdict in each backbone and what it lacks there."""
     scores = picture.metadata.scores
     if scores is None:

@@ -15,8 +15,8 @@ from usae_train.files.validation import by_todays_names
 from usae_train.model.natural import natural_pictures
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.printing import plural
-from usae_train.runtime.progress import ProgressCallback, counting
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.progress import ProgressCallback, stage_counter
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.concepts.labels import labels_of
 from usae_viz.explorer.atlas import atlas_data
 from usae_viz.explorer.cards import PatchRows, card_data, patches_of, write_details
@@ -43,7 +43,7 @@ SCRIPTS = tuple(f"{name}.js" for name in _NAMES.split())  # in this order
 EXPLORER_SCRIPTS = tuple(name for name in SCRIPTS if name not in SHARED_SCRIPTS)
 
 
-@undisturbed
+@with_torch_defaults
 def explore(
     sources: Sources,
     out: Path,
@@ -199,7 +199,7 @@ def _write_patches(
         patch_places(natural, concepts, count),
         count,
         folder,
-        counting(report, "top-activating patches"),
+        stage_counter(report, "top-activating patches"),
         workers,
     )
     if unreadable:

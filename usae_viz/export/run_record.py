@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 
 from usae_train.files.atomic import write_json
-from usae_train.files.json_files import read_object_or_empty, validated
+from usae_train.files.json_files import read_object_or_empty, validate
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.provenance import provenance
@@ -98,7 +98,7 @@ def _still_there(out: Path, now: Mapping[str, Any], records: Iterable[dict[str, 
 def _pictures(record: Mapping[str, Any]) -> set[str]:
     """The pictures that a record is of, below the run's folder, without `.png`."""
     try:
-        pictures = validated(PICTURES.validate_python, record.get("pictures", []))
+        pictures = validate(PICTURES.validate_python, record.get("pictures", []))
     except UsageError:  # of a file that is not as this package writes it
         return set()
     return {f"{folder}/{name}" for alike in pictures for folder in alike.folders for name in alike.names}

@@ -8,14 +8,14 @@ from torch import Tensor
 from usae_train.model.natural import natural_pictures
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.export.png import to_picture
 
 MAX_PATCHES = 6  # top-activating patches per backbone
 WINDOW_SHARE = 0.34  # side of a top-activating patch with its surroundings, as a share of the picture
 
 
-@undisturbed
+@with_torch_defaults
 def top_patch_pictures(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
     """The top-activating patches of a concept, with their surroundings: {backbone: pictures}, see `natural_pictures`.
 

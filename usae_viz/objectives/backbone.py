@@ -59,9 +59,9 @@ def _direction(backbone: str, vector: Tensor | Sequence[float]) -> tuple[list[fl
     """A direction's numbers as its text has them, so that it can be drawn again; the unit vector of these."""
     import torch
 
-    from usae_train.runtime.undisturbed import torch_as_it_starts
+    from usae_train.runtime.torch_defaults import use_torch_defaults
 
-    with torch_as_it_starts():
+    with use_torch_defaults():
         try:
             direction = torch.as_tensor(vector).detach().float()
         except (TypeError, ValueError, RuntimeError) as error:

@@ -64,11 +64,11 @@ def parse_class(usae: Described, backbone: str, class_: int | str) -> int:
     text = str(class_).strip()
     if text.removeprefix("-").isdecimal():
         number = whole_number(text)
-        check_class(usae, usae.known_name(backbone), number)
+        check_class(usae, usae.check_backbone(backbone), number)
         if number < 0:
             raise UsageError(f"no class {text}; classes are numbered from 0")
         return number
-    check_class(usae, usae.known_name(backbone), 0, text)
+    check_class(usae, usae.check_backbone(backbone), 0, text)
     names = class_names(usae.specs[backbone].classes)
     if not names:
         raise UsageError(f"no class {text!r}: the classes of {backbone} have no names that are known; give a number")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from usae_train.model.outline import Described, known_concept
+from usae_train.model.outline import Described, check_concept
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label
 from usae_viz.concepts.parsing import check_concepts
@@ -25,9 +25,9 @@ def check_objectives(usae: Described, objectives: Sequence[Objective]) -> None:
     """Raise a ValueError for an objective of a concept, backbone or class that a USAE does not have."""
     for objective in objectives:
         for concept in objective.concepts:
-            known_concept(usae, concept)
+            check_concept(usae, concept)
         for backbone in objective.backbones or ():
-            usae.known_name(backbone)
+            usae.check_backbone(backbone)
         for backbone, index in objective.classes:
             check_class(usae, backbone, index)
 
@@ -40,7 +40,7 @@ def check_expression(usae: Described, text: str, labels: Sequence[Label]) -> Non
 
     def known(name: str) -> int:
         if isinstance(name, ClassName):
-            check_class(usae, usae.known_name(name.backbone), 0, name.name)
+            check_class(usae, usae.check_backbone(name.backbone), 0, name.name)
         else:
             check_concepts(usae, name, labels)
         return 0  # which of the concepts or classes it is, is not asked here

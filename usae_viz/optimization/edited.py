@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from usae_train.interventions.importance import answering
-from usae_train.interventions.intervene import editable
+from usae_train.interventions.importance import find_answering_site
+from usae_train.interventions.intervene import find_site
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.edit_text import edits_of
@@ -35,9 +35,9 @@ def check_edits(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Obj
     """
     edits = edits_of(usae, settings.edits)
     for backbone in edits:
-        editable(usae, backbone)
+        find_site(usae, backbone)
         if any(backbone == owner for objective in objectives for owner, _ in objective.classes):
-            answering(usae, backbone)
+            find_answering_site(usae, backbone)
     drawn = {name for objective in objectives for name in objective.backbones or usae.names}
     if edits and not drawn & set(edits):
         raise UsageError(

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from usae_train.model.outline import known_concept
+from usae_train.model.outline import check_concept
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
@@ -24,7 +24,7 @@ def check_feasible(usae: USAE, settings: MaximizeSettings, size: int) -> None:
             to verify that is not there, statistics that no backbone has, or a setting of another parameterization.
     """
     if settings.verify is not None:
-        known_concept(usae, settings.verify)
+        check_concept(usae, settings.verify)
     _check_custom_parts(settings)
     _check_feature_statistics(usae, settings)
     if is_augmented(settings):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from usae_train.model.usae import USAE
-from usae_train.runtime.warned import former_arguments
+from usae_train.runtime.warning_kinds import former_arguments
 from usae_viz.objectives import Objective, SameCodes
 from usae_viz.objectives.closeness import CLOSENESS, with_closeness
 from usae_viz.optimization.maximize import maximize

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, device
 
 from usae_train.files.place_names import printable
-from usae_train.images.given import opened_picture, read_named, square_canvas
+from usae_train.images.given import open_picture, read_named, square_canvas
 from usae_viz.settings import MaximizeSettings
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def name_given_pictures(
         ValueError: for what is not a picture, or an array of another shape.
     """
     opened = {
-        name: picture if isinstance(picture, str | Path) else opened_picture(picture)  # settings keep a file's name
+        name: picture if isinstance(picture, str | Path) else open_picture(picture)  # settings keep a file's name
         for name, picture in given.items()
         if picture is not None
     }
@@ -53,7 +53,7 @@ def whole_picture(picture: Picture | None, file: str | None) -> Image.Image | Te
     """What is given, or else a file's picture; None without either. Networks are built after it, which takes longer."""
     if picture is None:
         return None if file is None else read_named(file)
-    return opened_picture(picture)
+    return open_picture(picture)
 
 
 def canvas_at(picture: Image.Image | Tensor | None, size: int, where: device) -> Tensor | None:

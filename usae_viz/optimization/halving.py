@@ -10,7 +10,7 @@ import torch
 
 from usae_train.runtime.printing import plural
 from usae_train.runtime.shortage import is_want_of_memory
-from usae_train.runtime.warned import OneLine
+from usae_train.runtime.warning_kinds import OneLineWarning
 from usae_viz.optimization.drawing import CanvasBatch, DrawnCanvases, DrawTogether
 from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore
 
@@ -58,7 +58,7 @@ class HalvingDraw:
         if self.batch_size is None:
             why = f"{plural(limit, 'objective')} at once do not fit into the GPU's memory: fewer are drawn from now on"
             advice = "what is finished is kept; a lower --memory (GB) begins with fewer"
-            warnings.warn(f"{why}; {advice}", OneLine, stacklevel=2)
+            warnings.warn(f"{why}; {advice}", OneLineWarning, stacklevel=2)
         self.batch_size = max(1, limit // 2)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -16,7 +16,7 @@ from usae_train.files.validation import check_settings
 from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.progress_display import progress_display
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.concepts.edit_text import edits_of
 from usae_viz.concepts.labels import labels_of
 from usae_viz.custom_code.part import CustomPart
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 STARTS_BY = {"parameterization", "size", "decay", "contrast", "spectrum"}
 
 
-@undisturbed
+@with_torch_defaults
 def maximize(
     usae: USAE,
     objective: Objective,
@@ -110,7 +110,7 @@ def maximize(
     return result
 
 
-@undisturbed
+@with_torch_defaults
 def maximize_each(
     usae: USAE,
     objectives: Sequence[Objective],
@@ -157,7 +157,7 @@ def _up_to_a_repeat(objectives: Sequence[Objective]) -> list[Objective]:
     return list(pack.values())
 
 
-@undisturbed
+@with_torch_defaults
 def draw_group(
     usae: USAE,
     objective: Objective,

@@ -14,8 +14,8 @@ from torch import Tensor
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
-from usae_train.runtime.undisturbed import undisturbed
-from usae_train.runtime.warned import FormerName
+from usae_train.runtime.torch_defaults import with_torch_defaults
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_viz.export.animation import Frames, write_frames
 from usae_viz.export.concept_folder import write_concept
 from usae_viz.export.naming import objective_folder, shown_concept, title_of, title_with_edits
@@ -67,7 +67,7 @@ class Result:
         """The folder's name in a run."""
         return objective_folder(self.objective)
 
-    @undisturbed
+    @with_torch_defaults
     def save(self, folder: str | Path) -> Path:
         """Write run.json and the pictures' folder below `folder`; see "Formats" in the documentation.
 
@@ -117,7 +117,7 @@ class Result:
 
     def about(self, name: str) -> dict[str, Any]:
         """What `metadata` was called before 0.9."""
-        warnings.warn("about is called metadata now; write metadata", FormerName, stacklevel=2)
+        warnings.warn("about is called metadata now; write metadata", FormerNameWarning, stacklevel=2)
         return self.metadata(name)
 
     def patches(self) -> dict[str, Any]:

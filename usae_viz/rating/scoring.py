@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from scipy.stats import binomtest
 
 from usae_train.files.binary import binary_kind
-from usae_train.files.json_files import read_object, validated
+from usae_train.files.json_files import read_object, validate
 from usae_train.files.regular import check_regular
 from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
@@ -152,7 +152,7 @@ def _read_key(study: Path) -> StudyKey:
     if content.get("schema") != 1:
         raise UsageError(f"{file} has another schema than 1; install a matching usae version")
     try:
-        return validated(StudyKey.model_validate, content)
+        return validate(StudyKey.model_validate, content)
     except UsageError as error:
         raise UsageError(f"{file}: {error}; expected what usae-viz rate wrote") from error
 

@@ -23,7 +23,7 @@ from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.export.png import read_pixels
 from usae_viz.export.top_patches import cut_patch, inside_window
 from usae_viz.pages.page_files import copy_page_files, copy_shared_scripts, page_text
@@ -80,7 +80,7 @@ class QuestionKey:
         }
 
 
-@undisturbed
+@with_torch_defaults
 def make_study(
     usae: USAE,
     natural: NaturalPictures,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from usae_train.model.usae import USAE
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.export.animation import write_frames
 from usae_viz.export.png import write_png
 from usae_viz.optimization.maximize import maximize_each, view_config_for
@@ -73,7 +73,7 @@ class Estimate:
         }
 
 
-@undisturbed
+@with_torch_defaults
 def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, ranks: int = 1) -> Estimate:
     """Try what is left of a plan in a run's folder, where pictures may be finished already; nothing stays on disk.
 

@@ -17,7 +17,7 @@ import torch
 from pydantic import Field, model_validator
 
 from usae_train.files.atomic import check_file, write_atomically
-from usae_train.files.json_files import read_object, validated
+from usae_train.files.json_files import read_object, validate
 from usae_train.files.locks import acquire_lock
 from usae_train.files.placing import place_of
 from usae_train.files.provenance import file_hash
@@ -97,7 +97,7 @@ class Manifest:
         """A job's record, if there is one that can be read."""
         for key in (job.key, *job.former_keys):
             with suppress(UsageError):
-                record = validated(JobRecord.model_validate, read_object(self.folder / f"{key}.json"))
+                record = validate(JobRecord.model_validate, read_object(self.folder / f"{key}.json"))
                 fits = record.key == key and len(record.names) == len(job.names)
                 if fits and len(set(record.names)) == len(record.names):
                     return record.model_copy(update={"key": job.key})

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from usae_train.files.json_files import first_of
+from usae_train.files.json_files import fault_in
 from usae_train.files.place_names import named_place
 from usae_train.files.validation import by_todays_names, check_settings
 from usae_train.model.places import EMBEDDED
@@ -103,4 +103,4 @@ def read_metadata(file: Path) -> ImageMetadata:
     try:
         return ImageMetadata.model_validate(inside)
     except ValidationError as error:
-        raise UsageError(f"{file} is a PNG of usae-viz; what it says of itself is broken: {first_of(error)}") from None
+        raise UsageError(f"{file} is a PNG of usae-viz; what it says of itself is broken: {fault_in(error)}") from None

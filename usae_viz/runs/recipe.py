@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from usae_train.files.homes import beside
 from usae_train.files.validation import FileName, Frozen
-from usae_train.files.yaml_config import Clash, checked, read_mapping
+from usae_train.files.yaml_config import Clash, check_mapping, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import Selection
 from usae_viz.optimization.checks import clash_of
@@ -163,7 +163,7 @@ def read_render_recipe(file: str | Path, labels: str | Path | None = None) -> Re
         ValueError: with file, line and key, and the nearest right key.
     """
     content = read_mapping(file, "a recipe (YAML) or one of the PNGs that usae-viz writes")
-    recipe = checked(RenderRecipe, content, file)
+    recipe = check_mapping(RenderRecipe, content, file)
     folder = Path(file).parent
     usae = beside(recipe.usae, folder)
     if labels is None and recipe.labels is not None:

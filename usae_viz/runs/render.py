@@ -13,7 +13,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import ProgressCallback
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.runtime.workers import NotDone
 from usae_viz.objectives import Objective
 from usae_viz.optimization.maximize import view_config_for
@@ -40,7 +40,7 @@ class RenderExecution:
     workers: int | None = 1
 
 
-@undisturbed
+@with_torch_defaults
 def render_plan(
     usae: USAE,
     plan: RenderPlan,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
-from usae_train.files.json_files import read_object, validated
+from usae_train.files.json_files import read_object, validate
 from usae_train.files.place_names import printable
 from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
@@ -158,12 +158,12 @@ def _seed_agreement(folder: Path) -> dict[str, float]:
     return _of_scores(folder, "agreement", SEED_AGREEMENT.validate_python) or {}
 
 
-def _of_scores(folder: Path, key: str, validate: Callable[[Any], Validated]) -> Validated | None:
+def _of_scores(folder: Path, key: str, check: Callable[[Any], Validated]) -> Validated | None:
     """What a folder's scores.json says under a key; None where it says nothing that can be read.
 
     Its verdicts are newer than its PNGs', when a recipe's thresholds were changed.
     """
     try:
-        return validated(validate, read_object(folder / "scores.json").get(key))
+        return validate(check, read_object(folder / "scores.json").get(key))
     except UsageError:
         return None

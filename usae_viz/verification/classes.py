@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from usae_train.model.usae import USAE
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.objectives.class_names import class_name
 from usae_viz.verification.held_out import CLOSER_SHARES, CLOSER_VIEWS, closer_views, held_out_probabilities
 from usae_viz.verification.noise import ScoringConfig
@@ -16,7 +16,7 @@ from usae_viz.verification.score import ClassScore
 from usae_viz.verification.scores import Scores
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def score_class_images(
     usae: USAE,

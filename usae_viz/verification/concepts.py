@@ -9,7 +9,7 @@ from torch import Tensor
 
 from usae_train.model.statistics import FIRING_THRESHOLD
 from usae_train.model.usae import USAE
-from usae_train.runtime.undisturbed import undisturbed
+from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.verification.held_out import CLOSER_SHARES, CLOSER_VIEWS, HELD_OUT_SEED, closer_views, held_out_codes
 from usae_viz.verification.noise import ScoringConfig
 from usae_viz.verification.score import Score
@@ -18,7 +18,7 @@ from usae_viz.verification.scores import Scores
 N_OTHER_CONCEPTS = 64  # random other concepts that give the level of chance in a picture
 
 
-@undisturbed
+@with_torch_defaults
 @torch.no_grad()
 def score_images(
     usae: USAE,

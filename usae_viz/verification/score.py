@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from usae_train.files.json_files import validated
-from usae_train.runtime.warned import FormerName
+from usae_train.files.json_files import validate
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_viz.verification.verdict import Verdict, VerdictSettings
 
 DEFAULT_THRESHOLDS = VerdictSettings()
@@ -25,7 +25,7 @@ class _ScoreBase:
 
     def lacks(self, thresholds: VerdictSettings = DEFAULT_THRESHOLDS) -> tuple[Verdict, list[str]]:
         """What `judge` was called before 0.9."""
-        warnings.warn("lacks is called judge now; write judge", FormerName, stacklevel=2)
+        warnings.warn("lacks is called judge now; write judge", FormerNameWarning, stacklevel=2)
         return self.judge(thresholds)
 
 
@@ -133,7 +133,7 @@ def read_score(values: Mapping[str, Any]) -> Score | ClassScore:
     Raises:
         ValueError: for a figure that is missing, or no number.
     """
-    return validated(_SCORE_TYPES["probability" in values].validate_python, values)
+    return validate(_SCORE_TYPES["probability" in values].validate_python, values)
 
 
 def _rounded_below(value: float, enough: float, digits: int = 1) -> str:

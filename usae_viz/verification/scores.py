@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from usae_train.runtime.printing import table_as_text
 from usae_train.runtime.tables import Table, as_html
-from usae_train.runtime.warned import FormerName
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_viz.verification.score import DEFAULT_THRESHOLDS, ClassScore, Score
 from usae_viz.verification.tables import heat_map, rich_table
 from usae_viz.verification.verdict import VERDICTS, Verdict, VerdictSettings, worst
@@ -92,7 +92,7 @@ class Scores:
     @property
     def agreement(self) -> dict[str, float]:
         """What `seed_agreement` was called before 0.9."""
-        warnings.warn("agreement is called seed_agreement now; write seed_agreement", FormerName, stacklevel=2)
+        warnings.warn("agreement is called seed_agreement now; write seed_agreement", FormerNameWarning, stacklevel=2)
         return self.seed_agreement
 
     def as_dict(self) -> dict[str, Any]:

@@ -200,8 +200,8 @@ def test_one_that_was_stopped_goes_on_to_the_same_bits(world, trainings, tmp_pat
     def made(
         checkpointer: TrainingCheckpointer | None = None, steps: StepCallback = lambda step, figures: None
     ) -> ut.USAE:
-        watch = FitCallbacks(steps=steps, log_every=1)
-        options = {"alike": 0.5, "steps": 8, "batch": 64, "watch": watch, "checkpointer": checkpointer}
+        callbacks = FitCallbacks(steps=steps, log_every=1)
+        options = {"alike": 0.5, "steps": 8, "batch": 64, "watch": callbacks, "checkpointer": checkpointer}
         return ut.consensus(trainings[:2], world.tokens, **options)
 
     def stop(step: int, figures: object) -> None:  # noqa: ARG001

@@ -12,7 +12,7 @@ from stores import write as write_store
 
 import usae_train as ut
 from usae_train.backbones.backbone import Backbone, BackboneSpec
-from usae_train.backbones.identity import TOLERANCE, NearlyTheWeights, trial_picture, weights_hash
+from usae_train.backbones.identity import TOLERANCE, SimilarWeightsWarning, trial_picture, weights_hash
 from usae_train.backbones.timm_models import create_model
 from usae_train.model.checkpoint import save
 from usae_train.tokens.store import ActivationStore, read_record, write_record
@@ -64,7 +64,7 @@ def test_other_weights_are_said_in_one_line(trained: Path, tmp_path: Path) -> No
 
 def test_weights_in_half_precision_are_let_pass_with_a_warning(trained: Path) -> None:
     saved(VIT, trained / "backbones" / "a.safetensors", torch.float16)
-    with pytest.warns(NearlyTheWeights, match=r"a has nearly the weights .* differ by 0\.\d%"):
+    with pytest.warns(SimilarWeightsWarning, match=r"a has nearly the weights .* differ by 0\.\d%"):
         assert set(ut.load(trained).backbones) == {"a", "b"}
     code, _, err = run("evaluate", str(trained), "demo", "--limit", "2", "-o", str(trained.parent / "report"))
     assert code == 0

@@ -8,7 +8,7 @@ import usae_train as ut
 import usae_viz as uv
 from usae_train.images.sources import DemoImages
 from usae_train.interventions.edits import raw_atoms
-from usae_train.training.add_backbone import enlarged
+from usae_train.training.add_backbone import add_untrained_pair
 from usae_train.training.settings import FitSettings
 
 SIZES = {"n_concepts": 8, "k": 2, "steps": 3, "batch": 64}
@@ -122,7 +122,7 @@ def test_weights_of_another_dtype_are_refused(network):
 def test_a_grown_space_still_has_the_module(network):
     mine = ut.ModuleBackbone(network, "layer3", input_size=32)
     usae = ut.fit(DemoImages(6), backbones={"mine": mine}, **SIZES)
-    grown = enlarged(usae, "other", mine.spec, 5, FitSettings(n_concepts=usae.n_concepts, k=usae.k))
+    grown = add_untrained_pair(usae, "other", mine.spec, 5, FitSettings(n_concepts=usae.n_concepts, k=usae.k))
     assert grown.modules_given == {"mine": mine}
     assert not [name for name in mine.state_dict() if name.startswith("_")]
 
@@ -134,7 +134,7 @@ def test_a_grown_space_still_has_the_module(network):
         ("unused", {}, "unused: layer 'unused' took no part when a picture was seen"),
         ("head", {}, "head: layer 'head' gives (1, 5); expected (batch, tokens, width), or four dimensions"),
         ("pairs", {}, "pairs: layer 'pairs' gives a tuple; expected"),
-        ("tokens", {}, "gives 18 tokens, of which 0 are a prefix; the others are no square of patches"),
+        ("tokens", {}, "gives 18 tokens, of which 0 are a prefix; the others are not a square of patches"),
         ("layer3", {"layout": "CHW"}, "layout is 'CHW'; expected NCHW or NHWC"),
         ("layer3", {"std": (0.0, 1.0, 1.0)}, "std.0: expected more than 0"),
     ],

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from test_weight_files import SMALL, VIT, tensors_of
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec
-from usae_train.backbones.options import OWN_FIELDS, REFUSED_OPTIONS, accepted
+from usae_train.backbones.bundled_weights import check_weights
+from usae_train.backbones.options import REFUSED_OPTIONS, SPEC_FIELDS, option_names
 from usae_train.backbones.timm_models import create_model
-from usae_train.backbones.weights_taken_along import check_weights
 from usae_train.model.checkpoint import load, save
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
@@ -31,13 +31,13 @@ def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_, **__: pytest.fail("the hub was asked"))
 
 
-@pytest.mark.parametrize("name", sorted(REFUSED_OPTIONS - OWN_FIELDS))
+@pytest.mark.parametrize("name", sorted(REFUSED_OPTIONS - SPEC_FIELDS))
 def test_what_shapes_no_network_is_refused_by_name_before_anything_is_built(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is not an option of a network and is not passed to timm"):
         BackboneSpec(model="vit_tiny_patch16_224", weights="random", options={name: "somewhere"})
 
 
-@pytest.mark.parametrize("name", sorted(OWN_FIELDS))
+@pytest.mark.parametrize("name", sorted(SPEC_FIELDS))
 def test_options_that_have_a_field_of_their_own_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} cannot be set here; use `input_size`, `weights` and `classes`"):
         BackboneSpec(model="vit_tiny_patch16_224", options={name: 1})
@@ -48,8 +48,8 @@ def test_options_that_have_a_field_of_their_own_are_refused(name: str) -> None:
     [
         ({"a": 1}, "depth is a dict; expected a number, a word"),
         ([{"a": 1}], "depth is a dict"),
-        (float("nan"), "depth is nan, no number of a network's size"),
-        (10**9, "depth is 1e\\+09, no number"),
+        (float("nan"), "depth is nan, not a number of a network's size"),
+        (10**9, "depth is 1e\\+09, not a number"),
         ("x" * 100, "depth is a word that no network takes"),
         ("a\nb", "a word that no"),
         ([1] * 100, "a list of 100"),
@@ -78,13 +78,13 @@ def test_what_timms_own_entries_say_of_their_networks_is_accepted() -> None:
         "reg_tokens",
         "act_layer",
         "dynamic_img_size",
-    } <= accepted("vit_tiny_patch16_224")
-    assert {"drop_path_rate", "output_stride", "stem_type", "layers"} <= accepted("resnet50")
-    assert {"window_size", "depths"} <= accepted("swin_tiny_patch4_window7_224")
-    assert {"bn_eps", "drop_rate"} <= accepted("efficientnet_lite0")
+    } <= option_names("vit_tiny_patch16_224")
+    assert {"drop_path_rate", "output_stride", "stem_type", "layers"} <= option_names("resnet50")
+    assert {"window_size", "depths"} <= option_names("swin_tiny_patch4_window7_224")
+    assert {"bn_eps", "drop_rate"} <= option_names("efficientnet_lite0")
     for name in timm.list_models():
-        assert {"drop_rate", "in_chans"} & accepted(name), name
-        assert not REFUSED_OPTIONS & accepted(name)
+        assert {"drop_rate", "in_chans"} & option_names(name), name
+        assert not REFUSED_OPTIONS & option_names(name)
 
 
 def test_an_option_of_another_family_is_said_with_what_there_is() -> None:

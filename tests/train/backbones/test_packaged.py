@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 import usae_train as ut
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones
 from usae_train.backbones.common_sizes import common_grid
-from usae_train.backbones.packaged import Packaged, weight_file
+from usae_train.backbones.packaged import PackagedWeights, weight_file
 from usae_train.files.provenance import install_command
 from usae_train.photos.build import SPECS
 
@@ -133,10 +133,10 @@ def test_specs_that_contradict_themselves_are_refused(fields, why):
 
 
 def test_the_form_of_a_packaged_file():
-    assert Packaged.read("package:a-b==1.0/c/d.pth") == ("a-b", "1.0", "c/d.pth")
+    assert PackagedWeights.read("package:a-b==1.0/c/d.pth") == ("a-b", "1.0", "c/d.pth")
     for wrong in ("package:a-b/c.pth", "package:a-b==1.0", "package:==1/c.pth"):
         with pytest.raises(ValueError, match="expected package:NAME==VERSION/FILE"):
-            Packaged.read(wrong)
+            PackagedWeights.read(wrong)
     for outside in ("package:a==1.0/../b/c.pth", "package:a==1.0//somewhere/c.pth"):
         with pytest.raises(ValueError, match=r"a: weights 'package:.* its file is not inside the package"):
             weight_file("a", BackboneSpec(model="m", weights=outside))

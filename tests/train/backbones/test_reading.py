@@ -10,7 +10,7 @@ from timm_families import made_in_a_moment
 
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones
 from usae_train.backbones.timm_models import create_model
-from usae_train.runtime.warned import ReadOtherwise
+from usae_train.runtime.warning_kinds import UnexpectedReadingWarning
 
 SMALL_VIT = {"depth": 2, "embed_dim": 32, "num_heads": 2}
 HIERA = BackboneSpec(
@@ -41,7 +41,7 @@ def test_a_norm_in_the_head_is_said_unless_none_was_asked_for() -> None:
 
 def test_it_is_said_once_when_a_spec_is_chosen_and_not_when_a_usae_is_loaded() -> None:
     specs = {"pooled": vit(options={**SMALL_VIT, "global_pool": "avg"}), "plain": vit()}
-    with pytest.warns(ReadOtherwise) as said:
+    with pytest.warns(UnexpectedReadingWarning) as said:
         build_backbones(specs)
     assert [str(each.message).partition(": ")[0] for each in said] == ["pooled"]
     with warnings.catch_warnings():

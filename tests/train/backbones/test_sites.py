@@ -12,10 +12,10 @@ from torch import Tensor
 import usae_train as ut
 import usae_viz as uv
 from usae_train.backbones.backbone import Backbone, BackboneSpec, build_backbones
+from usae_train.backbones.bundled_weights import copy_all_weights
 from usae_train.backbones.module_backbone import ModuleBackbone
+from usae_train.backbones.shared_pass import tokens_together
 from usae_train.backbones.timm_models import create_model
-from usae_train.backbones.together import tokens_together
-from usae_train.backbones.weights_taken_along import bring_all
 from usae_train.model.spec_files import read_specs
 
 SMALL = {"depth": 3, "embed_dim": 32, "num_heads": 2, "reg_tokens": 2}
@@ -174,7 +174,7 @@ def test_from_pictures_to_a_drawing(written: Path, tmp_path: Path) -> None:
 def test_a_folder_takes_a_weight_file_once_however_the_network_is_read(written: Path, tmp_path: Path) -> None:
     first = read_specs(str(written / "specs.yaml"))["several@0"]
     specs = {"first": first, "last": read_at(first, layer=-1), "bare": read_at(first, norm=False, site="mlp")}
-    brought = bring_all(specs, tmp_path)
+    brought = copy_all_weights(specs, tmp_path)
     assert [file.name for file in (tmp_path / "backbones").iterdir()] == ["first.safetensors"]
     assert {spec.weights for spec in brought.values()} == {"backbones/first.safetensors"}
     assert {name: read_at(spec, weights=first.weights) for name, spec in brought.items()} == specs
@@ -184,7 +184,7 @@ def test_an_ordered_file_is_named_by_each_network_that_reads_it(tmp_path: Path) 
     torch.save(create_model("vit", VIT).state_dict(), tmp_path / "vit.pth")
     one = read_at(VIT, weights=str(tmp_path / "vit.pth"), tensors="ordered")
     other = read_at(one, options={**SMALL, "num_heads": 4})
-    brought = bring_all({"one": one, "last": read_at(one, layer=-1), "other": other}, tmp_path / "usae")
+    brought = copy_all_weights({"one": one, "last": read_at(one, layer=-1), "other": other}, tmp_path / "usae")
     assert {name: spec.weights[10:-12] for name, spec in brought.items()} == {
         "one": "one",
         "last": "one",

@@ -5,7 +5,7 @@ from pydantic import BaseModel, field_validator
 
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.spec import PAPER
-from usae_train.files.yaml_config import checked, read_mapping
+from usae_train.files.yaml_config import check_mapping, read_mapping
 from usae_train.model.spec_files import read_specs
 from usae_train.training.settings import FitSettings
 
@@ -65,8 +65,8 @@ other:
         ("- model: resnet10t\n", r"specs\.yaml: expected a mapping \(`key: value`\) at the top, found a list"),
         ("", r"specs\.yaml: expected a mapping"),
         ("{}", r"specs\.yaml: no backbones in it"),
-        ("a:\n  model: [unclosed\n", r"specs\.yaml:\d+: no valid YAML"),
-        ("a:\n  model: m\na:\n  model: n\n", r"specs\.yaml:3: no valid YAML: found duplicate key"),
+        ("a:\n  model: [unclosed\n", r"specs\.yaml:\d+: not valid YAML"),
+        ("a:\n  model: m\na:\n  model: n\n", r"specs\.yaml:3: not valid YAML: found duplicate key"),
     ],
 )
 def test_what_is_wrong_in_a_yaml_is_said_with_its_line(tmp_path: Path, text: str, message: str) -> None:
@@ -83,7 +83,7 @@ def test_a_missing_file_is_named() -> None:
 def test_a_folder_or_binary_instead_of_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\xff")
-    for name, why in (("folder", "cannot be read"), ("binary", "is no text: it is not UTF-8 at byte 0")):
+    for name, why in (("folder", "cannot be read"), ("binary", "is not text: it is not UTF-8 at byte 0")):
         with pytest.raises(ValueError, match=rf"{name}\.yaml {why}"):
             read_mapping(tmp_path / f"{name}.yaml")
 
@@ -134,7 +134,7 @@ def test_keys_of_nested_settings_get_their_own_hints_and_line(tmp_path: Path) ->
     with pytest.raises(
         ValueError, match=r"f\.yaml:4: unknown key 'fit\.recipe\.learning_rat'; did you mean 'learning_rate'\?"
     ):
-        checked(FitSettings, content, "f.yaml", ["fit"])
+        check_mapping(FitSettings, content, "f.yaml", ["fit"])
 
 
 def test_a_missing_key_is_put_on_the_line_of_its_mapping(tmp_path: Path) -> None:
@@ -152,4 +152,4 @@ def test_a_type_error_of_a_settings_own_check_is_no_mistake_of_the_file(tmp_path
             return len(steps)  # type: ignore[arg-type]  # what is tested
 
     with pytest.raises(TypeError, match="has no len"):
-        checked(Faulty, read_mapping(written(tmp_path, "steps: 5\n")), "f.yaml")
+        check_mapping(Faulty, read_mapping(written(tmp_path, "steps: 5\n")), "f.yaml")

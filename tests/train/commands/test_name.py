@@ -13,7 +13,7 @@ from report_shape import assert_of_its_form
 
 import usae_train as ut
 from usae_train.evaluation.checkpointing import PassCheckpointer
-from usae_train.evaluation.evaluate import Compared, evaluate_source
+from usae_train.evaluation.evaluate import Comparison, evaluate_source
 from usae_train.evaluation.judging import Judge
 from usae_train.images.sources import open_images
 from usae_train.runtime.distributed import DistributedContext
@@ -93,7 +93,7 @@ def test_evaluate_says_it_all_and_is_the_same_with_workers(usae, labelled) -> No
     judge = Judge(ut.Backbone("judge", SPECS["vit"]))
     found = []
     for workers in (1, 2):
-        made = evaluate_source(model, source, 4, compared=Compared(judge=judge, workers=workers))
+        made = evaluate_source(model, source, 4, compared=Comparison(judge=judge, workers=workers))
         assert made is not None
         assert_of_its_form(made[0])
         found.append(made[0])
@@ -113,10 +113,10 @@ KEYS = ("answers", "monosemanticity", "classes")
 @pytest.fixture(scope="module")
 def undisturbed(usae, labelled) -> list[str]:
     """The figures of one pass, as text."""
-    return figures(usae, labelled, Compared())
+    return figures(usae, labelled, Comparison())
 
 
-def figures(usae: Path, labelled: Path, compared: Compared) -> list[str]:
+def figures(usae: Path, labelled: Path, compared: Comparison) -> list[str]:
     judged = replace(compared, judge=Judge(ut.Backbone("judge", SPECS["vit"])))
     made = evaluate_source(ut.load(usae), open_images(labelled), 4, compared=judged)
     return [] if made is None else [json.dumps(made[0][key]) for key in KEYS]
@@ -131,9 +131,9 @@ def test_stopped_and_gone_on_with_it_says_the_same(usae, labelled, undisturbed, 
             open_images(labelled),
             4,
             lambda stage, done, total: checkpointer.stop(),
-            Compared(judge=judge, checkpointer=checkpointer),
+            Comparison(judge=judge, checkpointer=checkpointer),
         )
-    assert figures(usae, labelled, Compared(checkpointer=PassCheckpointer(tmp_path, minutes=1e9))) == undisturbed
+    assert figures(usae, labelled, Comparison(checkpointer=PassCheckpointer(tmp_path, minutes=1e9))) == undisturbed
 
 
 def test_two_processes_say_the_same(usae, labelled, undisturbed, tmp_path) -> None:
@@ -141,7 +141,7 @@ def test_two_processes_say_the_same(usae, labelled, undisturbed, tmp_path) -> No
         figures(
             usae,
             labelled,
-            Compared(checkpointer=PassCheckpointer(tmp_path, rank, minutes=1e9), ranks=DistributedContext(rank, 2)),
+            Comparison(checkpointer=PassCheckpointer(tmp_path, rank, minutes=1e9), ranks=DistributedContext(rank, 2)),
         )
         for rank in (1, 0)  # the first adds up what the other has laid down
     ]

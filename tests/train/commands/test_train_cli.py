@@ -85,7 +85,7 @@ def test_wrong_settings_are_one_line(specs: str, picture_folder: Path, tmp_path:
 @pytest.mark.parametrize(
     ("words", "work"),
     [
-        ("fit", "usae_train.commands.fit_together._trained"),
+        ("fit", "usae_train.commands.fit_together._train"),
         ("fit --independent", "usae_train.training.independent_fit.build_backbones"),
         ("fit --starts 2", "usae_train.agreement.trainings.fit_starts"),
         ("extract", "usae_train.tokens.extract.plan_extraction"),

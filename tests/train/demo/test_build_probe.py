@@ -20,7 +20,7 @@ from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import load
 from usae_train.model.statistics import auroc
 from usae_train.scenes.factors import FACTOR_VALUES, FACTORS, SHAPES
-from usae_train.tokens.paired import PairedTokens, collect_tokens
+from usae_train.tokens.paired import PairedTokens, TokenSource, collect_tokens
 from usae_train.training.settings import FitSettings
 
 SMALL = FitSettings(n_concepts=12, k=3, steps=5, batch=64)
@@ -60,7 +60,7 @@ def test_a_demo_fit_knows_the_truth_of_every_concept(tiny_specs: dict[str, Backb
     assert statistics.counts.tolist() == [8, 32]
     assert statistics.auroc.shape == (2, 22, 12)
     held_out = DemoImages(8)
-    paired = collect_tokens(usae.backbones, held_out, (2, 2))
+    paired = collect_tokens(TokenSource(usae.backbones, held_out, (2, 2)))
     truth = factor_truth(held_out, paired.numbers, (2, 2))
     codes = usae.encode("conv", paired.flat()["conv"].float()).dense(12)
     torch.testing.assert_close(statistics.auroc[1], auroc(codes, truth), equal_nan=True)
@@ -83,7 +83,7 @@ def test_a_stopped_build_goes_on_with_what_is_finished(
 
     monkeypatch.setattr(build, "SPECS", specs)
     monkeypatch.setattr(pretrain_all, "SPECS", specs)
-    monkeypatch.setattr(pretrain_all, "STEPS", {"vit": 1, "conv": 1})
+    monkeypatch.setattr(pretrain_all, "PRETRAINING_STEPS", {"vit": 1, "conv": 1})
     monkeypatch.setattr(pretrain_all, "pretrain", pretend)
     with pytest.raises(KeyboardInterrupt):
         build.build(tmp_path / "universe", workers=1)

@@ -146,7 +146,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> BackboneSpec:
         update={"options": {"patch_size": 6, "embed_dim": 16, "depth": 1, "num_heads": 2}, "weights": "random"}
     )
     monkeypatch.setitem(SPECS, "vit", spec)
-    monkeypatch.setattr(pretrain, "BATCH", 2)
+    monkeypatch.setattr(pretrain, "SCENES_PER_BATCH", 2)
     return spec
 
 

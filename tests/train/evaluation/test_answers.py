@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from usae_train.evaluation.answers import Answers, check_answers, known_classes, surviving_answers
+from usae_train.evaluation.answers import Answers, check_answers, classifier_classes, surviving_answers
 from usae_train.images.classes import ImageClasses
 
 # clean, zeros, the mean token, codes of `a`: accuracy and cross-entropy
@@ -27,7 +27,7 @@ def test_where_taking_the_tokens_away_does_no_harm_there_is_nothing_to_recover()
 
 @pytest.mark.parametrize("names", [("n02123045", "n01440764"), ("Tabby", "tench"), ("tabby_cat", "Tinca tinca")])
 def test_labels_are_a_classifiers_by_wordnets_ids_or_names(names) -> None:
-    found = known_classes(ImageClasses(names, (1, 0, -1)), 1000)
+    found = classifier_classes(ImageClasses(names, (1, 0, -1)), 1000)
     assert found is not None
     assert found.tolist() == [0, 281, -1]
 
@@ -36,7 +36,7 @@ def test_labels_are_a_classifiers_by_wordnets_ids_or_names(names) -> None:
     ("names", "count"), [(("tabby", "my uncle"), 1000), (("tabby", "tench"), 5), (("tabby", "crane"), 1000)]
 )
 def test_classes_that_a_classifier_has_not_are_no_labels(names, count) -> None:
-    assert known_classes(ImageClasses(names, (0, 1)), count) is None
+    assert classifier_classes(ImageClasses(names, (0, 1)), count) is None
 
 
 @pytest.fixture
@@ -67,7 +67,9 @@ def test_pictures_apart_and_merged_come_to_the_same(edited, pictures, seen) -> N
 
 
 def test_by_labels_pictures_of_no_class_are_left_out(edited, pictures, seen, monkeypatch) -> None:
-    monkeypatch.setattr("usae_train.evaluation.answers.known_classes", lambda classes, count: torch.tensor([3, -1]))
+    monkeypatch.setattr(
+        "usae_train.evaluation.answers.classifier_classes", lambda classes, count: torch.tensor([3, -1])
+    )
     answers = Answers(edited, ImageClasses(("a", "b"), (0, -1)))
     answers.add(torch.tensor([0, 1]), pictures, seen)
     own = answers.figures()["backbones"]["conv"]

@@ -7,7 +7,7 @@ import torch
 from matrices import r2_matrix
 from report_shape import assert_of_its_form
 
-from usae_train.evaluation.evaluate import Compared, evaluate_source, figures_of, log_correlation, stability
+from usae_train.evaluation.evaluate import Comparison, evaluate_source, figures_of, log_correlation, stability
 from usae_train.evaluation.independent import consistency, load_independent
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import match, matched_cosines, random_like
@@ -72,30 +72,30 @@ def test_alignment_undoes_an_order_and_a_gain(codes: torch.Tensor):
     order = [2, 0, 3, 1]
     posthoc = PostHoc({"a": open_sae("a"), "b": open_sae("b", order=order)})
     tokens = {"a": codes, "b": 2 * codes}
-    posthoc.add({name: own[:30] for name, own in tokens.items()}, matching=True)
+    posthoc.add({name: alone[:30] for name, alone in tokens.items()}, matching=True)
     posthoc.align()
     assert [order[concept] for concept in posthoc.partners["a>b"].tolist()] == [0, 1, 2, 3]
     assert posthoc.partners["b>a"].tolist() == order
     torch.testing.assert_close(posthoc.gains["a>b"], torch.full((N,), 2.0))
     torch.testing.assert_close(posthoc.gains["b>a"], torch.full((N,), 0.5))
-    posthoc.add({name: own[30:] for name, own in tokens.items()}, matching=False)
+    posthoc.add({name: alone[30:] for name, alone in tokens.items()}, matching=False)
     for source, row in posthoc.cross.r2.items():
         assert row == pytest.approx({"a": 1, "b": 1}), source
-    assert posthoc.own.r2["b"] == pytest.approx({"b": 1})
+    assert posthoc.alone.r2["b"] == pytest.approx({"b": 1})
 
 
 def test_what_is_not_related_cannot_be_aligned(codes: torch.Tensor):
     posthoc = PostHoc({"a": open_sae("a"), "b": open_sae("b")})
     tokens = {"a": codes, "b": codes[torch.randperm(60, generator=torch.Generator().manual_seed(1))]}
-    posthoc.add({name: own[:30] for name, own in tokens.items()}, matching=True)
+    posthoc.add({name: alone[:30] for name, alone in tokens.items()}, matching=True)
     posthoc.align()
-    posthoc.add({name: own[30:] for name, own in tokens.items()}, matching=False)
+    posthoc.add({name: alone[30:] for name, alone in tokens.items()}, matching=False)
     assert posthoc.cross.r2["a"]["b"] < 0.3
 
 
 def test_consistency_of_the_same_atoms_is_one_and_its_baseline_is_not():
-    usae, own = open_sae("a"), open_sae("a", order=[1, 0, 3, 2])
-    figures = consistency(usae, {"a": own}, torch.tensor([5, 0, 9, 1]))["a"]
+    usae, alone = open_sae("a"), open_sae("a", order=[1, 0, 3, 2])
+    figures = consistency(usae, {"a": alone}, torch.tensor([5, 0, 9, 1]))["a"]
     assert figures["cosines"] == pytest.approx([1] * N)
     assert (figures["share_alike"], figures["mean"], figures["most"]) == (1, 1, N)
     assert figures["baseline"]["mean"] < 0.99
@@ -119,7 +119,7 @@ def test_the_cost_and_the_joint_figure_are_of_the_same_pictures(codes: torch.Ten
         if half == 0:
             assert measures.posthoc is not None
             measures.posthoc.align()
-    compared = Compared(independent=independent, other_seeds=[open_sae("a", "b")])
+    compared = Comparison(independent=independent, other_seeds=[open_sae("a", "b")])
     figures, _ = figures_of(usae, measures, compared)
     assert_of_its_form(figures)
     lost = codes[:, 3].square().sum() / (codes - codes.mean(0)).square().sum()

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import usae_train as ut
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.cli import app
-from usae_train.evaluation.evaluate import Compared, concept_figures, evaluate_source
+from usae_train.evaluation.evaluate import Comparison, concept_figures, evaluate_source
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import Reconstruction, correlation, duplicates, matched_cosine, r2_summary
 from usae_train.evaluation.report import write_report
@@ -138,7 +138,7 @@ def test_a_report_has_what_it_should(usae):
 
 def test_flips_follow_a_concept_that_is_the_factor_and_no_other():
     """A world in which concept v is patch colour v, exactly: every colour flip is followed."""
-    from usae_train.evaluation.ground_truth.flips import SCENES_AT_ONCE, flipped, flips_of
+    from usae_train.evaluation.ground_truth.flips import SCENES_AT_ONCE, factors_to_flip, flips_of
     from usae_train.scenes.factors import COLOURS
 
     class Oracle:
@@ -154,7 +154,7 @@ def test_flips_follow_a_concept_that_is_the_factor_and_no_other():
             return Codes(torch.ones(*tokens.shape[:-1], 1), tokens.argmin(-1, keepdim=True))
 
     straight = {f"colour: {value}": row for row, value in enumerate(COLOURS)}
-    assert flipped(straight) == ["colour"]
+    assert factors_to_flip(straight) == ["colour"]
     assert flips_of(Oracle(), "colour", straight, pairs=60)["eye"] > 0.7
     turned = {f"colour: {value}": (row + 1) % len(COLOURS) for row, value in enumerate(COLOURS)}
     assert flips_of(Oracle(), "colour", turned, pairs=60)["eye"] < 0.3
@@ -295,7 +295,7 @@ def test_values_that_no_patch_has_are_left_out_and_said(usae):
 @pytest.mark.parametrize(("count", "broken"), [(1, ()), (6, (0, 2, 4)), (6, (1, 3, 5))])
 def test_without_pictures_to_match_by_or_to_measure_on_nothing_is_aligned(usae, count, broken):
     alone = {name: USAE({name: 16}, n_concepts=8, k=2).eval().requires_grad_(False) for name in usae.names}
-    report, _ = evaluate_source(usae, Pictures(count, broken=broken), compared=Compared(independent=alone))
+    report, _ = evaluate_source(usae, Pictures(count, broken=broken), compared=Comparison(independent=alone))
     assert report["posthoc"] is None
     assert set(report["independent"]["cost"]) == {"left", "right"}
     assert any(line.endswith("measured on the other: one is empty.") for line in report["warnings"])
@@ -323,7 +323,7 @@ def test_a_report_is_the_same_to_the_bit_whatever_the_number_of_workers(usae, in
     own = {name: usae_of_one(usae, name) for name in usae.names} if independent else None
     found = [
         evaluate_source(
-            usae, open_images("demo:test", 20), batch=8, compared=Compared(independent=own, workers=workers)
+            usae, open_images("demo:test", 20), batch=8, compared=Comparison(independent=own, workers=workers)
         )
         for workers in (1, 2)
     ]

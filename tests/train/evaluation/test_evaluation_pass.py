@@ -7,7 +7,7 @@ import torch
 from stores import FullDisk
 
 from usae_train.evaluation.checkpointing import PassCheckpointer
-from usae_train.evaluation.evaluate import Compared, figures_of
+from usae_train.evaluation.evaluate import Comparison, figures_of
 from usae_train.evaluation.evaluation_pass import PassSettings, PassState, rank_share, run_pass
 from usae_train.evaluation.measures import Measures
 from usae_train.model.firing import FiringTally
@@ -46,7 +46,7 @@ def fresh(processes: int = 1) -> PassState:
 
 
 def figures(state: PassState):
-    return figures_of(JOINT, state.measures, Compared(independent=ALONE))
+    return figures_of(JOINT, state.measures, Comparison(independent=ALONE))
 
 
 @pytest.fixture(scope="module")

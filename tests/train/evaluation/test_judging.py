@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from usae_train.backbones.backbone import Backbone
 from usae_train.evaluation.judging import Judge, judge_spec, monosemanticity, open_judge, same_network
-from usae_train.evaluation.seen_pictures import SeenPictures
+from usae_train.evaluation.picture_embeddings import PictureEmbeddings
 from usae_train.model.usae import USAE
 
 ONE = "one: {model: vit_tiny_patch16_224, weights: random, input_size: 32, options: {depth: 1, embed_dim: 12, num_heads: 2}}\n"  # noqa: E501
@@ -49,7 +49,7 @@ def test_alike_pictures_are_one_and_opposite_ones_are_minus_one() -> None:
 
 def test_pictures_apart_and_merged_are_embedded_as_together(pictures) -> None:
     judge = Judge(Backbone("judge", vit(7, layer=-1, norm=True)))
-    whole, one, other = (SeenPictures(judge) for _ in range(3))
+    whole, one, other = (PictureEmbeddings(judge) for _ in range(3))
     whole.add(torch.tensor([4, 5]), pictures)
     one.add(torch.tensor([4]), pictures[:1])
     other.add(torch.tensor([5]), pictures[1:])

@@ -8,16 +8,16 @@ from usae_train.files.homes import beside
 from usae_train.files.json_files import read_json
 from usae_train.files.whole_numbers import whole_number
 from usae_train.files.yaml_config import read_mapping
-from usae_train.images.shard_patterns import expanded
+from usae_train.images.shard_patterns import expand_shards
 from usae_train.model.spec_files import read_specs
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import select
 from usae_viz.explanations.edit_recipe import read_edit_recipe
-from usae_viz.rating.scoring import ANSWER_COLUMNS, MAX_BYTES, Key, Question, read_answers
+from usae_viz.rating.scoring import ANSWER_COLUMNS, MAX_BYTES, Question, StudyKey, read_answers
 from usae_viz.runs.recipe import read_render_recipe
 
 ENDLESS = "9" * 5000
-NO_TRIALS = Key(study="abc", trials=[], choices=4)
+NO_TRIALS = StudyKey(study="abc", trials=[], choices=4)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_home_that_there_is_not_is_one_line(tmp_path):
     [
         whole_number,
         lambda text: select(None, f"{text}-{text}", []),
-        lambda text: expanded(f"{{0..{text}}}.tar", None),
+        lambda text: expand_shards(f"{{0..{text}}}.tar", None),
     ],
 )
 def test_a_number_without_an_end_is_one_line(read):
@@ -79,7 +79,9 @@ def test_so_it_is_among_answers(column, tmp_path):
     row[column] = ENDLESS
     (tmp_path / "a.csv").write_text(f"{','.join(ANSWER_COLUMNS)}\n{','.join(row)}\n")
     with pytest.raises(UsageError, match=r"a\.csv:2: (trial|choice) '9{20}'; expected 1 to 4"):
-        read_answers(tmp_path / "a.csv", Key(study="abc", trials=[Question(condition="", answer=1)] * 4, choices=4))
+        read_answers(
+            tmp_path / "a.csv", StudyKey(study="abc", trials=[Question(condition="", answer=1)] * 4, choices=4)
+        )
 
 
 def test_answers_are_of_a_bounded_size(tmp_path):
@@ -96,7 +98,7 @@ def test_answers_are_of_a_bounded_size(tmp_path):
         (read_edit_recipe, "expected a YAML file of settings"),
         (read_specs, "expected a YAML file of settings"),
         (
-            lambda file: read_answers(Path(file), Key(study="abc", trials=[], choices=4)),
+            lambda file: read_answers(Path(file), StudyKey(study="abc", trials=[], choices=4)),
             "expected a rater's answers, a CSV file",
         ),
         (lambda file: read_json(Path(file)), ""),
@@ -114,7 +116,7 @@ def test_a_picture_in_the_place_of_a_text_is_called_one(tmp_path, begins, read, 
 def test_another_file_of_bytes_is_no_text_and_a_word_like_a_pictures_beginning_is(tmp_path):
     file = tmp_path / "r.yaml"
     file.write_bytes(b"concepts: \xff")
-    with pytest.raises(UsageError, match="is no text: it is not UTF-8 at byte 10; expected a recipe"):
+    with pytest.raises(UsageError, match="is not text: it is not UTF-8 at byte 10; expected a recipe"):
         read_render_recipe(str(file))
     file.write_text("BM: größe")
     assert read_mapping(file) == {"BM": "größe"}

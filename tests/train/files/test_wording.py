@@ -13,10 +13,10 @@ import usae_train as ut
 import usae_train.cli
 import usae_viz as uv
 import usae_viz.cli
-from usae_train.files.json_files import validated
+from usae_train.files.json_files import validate
 from usae_train.files.validation import check_settings
 from usae_train.files.wording import WORDS, expectation, shows_value
-from usae_train.files.yaml_config import checked, read_mapping
+from usae_train.files.yaml_config import check_mapping, read_mapping
 from usae_train.runtime.errors import UsageError
 
 
@@ -162,8 +162,8 @@ def test_options_that_typer_reads_too(app, words, said) -> None:
     [
         lambda file: check_settings(uv.MaximizeSettings, images="held"),
         lambda file: uv.MaximizeSettings(steps=0),
-        lambda file: checked(Odd, read_mapping(file), file),
-        lambda file: validated(Odd.model_validate, {"whole": "three"}),
+        lambda file: check_mapping(Odd, read_mapping(file), file),
+        lambda file: validate(Odd.model_validate, {"whole": "three"}),
     ],
 )
 def test_what_is_refused_stands_alone_in_pythons_traceback(tmp_path, refused):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from usae_train.images.given import opened_picture, read_named, square_canvas
+from usae_train.images.given import open_picture, read_named, square_canvas
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_centre_square_is_the_same(kind: str, file: Path):
-    canvas = square_canvas(opened_picture(KINDS[kind](file)), 16)
+    canvas = square_canvas(open_picture(KINDS[kind](file)), 16)
     assert isinstance(canvas, Tensor)
     assert canvas.shape == (3, 16, 16)
     assert torch.equal(canvas[0], (torch.arange(16) < 4).float().expand(16, 16))  # 4 px on either side are cut off
@@ -51,7 +51,7 @@ def test_its_centre_square_is_the_same(kind: str, file: Path):
 
 def test_it_is_resized_as_a_whole(file: Path):
     for kind in ("a path", "levels"):
-        canvas = square_canvas(opened_picture(KINDS[kind](file)), 64)
+        canvas = square_canvas(open_picture(KINDS[kind](file)), 64)
         assert torch.allclose(canvas.mean((1, 2)), torch.tensor([0.25, 0, 0.75]), atol=0.02)
 
 
@@ -71,7 +71,7 @@ def test_it_is_resized_as_a_whole(file: Path):
 )
 def test_what_is_no_picture_is_one_line(wrong: object, said: str):
     with pytest.raises(ValueError, match=said) as caught:
-        opened_picture(wrong)
+        open_picture(wrong)
     assert "\n" not in str(caught.value)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from usae_train.images.classes import classes_of, classes_or_none, need_classes
 from usae_train.images.sources import open_images
-from usae_train.runtime.warned import NotRead
+from usae_train.runtime.warning_kinds import UnreadPicturesWarning
 
 
 def picture(place: Path) -> None:
@@ -100,7 +100,9 @@ def test_a_cls_that_is_none_is_one_line(held: bytes, why: str, tmp_path: Path) -
 
 def test_a_cls_that_is_none_does_not_end_an_evaluation_that_asks_for_no_classes(tmp_path: Path) -> None:
     source = open_images(shard(tmp_path / "a.tar", {"0": b"\xff\xfe", "1": b"7"}))
-    with pytest.warns(NotRead, match=r"the \.cls of a\.tar/0\.png cannot be read: .*; classes are left out"):
+    with pytest.warns(
+        UnreadPicturesWarning, match=r"the \.cls of a\.tar/0\.png cannot be read: .*; classes are left out"
+    ):
         assert classes_or_none(source, None) is None
     with pytest.raises(ValueError, match="has no column 'kind'"):
         classes_or_none(source, "kind")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from usae_train.images.decoding import read_picture
-from usae_train.images.given import opened_picture
+from usae_train.images.given import open_picture
 
 SIDE = 4
 
@@ -110,7 +110,7 @@ def test_a_fault_in_our_own_scaling_is_no_broken_picture(tmp_path: Path, monkeyp
     with pytest.raises(TypeError, match="positional arguments"):
         read_picture(tmp_path / "a.tif", SIDE)
     with pytest.raises(TypeError, match="positional arguments"), Image.open(tmp_path / "a.tif") as opened:
-        opened_picture(opened)
+        open_picture(opened)
 
 
 def test_a_level_that_is_text_is_refused_in_one_line(tmp_path: Path) -> None:

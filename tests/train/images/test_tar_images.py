@@ -13,9 +13,9 @@ from coloured import canvas_of, png
 from command_line import assert_one_error, run
 
 from usae_train.files.provenance import install_command
-from usae_train.images.shard_patterns import count_of, expanded
+from usae_train.images.shard_patterns import count_of, expand_shards
 from usae_train.images.sources import FolderImages, open_images, read_batches
-from usae_train.images.tar import TarImages, fetched
+from usae_train.images.tar import TarImages, fetch_shard
 
 
 def write_tar(file: Path, members: dict[str, bytes]) -> None:
@@ -76,7 +76,7 @@ def test_a_broken_member_is_one_however_often_it_is_read(tmp_path: Path) -> None
 def test_several_patterns_are_places_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     asked = []
-    monkeypatch.setattr("usae_train.images.tar.fetched", lambda url: asked.append(url) or tmp_path / "a-001.tar")
+    monkeypatch.setattr("usae_train.images.tar.fetch_shard", lambda url: asked.append(url) or tmp_path / "a-001.tar")
     source = TarImages("a-000.tar::http://here/b.tar::a-001.tar")
     assert asked == ["http://here/b.tar"]
     assert source.name == f"{tmp_path}/a-000.tar::http://here/b.tar::{tmp_path}/a-001.tar"
@@ -138,7 +138,7 @@ def test_shards_at_urls_are_fetched_once(shards: str, tmp_path: Path, monkeypatc
 def test_a_url_that_does_not_answer_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USAE_CACHE", str(tmp_path))
     with pytest.raises(ValueError, match=r"http://127\.0\.0\.1:9/a\.tar could not be fetched: .*check the address"):
-        fetched("http://127.0.0.1:9/a.tar")
+        fetch_shard("http://127.0.0.1:9/a.tar")
     assert not [file for file in tmp_path.rglob("*") if file.is_file()]
 
 
@@ -274,13 +274,13 @@ def test_shards_in_a_folder_whose_name_is_no_utf8_read_back_by_their_record(
 def test_shards_are_counted_as_they_are_written_out(pattern: str, count: int) -> None:
     import webdataset
 
-    assert len(expanded(pattern, webdataset.shardlists)) == count == sum(map(count_of, pattern.split("::")))
+    assert len(expand_shards(pattern, webdataset.shardlists)) == count == sum(map(count_of, pattern.split("::")))
 
 
 def test_an_escaped_brace_is_none() -> None:
     import webdataset
 
-    assert expanded(r"\{0..999999999", webdataset.shardlists) == ["{0..999999999"]
+    assert expand_shards(r"\{0..999999999", webdataset.shardlists) == ["{0..999999999"]
 
 
 @pytest.mark.parametrize(
@@ -288,13 +288,13 @@ def test_an_escaped_brace_is_none() -> None:
 )
 def test_a_pattern_of_too_many_shards_is_refused_before_it_is_written_out(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"names [\d,]+ shards; expected 1,000,000 at most: check its numbers"):
-        expanded(pattern, None)
+        expand_shards(pattern, None)
 
 
 @pytest.mark.parametrize("pattern", ["{0..9.tar", "0..9}.tar", "}{"])
 def test_braces_that_do_not_pair_are_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"the braces of .* do not pair; expected a pattern such as shards/\{000"):
-        expanded(pattern, None)
+        expand_shards(pattern, None)
 
 
 def test_a_mask_that_is_a_sample_of_its_own_is_left_out_and_said(tmp_path: Path) -> None:

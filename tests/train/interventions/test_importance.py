@@ -11,7 +11,7 @@ from usae_train.interventions.importance import class_view, without_each
 @pytest.mark.parametrize("name", SPECS)
 @torch.no_grad()
 def test_ablations_beside_each_other_are_those_one_by_one(edited, pictures, name, monkeypatch):
-    monkeypatch.setattr(importance, "IMAGES_A_PASS", 4)
+    monkeypatch.setattr(importance, "IMAGES_PER_PASS", 4)
     backbone, canvas = edited.backbones[name], pictures[:1]
     removed = [[0], [1, 2, 3], [4], [5], [6], list(range(16))]
     together = without_each(edited, name, canvas, removed)

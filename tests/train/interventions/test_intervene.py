@@ -7,7 +7,7 @@ from edited_networks import SILENT, SPECS, space, vit
 import usae_train as ut
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.interventions.edit_site import edit_site_of
-from usae_train.interventions.edits import moved_by, parse_edits
+from usae_train.interventions.edits import edit_shift, parse_edits
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 
@@ -86,7 +86,7 @@ def test_the_change_is_that_of_decode_in_every_kind_of_space(unit_norm, scaled):
     changed[:, 2], changed[:, 4] = 3 * dense[:, 2], 1.5
     every = torch.arange(8).expand(5, 8)
     by = usae.decode("a", Codes(changed, every)) - usae.decode("a", Codes(dense, every))
-    found = moved_by(usae, "a", codes, parse_edits(usae, {2: ("scale", 3.0), 4: 1.5}))
+    found = edit_shift(usae, "a", codes, parse_edits(usae, {2: ("scale", 3.0), 4: 1.5}))
     torch.testing.assert_close(found, by, rtol=1e-4, atol=1e-5)
 
 

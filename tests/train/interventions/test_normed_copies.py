@@ -23,7 +23,7 @@ def test_an_edit_reaches_the_stream_with_mean_and_scale_held():
     stream = torch.tensor([[[9.0, 1.0], [4.0, 0.0], [0.0, 4.0]]])  # a class token and two patches
     site = EditSite(nn.Identity(), Layout("NLC", 1), HeldNorm(by_hand(), stream, by_hand()(stream)))
     assert site.read(stream).tolist() == [[[2.5, -0.5], [-1.5, 0.5]]]
-    moved = site.moved(stream, torch.tensor([[[3.0, 1.0], [0.0, 0.0]]]))
+    moved = site.move(stream, torch.tensor([[[3.0, 1.0], [0.0, 0.0]]]))
     assert moved.tolist() == [[[9.0, 1.0], [7.0, 4.0], [0.0, 4.0]]]  # 4 + 3 / 1, 0 + 1 / 0.25
 
 

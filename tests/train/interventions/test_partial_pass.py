@@ -36,7 +36,7 @@ def test_what_comes_before_a_module_is_left_out_and_takes_no_memory():
     assert list(found.parts) == [chain.first]
     assert found.parts[chain.first].is_meta
     hook = chain.second.register_forward_hook(lambda module, given, output: runs.append(output))
-    with torch.no_grad(), found.skipped(torch.full((1, 4), 2.0)) as _:
+    with torch.no_grad(), found.skip(torch.full((1, 4), 2.0)) as _:
         seen = chain(torch.ones(1, 4))
     hook.remove()
     assert torch.equal(runs[0], torch.full((1, 4), 2.0))
@@ -47,7 +47,7 @@ def test_a_network_is_as_before_whatever_happened():
     chain = Chain()
     found, plain = _before(chain), chain(torch.ones(1, 4))
     chain.first.forward = own = lambda given: given * 3  # as libraries that place weights do
-    with pytest.raises(KeyError), found.skipped(torch.zeros(1, 4)):
+    with pytest.raises(KeyError), found.skip(torch.zeros(1, 4)):
         raise KeyError
     assert chain.first.forward is own
     assert "forward" not in vars(chain.second)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from usae_train.interventions import replacement
-from usae_train.interventions.importance import answering
+from usae_train.interventions.importance import find_answering_site
 from usae_train.interventions.intervene import transplant
 from usae_train.interventions.replacement import CLEAN, MEAN, ZERO, mean_token, replaced_logits
 from usae_train.model.usae import USAE
@@ -34,7 +34,7 @@ def test_each_backbones_codes_answer_as_a_transplant_without_the_rest(edited, pi
 
 @pytest.mark.parametrize("name", ["registers", "conv"])
 def test_the_baselines_are_zeroed_and_mean_patch_tokens(edited, pictures, seen, name, monkeypatch) -> None:
-    network, site = answering(edited, name)
+    network, site = find_answering_site(edited, name)
     mean = 3 * torch.randn(network.width, generator=torch.Generator().manual_seed(4))  # its own is near zero
     monkeypatch.setattr(replacement, "mean_token", lambda usae, backbone: mean)
     found = replaced_logits(edited, name, pictures, seen)
@@ -46,7 +46,7 @@ def test_the_baselines_are_zeroed_and_mean_patch_tokens(edited, pictures, seen, 
             tokens[:, site.layout.prefix :] = token
             return site.layout.like(tokens, output)
 
-        with site.hooked(put), torch.no_grad():
+        with site.hook(put), torch.no_grad():
             torch.testing.assert_close(found[row], network.logits(pictures), atol=1e-4, rtol=1e-4)
 
 
@@ -57,11 +57,11 @@ def test_the_mean_token_is_what_is_decoded_where_no_concept_fires(edited) -> Non
 
 
 def test_one_at_a_time_and_few_pictures_at_a_time_come_to_the_same(edited, pictures, seen, monkeypatch) -> None:
-    network, site = answering(edited, "conv")
+    network, site = find_answering_site(edited, "conv")
     expected = replaced_logits(edited, "conv", pictures, seen)
-    monkeypatch.setattr(replacement, "IMAGES_A_PASS", 1)
+    monkeypatch.setattr(replacement, "IMAGES_PER_PASS", 1)
     torch.testing.assert_close(replaced_logits(edited, "conv", pictures, seen), expected, atol=1e-4, rtol=1e-4)
-    monkeypatch.setattr(replacement, "answering", lambda usae, name: (network, replace(site, grows=False)))
+    monkeypatch.setattr(replacement, "find_answering_site", lambda usae, name: (network, replace(site, grows=False)))
     torch.testing.assert_close(replaced_logits(edited, "conv", pictures, seen), expected, atol=1e-4, rtol=1e-4)
 
 

@@ -10,7 +10,7 @@ from usae_train.backbones.backbone import BackboneSpec
 from usae_train.images.sources import open_images
 from usae_train.model import natural
 from usae_train.model.natural import find_strongest, natural_pictures
-from usae_train.runtime.warned import FormerName
+from usae_train.runtime.warning_kinds import FormerNameWarning
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_other_pictures_of_equal_names_and_sizes_are_not_shown_as_those_of_the_s
 
 
 def test_the_former_name_still_works():
-    with pytest.warns(FormerName, match="look_through is called find_strongest now"):
+    with pytest.warns(FormerNameWarning, match="look_through is called find_strongest now"):
         former = natural.look_through
     assert former is find_strongest
     with pytest.raises(AttributeError, match="has no attribute 'look_trough'"):

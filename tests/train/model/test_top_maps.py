@@ -55,7 +55,7 @@ def test_what_is_no_longer_among_the_top_is_forgotten(monkeypatch):
     kept._pruned_at = 0
     nothing = codes_of([[{2: 1.0}, {}, {}, {}]])
     kept.add(torch.tensor([11]), {"left": nothing, "right": nothing}, torch.tensor([[[-1], [-1], [11]]] * 2))
-    assert kept._kept[0].images.tolist() == [11, 11]
+    assert kept._entries[0].images.tolist() == [11, 11]
 
 
 def test_a_top_picture_without_a_code_of_its_own_has_an_empty_map():
@@ -151,7 +151,7 @@ def test_a_broken_file_is_one_line(usae, tmp_path, name):
 
 def test_a_size_that_is_none_is_one_line(usae, tmp_path):
     replace(usae.maps, input_size=10**6).save(file := tmp_path / MAPS, "a", "b")
-    with pytest.raises(ValueError, match="input_size is '1000000', no size in pixels"):
+    with pytest.raises(ValueError, match="input_size is '1000000', not a size in pixels"):
         read_maps(file, "a", "b", 2, 8, 16)
 
 

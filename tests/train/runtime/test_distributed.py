@@ -19,7 +19,7 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext, r
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
-from usae_train.tokens.rank_batches import RankBatches, own_rows
+from usae_train.tokens.rank_batches import RankBatches, rank_rows
 from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.store import ActivationStore, read_record
 from usae_train.training.loop import fit_tokens, new_usae
@@ -54,15 +54,15 @@ def test_a_batch_that_cannot_be_divided_says_what_could():
 def test_own_rows_by_hand():
     """A batch is 4, and the window before gave 3 of one: its last place, which is rank 1's, is filled first."""
     order = torch.tensor([5, 3, 0, 4, 1, 2])
-    assert own_rows(order, 4, 3, DistributedContext(0, 2)).tolist() == [0, 1, 2]  # of 3 0 4 1: 0 1; of 2: 2
-    assert own_rows(order, 4, 3, DistributedContext(1, 2)).tolist() == [5, 3, 4]
+    assert rank_rows(order, 4, 3, DistributedContext(0, 2)).tolist() == [0, 1, 2]  # of 3 0 4 1: 0 1; of 2: 2
+    assert rank_rows(order, 4, 3, DistributedContext(1, 2)).tolist() == [5, 3, 4]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 @pytest.mark.parametrize("offset", [0, 5, 11])
 def test_the_ranks_parts_are_the_batches(count, offset):
     order = torch.randperm(100, generator=torch.Generator().manual_seed(count))
-    parts = [own_rows(order, 12, offset, DistributedContext(number, count)) for number in range(count)]
+    parts = [rank_rows(order, 12, offset, DistributedContext(number, count)) for number in range(count)]
     assert torch.equal(torch.cat(parts).sort().values, torch.arange(100))
     taken = [0] * count
     first = 12 - offset
@@ -82,7 +82,7 @@ def test_a_rank_reads_its_own_share_of_the_shards_and_little_more():
     """A tenth of the window is beyond four standard deviations of where a batch of 1000 is cut."""
     order = torch.randperm(20_000, generator=torch.Generator().manual_seed(0))
     for number in range(4):
-        rows = own_rows(order, 1000, 0, DistributedContext(number, 4))
+        rows = rank_rows(order, 1000, 0, DistributedContext(number, 4))
         assert rows.min() > (number / 4 - 0.1) * 20_000
         assert rows.max() < ((number + 1) / 4 + 0.1) * 20_000
 
@@ -120,7 +120,7 @@ def test_a_fault_of_ours_stays_one_under_torchrun(monkeypatch, tmp_path):
     monkeypatch.setattr(Told, "gather", lambda self, value: [heard.append(value), value])
     assert isinstance(ended(1, fault), SystemExit)
     (file,) = tmp_path.glob("usae-*.txt")
-    assert heard[0].startswith("a fault of usae's own, ValueError: shapes do not fit")
+    assert heard[0].startswith("a bug in usae, ValueError: shapes do not fit")
     assert str(file) in heard[0]
     assert "ValueError: shapes do not fit" in file.read_text()
     monkeypatch.setenv("USAE_TRACEBACK", "1")
@@ -209,7 +209,7 @@ def run_rank(number: int, folder: Path, port: int) -> None:
             plan_extraction(source, SPECS)[0],
             folder / "two",
             ExtractSettings(image_batch=2, max_broken=0.2),
-            images_a_shard=4,
+            images_per_shard=4,
             ranks=ranks,
         )
         sparse = torch.nn.Parameter(torch.zeros(4, 2))

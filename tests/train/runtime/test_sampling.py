@@ -17,7 +17,7 @@ from usae_train.runtime.sampling import drawn_numbers
 from usae_train.tokens import extraction_notes
 from usae_train.tokens.extract import extract, outliers_of, plan_extraction
 from usae_train.tokens.feeding import StoreFeed
-from usae_train.tokens.paired import bytes_an_image
+from usae_train.tokens.paired import bytes_per_image
 from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.store import ActivationStore, read_record
 from usae_train.tokens.store import write_shard as store_write
@@ -151,7 +151,7 @@ def test_a_store_that_was_begun_with_the_first_pictures_goes_on_with_them(
 
     monkeypatch.setattr(extraction_notes, "write_record", stop)
     with pytest.raises(KeyboardInterrupt):
-        extract(source, record, out, ExtractSettings(image_batch=2, max_broken=0.2), images_a_shard=4)
+        extract(source, record, out, ExtractSettings(image_batch=2, max_broken=0.2), images_per_shard=4)
     monkeypatch.setattr(extraction_notes, "write_record", write_record)
     (tmp_path / "specs.yaml").write_text(YAML)
     words = ["extract", pictures, "--backbones", tmp_path / "specs.yaml", "--max-broken", "0.2", "-o", out]
@@ -177,7 +177,7 @@ def test_statistics_of_pictures_are_of_the_same_ones_whatever_the_memory(picture
     backbones, source = build_backbones(SPECS), open_images(pictures)
     found = []
     for images in (20, 2.5):
-        memory = images * bytes_an_image(backbones, (2, 2)) / 1e9
+        memory = images * bytes_per_image(backbones, (2, 2)) / 1e9
         _, sample = feed_pictures(backbones, source, (2, 2), FitSettings(max_broken=1), Execution(memory=memory))
         lots = list(sample())
         assert torch.cat([lot.numbers for lot in lots]).tolist() == [number for number in five if number != 4]

@@ -20,14 +20,14 @@ from usae_train.agreement.settings import AgreementSettings
 from usae_train.commands.options import RECIPE_DEFAULTS
 from usae_train.demo.settings import BuildSettings
 from usae_train.evaluation.checkpointing import PassCheckpointer
-from usae_train.evaluation.evaluate import Compared, evaluate_source
+from usae_train.evaluation.evaluate import Comparison, evaluate_source
 from usae_train.evaluation.from_python import EvaluateOptions
 from usae_train.evaluation.settings import EvaluateSettings, NameSettings
 from usae_train.files.validation import Settings, by_todays_names, check_settings
 from usae_train.images.settings import SpectrumSettings
 from usae_train.runtime import shared_options
 from usae_train.runtime.settings_options import knows_former, takes_settings
-from usae_train.runtime.warned import FormerName
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_train.sae_formats.formats import export_sae
 from usae_train.sae_formats.settings import ExportSettings, ImportSettings
 from usae_train.tokens.extract import plan_extraction
@@ -87,7 +87,7 @@ PYTHON = [
     (consensus, "alike", AgreementSettings, "alike"),
     (plan_extraction, "storage_dtype", ExtractSettings, "storage_dtype"),
     (evaluate_source, "batch", EvaluateSettings, "image_batch"),
-    (Compared, "seed", EvaluateSettings, "seed"),
+    (Comparison, "seed", EvaluateSettings, "seed"),
     (PassCheckpointer, "minutes", EvaluateSettings, "checkpoint_minutes"),
     (TrainingCheckpointer, "minutes", ExecutionSettings, "checkpoint_minutes"),
     (TrainingCheckpointer, "keep", ExecutionSettings, "keep_checkpoints"),
@@ -238,7 +238,7 @@ def test_an_option_that_must_be_given_may_be_by_its_former_name():
 
 
 def test_former_fields_work_and_say_todays():
-    with pytest.warns(FormerName, match="heat is called temperature now"):
+    with pytest.warns(FormerNameWarning, match="heat is called temperature now"):
         assert check_settings(Baking, heat=200).temperature == 200
     with pytest.raises(ValueError, match=r"^heat is the former name of temperature; give temperature alone$"):
         check_settings(Baking, heat=200, temperature=210)

@@ -76,7 +76,7 @@ def test_a_fault_of_ours_is_a_line_that_names_the_file_of_its_traceback(error, c
     (file,) = tmp_path.iterdir()
     said = capsys.readouterr().err
     assert (ended.value.code, said.count("\n")) == (1, 1)
-    assert said.startswith(f"error: a fault of usae's own, {type(error).__name__}: {error}; its traceback is in {file}")
+    assert said.startswith(f"error: a bug in usae, {type(error).__name__}: {error}; its traceback is in {file}")
     assert "expected" not in said
     assert file.read_text().startswith("Traceback (most recent call last)")
     assert "raise error" in file.read_text()

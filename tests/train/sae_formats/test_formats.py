@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import usae_train as ut
 from usae_train.cli import app
-from usae_train.interventions.edits import moved_by, parse_edits
+from usae_train.interventions.edits import edit_shift, parse_edits
 from usae_train.model.sparsity.variants import variants
 from usae_train.sae_formats.formats import formats, read_sae
 from usae_train.training.add_backbone import growth_settings
@@ -112,7 +112,7 @@ def test_an_edit_moves_tokens_by_what_decoding_does(room, maker):
     usae = ut.import_sae(written.place, **written.options)
     codes = usae.encode("sae", TOKENS)
     without = codes._replace(values=codes.values * (codes.indices != 2))
-    moved = moved_by(usae, "sae", codes, parse_edits(usae, {2: 0.0}))
+    moved = edit_shift(usae, "sae", codes, parse_edits(usae, {2: 0.0}))
     assert close(moved, usae.decode("sae", without) - usae.decode("sae", codes))
 
 
@@ -177,7 +177,7 @@ def of(maker, change=lambda room: room):
     return made
 
 
-GATED = "has one pre-code a concept"
+GATED = "has one pre-code per concept"
 BIASED = {"schema": 1, "cls": "Relu", "cfg": {"d_vit": WIDTH, "exp_factor": 2}}
 REFUSED = {
     "nothing there": (lambda room: room / "none", "no folder or file at"),
@@ -252,7 +252,7 @@ REFUSED = {
     "sparsify: skip": (lambda room: files.sparsify(room, skip_connection=True).place, "skip_connection True is not"),
     "sparsify: groups": (
         lambda room: files.sparsify(room, activation="groupmax").place,
-        "activation 'groupmax' is not read: it keeps one concept a group",
+        "activation 'groupmax' is not read: it keeps one concept per group",
     ),
     "sparsify: signed": (lambda room: files.sparsify(room, signed=True).place, "signed is not a key of sparsify 1.3"),
     "saev: schema": (

@@ -123,9 +123,9 @@ BAD = {
     "long.npy": (np.zeros((9, 3), np.float32), "rows differ: a 8, b 9; row n must be the same patch"),
     "flat.npy": (np.zeros(8, np.float32), "b: tokens are (8,); expected (n, width) or (images, tokens, width)"),
     "none.npy": (np.zeros((0, 3), np.float32), "b: tokens are (0, 3)"),
-    "cut.npy": (b"\x93NUMPY", "is broken or no .npy file"),
-    "text.npy": (b"tokens", "is broken or no .npy file"),
-    "cut.safetensors": (b"12", "is broken or no .safetensors file"),
+    "cut.npy": (b"\x93NUMPY", "is broken or not a .npy file"),
+    "text.npy": (b"tokens", "is broken or not a .npy file"),
+    "cut.safetensors": (b"12", "is broken or not a .safetensors file"),
     "a.txt": (b"", "is not a file of tokens"),
 }
 

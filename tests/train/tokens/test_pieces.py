@@ -156,7 +156,7 @@ def test_two_processes_stop_together_when_one_is_told(pictures, tmp_path, whole,
     source = open_images(pictures)
     record, _, backbones = plan_extraction(source, SPECS)  # once: two threads would draw weights from one generator
     how = ExtractSettings(image_batch=2, max_broken=0.2)
-    together = {"settings": how, "images_a_shard": 4, "backbones": backbones}
+    together = {"settings": how, "images_per_shard": 4, "backbones": backbones}
     with ThreadPoolExecutor(1) as beside:
         second = beside.submit(extracting.extract, source, record, tmp_path / "store", ranks=other, **together)
         with pytest.raises(Stopped, match=f"stopped; {kept} of 11 pictures are kept") as seen:

@@ -14,8 +14,8 @@ from usae_train.tokens.standardization import (
     TOKENS_AT_ONCE,
     Outliers,
     Spread,
-    kept_rows,
     outliers_as_text,
+    rows_without_outliers,
     spreads_of,
     sums_of,
     without_outliers,
@@ -82,7 +82,11 @@ def test_a_patch_goes_for_all_backbones() -> None:
     assert all(torch.equal(own, tokens[name][stayed]) for name, own in left.items())
     assert len(without_outliers(tokens, {})["a"]) == 60
     assert len(without_outliers(tokens, {"a": 0.0})["a"]) == 60, "when nothing is left, all stay"
-    assert [kept_rows(tokens, most)[1] for most in ({"a": 2 * math.sqrt(10)}, {}, {"a": 0.0})] == [57, 60, 0]
+    assert [rows_without_outliers(tokens, most)[1] for most in ({"a": 2 * math.sqrt(10)}, {}, {"a": 0.0})] == [
+        57,
+        60,
+        0,
+    ]
 
 
 def test_masked_they_do_not_move_mean_and_std_nor_training() -> None:

@@ -21,7 +21,7 @@ from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.tokens.extraction_notes import begin
 from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
 from usae_train.tokens.settings import ExtractSettings
-from usae_train.tokens.store import ActivationStore, disk_bytes_an_image, read_record, write_record
+from usae_train.tokens.store import ActivationStore, disk_bytes_per_image, read_record, write_record
 from usae_train.tokens.store import write_shard as store_write
 
 
@@ -65,7 +65,7 @@ def test_it_holds_what_the_backbones_see(pictures, tmp_path):
 def test_the_size_is_said_before(pictures, tmp_path):
     source = open_images(pictures)
     record, gigabytes, _ = plan_extraction(source, SPECS)
-    assert disk_bytes_an_image(record) == 4 * 32 * 2
+    assert disk_bytes_per_image(record) == 4 * 32 * 2
     assert gigabytes == pytest.approx(11 * 4 * 32 * 2 / 1e9)
     (tmp_path / "specs.yaml").write_text(YAML)
     words = ["extract", str(pictures), "--backbones", str(tmp_path / "specs.yaml"), "-o", str(tmp_path / "store")]
@@ -137,7 +137,7 @@ def test_backbones_and_workers_start_once(pictures, tmp_path, monkeypatch):
         "usae_train.images.sources.DataLoader", lambda *a, **kw: loaders.append(kw) or DataLoader(*a, **kw)
     )
     settings = ExtractSettings(image_batch=2, max_broken=0.2, readers=1)
-    extract(source, record, tmp_path / "store", settings, images_a_shard=4, backbones=built)
+    extract(source, record, tmp_path / "store", settings, images_per_shard=4, backbones=built)
     assert [each["num_workers"] for each in loaders] == [1]
 
 
@@ -222,7 +222,7 @@ def test_a_damaged_shard_is_found(pictures, tmp_path):
         assert_one_error(run(*words, "--verify-checksums"), "shard-00001.safetensors has the checksum")
         assert {place.name for place in tmp_path.iterdir()} == {"pictures", "store"}
         refused = run("fit", "demo", *words[2:], "--verify-checksums")
-        assert_one_error(refused, "--verify-checksums is of a store, and demo is none")
+        assert_one_error(refused, "--verify-checksums is of a store, and demo is not one")
     file.write_bytes(content[:100])
     with pytest.raises(ValueError, match=r"shard-00001\.safetensors is missing or broken"):
         store.read([1])

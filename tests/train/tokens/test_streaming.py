@@ -10,7 +10,7 @@ from usae_train.backbones.backbone import BackboneSpec, build_backbones
 from usae_train.images.sources import open_images
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import Batches
-from usae_train.tokens.paired import bytes_an_image, collect_tokens
+from usae_train.tokens.paired import TokenSource, bytes_per_image, collect_tokens
 from usae_train.tokens.streaming import StreamFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.execution import Execution
@@ -26,7 +26,7 @@ GRID = (2, 2)
 def stream(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> StreamFeed:
     """Six pictures of four tokens, a window of two pictures."""
     backbones = build_backbones(tiny_specs)
-    return StreamFeed(backbones, open_images(picture_folder), GRID, 2.5 * bytes_an_image(backbones, GRID))
+    return StreamFeed(TokenSource(backbones, open_images(picture_folder), GRID), 2.5 * bytes_per_image(backbones, GRID))
 
 
 def rows_of(tokens: torch.Tensor) -> list[tuple[float, ...]]:
@@ -42,13 +42,13 @@ def test_an_epoch_of_windows_has_every_picture_once(stream: StreamFeed) -> None:
 
 
 def test_a_window_is_what_the_backbones_see(stream: StreamFeed) -> None:
-    seen = collect_tokens(stream.backbones, stream.source, GRID, tried=[1, 4])
+    seen = collect_tokens(stream.origin, tried=[1, 4])
     loaded = stream.load([4, 1])
     assert all(torch.equal(loaded[name], own) for name, own in seen.flat().items())
 
 
 def test_batches_show_every_token_once_an_epoch(stream: StreamFeed) -> None:
-    everything = collect_tokens(stream.backbones, stream.source, GRID).flat()
+    everything = collect_tokens(stream.origin).flat()
     batches = Batches(stream, 8, torch.Generator().manual_seed(0))
     epoch = [batches.next() for _ in range(3)]
     for name, own in everything.items():
@@ -66,7 +66,7 @@ def test_single_tokens_come_from_a_first_window(stream: StreamFeed) -> None:
 
 
 def test_only_the_numbers_that_were_asked_for_are_shown(stream: StreamFeed) -> None:
-    some = StreamFeed(stream.backbones, stream.source, GRID, 1e9, numbers=[1, 3, 5])
+    some = StreamFeed(stream.origin, 1e9, numbers=[1, 3, 5])
     assert some.first_window().numbers.tolist() == [1, 3, 5]
     assert len(some) == 12
 
@@ -86,7 +86,7 @@ def test_too_many_broken_pictures_stop_a_training(
 ) -> None:
     for name in ("0.png", "3.png"):
         (picture_folder / name).write_text("broken")
-    memory = pictures_in_memory * bytes_an_image(build_backbones(tiny_specs), GRID) / 1e9
+    memory = pictures_in_memory * bytes_per_image(build_backbones(tiny_specs), GRID) / 1e9
 
     def train(**told: float) -> ut.USAE:
         settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5, **told)
@@ -105,13 +105,13 @@ def narrow(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> StreamF
     for name in ("0.png", "3.png"):
         (picture_folder / name).write_text("broken")
     backbones = build_backbones(tiny_specs)
-    return StreamFeed(backbones, open_images(picture_folder), GRID, 1.5 * bytes_an_image(backbones, GRID))
+    return StreamFeed(TokenSource(backbones, open_images(picture_folder), GRID), 1.5 * bytes_per_image(backbones, GRID))
 
 
 def test_a_window_of_broken_pictures_is_passed_over(narrow: StreamFeed) -> None:
     said: list[str] = []
     narrow.broken.say = said.append
-    everything = collect_tokens(narrow.backbones, narrow.source, GRID).flat()
+    everything = collect_tokens(narrow.origin).flat()
     batches = Batches(narrow, 8, torch.Generator().manual_seed(0))
     for _ in range(3):
         epoch = [batches.next() for _ in range(2)]
@@ -138,7 +138,7 @@ def test_pictures_of_which_none_can_be_read_end_a_stream(
     with pytest.raises(ValueError, match=ended):  # in the midst of a training
         batches.next()
     settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5, max_broken=1)
-    memory = 1.5 * bytes_an_image(narrow.backbones, GRID) / 1e9
+    memory = 1.5 * bytes_per_image(narrow.origin.backbones, GRID) / 1e9
     with pytest.raises(ValueError, match=ended):
         fit_pictures(open_images(picture_folder), settings, tiny_specs, Execution(memory=memory))
 
@@ -147,7 +147,7 @@ def test_a_training_goes_on_bit_for_bit_through_windows_of_broken_pictures(
     tiny_specs: dict[str, BackboneSpec], narrow: StreamFeed, picture_folder: Path, tmp_path: Path
 ) -> None:
     settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5, max_broken=0.34)
-    memory = 1.5 * bytes_an_image(narrow.backbones, GRID) / 1e9
+    memory = 1.5 * bytes_per_image(narrow.origin.backbones, GRID) / 1e9
     states = tmp_path / "states"
 
     def train() -> dict[str, torch.Tensor]:
@@ -175,12 +175,15 @@ def test_a_window_that_can_be_read_no_more_is_named_by_a_resume(narrow: StreamFe
 
 def test_memory_for_not_one_picture_is_refused(stream: StreamFeed) -> None:
     with pytest.raises(ValueError, match=r"--memory is 1e-07 GB, too little for the tokens of one picture"):
-        StreamFeed(stream.backbones, stream.source, GRID, 100)
+        StreamFeed(stream.origin, 100)
 
 
 def test_what_fits_is_kept_and_what_does_not_is_streamed(stream: StreamFeed) -> None:
-    gigabytes = 6 * bytes_an_image(stream.backbones, GRID) / 1e9
-    fed = lambda most: feed_pictures(stream.backbones, stream.source, GRID, FitSettings(), Execution(memory=most))  # noqa: E731
+    gigabytes = 6 * bytes_per_image(stream.origin.backbones, GRID) / 1e9
+
+    def fed(most):
+        return feed_pictures(stream.origin.backbones, stream.origin.source, GRID, FitSettings(), Execution(memory=most))
+
     assert not isinstance(fed(gigabytes)[0], StreamFeed)
     feed, sample = fed(0.99 * gigabytes)
     assert isinstance(feed, StreamFeed)
@@ -192,10 +195,10 @@ def test_a_stopped_training_on_a_stream_goes_on_bit_for_bit(
     tiny_specs: dict[str, BackboneSpec], picture_folder: Path, tmp_path: Path
 ) -> None:
     settings = fit_settings("default", n_concepts=8, k=2, steps=9, batch=5)
-    memory = 2.5 * bytes_an_image(build_backbones(tiny_specs), GRID) / 1e9
+    memory = 2.5 * bytes_per_image(build_backbones(tiny_specs), GRID) / 1e9
 
-    def train(checkpointer: TrainingCheckpointer | None, watch: FitCallbacks | None = None) -> ut.USAE:
-        how = Execution(watch=watch or FitCallbacks(), checkpointer=checkpointer, memory=memory)
+    def train(checkpointer: TrainingCheckpointer | None, callbacks: FitCallbacks | None = None) -> ut.USAE:
+        how = Execution(callbacks=callbacks or FitCallbacks(), checkpointer=checkpointer, memory=memory)
         return fit_pictures(open_images(picture_folder), settings, tiny_specs, how)
 
     whole = train(None)

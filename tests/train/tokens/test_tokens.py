@@ -5,7 +5,7 @@ import torch
 
 from usae_train.backbones.backbone import BackboneSpec, build_backbones
 from usae_train.images.sources import FolderImages, open_images
-from usae_train.tokens.paired import PairedTokens, collect_tokens
+from usae_train.tokens.paired import PairedTokens, TokenSource, collect_tokens
 
 
 def test_row_n_is_the_same_picture_in_every_backbone(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> None:
@@ -13,7 +13,10 @@ def test_row_n_is_the_same_picture_in_every_backbone(tiny_specs: dict[str, Backb
     built, source = build_backbones(tiny_specs), FolderImages(picture_folder)
     done: list[tuple[int, int]] = []
     paired = collect_tokens(
-        built, source, (2, 2), batch=2, storage_dtype=torch.float32, progress=lambda n, of: done.append((n, of))
+        TokenSource(built, source, (2, 2)),
+        batch=2,
+        storage_dtype=torch.float32,
+        progress=lambda n, of: done.append((n, of)),
     )
     assert paired.numbers.tolist() == [0, 2, 3, 4, 5]
     assert len(paired.failures) == 1
@@ -27,7 +30,9 @@ def test_row_n_is_the_same_picture_in_every_backbone(tiny_specs: dict[str, Backb
 
 def test_tokens_are_kept_in_bfloat16(tiny_specs: dict[str, BackboneSpec], picture_folder: Path) -> None:
     built, source = build_backbones(tiny_specs), FolderImages(picture_folder)
-    short, long = (collect_tokens(built, source, (2, 2), **kept) for kept in ({}, {"storage_dtype": torch.float32}))  # type: ignore[arg-type]
+    short, long = (
+        collect_tokens(TokenSource(built, source, (2, 2)), **kept) for kept in ({}, {"storage_dtype": torch.float32})
+    )  # type: ignore[arg-type]
     assert short.tokens["vit"].dtype == torch.bfloat16
     assert torch.equal(short.tokens["vit"], long.tokens["vit"].bfloat16())
 
@@ -46,7 +51,7 @@ def test_pictures_are_read_at_the_largest_input_size(
         FolderImages, "read", lambda self, index, size: (sizes.append(size), read(self, index, size))[1]
     )
     specs = {**tiny_specs, "conv": tiny_specs["conv"].model_copy(update={"input_size": 96})}
-    collect_tokens(build_backbones(specs), FolderImages(picture_folder), (2, 2))
+    collect_tokens(TokenSource(build_backbones(specs), FolderImages(picture_folder), (2, 2)))
     assert set(sizes) == {96}
 
 
@@ -56,7 +61,7 @@ def test_no_readable_picture_is_refused_with_the_first_reason(
     for number in range(2):
         (tmp_path / f"{number}.png").write_text("broken")
     with pytest.raises(ValueError, match=r"none of the 2 pictures of .* can be read; the first: 0\.png cannot be read"):
-        collect_tokens(build_backbones(tiny_specs), FolderImages(tmp_path), (2, 2))
+        collect_tokens(TokenSource(build_backbones(tiny_specs), FolderImages(tmp_path), (2, 2)))
 
 
 def test_tokens_that_do_not_fit_into_memory_are_refused_before_the_work(
@@ -66,5 +71,5 @@ def test_tokens_that_do_not_fit_into_memory_are_refused_before_the_work(
     # 6 pictures x 4 tokens x (32 + 24) x 2 bytes = 2688; 60% of 2250 is 1350: half of the pictures
     monkeypatch.setattr("usae_train.runtime.memory.os.sysconf", lambda name: 1 if name == "SC_PAGE_SIZE" else 2250)
     with pytest.raises(ValueError, match=r"the tokens of 6 pictures need .*; take at most 3 pictures with --limit"):
-        collect_tokens(built, FolderImages(picture_folder), (2, 2))
-    assert len(collect_tokens(built, open_images(picture_folder, 3), (2, 2)).numbers) == 3
+        collect_tokens(TokenSource(built, FolderImages(picture_folder), (2, 2)))
+    assert len(collect_tokens(TokenSource(built, open_images(picture_folder, 3), (2, 2))).numbers) == 3

@@ -16,7 +16,7 @@ import usae_train as ut
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.demo.activations import known_world
 from usae_train.model.sparse import Codes, top_k
-from usae_train.training.add_backbone import Grown, divided, enlarged, growth_settings
+from usae_train.training.add_backbone import GrownSpace, add_untrained_pair, growth_settings, split_pictures
 from usae_train.training.alignment import tokens_of_concepts
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.logging.callbacks import FitCallbacks
@@ -45,7 +45,7 @@ def grown_toy(recipe: TrainingRecipe, steps: int = 8) -> tuple[ut.USAE, ut.USAE]
     settings = FitSettings(n_concepts=12, k=3, steps=20, batch=32, recipe=recipe)
     before = fit_tokens({name: tokens[name] for name in "ab"}, settings)
     chosen = growth_settings(before, recipe, steps=steps, batch=32)
-    after = enlarged(before, "c", NEW, tokens["c"].shape[1], chosen)
+    after = add_untrained_pair(before, "c", NEW, tokens["c"].shape[1], chosen)
     return before, fit_tokens(tokens, chosen, after, frozen=before.names)
 
 
@@ -108,23 +108,23 @@ def test_the_new_one_shares_what_joint_training_would_share() -> None:
     world = known_world(4000, generator, {"a": 24, "b": 16, "c": 20}, shared=24, active=3, private=1)
     settings = FitSettings(n_concepts=48, k=6, steps=250, batch=512)
     known = fit_tokens({name: world.tokens[name] for name in "ab"}, settings)
-    grown = enlarged(known, "c", NEW, 20, settings)
+    grown = add_untrained_pair(known, "c", NEW, 20, settings)
     fit_tokens(world.tokens, settings, grown, frozen=known.names)
     joint = fit_tokens(world.tokens, settings)
-    shared = [Grown(usae, "c", 0, r2_matrix(usae, world.tokens)).shared() for usae in (grown, joint)]
+    shared = [GrownSpace(usae, "c", 0, r2_matrix(usae, world.tokens)).shared() for usae in (grown, joint)]
     assert shared[1] > 0.4
     assert shared[0] > 0.9 * shared[1]
 
 
 def test_pictures_are_divided_once_and_for_all() -> None:
-    train, held_out = divided(40, seed=3)
+    train, held_out = split_pictures(40, seed=3)
     assert sorted(train + held_out) == list(range(40))
     assert len(held_out) == 4
-    assert (train, held_out) == divided(40, seed=3) != divided(40, seed=4)
-    assert [len(part) for part in divided(100_000, 0)] == [99_500, 500]
-    assert [len(part) for part in divided(2, 0)] == [1, 1]
+    assert (train, held_out) == split_pictures(40, seed=3) != split_pictures(40, seed=4)
+    assert [len(part) for part in split_pictures(100_000, 0)] == [99_500, 500]
+    assert [len(part) for part in split_pictures(2, 0)] == [1, 1]
     with pytest.raises(ValueError, match="1 picture; expected two at least"):
-        divided(1, 0)
+        split_pictures(1, 0)
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_broken_held_out_pictures_are_named_before_training(small: str, picture_
     for number in range(6, 20):  # of 20 pictures two are held out
         (picture_folder / f"{number:02d}.png").write_bytes((picture_folder / "0.png").read_bytes())
     files = sorted(picture_folder.iterdir())
-    one, other = (files[number] for number in divided(20, 0)[1])
+    one, other = (files[number] for number in split_pictures(20, 0)[1])
 
     def steps(step: int, figures: dict[str, Any]) -> None:  # noqa: ARG001
         raise AssertionError("it was trained")
@@ -236,12 +236,12 @@ def test_broken_held_out_pictures_are_named_before_training(small: str, picture_
     said: list[str] = []
     told: dict[str, Any] = {"name": "new", "steps": 2, "batch": 8}
     one.write_text("broken")
-    grown = ut.add_backbone(ut.load(small), picture_folder, NEW, watch=FitCallbacks(failure=said.append), **told)
+    grown = ut.add_backbone(ut.load(small), picture_folder, NEW, callbacks=FitCallbacks(failure=said.append), **told)
     assert grown.n_held_out == 1
     assert [why.split()[0] for why in said] == [one.name]
     other.write_text("broken")
     with pytest.raises(ValueError, match=r"none of the 2 held-out pictures of .* can be read; the first: "):
-        ut.add_backbone(ut.load(small), picture_folder, NEW, watch=FitCallbacks(steps=steps), **told)
+        ut.add_backbone(ut.load(small), picture_folder, NEW, callbacks=FitCallbacks(steps=steps), **told)
 
 
 def test_what_cannot_be_added_is_one_line(small: str, picture_folder: Path, tmp_path: Path) -> None:

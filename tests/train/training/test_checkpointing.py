@@ -21,7 +21,7 @@ from usae_train.files.torch_state import write_state
 from usae_train.images.sources import open_images
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.signals import Stopped
-from usae_train.runtime.warned import OneLine
+from usae_train.runtime.warning_kinds import OneLineWarning
 from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.store import read_record
@@ -104,7 +104,7 @@ def test_states_of_which_none_can_be_read_are_not_passed_over(tmp_path):
     (tmp_path / "step-000000006.pt").write_bytes(b"no state")
     torch.save({"of": "something else"}, tmp_path / "step-000000005.pt")
     why = r"no training state in .* can be read; remove the folder to begin anew"
-    with pytest.warns(OneLine) as warned, pytest.raises(ValueError, match=why):
+    with pytest.warns(OneLineWarning) as warned, pytest.raises(ValueError, match=why):
         fit_tokens(toy_tokens(), toy_settings(DEFAULT), checkpointer=AfterEach(tmp_path))
     newest, before = (str(each.message) for each in warned)
     assert "step-000000006.pt cannot be read (" in newest
@@ -252,7 +252,7 @@ def test_a_disk_that_fills_up_during_extraction_loses_no_shard(tmp_path, monkeyp
     folder, out = make_pictures(tmp_path / "pictures"), tmp_path / "store"
     source = open_images(folder)
     record = plan_extraction(source, SPECS).record
-    settings = {"settings": ExtractSettings(image_batch=2, max_broken=0.2), "images_a_shard": 4}
+    settings = {"settings": ExtractSettings(image_batch=2, max_broken=0.2), "images_per_shard": 4}
     shards = []
 
     def progress(*done):

@@ -11,7 +11,7 @@ from usae_train.backbones.backbone import BackboneSpec
 from usae_train.backbones.spec import PAPER
 from usae_train.images.sources import open_images
 from usae_train.model.firing import measure
-from usae_train.runtime.warned import FormerName
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_train.tokens import paired
 from usae_train.tokens.paired import PairedTokens
 from usae_train.training import fitting
@@ -42,8 +42,8 @@ def test_fit_on_pictures(tiny_specs: dict[str, BackboneSpec], picture_folder: Pa
     (picture_folder / "1.png").write_text("broken")
     failures: list[str] = []
     steps: list[int] = []
-    watch = FitCallbacks(steps=lambda step, figures: steps.append(step), failure=failures.append)
-    usae = fit(picture_folder, backbones=tiny_specs, recipe="published", watch=watch, max_broken=0.2, **SMALL)
+    callbacks = FitCallbacks(steps=lambda step, figures: steps.append(step), failure=failures.append)
+    usae = fit(picture_folder, backbones=tiny_specs, recipe="published", callbacks=callbacks, max_broken=0.2, **SMALL)
     assert usae.widths == {"vit": 32, "conv": 24}
     assert usae.grid == (2, 2)
     assert usae.specs == tiny_specs
@@ -260,5 +260,5 @@ def test_the_packages_names_are_all_there() -> None:
     assert set(usae_train.__all__) <= set(dir(usae_train))
     with pytest.raises(AttributeError, match="has no attribute 'fitt'"):
         _ = usae_train.fitt
-    with pytest.warns(FormerName, match="called ut.TrainingRecipe now"):
+    with pytest.warns(FormerNameWarning, match="called ut.TrainingRecipe now"):
         assert usae_train.Recipe is usae_train.TrainingRecipe

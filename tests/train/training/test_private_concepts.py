@@ -21,7 +21,7 @@ from usae_train.model.sparsity.topk import TopK
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.paired import PairedTokens
-from usae_train.training.add_backbone import Grown, enlarged, growth_settings
+from usae_train.training.add_backbone import GrownSpace, add_untrained_pair, growth_settings
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.fitting import fit_settings
 from usae_train.training.logging.step_metrics import dead_of
@@ -170,7 +170,7 @@ def test_a_backbone_is_added_to_shared_concepts_alone(k_private: int) -> None:
         {**toy_tokens(), "d": torch.randn(64, 4, generator=torch.Generator().manual_seed(1))},
     )
     settings = growth_settings(usae, steps=12, batch=32)
-    grown = enlarged(usae, "d", None, 4, settings)
+    grown = add_untrained_pair(usae, "d", None, 4, settings)
     grown.specs = {}
     before = {key: own for key, own in bits(grown).items() if key.split(".")[1] != "d"}
     fit_tokens(tokens, settings, grown, frozen=usae.names)
@@ -187,9 +187,9 @@ def test_a_space_with_slots_is_compared_with_one_that_has_none_and_says_what_an_
     usae = trained(k_private=1)
     settings = growth_settings(usae)
     assert settings.recipe.sparsity == "topk"
-    whole = enlarged(usae, "d", None, 4, settings)
+    whole = add_untrained_pair(usae, "d", None, 4, settings)
     assert whole.sparsity == usae.sparsity == SplitTopK(n_shared=6, k_private=1)
-    grown = Grown(whole, "d", 2, {a: dict.fromkeys("abcd", 0.5) for a in "abcd"}, None)
+    grown = GrownSpace(whole, "d", 2, {a: dict.fromkeys("abcd", 0.5) for a in "abcd"}, None)
     assert f"d has no private concepts: {usae.k - 1} are active per patch, not {usae.k}" in grown.in_words()
     with pytest.raises(ValueError, match="k_private is 2; the space stays as it is"):
         growth_settings(usae, k_private=2)

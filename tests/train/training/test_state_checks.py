@@ -9,7 +9,7 @@ from usae_train.backbones.backbone import BackboneSpec, listed_specs
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.loop import fit_tokens
 from usae_train.training.settings import DEFAULT, PUBLISHED
-from usae_train.training.state_checks import differing
+from usae_train.training.state_checks import find_differences
 
 SPECS = {"a": BackboneSpec(model="vit_tiny_patch16_224", weights="random")}
 
@@ -128,8 +128,8 @@ def test_settings_that_differ_are_named_within_a_recipe():
     own = toy_settings(DEFAULT).model_dump(mode="json") | {"backbones": listed_specs(SPECS)}
     told = toy_settings(DEFAULT.model_copy(update={"max_grad_norm": 2.0}), seed=1).model_dump(mode="json")
     earlier = [["a", {key: value for key, value in listed_specs(SPECS)[0][1].items() if key != "tensors"}]]
-    assert differing(own, {**told, "backbones": earlier}) == ["recipe.max_grad_norm", "seed"]
-    assert differing(own, {**told, "backbones": [["b", earlier[0][1]]]}) == [
+    assert find_differences(own, {**told, "backbones": earlier}) == ["recipe.max_grad_norm", "seed"]
+    assert find_differences(own, {**told, "backbones": [["b", earlier[0][1]]]}) == [
         "backbones",
         "recipe.max_grad_norm",
         "seed",

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import usae_train as ut
 import usae_train.cli
 import usae_viz.cli
-from usae_train.runtime.warned import NotRead
+from usae_train.runtime.warning_kinds import UnreadPicturesWarning
 
 SKIPPED = "skipped: 1.png cannot be read: it is not a picture of a kind that PIL knows\n"
 
@@ -80,7 +80,7 @@ def test_in_python_a_warning_says_it(usae, pictures):
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         ut.top_patches(usae, 1, pictures, count=1)
-    found = [str(each.message) for each in told if each.category is NotRead]
+    found = [str(each.message) for each in told if each.category is UnreadPicturesWarning]
     assert found[0] == left_out(pictures).strip()
     assert found[1].startswith("1 of 5 pictures cannot be read; the first: 1.png")
 

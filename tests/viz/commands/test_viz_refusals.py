@@ -66,7 +66,7 @@ def test_wrong_usage_is_status_2():
         ("concepts: []\n", "nothing to draw; expected `concepts` or `objectives`"),
         ("- a\n- b\n", "expected a mapping (`key: value`) at the top, found a list"),
         ("", "expected a mapping (`key: value`) at the top, found nothing"),
-        ("concepts: [3\n", "no valid YAML"),
+        ("concepts: [3\n", "not valid YAML"),
         ("concepts: [3]\nsettings:\n  seed: 4\n", "seed belongs at the top, as a list under `seeds`"),
         (
             "concepts: [3]\nsettings:\n  augmentation: {rotat: 5}\n",

@@ -4,7 +4,7 @@ import pytest
 
 import usae_train as ut
 import usae_viz as uv
-from usae_train.runtime.warned import FormerName
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_viz.concepts import table as home
 from usae_viz.concepts.ranking import concept_rows
 from usae_viz.objectives.named import bound_in
@@ -72,5 +72,5 @@ def test_a_number_of_rows_that_is_none_is_refused(top):
 
 
 def test_top_by_its_former_name():
-    with pytest.warns(FormerName, match="^limit is called top now; write top$"):
+    with pytest.warns(FormerNameWarning, match="^limit is called top now; write top$"):
         assert len(uv.concept_table(ut.load("demo"), limit=2)) == 2

@@ -3,7 +3,7 @@
 from typer.testing import CliRunner
 
 import usae_train as ut
-from usae_train.model.concept_names import folded
+from usae_train.model.concept_names import bare_name
 from usae_viz.cli import app
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.parsing import parse_concepts
@@ -13,7 +13,7 @@ def test_at_least_forty_concepts_are_named_each_by_a_name_of_its_own_that_both_b
     usae = ut.load("photos")
     labels = labels_of(usae)
     assert len(labels) >= 40
-    assert len({folded(label.name) for label in labels}) == len(labels) == len({label.concept for label in labels})
+    assert len({bare_name(label.name) for label in labels}) == len(labels) == len({label.concept for label in labels})
     for label in labels:
         assert parse_concepts(usae, label.name) == [label.concept]
         assert usae.statistics.fires[:, label.concept].min() >= 50, label  # tokens of 184,828

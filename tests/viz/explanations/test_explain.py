@@ -11,7 +11,7 @@ import usae_train as ut
 import usae_viz as uv
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
-from usae_train.runtime.warned import FormerName
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_viz.concepts.labels import Label
 from usae_viz.explanations.choice import strongest_in_turn
 from usae_viz.explanations.concept_maps import ConceptMaps
@@ -86,7 +86,7 @@ def test_importance_is_what_the_logit_loses(usae, explained, name):
 
 
 def test_the_class_is_asked_for_by_its_former_name_with_a_warning(explained):
-    with pytest.warns(FormerName, match="write asked_class"):
+    with pytest.warns(FormerNameWarning, match="write asked_class"):
         assert explained.asked("vit") == explained.asked_class("vit")
 
 
@@ -121,7 +121,7 @@ def test_agreed_and_only_by_hand(explained):
     assert made.agreed() == [0, 1]  # places 0, 2, 1 and 1, 1, 2: the worst is the same, the sum is not
     assert {name: made.only(name) for name in made.maps} == {"vit": [], "conv": [], "mute": [3]}
     assert [each.concept for each in made.concepts("conv", top=2)] == [2, 1]
-    with pytest.warns(FormerName, match="^limit is called top now; write top$"):
+    with pytest.warns(FormerNameWarning, match="^limit is called top now; write top$"):
         assert made.concepts("conv", limit=2) == made.concepts("conv", top=2)
     assert strongest_in_turn(made, 9) == [0, 2, 3, 1]  # the first of each, then the second of each
     made.maps["vit"] = made.maps["mute"] = maps(5, 0, 0, 0)

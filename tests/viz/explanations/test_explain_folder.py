@@ -75,7 +75,7 @@ def test_the_page_holds_all_that_it_shows(out):
     for part in re.findall(r'(?:src|href)="(explain/[^"]+)"', page):
         assert (out / part).is_file()
     assert "http" not in page.replace("http-equiv", "")
-    data = json.loads((out / "explain" / "data.js").read_text().removeprefix("explained(").removesuffix(");\n"))
+    data = json.loads((out / "explain" / "data.js").read_text().removeprefix("usaeExplanation(").removesuffix(");\n"))
     assert data["backbones"] == ["vit", "mute"]
     assert all((out / "explain" / "patches" / f"{concept}.webp").is_file() for concept in data["patches"])
     assert data["patches"]
@@ -133,7 +133,7 @@ def test_a_runs_drawings_stand_beside_their_concepts(folder):
     given = [str(folder / "wide.png"), "--run", str(folder / "run"), "--out"]
     code, _, stderr = run(*given, str(folder / "drawn"), "--usae", str(folder / "usae"))
     assert code == 0, stderr
-    data = (folder / "drawn" / "explain" / "data.js").read_text().removeprefix("explained(").removesuffix(");\n")
+    data = (folder / "drawn" / "explain" / "data.js").read_text().removeprefix("usaeExplanation(").removesuffix(");\n")
     drawn = json.loads(data)["drawings"]
     assert [each["backbone"] for each in drawn[str(concept)]] == ["vit", "mute"]
     assert all((folder / "drawn" / "explain" / "drawings" / each["file"]).is_file() for each in drawn[str(concept)])

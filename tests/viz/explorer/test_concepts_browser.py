@@ -85,7 +85,7 @@ def test_texts_mean_the_same_concepts_as_on_the_command_line(page, usae_folder, 
     labels = read_labels(labels_file(tmp_path, named), usae)
     seen = page.evaluate(
         """([texts, labels]) => texts.map((text) => {
-        try { return conceptsMeant(text, given.usae, labels); } catch (error) { return "refused"; }
+        try { return parseConcepts(text, given.usae, labels); } catch (error) { return "refused"; }
         })""",
         [TEXTS, [label.model_dump() for label in labels]],
     )

@@ -16,7 +16,7 @@ from usae_viz.explorer.sources import open_sources
 
 OF_DATACLASSES = {
     "PictureData": cards.PictureData,
-    "DrawnData": cards.DrawnData,
+    "RunPicturesData": cards.RunPicturesData,
     "CardData": cards.CardData,
     "ColumnData": Column,
     "FactorData": vocabulary.FactorData,
@@ -30,12 +30,12 @@ def declared(page):
     return {name: set(re.findall(r"^  (\w+)\??:", body, re.MULTILINE)) for name, body in bodies}
 
 
-@pytest.mark.parametrize(("file", "constant"), [("view.js", "FOLLOWS"), ("concepts.js", "CHANCE")])
+@pytest.mark.parametrize(("file", "constant"), [("view.js", "FOLLOWS_AUROC"), ("concepts.js", "CHANCE_AUROC")])
 def test_a_page_takes_labels_from_the_same_auroc_on_as_python(file, constant):
     (value,) = re.findall(
         rf"^const {constant} = ([\d.]+);", files("usae_viz.explorer").joinpath("page", file).read_text(), re.M
     )
-    assert float(value) == getattr(followed, f"{constant}_AUROC")
+    assert float(value) == getattr(followed, constant)
 
 
 @pytest.mark.parametrize("name", OF_DATACLASSES)
@@ -48,14 +48,14 @@ def test_the_page_has_the_declared_names(run_folder, tmp_path):
     data, detail = (written(tmp_path / "explorer" / name) for name in ("data.js", "details/0.js"))
     names = declared("explorer")
     (natural, *_), *_ = detail["natural"]
-    in_full = detail["pictures"][0]["concept-00003/left"]
+    picture_detail = detail["pictures"][0]["concept-00003/left"]
     assert set(data) == names["ExplorerData"]
     assert set(data["usae"]) == names["UsaeData"]
     assert set(data["runs"][0]) == names["RunData"]
     assert set(detail) == names["DetailData"]
     assert set(natural) == names["NaturalData"]
-    assert set(in_full) == names["InFullData"]
-    assert set(in_full["scores"]) == names["JudgedData"]
+    assert set(picture_detail) == names["PictureDetailData"]
+    assert set(picture_detail["scores"]) == names["ScoresData"]
     assert names["LabelData"] == set(Label.model_fields)
 
 

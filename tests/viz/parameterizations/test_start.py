@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 import usae_viz as uv
-from usae_train.runtime.warned import FormerName
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_viz.export.png import read_png, to_picture
 from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import Closeness, SameCodes
@@ -108,7 +108,7 @@ def test_inversion_has_the_given_pictures_codes_at_their_places(usae, given):
 
 def test_inversion_of_one_backbones_codes_draws_its_picture_only(usae, given):
     assert list(uv.invert(usae, given, match=["right"], steps=2, **QUICK).images) == ["right"]
-    with pytest.warns(FormerName, match=r"^backbones is called match now; write match$"):
+    with pytest.warns(FormerNameWarning, match=r"^backbones is called match now; write match$"):
         assert list(uv.invert(usae, given, backbones="right", steps=2, **QUICK).images) == ["right"]
     with pytest.raises(ValueError, match=r"^backbones is the former name of match; give match alone$"):
         uv.invert(usae, given, backbones="right", match="right")

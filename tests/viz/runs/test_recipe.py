@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
-from usae_train.backbones.names import among
+from usae_train.backbones.names import check_known
 from usae_train.files import provenance
 from usae_train.model.statistics import Statistics
 from usae_viz.concepts.labels import Label
@@ -45,8 +45,8 @@ class Known:
         auroc=torch.tensor([[[0.5, 0.5, 0.5, 0.5, 0.9], [0.8, 0.5, 0.5, 0.5, 0.5], [0.1, 0.2, 0.7, 0.3, 0.1]]] * 2),
     )
 
-    def known_name(self, name):
-        return among(self.names, name)
+    def check_backbone(self, name):
+        return check_known(self.names, name)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_concepts_that_cannot_be_chosen(item, message):
             r":7: variants\.b\.size: expected at least",
         ),
         ("<<:\n  stepz: 3\n", ":2: unknown key 'stepz'"),
-        ("concepts: 3\nsettings:\n  <<: 3\n", ":3: no valid YAML: expected a mapping or list of mappings for merging"),
+        ("concepts: 3\nsettings:\n  <<: 3\n", ":3: not valid YAML: expected a mapping or list of mappings for merging"),
         ("concepts: 3\nsettings: !!python/dict {steps: 3}\n", r":2: the tag !!python/dict: .* leave it out"),
         ("concepts: 3\nusae: !!binary aGVsbG8=\n", ":2: the tag !!binary: "),
         ("concepts: !!bool abc\n", ":1: the tag !!bool: "),
@@ -158,7 +158,7 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: 3\nlabels: 2001-12-14\n", ":2: 2001-12-14 is a date to YAML; put it in quotes"),
         (f"concepts: {'9' * 200}\n", ":1: a number of 200 characters; expected at most 100"),
         ("concepts: 3\nusae: 'a\\0'\n".replace("'", '"'), ":2: .* has a character that no text has"),
-        ("concepts: 3\nconcepts: 4\n", ":2: no valid YAML: found duplicate key"),
+        ("concepts: 3\nconcepts: 4\n", ":2: not valid YAML: found duplicate key"),
         ("concepts: 3\n? [a, b]\n: 4\n", ":2: a list or mapping is not a key; expected a word"),
         ("concepts: 3\nsettings:\n  seeds: 100000000\n", r":3: settings\.seeds: expected at most"),
         ("concepts: 3\nvariants:\n  a: {views: 99999999}\n", r":3: variants\.a\.views: expected at most"),

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from usae_train.files.validation import check_settings
-from usae_train.runtime.warned import FormerName
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_viz.settings import MaximizeSettings
 from usae_viz.verification.score import ClassScore, Score, read_score
 from usae_viz.verification.scores import Scores
@@ -99,5 +99,5 @@ def test_thresholds_that_cannot_be(wrong, message):
 
 
 def test_a_verdict_is_asked_for_by_its_former_name_with_a_warning():
-    with pytest.warns(FormerName, match="write judge"):
+    with pytest.warns(FormerNameWarning, match="write judge"):
         assert GOOD.lacks(THRESHOLDS) == GOOD.judge(THRESHOLDS)

@@ -5,7 +5,7 @@ import torch
 from rich.console import Console
 
 import usae_viz as uv
-from usae_train.runtime.warned import FormerName
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_viz.verification.concepts import score_images
 from usae_viz.verification.held_out import CLOSER_VIEWS, held_out_codes
 from usae_viz.verification.noise import NOISE_PICTURES, NoiseLevels, ScoringConfig, shared_noise
@@ -169,7 +169,7 @@ def test_agreement_over_seeds_is_one_for_identical_pictures(usae, drawn):
     alike = score_images(usae, 0, names, {name: ["left"] for name in names}, ScoringConfig(seed=0))
     assert alike.seed_agreement == {"left": pytest.approx(1)}
     assert "agreement over seeds (cosine of mean codes): left 1.00" in str(alike)
-    with pytest.warns(FormerName, match="write seed_agreement"):
+    with pytest.warns(FormerNameWarning, match="write seed_agreement"):
         assert alike.agreement == alike.seed_agreement
 
 

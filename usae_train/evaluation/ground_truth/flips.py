@@ -15,7 +15,7 @@ FLIPS_SEED = 4_000_000_007  # of no split of the demo's scenes
 SCENES_AT_ONCE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers
 
 
-def flipped(concept_of: Mapping[str, int]) -> list[str]:
+def factors_to_flip(concept_of: Mapping[str, int]) -> list[str]:
     """The factors of which two values or more have a concept."""
     return [factor for factor in FACTORS if len(_values_with_concept(factor, concept_of)) > 1]
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.evaluation.ground_truth.flips import flipped, flips_of
+from usae_train.evaluation.ground_truth.flips import factors_to_flip, flips_of
 from usae_train.evaluation.ground_truth.shifts import LOOKS, figures_under
 from usae_train.evaluation.report_form import RecoveredValue, TruthFigures
 from usae_train.images.sources import DemoImages
@@ -21,8 +21,8 @@ from usae_train.scenes.factors import FACTOR_VALUES, patch_truth
 from usae_train.scenes.world import SIZE
 
 RECOVERED = 0.9  # AUROC, in all backbones by the same concept
-PAIRS = 200  # of scenes a factor, for flips; as many as there are scenes, if those are fewer
-SCENES_A_JOB = 64  # whose truth is worked out in one go
+PAIRS = 200  # of scenes per factor, for flips; as many as there are scenes, if those are fewer
+SCENES_PER_JOB = 64  # whose truth is worked out in one go
 CONCEPTS_AT_ONCE = 256  # concepts laid out as tokens x concepts at a time
 
 
@@ -54,7 +54,7 @@ def truth_figures(
     progress("truth", 1, 3)
     concept_of = {value: each["concept"] for value, each in values.items()}
     pairs = min(PAIRS, len(numbers))
-    names = [*flipped(concept_of), *LOOKS]
+    names = [*factors_to_flip(concept_of), *LOOKS]
 
     def job(name: str) -> Job[dict[str, Any]]:
         if name in LOOKS:
@@ -70,7 +70,7 @@ def truth_figures(
     return {
         "factors": FACTOR_VALUES,
         "values": values,
-        "unseen": unseen(areas),
+        "unseen": values_without_auroc(areas),
         "recovered": recovered_share(values),
         "flips": {name: share for name, share in results.items() if name not in LOOKS},
         "shifts": {name: figures for name, figures in results.items() if name in LOOKS},
@@ -86,7 +86,7 @@ def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int], wor
     def job(some: Tensor) -> Job[Tensor]:
         return lambda report: torch.cat([truth(number) for number in some.tolist()])
 
-    with Workers([job(some) for some in numbers.split(SCENES_A_JOB)], workers, handles_ctrl_c=False) as working:
+    with Workers([job(some) for some in numbers.split(SCENES_PER_JOB)], workers, handles_ctrl_c=False) as working:
         return torch.cat(list(working.results()))
 
 
@@ -121,11 +121,11 @@ def recovery(areas: Tensor) -> dict[str, RecoveredValue]:
     return {
         value: {"concept": int(concept[row]), "auroc": best[row].item(), "recovered": bool(best[row] >= RECOVERED)}
         for row, value in enumerate(FACTOR_VALUES)
-        if not (value.endswith("background") or value in unseen(areas))
+        if not (value.endswith("background") or value in values_without_auroc(areas))
     }
 
 
-def unseen(areas: Tensor) -> list[str]:
+def values_without_auroc(areas: Tensor) -> list[str]:
     """The values without AUROC (backbones, values, concepts): of the scenes' patches none has them, or all have."""
     missing = areas.isnan().all(0).all(1)
     return [value for value, gone in zip(FACTOR_VALUES, missing.tolist(), strict=True) if gone]

@@ -16,7 +16,7 @@ from usae_train.evaluation.metrics import SAME_ATOM
 from usae_train.evaluation.report_form import Report
 
 TEXT = "#010203"  # of words and axes; becomes the page's own colour of text, light or dark
-STYLE: Any = {
+PLOT_STYLE: Any = {
     "font.size": 11,  # of figures so small that it can still be read where a phone makes them smaller
     "text.color": TEXT,
     "axes.labelcolor": TEXT,
@@ -29,7 +29,7 @@ LINE_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 STYLES = ("-", "--", "-.", ":")
 
 
-@mpl.rc_context(STYLE)
+@mpl.rc_context(PLOT_STYLE)
 def r2_plot(matrix: Mapping[str, Mapping[str, float | None]]) -> str:
     """An R² matrix: rows encode, columns are decoded; empty where a figure could not be worked out."""
     names = list(matrix)
@@ -45,7 +45,7 @@ def r2_plot(matrix: Mapping[str, Mapping[str, float | None]]) -> str:
     return _svg(figure, "R² from every backbone to every backbone")
 
 
-@mpl.rc_context(STYLE)
+@mpl.rc_context(PLOT_STYLE)
 def entropy_plot(report: Report) -> str:
     """How many concepts fire equally often in all backbones (1), or in one alone (0)."""
     counts = report["entropy"]["histogram"]
@@ -60,7 +60,7 @@ def entropy_plot(report: Report) -> str:
     return _svg(figure, "histogram of firing entropy")
 
 
-@mpl.rc_context(STYLE)
+@mpl.rc_context(PLOT_STYLE)
 def co_fires_plot(report: Report) -> str:
     """Concepts that fire together against their energy, both logarithmic, with the line that fits the logarithms."""
     concepts = report["concepts"]
@@ -78,7 +78,7 @@ def co_fires_plot(report: Report) -> str:
     return _svg(figure, "co-fires against energy")
 
 
-@mpl.rc_context(STYLE)
+@mpl.rc_context(PLOT_STYLE)
 def consistency_plot(report: Report) -> str:
     """Matched cosines of every backbone, largest first; thin and grey, the baseline's."""
     if "independent" not in report:

@@ -1,1 +1,1 @@
-"""Which concepts of a token are active: one small file a variant, found by `variants`."""
+"""Which concepts of a token are active: one small file per variant, found by `variants`."""

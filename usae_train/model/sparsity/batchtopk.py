@@ -51,8 +51,8 @@ class BatchTopK(Sparsity):
         least = threshold_among(values.float(), len(pre_codes), k, ranks)
         if least is None:
             return all_above(pre_codes, batch_threshold(pre_codes, k, ranks=ranks))
-        kept = (values > least.to(values.dtype)).nonzero().squeeze(1)
-        return Chosen(near.tokens[kept], near.concepts[kept])
+        exceeding = (values > least.to(values.dtype)).nonzero().squeeze(1)
+        return Chosen(near.tokens[exceeding], near.concepts[exceeding])
 
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
         """That of the starting weights."""

@@ -59,7 +59,7 @@ class SplitTopK(Sparsity):
         return f"{k} active per patch, {self.k_private} of them private"
 
     @property
-    def asked_by(self) -> str:
+    def requested_by(self) -> str:
         """Of these it is made when a training begins (`sparsity_of`), so that none of its numbers can contradict."""
         return "n_private and k_private"
 

@@ -87,7 +87,7 @@ class Sparsity(Frozen, ABC):
         return True
 
     @property
-    def asked_by(self) -> str:
+    def requested_by(self) -> str:
         """The settings of a training that ask for this; empty where its name in `sparsity` does."""
         return ""
 
@@ -164,10 +164,10 @@ def above(pre_codes: Tensor, threshold: Tensor | float) -> Codes:
         pre_codes: (..., n_concepts).
         threshold: a number, or (n_concepts,).
     """
-    kept = torch.where(pre_codes > threshold, pre_codes.relu(), 0.0)
-    counts = (kept > 0).sum(-1)
+    active = torch.where(pre_codes > threshold, pre_codes.relu(), 0.0)
+    counts = (active > 0).sum(-1)
     slots = max(1, int(counts.max())) if counts.numel() else 1
-    return Codes(*kept.topk(slots, dim=-1))
+    return Codes(*active.topk(slots, dim=-1))
 
 
 def all_above(pre_codes: Tensor, threshold: Tensor | float) -> Chosen:

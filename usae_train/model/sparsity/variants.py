@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import usae_train.model.sparsity as package
-from usae_train.files.variant_registry import chosen_kind, kinds_in, plain, read_kind
+from usae_train.files.variant_registry import kinds_in, read_kind, resolve_kind, variant_setting
 from usae_train.model.sparsity.variant import Sparsity
 from usae_train.runtime.errors import UsageError
 
@@ -33,12 +33,12 @@ def trained_sparsity(settings: Any) -> Sparsity:
     Raises:
         ValueError: for one that is unknown, that cannot be trained, or that is asked for by other settings.
     """
-    chosen = chosen_kind(settings, Sparsity, variants(), "sparsity", _trainable)  # type: ignore[type-abstract]
-    if chosen.asked_by:
-        raise UsageError(f"sparsity {chosen.kind!r} is what {chosen.asked_by} ask for; give these, and no sparsity")
+    chosen = resolve_kind(settings, Sparsity, variants(), "sparsity", _trainable)  # type: ignore[type-abstract]
+    if chosen.requested_by:
+        raise UsageError(f"sparsity {chosen.kind!r} is what {chosen.requested_by} ask for; give these, and no sparsity")
     if not chosen.can_train:
         raise UsageError(
-            f"sparsity {plain(chosen)!r} is read from files, and not asked of a training; expected "
+            f"sparsity {variant_setting(chosen)!r} is read from files, and not asked of a training; expected "
             + ", ".join(_trainable())
         )
     return chosen
@@ -47,4 +47,4 @@ def trained_sparsity(settings: Any) -> Sparsity:
 def _trainable() -> list[str]:
     """The kinds that a training's settings can name."""
     usual = [variant(kind=kind) for kind, variant in sorted(variants().items())]
-    return [each.kind for each in usual if each.can_train and not each.asked_by]
+    return [each.kind for each in usual if each.can_train and not each.requested_by]

@@ -1,1 +1,1 @@
-"""What dictionary rows may be in training: one small file a variant, found by `variants`."""
+"""What dictionary rows may be in training: one small file per variant, found by `variants`."""

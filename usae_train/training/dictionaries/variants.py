@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import usae_train.training.dictionaries as package
-from usae_train.files.variant_registry import chosen_kind, kinds_in
+from usae_train.files.variant_registry import kinds_in, resolve_kind
 from usae_train.training.dictionaries.variant import DictionaryKind
 
 
@@ -23,4 +23,4 @@ def read_dictionary(settings: Any) -> DictionaryKind:
     Raises:
         ValueError: for a kind that is unknown, or settings that it does not have.
     """
-    return chosen_kind(settings, DictionaryKind, dictionary_kinds(), "dictionary")  # type: ignore[type-abstract]
+    return resolve_kind(settings, DictionaryKind, dictionary_kinds(), "dictionary")  # type: ignore[type-abstract]

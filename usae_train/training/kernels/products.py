@@ -66,7 +66,7 @@ def products(left: Tensor, *tables: Tensor, exact: bool = False, exact_gradients
     return multiplied
 
 
-def standardized(scale: Standardization, tokens: Tensor) -> Tensor:
+def standardize(scale: Standardization, tokens: Tensor) -> Tensor:
     """A step's raw tokens (n, width), standardized; where that takes a matrix, multiplied at the fast precision."""
     scaled: Tensor = scale(tokens) if scale.matrix is None else products(tokens - scale.mean, scale.matrix)[0]
     return scaled

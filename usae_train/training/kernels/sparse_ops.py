@@ -87,7 +87,7 @@ class Weighted(NamedTuple):
     entries: Entries
 
 
-def weighted_alone(entries: Entries, weights: Tensor) -> Weighted:
+def weighted_entries(entries: Entries, weights: Tensor) -> Weighted:
     """Those of the entries whose weight (entries,) is not 0.
 
     Of JumpReLU's entries at the paper's size more than half have a gradient of their threshold alone.
@@ -145,7 +145,7 @@ def sampled_dot(entries: Entries, by_segment: Tensor, by_concept: Tensor, many: 
 
 def _products_in_rows(entries: Entries, by_segment: Tensor, by_concept: Tensor) -> Tensor:
     """(entries,) of `sampled_dot` in the concepts' order: those of by_concept @ by_segment.T, a sparse matrix."""
-    _hear_of_sparse_matrices()
+    _silence_beta_warning()
     starts = torch.cat([entries.concept_starts, entries.concept_starts.new_tensor([len(entries.order)])])
     zeros, shape = by_concept.new_zeros(len(entries.order)), (entries.n_concepts, len(entries.segment_starts))
     matrix = torch.sparse_csr_tensor(starts, entries.ordered_segments, zeros, shape, check_invariants=False)
@@ -154,7 +154,7 @@ def _products_in_rows(entries: Entries, by_segment: Tensor, by_concept: Tensor) 
 
 
 @cache
-def _hear_of_sparse_matrices() -> None:
+def _silence_beta_warning() -> None:
     """Have torch say once, to nobody, that its sparse matrices of rows are in beta."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
@@ -172,7 +172,7 @@ class _ChosenProducts(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None, None]:
         entries = ctx.entries
         if ctx.many_zeros:
-            places, entries = weighted_alone(entries, gradient)
+            places, entries = weighted_entries(entries, gradient)
             gradient = gradient.index_select(0, places)
         return None, transpose(entries, gradient, ctx.tokens), None, None
 

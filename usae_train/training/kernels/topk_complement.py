@@ -10,17 +10,17 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-def topk_complement(pre_codes: Tensor, kept: Tensor) -> Tensor:
+def topk_complement(pre_codes: Tensor, chosen: Tensor) -> Tensor:
     """Of the codes that were left out, the largest, half as many as concepts; without a gradient.
 
     Args:
         pre_codes: (tokens, n_concepts).
-        kept: (entries,) what was kept: token * n_concepts + concept.
+        chosen: (entries,) what was kept: token * n_concepts + concept.
 
     Returns:
         (tokens, n_concepts): with half of them not zero there is nothing to gain from keeping them sparse.
     """
-    left = pre_codes.reshape(-1).scatter(0, kept, 0.0).view_as(pre_codes)
+    left = pre_codes.reshape(-1).scatter(0, chosen, 0.0).view_as(pre_codes)
     half = pre_codes.shape[1] // 2
     crowded, tiny = (left > 0).sum(1) > half, torch.finfo(pre_codes.dtype).tiny
     if on_cpu(left):
@@ -49,22 +49,22 @@ def largest(numbers: Tensor, rank: int) -> Tensor:
 
 class _Split(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, pre_codes: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
-        left = topk_complement(pre_codes, kept)
-        ctx.save_for_backward(kept, left)
-        return pre_codes.reshape(-1).gather(0, kept), left
+    def forward(ctx: Any, pre_codes: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        left = topk_complement(pre_codes, chosen)
+        ctx.save_for_backward(chosen, left)
+        return pre_codes.reshape(-1).gather(0, chosen), left
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, to_kept: Tensor, to_left: Tensor) -> tuple[Tensor, None]:
-        kept, left = ctx.saved_tensors
+        chosen, left = ctx.saved_tensors
         # ReLU's backward: 22 ms for (1568, 6144), `where` 55
         gradient = torch.ops.aten.threshold_backward(to_left, left, 0)
-        gradient.view(-1).scatter_(0, kept, to_kept)
+        gradient.view(-1).scatter_(0, chosen, to_kept)
         return gradient, None
 
 
-def kept_and_complement(pre_codes: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+def split_at_top_k(pre_codes: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor]:
     """The pre-codes that were kept, (entries,), and `topk_complement`, with one gradient for both."""
-    split: tuple[Tensor, Tensor] = _Split.apply(pre_codes, kept)
+    split: tuple[Tensor, Tensor] = _Split.apply(pre_codes, chosen)
     return split

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from usae_train.model.usae import USAE
-from usae_train.runtime.progress import CountCallback, ProgressCallback, StepCallback, counting
+from usae_train.runtime.progress import CountCallback, ProgressCallback, StepCallback, stage_counter
 from usae_train.runtime.progress_display import ProgressDisplay
 from usae_train.training.logging.fit_summary import fitted_lines, next_lines
 from usae_train.training.logging.metrics_log import MetricsLogger
@@ -55,7 +55,7 @@ def logging_callbacks(
         metrics_logger.log(step, metrics)
         report(training, step, steps, note(metrics))
 
-    return FitCallbacks(pictures=counting(report, pictures), steps=steps_done, **rest)
+    return FitCallbacks(pictures=stage_counter(report, pictures), steps=steps_done, **rest)
 
 
 class FitBars:

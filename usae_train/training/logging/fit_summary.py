@@ -37,7 +37,7 @@ def alive_lines(usae: USAE) -> list[str]:
 
 def next_lines(usae: USAE) -> list[str]:
     """What one does with a USAE that is in memory alone."""
-    kept = "in memory only: ut.save(usae, FOLDER) keeps it"
+    in_memory = "in memory only: ut.save(usae, FOLDER) keeps it"
     if not usae.specs:
-        return [f"{kept}; ut.r2_matrix(usae, HELD_OUT_TOKENS) says how good it is"]
-    return [f"{kept}; ut.evaluate(usae, HELD_OUT) says how good it is; uv.maximize(usae, uv.Concept(0)) draws"]
+        return [f"{in_memory}; ut.r2_matrix(usae, HELD_OUT_TOKENS) says how good it is"]
+    return [f"{in_memory}; ut.evaluate(usae, HELD_OUT) says how good it is; uv.maximize(usae, uv.Concept(0)) draws"]

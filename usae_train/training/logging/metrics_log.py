@@ -69,8 +69,8 @@ class MetricsLogger:
             tracker.close()
 
     def _drop_from(self, step: int) -> None:
-        kept = [line for line in read_metrics(self.file) if line["step"] < step]
-        write_atomically(self.file, "".join(json.dumps(line) + "\n" for line in kept))
+        earlier = [line for line in read_metrics(self.file) if line["step"] < step]
+        write_atomically(self.file, "".join(json.dumps(line) + "\n" for line in earlier))
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:

@@ -3,19 +3,18 @@
 /* One photograph at a time: a list of concepts in an order, and the concept under the pointer in every backbone. */
 
 const DARKEST = 180; // of 255: what a concept does not fire at can still be made out
-const ADDRESS_FOLLOWS = 150; // milliseconds: browsers limit how often an address may change
 const SEAM = 0.001; // of a side: so that none is seen between the map and what lies beside it
 
 /**
  * Begin, with what page.py wrote.
  * @param {ExplanationData} data
  */
-function explained(data) {
-  new Explained(data).begin();
+function usaeExplanation(data) {
+  new ExplanationPage(data).begin();
   document.body.dataset.ready = "yes";
 }
 
-class Explained {
+class ExplanationPage {
   place = 0; // of the photograph
   concept = -1;
 
@@ -23,7 +22,7 @@ class Explained {
   constructor(data) {
     this.data = data;
     this.order = byId("order", HTMLSelectElement);
-    this.keepAddress = later(() => this.#setAddress(), ADDRESS_FOLLOWS);
+    this.keepAddress = debounce(() => this.#setAddress(), ADDRESS_DELAY);
   }
 
   get photograph() {
@@ -37,13 +36,13 @@ class Explained {
     pick.addEventListener("change", () => this.#showPhotograph(Number(pick.value)));
     byId("photographs-pick").hidden = photographs.length < 2;
     this.order.addEventListener("change", () => this.#fill());
-    byId("concepts").addEventListener("keydown", (event) => alongTheList(event));
+    byId("concepts").addEventListener("keydown", (event) => moveAlongList(event));
     within(document, ".skip").addEventListener("click", (event) => {
       event.preventDefault(); // the address says what is shown, and no place on the page
       byId("concepts").focus();
     });
-    addEventListener("hashchange", () => this.#addressed());
-    this.#addressed();
+    addEventListener("hashchange", () => this.#applyAddress());
+    this.#applyAddress();
   }
 
   #setAddress() {
@@ -53,7 +52,7 @@ class Explained {
   }
 
   /** Show what the address says; the first of all where it says nothing that there is. */
-  #addressed() {
+  #applyAddress() {
     const fields = new URLSearchParams(location.hash.slice(1));
     const number = (/** @type {string} */ key) => (/^\d+$/.test(fields.get(key) ?? "") ? Number(fields.get(key)) : 0);
     this.#showPhotograph(this.data.photographs[number("photograph")] ? number("photograph") : 0);
@@ -131,7 +130,7 @@ class Explained {
       "figure",
       {},
       h("div", { class: "stack" }, ...stack, mapCanvas(this.photograph, backboneData, row?.light)),
-      h("figcaption", {}, h("b", {}, backbone), mapInWords(backboneData, row)),
+      h("figcaption", {}, h("b", {}, backbone), describeMap(backboneData, row)),
     );
   }
 }
@@ -140,7 +139,7 @@ class Explained {
  * From one concept of the list to the next by the arrow keys.
  * @param {KeyboardEvent} event
  */
-function alongTheList(event) {
+function moveAlongList(event) {
   const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
   if (!step || isTyping(event)) return;
   const buttons = [...byId("concepts").querySelectorAll("button")];
@@ -153,7 +152,7 @@ function alongTheList(event) {
  * @param {BackboneData} backbone
  * @param {ConceptData} [row]
  */
-function mapInWords({ grid, asked }, row) {
+function describeMap({ grid, asked }, row) {
   if (!row?.area) return " · does not fire";
   const lost = drop(row);
   return [

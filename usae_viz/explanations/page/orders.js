@@ -9,7 +9,7 @@ const percent = (share) => `${Math.round(100 * share)}%`;
  * @param {number} value
  * @param {string} before
  */
-function signed(value, before = "") {
+function signedFigure(value, before = "") {
   const shown = Math.round(100 * value) / 100 || 0; // no minus before a zero
   return h(
     "span",
@@ -24,7 +24,7 @@ function signed(value, before = "") {
  */
 function drop({ exact, estimate }) {
   const value = exact ?? estimate;
-  return value === undefined ? null : signed(value, exact === null ? "~" : "");
+  return value === undefined ? null : signedFigure(value, exact === null ? "~" : "");
 }
 
 /**
@@ -32,13 +32,13 @@ function drop({ exact, estimate }) {
  * @param {ConceptData[]} rows
  * @param {(row: ConceptData) => number} of
  */
-const sorted = (rows, of) => [...rows].sort((one, other) => of(other) - of(one));
+const sortDescending = (rows, of) => [...rows].sort((one, other) => of(other) - of(one));
 
 /**
  * @param {BackboneData} backbone
  * @param {number[]} concepts
  */
-const listed = (backbone, concepts) =>
+const findConcepts = (backbone, concepts) =>
   concepts.flatMap((concept) => backbone.concepts.find((row) => row.concept === concept) ?? []);
 
 /**
@@ -69,19 +69,19 @@ function ordersIn(name, photograph, several) {
     {
       label: `${name}: largest code`,
       meaning: `largest code of any patch${why}`,
-      rows: sorted(firing, (row) => row.peak),
+      rows: sortDescending(firing, (row) => row.peak),
       value: peak,
     },
     {
       label: `${name}: largest area`,
       meaning: "share of the patches in which it fires",
-      rows: sorted(firing, (row) => row.area),
+      rows: sortDescending(firing, (row) => row.area),
       value: (/** @type {ConceptData} */ row) => percent(row.area),
     },
   ];
   const meaning = `concepts that fire in ${name} alone, and its largest code`;
   return several
-    ? [...orders, { label: `only ${name}`, meaning, rows: listed(backbone, photograph.only[name]), value: peak }]
+    ? [...orders, { label: `only ${name}`, meaning, rows: findConcepts(backbone, photograph.only[name]), value: peak }]
     : orders;
 }
 
@@ -98,7 +98,7 @@ function importance(name, backbone, className) {
   return {
     label: `${name}: what carries “${className}”`,
     meaning: `what the logit of “${className}” loses when the concept is taken away; ${how}`,
-    rows: sorted(known, (row) => row.exact ?? row.estimate ?? 0),
+    rows: sortDescending(known, (row) => row.exact ?? row.estimate ?? 0),
     value: (row) => drop(row) ?? "",
   };
 }
@@ -115,7 +115,7 @@ function agreement(data, photograph) {
   return {
     label: "what all agree on",
     meaning: "concepts that fire in every backbone, first those that are strong in all; the area in each",
-    rows: listed(photograph.backbones[data.backbones[0]], photograph.agreed),
+    rows: findConcepts(photograph.backbones[data.backbones[0]], photograph.agreed),
     value: ({ concept }) => data.backbones.map((name) => percent(area(name, concept))).join(" "),
   };
 }

@@ -11,7 +11,7 @@ const CLICK = 5; // pixels that a click may move
 
 /** @implements {Scene} */
 class Atlas {
-  /** @type {Look} */
+  /** @type {Viewport} */
   look = { x: 0.5, y: 0.5, zoom: 1 };
   /** @type {number | null} the concept that keys are at, by its place in the data */
   chosen = null;
@@ -32,7 +32,7 @@ class Atlas {
     this.colour.addEventListener("change", () => page.update({ colour: this.colour.value }));
     byId("nearer").addEventListener("click", () => this.zoomBy(STEP));
     byId("further").addEventListener("click", () => this.zoomBy(1 / STEP));
-    byId("whole").addEventListener("click", () => this.#lookAt({ x: 0.5, y: 0.5, zoom: 1 }));
+    byId("whole").addEventListener("click", () => this.#setViewport({ x: 0.5, y: 0.5, zoom: 1 }));
     this.#listen();
   }
 
@@ -43,7 +43,7 @@ class Atlas {
 
   redraw() {
     const { look, colour } = this.page.view;
-    this.look = readLook(look);
+    this.look = parseViewport(look);
     this.colour.value = colour;
     this.drawing.fill();
     this.#draw();
@@ -71,7 +71,7 @@ class Atlas {
   /** Go to the concept that keys were at, or to the one in the middle. */
   enter() {
     this.canvas.focus({ preventScroll: true });
-    if (this.chosen === null) this.#step(0, 0);
+    if (this.chosen === null) this.#chooseNext(0, 0);
     else this.#choose(this.chosen);
   }
 
@@ -88,12 +88,12 @@ class Atlas {
     new ResizeObserver(() => canvas.clientWidth && this.measure()).observe(canvas);
   }
 
-  /** @param {Look} look */
-  #lookAt({ x, y, zoom }) {
+  /** @param {Viewport} look */
+  #setViewport({ x, y, zoom }) {
     const within01 = (/** @type {number} */ value) => Math.min(1, Math.max(0, value));
     this.look = { x: within01(x), y: within01(y), zoom: Math.min(NEAREST, Math.max(FARTHEST, zoom)) };
     glimpse.hide(this);
-    this.page.looksAt(writeLook(this.look));
+    this.page.setViewport(formatViewport(this.look));
     this.#draw();
   }
 
@@ -108,7 +108,7 @@ class Atlas {
     const zoom = Math.min(NEAREST, Math.max(FARTHEST, this.look.zoom * factor));
     const from = this.drawing.toPlane(fixed, this.look);
     const to = this.drawing.toPlane(fixed, { ...this.look, zoom });
-    this.#lookAt({ x: this.look.x + from.x - to.x, y: this.look.y + from.y - to.y, zoom });
+    this.#setViewport({ x: this.look.x + from.x - to.x, y: this.look.y + from.y - to.y, zoom });
   }
 
   /**
@@ -118,7 +118,7 @@ class Atlas {
    */
   moveBy(right, down) {
     const scale = this.drawing.scale(this.look);
-    this.#lookAt({ ...this.look, x: this.look.x - right / scale, y: this.look.y - down / scale });
+    this.#setViewport({ ...this.look, x: this.look.x - right / scale, y: this.look.y - down / scale });
   }
 
   /** @param {PointerEvent} event */
@@ -139,7 +139,7 @@ class Atlas {
     const share = 1 / this.#down.size; // two fingers that go together move it once
     this.moveBy(share * (event.clientX - before.clientX), share * (event.clientY - before.clientY));
     if (others.length === 1)
-      this.zoomBy(apart(event, others[0]) / apart(before, others[0]), this.#between(event, others[0]));
+      this.zoomBy(distance(event, others[0]) / distance(before, others[0]), this.#between(event, others[0]));
   }
 
   /** @param {PointerEvent} event */
@@ -190,7 +190,7 @@ class Atlas {
     const [right, down] = ARROWS[event.key] ?? [0, 0];
     const side = PAN * Math.min(this.drawing.width, this.drawing.height);
     const id = this.chosen === null ? null : this.page.data.cards[this.chosen].id;
-    if (right || down) event.shiftKey ? this.moveBy(-right * side, -down * side) : this.#step(right, down);
+    if (right || down) event.shiftKey ? this.moveBy(-right * side, -down * side) : this.#chooseNext(right, down);
     else if (event.key === "+" || event.key === "=") this.zoomBy(STEP);
     else if (event.key === "-" || event.key === "−") this.zoomBy(1 / STEP);
     else if (event.key === "0") byId("whole").click();
@@ -208,7 +208,7 @@ class Atlas {
    * @param {number} right
    * @param {number} down
    */
-  #step(right, down) {
+  #chooseNext(right, down) {
     const at = this.chosen === null ? this.drawing.inMiddle(this.look) : this.drawing.next(this.chosen, right, down);
     if (at !== null) this.#choose(at);
   }
@@ -220,14 +220,14 @@ class Atlas {
     const { width, height } = this.drawing;
     const margin = 2 * REACH;
     if (x < margin || y < margin || x > width - margin || y > height - margin)
-      this.#lookAt({ ...this.look, ...this.drawing.place(at) });
+      this.#setViewport({ ...this.look, ...this.drawing.place(at) });
     this.#draw();
     this.#glimpse(at);
-    byId("atlas-says").textContent = this.#inWords(at);
+    byId("atlas-says").textContent = this.#describe(at);
   }
 
   /** @param {number} at */
-  #inWords(at) {
+  #describe(at) {
     const { data, view, labels } = this.page;
     const card = data.cards[at];
     const column = data.column.get(view.colour);
@@ -243,7 +243,7 @@ class Atlas {
     const { left, top } = this.canvas.getBoundingClientRect();
     const { x, y } = this.drawing.pixel(at, this.look);
     const where = { left: left + x - REACH, top: top + y - REACH, bottom: top + y + REACH, width: 2 * REACH };
-    glimpse.stand(this, where, conceptInSmall(this.page, at, this.#inWords(at)));
+    glimpse.stand(this, where, conceptPreview(this.page, at, this.#describe(at)));
   }
 }
 
@@ -254,21 +254,21 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
  * @param {MouseEvent} one
  * @param {MouseEvent} other
  */
-const apart = (one, other) => Math.max(1, Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY));
+const distance = (one, other) => Math.max(1, Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY));
 
 /**
  * Where an address says that the atlas looks; all of it where it says nothing that can be read.
  * @param {string} text
- * @returns {Look}
+ * @returns {Viewport}
  */
-function readLook(text) {
+function parseViewport(text) {
   const [x, y, zoom] = text.split(",").map(Number);
   const known = text && x >= 0 && x <= 1 && y >= 0 && y <= 1 && zoom >= FARTHEST && zoom <= NEAREST;
   return known ? { x, y, zoom } : { x: 0.5, y: 0.5, zoom: 1 };
 }
 
-/** @param {Look} look */
-function writeLook({ x, y, zoom }) {
+/** @param {Viewport} look */
+function formatViewport({ x, y, zoom }) {
   const all = x === 0.5 && y === 0.5 && zoom === 1;
   return all ? "" : [x.toFixed(4), y.toFixed(4), zoom.toPrecision(4)].map(Number).join(",");
 }
@@ -279,7 +279,7 @@ function writeLook({ x, y, zoom }) {
  * @param {number} at
  * @param {string} words
  */
-function conceptInSmall({ data, layout }, at, words) {
+function conceptPreview({ data, layout }, at, words) {
   const card = data.cards[at];
   const rows = [false, layout.shared].flatMap((shared) =>
     layout.rows.map((row) => slots(data, card, row, shared).map((one) => ({ run: row.run, one }))),

@@ -15,7 +15,7 @@ class AtlasDrawing {
   height = 0;
   #ratio = 1; // pixels of the screen to one of the page
   /** @type {Uint8Array} of each card: the step of its colour, COLOURS: not known */
-  #step = new Uint8Array();
+  #colourStep = new Uint8Array();
   /** @type {Uint8Array} of each card: 1 where the filters keep it */
   #visible = new Uint8Array();
   /** @type {number[]} cards in the order in which they are drawn: what is filtered out, then from low to high */
@@ -70,20 +70,20 @@ class AtlasDrawing {
     this.#run = view.run;
     this.#visible = new Uint8Array(data.cards.length);
     for (const at of places) this.#visible[at] = 1;
-    this.#step = Uint8Array.from(data.cards, (_, at) => {
+    this.#colourStep = Uint8Array.from(data.cards, (_, at) => {
       const value = column?.values[at];
       if (!scale || typeof value !== "number") return COLOURS;
       return Math.min(COLOURS - 1, Math.floor(scale.place(value) * COLOURS));
     });
     const turn = (/** @type {number} */ at) =>
-      this.#visible[at] ? (this.#step[at] === COLOURS ? 0 : 1 + this.#step[at]) : -1;
+      this.#visible[at] ? (this.#colourStep[at] === COLOURS ? 0 : 1 + this.#colourStep[at]) : -1;
     this.#order = [...this.known].sort((a, b) => turn(a) - turn(b) || a - b);
     byId("legend-low").textContent = column && scale ? figure(scale.low, column.kind) : "";
     byId("legend-high").textContent = column && scale ? figure(scale.high, column.kind) : "";
     within(document, ".legend").title = column?.description ?? "";
   }
 
-  /** @param {Look} look */
+  /** @param {Viewport} look */
   scale({ zoom }) {
     return zoom * FILLED * Math.min(this.width, this.height);
   }
@@ -91,7 +91,7 @@ class AtlasDrawing {
   /**
    * Where a pixel lies in the plane.
    * @param {{x: number, y: number}} pixel
-   * @param {Look} look
+   * @param {Viewport} look
    */
   toPlane(pixel, look) {
     const scale = this.scale(look);
@@ -109,7 +109,7 @@ class AtlasDrawing {
   /**
    * Where a concept is seen.
    * @param {number} at
-   * @param {Look} look
+   * @param {Viewport} look
    */
   pixel(at, look) {
     const scale = this.scale(look);
@@ -120,7 +120,7 @@ class AtlasDrawing {
   /**
    * The concept that is meant by a pixel, of those that the filters keep.
    * @param {{x: number, y: number}} pixel
-   * @param {Look} look
+   * @param {Viewport} look
    * @param {number} reach pixels
    */
   nearest(pixel, look, reach) {
@@ -132,7 +132,7 @@ class AtlasDrawing {
     });
   }
 
-  /** @param {Look} look */
+  /** @param {Viewport} look */
   inMiddle(look) {
     return this.#best((at) => Math.hypot((this.x[at] ?? 0) - look.x, (this.y[at] ?? 0) - look.y));
   }
@@ -165,7 +165,7 @@ class AtlasDrawing {
 
   /**
    * Draw with the next frame, once, however often it is asked for.
-   * @param {Look} look
+   * @param {Viewport} look
    * @param {number | null} chosen
    */
   ask(look, chosen) {
@@ -180,7 +180,7 @@ class AtlasDrawing {
   redraw = () => {};
 
   /**
-   * @param {Look} look
+   * @param {Viewport} look
    * @param {number | null} chosen
    */
   #draw(look, chosen) {
@@ -198,7 +198,7 @@ class AtlasDrawing {
 
   /**
    * @param {CanvasRenderingContext2D} context
-   * @param {Look} look
+   * @param {Viewport} look
    * @returns {number[]} those in view that the filters keep
    */
   #drawDots(context, look) {
@@ -210,7 +210,7 @@ class AtlasDrawing {
       const x = left + (this.x[at] ?? 0) * scale;
       const y = top + (this.y[at] ?? 0) * scale;
       if (x < -this.#dotSize || y < -this.#dotSize || x > this.width || y > this.height) continue;
-      const dot = this.#dots[this.#visible[at] ? this.#step[at] : COLOURS + 1];
+      const dot = this.#dots[this.#visible[at] ? this.#colourStep[at] : COLOURS + 1];
       context.drawImage(dot, x, y, this.#dotSize, this.#dotSize);
       if (this.#visible[at]) dots.push(at);
     }
@@ -219,7 +219,7 @@ class AtlasDrawing {
 
   /**
    * Make the dots for this zoom, where they are not made yet.
-   * @param {Look} look
+   * @param {Viewport} look
    */
   #makeDots({ zoom }) {
     const all = Math.sqrt((this.width * this.height) / this.known.length) / 3;
@@ -277,7 +277,7 @@ class AtlasDrawing {
 
   /**
    * @param {CanvasRenderingContext2D} context
-   * @param {Look} look
+   * @param {Viewport} look
    * @param {number[]} dots cards that are drawn
    */
   #drawPictures(context, look, dots) {
@@ -290,7 +290,7 @@ class AtlasDrawing {
       const from = [left * image.naturalWidth, top * image.naturalHeight, across, across];
       const [sx, sy, sw, sh] = from;
       context.drawImage(image, sx, sy, sw, sh, x - PICTURE / 2, y - PICTURE / 2, PICTURE, PICTURE);
-      const step = this.#step[at];
+      const step = this.#colourStep[at];
       context.strokeStyle = step === COLOURS ? this.#colour("var(--unknown)") : this.#rampAt(step / (COLOURS - 1));
       context.lineWidth = 3;
       context.strokeRect(x - PICTURE / 2, y - PICTURE / 2, PICTURE, PICTURE);
@@ -326,7 +326,7 @@ class AtlasDrawing {
   /**
    * Numbers and names, where they are not in each other's way.
    * @param {CanvasRenderingContext2D} context
-   * @param {Look} look
+   * @param {Viewport} look
    * @param {number[]} dots cards that are drawn
    * @param {boolean} pictured
    */
@@ -357,7 +357,7 @@ class AtlasDrawing {
 
   /**
    * @param {CanvasRenderingContext2D} context
-   * @param {Look} look
+   * @param {Viewport} look
    * @param {string} id
    * @param {string} colour
    */

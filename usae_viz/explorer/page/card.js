@@ -73,7 +73,7 @@ const thumb = (run, picture) => address(`explorer/thumbs/${run}/`, picture.file,
  * @param {PageData} data
  * @param {PictureData} picture
  */
-function ownStrength(data, picture) {
+function targetStrength(data, picture) {
   const { backbone, strengths } = picture;
   if (!strengths) return null;
   const counted = backbone === "shared" ? strengths : [strengths[data.backbones.indexOf(backbone)]];
@@ -88,9 +88,9 @@ function ownStrength(data, picture) {
  * @param {number} run
  * @param {PictureData} picture
  */
-function described(data, card, run, picture) {
+function describePicture(data, card, run, picture) {
   const { backbone, mode, variant, verdict } = picture;
-  const strength = ownStrength(data, picture);
+  const strength = targetStrength(data, picture);
   const of = data.runs.length > 1 ? `${data.runs[run].name}: ` : "";
   const what = card.concept === null ? card.objective : `concept ${card.id}`;
   const where = backbone === "shared" ? "shared by all backbones" : `through ${backbone}`;
@@ -109,7 +109,7 @@ const strengthWord = (card) => (card.of_class ? "probability" : "code");
  * The mark of a picture that is not to be believed without a second look; strong ones need none.
  * @param {PictureData} picture
  */
-function mark({ verdict }) {
+function verdictBadge({ verdict }) {
   return (verdict === "weak" || verdict === "failed") && h("span", { class: `badge ${verdict}` }, verdict);
 }
 
@@ -121,9 +121,9 @@ function mark({ verdict }) {
  */
 function tile(data, card, run, picture) {
   if (!picture) return h("div", { class: "tile empty", "aria-hidden": "true" });
-  const alt = described(data, card, run, picture);
+  const alt = describePicture(data, card, run, picture);
   const image = h("img", { src: thumb(run, picture), alt, title: alt, loading: "lazy", decoding: "async" });
-  return h("div", { class: `tile ${picture.verdict ?? ""}` }, image, mark(picture));
+  return h("div", { class: `tile ${picture.verdict ?? ""}` }, image, verdictBadge(picture));
 }
 
 /**
@@ -187,7 +187,7 @@ function heading(data, at, labels) {
   return {
     number: card.concept === null ? null : card.id,
     words: name || (card.concept === null ? card.objective : privateTo(data, at)),
-    followed: followed(card, data.column.get("auroc")?.values[at]),
+    followed: followsBadge(card, data.column.get("auroc")?.values[at]),
   };
 }
 
@@ -206,9 +206,9 @@ function privateTo(data, at) {
  * @param {CardData} card
  * @param {number | null | undefined} auroc
  */
-function followed(card, auroc) {
+function followsBadge(card, auroc) {
   if (!card.follows) return null;
-  const sure = (auroc ?? 0) >= FOLLOWS;
+  const sure = (auroc ?? 0) >= FOLLOWS_AUROC;
   const area = figure(auroc, "share");
   const title = sure ? `follows its label: AUROC ${area}` : `nearest to; AUROC ${area}`;
   const parts = [sure ? "" : "≈ ", card.follows, " ", h("small", {}, area)];

@@ -10,20 +10,20 @@ const RANGE_OF_ANY = /^\p{Nd}+[-\u2010-\u2015\u2212]\p{Nd}+$/u; // in whichever 
 const TOP = "top:";
 const WILD = /[*?[]/;
 const TAKEN = ["all", "favourites"]; // mean something of their own
-const CHANCE = 0.6; // AUROC below which a label says nothing of a concept, as in usae_viz/concepts/followed.py
+const CHANCE_AUROC = 0.6; // AUROC below which a label says nothing of a concept, as in usae_viz/concepts/followed.py
 
 /**
  * How names are compared: small letters, no spaces.
  * @param {string} name
  */
-const folded = (name) => name.toLowerCase().replace(SPACES, "");
+const normalizeName = (name) => name.toLowerCase().replace(SPACES, "");
 
 /**
  * What is wrong with a name, or "": it must not read as anything else that --concept takes.
  * @param {string} name
  */
 function wrongName(name) {
-  const spelling = folded(name);
+  const spelling = normalizeName(name);
   if (spelling.includes(",")) return "A name has no comma: --concept splits there.";
   if (/^-?\p{Nd}+$/u.test(spelling)) return "A name is not a number: --concept takes numbers for concepts.";
   if (RANGE_OF_ANY.test(spelling)) return "A name is not a range such as 40-42: --concept takes it for concepts.";
@@ -41,7 +41,7 @@ function wrongName(name) {
 function numbersOf(labels) {
   const numbers = new Map();
   for (const { concept, name, favourite } of labels)
-    for (const key of [folded(name), favourite ? "favourites" : ""])
+    for (const key of [normalizeName(name), favourite ? "favourites" : ""])
       if (key) numbers.set(key, [...(numbers.get(key) ?? []), concept]);
   return numbers;
 }
@@ -52,10 +52,12 @@ function numbersOf(labels) {
  * @param {UsaeData} usae
  * @param {LabelData[]} labels go before all else
  */
-function conceptsMeant(text, usae, labels) {
+function parseConcepts(text, usae, labels) {
   const names = numbersOf(labels);
   const parts = text.split(",").map((part) => part.trim());
-  const concepts = parts.flatMap((part) => names.get(folded(part)) ?? (part ? conceptsOfPart(part, usae, names) : []));
+  const concepts = parts.flatMap(
+    (part) => names.get(normalizeName(part)) ?? (part ? conceptsOfPart(part, usae, names) : []),
+  );
   if (!concepts.length) throw new Error(`No concept in “${text}”.`);
   return [...new Set(concepts)];
 }
@@ -76,9 +78,9 @@ function isSyntax(text) {
 function conceptsOfPart(part, usae, names) {
   const range = RANGE.exec(part);
   if (WHOLE.test(part)) return [knownConcept(usae, Number(part))];
-  if (part.toLowerCase() === "all") return counted(0, (usae.n_concepts ?? 0) - 1);
+  if (part.toLowerCase() === "all") return numbersBetween(0, (usae.n_concepts ?? 0) - 1);
   if (range) return conceptsBetween(part, usae, Number(range[1]), Number(range[2]));
-  if (folded(part).startsWith(TOP)) return mostUniversal(part, usae);
+  if (normalizeName(part).startsWith(TOP)) return mostUniversal(part, usae);
   if (WILD.test(part)) return conceptsMatching(part, usae, names);
   return [conceptLabelled(part, usae)];
 }
@@ -87,7 +89,7 @@ function conceptsOfPart(part, usae, names) {
  * @param {number} first
  * @param {number} last
  */
-const counted = (first, last) => Array.from({ length: last - first + 1 }, (_, step) => first + step);
+const numbersBetween = (first, last) => Array.from({ length: last - first + 1 }, (_, step) => first + step);
 
 /**
  * @param {UsaeData} usae
@@ -110,7 +112,7 @@ function conceptsBetween(part, usae, first, last) {
   if (knownConcept(usae, first) > knownConcept(usae, last))
     throw new Error(`“${part}”: the smaller number goes first.`);
   if (last - first >= MOST_IN_RANGE) throw new Error(`“${part}”: more concepts than any page has.`);
-  return counted(first, last);
+  return numbersBetween(first, last);
 }
 
 const MOST_IN_RANGE = 1e6; // of a page that does not know how many concepts there are
@@ -133,10 +135,10 @@ function mostUniversal(part, { top }) {
  * @param {Map<string, number[]>} names
  */
 function conceptsMatching(part, { factors }, names) {
-  const pattern = patternOf(folded(part));
+  const pattern = patternOf(normalizeName(part));
   const named = [...names].filter(([name]) => pattern.test(name)).flatMap(([, concepts]) => concepts);
   const values = factors.filter(({ value }) => valueNames(value).some((name) => pattern.test(name)));
-  const concepts = [...named, ...values.filter(({ auroc }) => auroc >= CHANCE).map(({ concept }) => concept)];
+  const concepts = [...named, ...values.filter(({ auroc }) => auroc >= CHANCE_AUROC).map(({ concept }) => concept)];
   if (!concepts.length) throw new Error(`No name or label matches “${part}”.`);
   return concepts;
 }
@@ -146,12 +148,12 @@ function conceptsMatching(part, { factors }, names) {
  * @param {UsaeData} usae
  */
 function conceptLabelled(part, { factors }) {
-  const label = folded(part);
+  const label = normalizeName(part);
   const value =
-    factors.findLast((factor) => folded(factor.value) === label) ??
+    factors.findLast((factor) => normalizeName(factor.value) === label) ??
     factors.findLast((factor) => valueNames(factor.value).includes(label));
   if (!value) throw new Error(`No concept is called “${part}”.`);
-  if (value.auroc >= CHANCE) return value.concept;
+  if (value.auroc >= CHANCE_AUROC) return value.concept;
   throw new Error(`No concept follows “${part}”: the nearest, ${value.concept}, is at chance.`);
 }
 
@@ -159,7 +161,7 @@ function conceptLabelled(part, { factors }) {
  * What a factor value is called: `colour:red` and `red`.
  * @param {string} value
  */
-const valueNames = (value) => [folded(value), folded(value.slice(value.indexOf(":") + 1))];
+const valueNames = (value) => [normalizeName(value), normalizeName(value.slice(value.indexOf(":") + 1))];
 
 /**
  * A pattern of *, ?, [seq] and [!seq] as Python's fnmatch reads it. Several * are one: eight of them take 10 s to not

@@ -69,10 +69,10 @@ interface CardData {
   of_class: boolean;
   follows: string | null;
   natural: number[]; // top-activating patches that there are, by backbone
-  drawn: DrawnData[];
+  drawn: RunPicturesData[];
 }
 
-interface DrawnData {
+interface RunPicturesData {
   run: number;
   pictures: PictureData[];
 }
@@ -97,7 +97,7 @@ interface AtlasData {
 /** details/PLACE.js: what is loaded once a card is looked at. */
 interface DetailData {
   natural: NaturalData[][]; // by backbone
-  pictures: Record<string, InFullData>[]; // by run and file
+  pictures: Record<string, PictureDetailData>[]; // by run and file
 }
 
 interface NaturalData {
@@ -109,13 +109,13 @@ interface NaturalData {
   heat: string[]; // by backbone: a byte per patch, base64
 }
 
-interface InFullData {
-  scores: JudgedData | null;
+interface PictureDetailData {
+  scores: ScoresData | null;
   ended: string | null;
   settings: Record<string, unknown>;
 }
 
-interface JudgedData {
+interface ScoresData {
   verdict: Verdict;
   drawn_for: string[];
   backbones: Record<string, ScoreData>;

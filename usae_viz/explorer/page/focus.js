@@ -12,7 +12,7 @@ function hasFocus() {
  * Change the page; what had the focus may be gone then, and the arrows go on from the concepts.
  * @param {() => void} change
  */
-function keepingFocus(change) {
+function preserveFocus(change) {
   const had = hasFocus();
   change();
   if (had && !hasFocus()) byId("cards").focus({ preventScroll: true });
@@ -23,7 +23,7 @@ function keepingFocus(change) {
  * @param {HTMLElement} element
  * @param {(string | HTMLElement)[]} children
  */
-function replaceKeepingFocus(element, children) {
+function replacePreservingFocus(element, children) {
   const buttons = () => [...element.querySelectorAll("button")];
   const before = buttons().findIndex((button) => button === document.activeElement);
   element.replaceChildren(...children);

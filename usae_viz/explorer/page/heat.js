@@ -45,7 +45,7 @@ class Details {
   of(at) {
     const before = this.#waiting.get(at);
     if (before) return before.promise;
-    const { promise, resolve } = withResolver();
+    const { promise, resolve } = deferredDetail();
     this.#waiting.set(at, { promise, done: resolve });
     const script = h("script", { src: `explorer/details/${at}.js` });
     script.addEventListener("error", () => resolve(null));
@@ -64,7 +64,7 @@ class Details {
 }
 
 /** A promise of details, and what keeps it. */
-function withResolver() {
+function deferredDetail() {
   /** @type {(detail: DetailData | null) => void} */
   let resolve = () => {};
   /** @type {Promise<DetailData | null>} */

@@ -5,10 +5,10 @@
 
 class Labels {
   /** @type {Map<string, Label>} */
-  byId = new Map();
+  labelsById = new Map();
   /** @type {(() => void)[]} */
   listeners = [];
-  kept = true; // whether the browser lets us keep anything
+  storable = true; // whether the browser lets us keep anything
 
   /** @param {UsaeData} usae of the page's data: the labels belong to its weights, whatever run shows them */
   constructor(usae) {
@@ -18,7 +18,7 @@ class Labels {
     try {
       this.#take(JSON.parse(localStorage.getItem(this.key) || "[]"));
     } catch {
-      this.kept = false;
+      this.storable = false;
     }
   }
 
@@ -27,11 +27,11 @@ class Labels {
    * @returns {Label}
    */
   of(id) {
-    return this.byId.get(id) || { name: "", note: "", favourite: false };
+    return this.labelsById.get(id) || { name: "", note: "", favourite: false };
   }
 
   get favourites() {
-    return [...this.byId.values()].filter((label) => label.favourite).length;
+    return [...this.labelsById.values()].filter((label) => label.favourite).length;
   }
 
   /**
@@ -40,21 +40,21 @@ class Labels {
    */
   set(id, change) {
     const label = { ...this.of(id), ...change };
-    if (label.name || label.note || label.favourite) this.byId.set(id, label);
-    else this.byId.delete(id);
-    this.#keep();
+    if (label.name || label.note || label.favourite) this.labelsById.set(id, label);
+    else this.labelsById.delete(id);
+    this.#store();
   }
 
   /** What --concept would know, were these labels exported: names of the USAE's own that nobody else has, then these. */
   get known() {
     const readers = this.numbered;
-    const names = new Set(readers.map(({ name }) => folded(name)));
-    return [...this.usae.names.filter(({ name }) => !names.has(folded(name))), ...readers];
+    const names = new Set(readers.map(({ name }) => normalizeName(name)));
+    return [...this.usae.names.filter(({ name }) => !names.has(normalizeName(name))), ...readers];
   }
 
   /** Those of concepts, in the concepts' order: other objectives have no number that a file could name them by. */
   get numbered() {
-    return [...this.byId]
+    return [...this.labelsById]
       .filter(([id]) => /^\d+$/.test(id))
       .map(([id, { name, favourite, note }]) => ({ concept: Number(id), name, favourite, note }))
       .sort((one, two) => one.concept - two.concept);
@@ -85,7 +85,7 @@ class Labels {
       );
     for (const label of file.labels) checkLabel(label, this.usae.n_concepts);
     this.#take(file.labels.map((/** @type {LabelData} */ each) => [String(each.concept), each]));
-    this.#keep();
+    this.#store();
     return file.labels.length;
   }
 
@@ -94,7 +94,7 @@ class Labels {
     for (const [id, label] of entries) {
       const [name, note] = [String(label.name ?? ""), String(label.note ?? "")];
       const fits = !wrongName(name); // one that an older page took is kept as a note: its file would be refused
-      this.byId.set(String(id), {
+      this.labelsById.set(String(id), {
         name: fits ? name : "",
         note: fits ? note : [name, note].filter(Boolean).join("\n"),
         favourite: Boolean(label.favourite),
@@ -102,11 +102,11 @@ class Labels {
     }
   }
 
-  #keep() {
+  #store() {
     try {
-      localStorage.setItem(this.key, JSON.stringify([...this.byId]));
+      localStorage.setItem(this.key, JSON.stringify([...this.labelsById]));
     } catch {
-      this.kept = false;
+      this.storable = false;
     }
     for (const listener of this.listeners) listener();
   }

@@ -11,7 +11,9 @@ async function copyAddress() {
     await navigator.clipboard.writeText(location.href);
     return "Link copied.";
   } catch {
-    return copiedAsOfOld(location.href) ? "Link copied." : "Not copied: this browser forbids it. Copy the address bar.";
+    return copyBySelection(location.href)
+      ? "Link copied."
+      : "Not copied: this browser forbids it. Copy the address bar.";
   }
 }
 
@@ -19,7 +21,7 @@ async function copyAddress() {
  * Where a page may not write to the clipboard itself (one that was not served securely): as a person's own copying.
  * @param {string} text
  */
-function copiedAsOfOld(text) {
+function copyBySelection(text) {
   const before = document.activeElement;
   const field = h("textarea", { value: text, class: "hidden", "aria-hidden": "true" });
   (document.querySelector("dialog[open]") ?? document.body).append(field); // beside a modal dialog nothing can be chosen
@@ -35,11 +37,11 @@ function copiedAsOfOld(text) {
  * @param {HTMLElement} place with the role `status`
  * @param {string} words
  */
-function sayIn(place, words) {
+function showStatus(place, words) {
   place.textContent = words;
   setTimeout(() => {
     if (place.textContent === words) place.textContent = "";
-  }, SAID_FOR);
+  }, STATUS_MILLISECONDS);
 }
 
-const SAID_FOR = 4000; // milliseconds
+const STATUS_MILLISECONDS = 4000; // milliseconds

@@ -3,7 +3,6 @@
 /* The page: its data, the view, and what happens when either changes. data.js calls usaeData. */
 
 const NO_FILTERS = { query: "", favourites: false, label: "", fires: "", not: "", pictures: "", ranges: {} };
-const ADDRESS_FOLLOWS = 150; // milliseconds: browsers limit how often an address may change
 const NARROW = 640; // pixels
 const PANEL_COVERS = "(max-width: 60rem)"; // all else, as in explorer.css
 
@@ -52,7 +51,7 @@ class Explorer {
     this.atlas = data.atlas && new Atlas(this, data.atlas);
     this.sheet = new Sheet(this, byId("sheet", HTMLDialogElement));
     this.syncPanel = makePanel(this, byId("panel"));
-    this.keepAddress = later(() => this.setAddress(), ADDRESS_FOLLOWS);
+    this.keepAddress = debounce(() => this.setAddress(), ADDRESS_DELAY);
   }
 
   /** What the cards are laid out in. @returns {Scene} */
@@ -66,8 +65,8 @@ class Explorer {
     this.labels.listeners.push(() => this.update({}));
     this.places = select(this.data, this.view, this.labels);
     this.#turnTo();
-    this.say();
-    this.#openWhatIsAsked();
+    this.syncControls();
+    this.#openFromAddress();
   }
 
   get address() {
@@ -80,7 +79,7 @@ class Explorer {
    * A change that the browser's button takes back: something is opened, closed, turned to.
    * @param {() => void} change of the view
    */
-  #step(change) {
+  #pushHistory(change) {
     this.setAddress(); // which follows the view a moment later
     change();
     if (this.address !== location.hash) history.pushState(null, "", this.address);
@@ -88,7 +87,7 @@ class Explorer {
 
   /** @param {Partial<View>} change */
   update = (change) => {
-    keepingFocus(() => this.#update(change));
+    preserveFocus(() => this.#update(change));
     this.keepAddress();
   };
 
@@ -102,7 +101,7 @@ class Explorer {
     if (before.shows !== this.view.shows) this.#turnTo();
     else if (before.size !== this.view.size || before.run !== this.view.run) this.scene.measure();
     else this.scene.redraw();
-    this.say();
+    this.syncControls();
   }
 
   /** Show the grid or the atlas. */
@@ -122,19 +121,19 @@ class Explorer {
    */
   turn(focused) {
     const { at } = this.scene;
-    this.#step(() => this.update({ shows: this.scene === this.atlas ? "cards" : "atlas" }));
+    this.#pushHistory(() => this.update({ shows: this.scene === this.atlas ? "cards" : "atlas" }));
     if (focused && at !== null) this.scene.focus(this.places.indexOf(at));
     else if (focused) this.scene.enter();
   }
 
   /** Bring everything around the cards in line with the view. */
-  say() {
+  syncControls() {
     const { view, places, data } = this;
     const active = filterCount(view);
     const all = `${data.cards.length.toLocaleString("en")} ${data.cards.length === 1 ? "concept" : "concepts"}`;
     const few = places.length !== data.cards.length;
     byId("found").textContent = few ? `${places.length.toLocaleString("en")} of ${all}` : all;
-    const wrong = places.length || !view.query.trim() ? "" : askedFor(data, view.query, this.labels).wrong;
+    const wrong = places.length || !view.query.trim() ? "" : parseQuery(data, view.query, this.labels).wrong;
     byId("nothing").textContent = `No concept fits ${filterCount(view) ? "these filters" : "this search"}. ${wrong}`;
     byId("nothing").hidden = places.length > 0;
     byId("reset").hidden = !active && !view.query;
@@ -146,12 +145,12 @@ class Explorer {
     byId("n-favourites").textContent = String(this.labels.favourites);
     byId("favourites").ariaPressed = String(view.favourites);
     byId("shows").ariaPressed = String(view.shows === "atlas");
-    sayOrder(view);
+    syncOrder(view);
     document.body.dataset.shows = view.shows; // what sorts and sizes cards has no place beside the atlas
     const search = byId("search", HTMLInputElement);
     if (document.activeElement !== search) search.value = view.query;
     this.syncPanel();
-    tray(this);
+    showTray(this);
   }
 
   /** @param {string} id */
@@ -164,21 +163,22 @@ class Explorer {
     const turns = this.sheet.dialog.open; // from one to the next: no step of its own
     const take = () => void (this.view = { ...this.view, ...change });
     if (turns) take();
-    else this.#step(take);
+    else this.#pushHistory(take);
     this.setAddress();
-    this.sheet.show(opened(this.view));
+    this.sheet.show(openIds(this.view));
   }
 
   closed = () => {
     const { ids } = this.sheet;
-    if (opened(this.view).length) this.#step(() => void (this.view = { ...this.view, concept: "", side: false }));
+    if (openIds(this.view).length)
+      this.#pushHistory(() => void (this.view = { ...this.view, concept: "", side: false }));
     if (ids.length > 1) document.getElementById("compare")?.focus({ preventScroll: true });
     else this.scene.focus(this.places.indexOf(this.data.place.get(ids[0]) ?? -1));
     if (!hasFocus()) byId("cards").focus({ preventScroll: true });
   };
 
   /** @param {string} look */
-  looksAt = (look) => {
+  setViewport = (look) => {
     this.view = { ...this.view, look };
     this.keepAddress();
   };
@@ -214,29 +214,29 @@ class Explorer {
   /** @param {HTMLElement} says where to say that it was done */
   copyLink = async (says) => {
     this.setAddress();
-    sayIn(says, await copyAddress());
+    showStatus(says, await copyAddress());
   };
 
   /** The address was changed by a link within the page, or by hand. */
-  addressed() {
-    keepingFocus(() => this.#update(fromHash(location.hash, this.standard, this.data)));
+  applyAddress() {
+    preserveFocus(() => this.#update(fromHash(location.hash, this.standard, this.data)));
     this.setAddress(); // at once: a moment later one may have gone on
     byId("search", HTMLInputElement).value = this.view.query;
-    if (!this.#openWhatIsAsked()) this.sheet.hide();
+    if (!this.#openFromAddress()) this.sheet.hide();
   }
 
-  #openWhatIsAsked() {
-    const ids = opened(this.view);
+  #openFromAddress() {
+    const ids = openIds(this.view);
     if (ids.length) this.sheet.show(ids);
     return ids.length > 0;
   }
 }
 
 /** @param {View} view */
-function sayOrder(view) {
+function syncOrder(view) {
   const direction = byId("direction");
   direction.textContent = view.descending ? "↓" : "↑";
-  direction.ariaLabel = `Sorted from ${view.descending ? "high to low" : "low to high"}; turn round`;
+  direction.ariaLabel = `Sorted from ${view.descending ? "high to low" : "low to high"}; reverse the order`;
   byId("sort", HTMLSelectElement).value = view.sort;
   byId("size", HTMLSelectElement).value = view.size;
   byId("runs", HTMLSelectElement).value = view.run;
@@ -246,7 +246,7 @@ function sayOrder(view) {
  * The concepts chosen for comparison, at the bottom.
  * @param {Explorer} page
  */
-function tray(page) {
+function showTray(page) {
   const { compare } = page.view;
   const chip = (/** @type {string} */ id) => {
     const label = `take ${id} out of the comparison`;
@@ -255,7 +255,7 @@ function tray(page) {
   const show = h("button", { id: "compare", class: "main", disabled: compare.length < 2 }, "Side by side");
   show.addEventListener("click", () => page.sideBySide());
   byId("tray").hidden = compare.length === 0;
-  replaceKeepingFocus(byId("tray"), [
+  replacePreservingFocus(byId("tray"), [
     h("span", {}, "Compare"),
     ...compare.map(chip),
     h("span", { class: "gap" }),
@@ -298,9 +298,9 @@ function listen(page) {
     const select = byId(id, HTMLSelectElement);
     select.addEventListener("change", () => page.update(change(select.value)));
   }
-  addEventListener("hashchange", () => page.addressed());
+  addEventListener("hashchange", () => page.applyAddress());
   matchMedia(PANEL_COVERS).addEventListener("change", () => byId("cards").inert && page.togglePanel(false));
-  document.addEventListener("keydown", (event) => pressed(page, event));
+  document.addEventListener("keydown", (event) => handleKey(page, event));
 }
 
 /**
@@ -308,7 +308,7 @@ function listen(page) {
  * @param {Explorer} page
  * @param {KeyboardEvent} event
  */
-function pressed(page, event) {
+function handleKey(page, event) {
   if (page.sheet.dialog.open) return;
   if (byId("panel").classList.contains("open")) return void (event.key === "Escape" && page.togglePanel(false));
   if (isTyping(event)) return;

@@ -55,7 +55,7 @@ interface Page {
   places: number[]; // of the cards shown, in their order
   layout: Layout;
   update(change: Partial<View>): void; // change the view, and show it
-  looksAt(look: string): void; // the atlas was moved
+  setViewport(look: string): void; // the atlas was moved
   open(id: string): void;
   compare(id: string): void;
   closed(): void; // the sheet is
@@ -91,7 +91,7 @@ interface Scene {
 type Heading = "h2" | "h3" | "h4" | "h5";
 
 /** A part of the atlas's plane: its middle, and how many times nearer than all of it. */
-interface Look {
+interface Viewport {
   x: number;
   y: number;
   zoom: number;

@@ -79,7 +79,7 @@ function rangeFilter(page, column) {
     const [from, to] = ends();
     const ranges = { ...page.view.ranges };
     if (from <= 0 && to >= 1) delete ranges[column.key];
-    else ranges[column.key] = [rounded(scale.value(from)), rounded(scale.value(to))];
+    else ranges[column.key] = [roundForAddress(scale.value(from)), roundForAddress(scale.value(to))];
     page.update({ ranges });
   };
   for (const input of [low, high]) input.addEventListener("input", () => moved(input));
@@ -95,7 +95,7 @@ function rangeFilter(page, column) {
 }
 
 /** @param {number} value as it stands in an address */
-const rounded = (value) => Number(value.toPrecision(6));
+const roundForAddress = (value) => Number(value.toPrecision(6));
 
 /**
  * @param {PageData} data
@@ -148,20 +148,20 @@ function labelFilter(page) {
   /** @type {Map<string, number>} */
   const counts = new Map();
   data.cards.forEach(({ follows }, at) => {
-    if (follows && (auroc?.[at] ?? 0) >= FOLLOWS) counts.set(follows, (counts.get(follows) ?? 0) + 1);
+    if (follows && (auroc?.[at] ?? 0) >= FOLLOWS_AUROC) counts.set(follows, (counts.get(follows) ?? 0) + 1);
   });
   const followed = [...counts].sort().map(([name, count]) => [name, `${name} (${count})`]);
   const group = (/** @type {string} */ of, /** @type {string[][]} */ pairs) =>
     pairs.length ? [h("optgroup", { label: of }, options(pairs))] : [];
   const fill = () => {
-    const names = [...new Set([...labels.byId.values()].map((each) => each.name).filter(Boolean))].sort();
+    const names = [...new Set([...labels.labelsById.values()].map((each) => each.name).filter(Boolean))].sort();
     label.select.replaceChildren(
       h("option", { value: "" }, "any"),
       ...group(
         "my names",
         names.map((name) => [`own:${name}`, name]),
       ),
-      ...group(`follows (AUROC ≥ ${FOLLOWS})`, followed),
+      ...group(`follows (AUROC ≥ ${FOLLOWS_AUROC})`, followed),
     );
     label.element.hidden = !names.length && !counts.size;
     label.sync();
@@ -221,7 +221,7 @@ function exchange({ labels, importLabels }) {
     h(
       "p",
       { class: "fine" },
-      labels.kept ? named : "This browser keeps nothing for pages from disk: export before you leave.",
+      labels.storable ? named : "This browser keeps nothing for pages from disk: export before you leave.",
     ),
     h(
       "div",

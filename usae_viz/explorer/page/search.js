@@ -19,11 +19,11 @@ function haystack(card, label) {
  * @param {Labels} labels
  * @returns {{concepts: Set<number>, words: string[], wrong: string}} wrong: why it means no concepts
  */
-function askedFor({ usae }, query, labels) {
+function parseQuery({ usae }, query, labels) {
   const text = query.trim();
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   try {
-    const concepts = new Set(conceptsMeant(text, usae, labels.known));
+    const concepts = new Set(parseConcepts(text, usae, labels.known));
     return { concepts, words: isSyntax(text) ? [] : words, wrong: "" };
   } catch (error) {
     return { concepts: new Set(), words, wrong: error instanceof Error ? error.message : String(error) };
@@ -33,7 +33,7 @@ function askedFor({ usae }, query, labels) {
 /** @type {Filter} */
 function inQuery(data, view, labels) {
   if (!view.query.trim()) return () => true;
-  const { concepts, words } = askedFor(data, view.query, labels);
+  const { concepts, words } = parseQuery(data, view.query, labels);
   return (at) => {
     const card = data.cards[at];
     if (card.concept !== null && concepts.has(card.concept)) return true;

@@ -6,14 +6,14 @@
  * What was drawn of a concept in one run.
  * @param {PageData} data
  * @param {CardData} card
- * @param {DrawnData} drawn
+ * @param {RunPicturesData} drawn
  * @param {DetailData | null} detail
  * @param {number} level of the headings
  */
 function runPart(data, card, { run, pictures }, detail, level) {
   const several = data.runs.length > 1;
   const { name, settings } = data.runs[run];
-  const inFull = detail?.pictures[run] ?? {};
+  const pictureDetails = detail?.pictures[run] ?? {};
   const inner = headingOf(several ? level + 1 : level);
   const variants = [...new Set(pictures.map((picture) => picture.variant))];
   const groups = variants.flatMap((variant) =>
@@ -25,13 +25,13 @@ function runPart(data, card, { run, pictures }, detail, level) {
   const shown = groups
     .filter(({ pictures }) => pictures.length)
     .map(({ words, pictures }) => {
-      const full = pictures.map((picture) => pictureInFull(data, card, run, picture, inFull[picture.file]));
+      const full = pictures.map((picture) => pictureFigure(data, card, run, picture, pictureDetails[picture.file]));
       const style = { "--n": Math.min(Math.max(pictures.length, 2), 4) };
       return h("div", {}, h(inner, { class: "lesser" }, words), h("div", { class: "fulls", style }, full));
     });
   const heading = several && h(headingOf(level), {}, name, h("small", { class: "faint" }, ` ${settings}`));
   const where = `concept ${card.id}${several ? ` in ${name}` : ""}`;
-  return h("section", { class: "run" }, heading, shown, transferTable(data, pictures, inFull, where));
+  return h("section", { class: "run" }, heading, shown, transferTable(data, pictures, pictureDetails, where));
 }
 
 /**
@@ -60,7 +60,7 @@ function conceptPart({ data, labels }, at, detail, level) {
     "section",
     { class: runs.length ? "part" : "part bare", "aria-label": `concept ${card.id}` },
     h(headingOf(level), title, number !== null && h("b", {}, number), " ", words, " ", followed),
-    ownWords(labels, card.id),
+    labelEditor(labels, card.id),
     h("div", { class: runs.length > 1 ? "runs beside" : "runs" }, runs.length ? runs : undrawn),
     h(
       "div",
@@ -116,7 +116,7 @@ class Sheet {
     const parts = places.map((at, nth) => conceptPart(this.page, at, loaded[nth], one ? 2 : 3));
     this.dialog.className = one ? "one" : "several";
     const children = [this.#head(one), h("div", { class: "parts", style: { "--n": ids.length } }, parts)];
-    replaceKeepingFocus(this.dialog, children);
+    replacePreservingFocus(this.dialog, children);
     if (!this.dialog.open) {
       this.dialog.showModal();
       within(this.dialog, ".close").focus();

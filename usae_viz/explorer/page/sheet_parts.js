@@ -21,9 +21,9 @@ const largePicture = (data, run, picture) => address(data.runs[run].full, pictur
 
 /**
  * A picture's worst verdict among the backbones that it was drawn for.
- * @param {JudgedData | null | undefined} scores
+ * @param {ScoresData | null | undefined} scores
  */
-function worst(scores) {
+function worstScore(scores) {
   const scored = (scores?.drawn_for ?? []).flatMap((name) => {
     const score = scores?.backbones[name];
     return score ? [{ name, score }] : [];
@@ -36,7 +36,7 @@ function worst(scores) {
  * A picture's strength, rank and percentile, in words.
  * @param {ScoreData} score
  */
-function strengthInWords(score) {
+function describeStrength(score) {
   const { code, probability, rank, percentile } = score;
   if (probability !== undefined)
     return `${score.name ?? `class ${score.index}`} · probability ${figure(probability, "number")} · rank ${rank}`;
@@ -50,10 +50,10 @@ function strengthInWords(score) {
  * @param {CardData} card
  * @param {number} run
  * @param {PictureData} picture
- * @param {InFullData} [inFull]
+ * @param {PictureDetailData} [pictureDetails]
  */
-function pictureInFull(data, card, run, picture, inFull) {
-  const alt = described(data, card, run, picture);
+function pictureFigure(data, card, run, picture, pictureDetails) {
+  const alt = describePicture(data, card, run, picture);
   const source = largePicture(data, run, picture);
   const image = h("img", { src: source, alt, decoding: "async" });
   const sent = () => (image.src = thumb(run, picture)); // the page was sent without the run
@@ -62,8 +62,8 @@ function pictureInFull(data, card, run, picture, inFull) {
   return h(
     "figure",
     { class: `full ${picture.verdict ?? ""}` },
-    h("a", link, image, mark(picture)),
-    h("figcaption", {}, captionInFull(data, run, picture, inFull)),
+    h("a", link, image, verdictBadge(picture)),
+    h("figcaption", {}, pictureCaption(data, run, picture, pictureDetails)),
   );
 }
 
@@ -71,12 +71,12 @@ function pictureInFull(data, card, run, picture, inFull) {
  * @param {PageData} data
  * @param {number} run
  * @param {PictureData} picture
- * @param {InFullData} [inFull]
+ * @param {PictureDetailData} [pictureDetails]
  */
-function captionInFull(data, run, picture, inFull) {
+function pictureCaption(data, run, picture, pictureDetails) {
   const row = data.backbones.indexOf(picture.backbone);
-  const scores = inFull?.scores;
-  const least = worst(scores);
+  const scores = pictureDetails?.scores;
+  const least = worstScore(scores);
   const where = least && (scores?.drawn_for.length ?? 0) > 1 ? ` in ${least.name}` : "";
   const moving = picture.animation && address(data.runs[run].full, picture.file, picture.animation);
   return [
@@ -94,9 +94,9 @@ function captionInFull(data, run, picture, inFull) {
         where,
         least.score.short && `: ${least.score.short}`,
       ),
-      h("div", { class: "faint" }, strengthInWords(least.score)),
+      h("div", { class: "faint" }, describeStrength(least.score)),
     ],
-    inFull?.ended && h("div", { class: "faint" }, inFull.ended),
+    pictureDetails?.ended && h("div", { class: "faint" }, pictureDetails.ended),
     moving && h("a", { href: moving, target: "_blank", rel: "noopener" }, "animation"),
   ];
 }
@@ -188,7 +188,7 @@ function wholePicture(data, card, entry, row) {
  * @param {Labels} labels
  * @param {string} id
  */
-function ownWords(labels, id) {
+function labelEditor(labels, id) {
   const label = labels.of(id);
   const says = h("span", { class: "bad", role: "alert" });
   const placeholder = "a name, for --concept";

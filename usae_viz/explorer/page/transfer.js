@@ -5,12 +5,12 @@
 /**
  * @param {PageData} data
  * @param {PictureData[]} pictures
- * @param {Record<string, InFullData>} inFull by file
+ * @param {Record<string, PictureDetailData>} pictureDetails by file
  * @param {string} where what the pictures are of, in words
  */
-function transferTable(data, pictures, inFull, where) {
+function transferTable(data, pictures, pictureDetails, where) {
   const scored = pictures.flatMap((picture) => {
-    const scores = inFull[picture.file]?.scores;
+    const scores = pictureDetails[picture.file]?.scores;
     return scores ? [{ picture, scores }] : [];
   });
   if (!scored.length) return null;
@@ -52,7 +52,7 @@ function transferHead({ variant, backbone, mode, seed, verdict }) {
 }
 
 /**
- * @param {JudgedData} scores
+ * @param {ScoresData} scores
  * @param {string} name the backbone's
  * @param {number} most the largest strength of the table
  */

@@ -23,7 +23,7 @@ const VIEW = {
   compare: [],
   side: false,
 };
-const FOLLOWS = 0.9; // AUROC from which a concept is said to follow its label, as in usae_viz/concepts/followed.py
+const FOLLOWS_AUROC = 0.9; // AUROC from which a concept is said to follow its label, as in usae_viz/concepts/followed.py
 /** @type {Record<string, string[]>} */
 const CHOICES = {
   size: ["s", "m", "l"],
@@ -40,7 +40,7 @@ const CHOICES = {
 function select(data, view, labels) {
   const filters = [inQuery, inLabel, inFiring, inPictures, inRanges].map((make) => make(data, view, labels));
   const places = data.cards.map((_, at) => at).filter((at) => filters.every((passes) => passes(at)));
-  return ordered(data, view, labels, places);
+  return sortPlaces(data, view, labels, places);
 }
 
 /** @type {Filter} by favourite and by label: `own` (named by the reader), or one of the USAE's that it follows. */
@@ -52,7 +52,7 @@ function inLabel(data, view, labels) {
     if (view.favourites && !label.favourite) return false;
     if (!view.label) return true;
     if (view.label.startsWith("own:")) return label.name === view.label.slice(4);
-    return card.follows === view.label && (auroc?.[at] ?? 1) >= FOLLOWS;
+    return card.follows === view.label && (auroc?.[at] ?? 1) >= FOLLOWS_AUROC;
   };
 }
 
@@ -95,7 +95,7 @@ function inRanges(data, view) {
  * @param {Labels} labels
  * @param {number[]} places
  */
-function ordered(data, view, labels, places) {
+function sortPlaces(data, view, labels, places) {
   const sign = view.descending ? -1 : 1;
   const values = data.column.get(view.sort)?.values;
   if (view.sort === "index") return view.descending ? places.reverse() : places;
@@ -143,7 +143,7 @@ function toHash(view, standard) {
  * What encodeURIComponent wrote; what it cannot have written stays as it is.
  * @param {string} text
  */
-function decoded(text) {
+function decodeComponent(text) {
   try {
     return decodeURIComponent(text);
   } catch {
@@ -155,7 +155,7 @@ function decoded(text) {
  * The concepts that a view has open: one, or several side by side.
  * @param {View} view
  */
-function opened({ concept, side, compare }) {
+function openIds({ concept, side, compare }) {
   if (concept) return [concept];
   return side && compare.length > 1 ? compare : [];
 }
@@ -191,7 +191,7 @@ function read(view, key, value, standard, data) {
     const column = key.slice("range.".length);
     if (!more.length && !Number.isNaN(low + high) && data.column.has(column)) view.ranges[column] = [low, high];
   } else if (key === "compare")
-    view.compare = [...new Set(value.split(",").map(decoded))].filter((id) => data.place.has(id));
+    view.compare = [...new Set(value.split(",").map(decodeComponent))].filter((id) => data.place.has(id));
   else if (key === "concept") view.concept = data.place.has(value) ? value : "";
   else if (key === "sort")
     view.sort = data.column.has(value) || ["index", "name"].includes(value) ? value : standard.sort;

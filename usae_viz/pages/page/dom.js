@@ -35,7 +35,7 @@ function h(tag, properties = {}, ...children) {
  * @returns {Kind}
  */
 function byId(id, kind) {
-  return expected(document.getElementById(id), kind, `#${id}`);
+  return checkElement(document.getElementById(id), kind, `#${id}`);
 }
 
 /**
@@ -47,7 +47,7 @@ function byId(id, kind) {
  * @returns {Kind}
  */
 function within(above, selector, kind) {
-  return expected(above.querySelector(selector), kind, selector);
+  return checkElement(above.querySelector(selector), kind, selector);
 }
 
 /**
@@ -57,7 +57,7 @@ function within(above, selector, kind) {
  * @param {string} what
  * @returns {Kind}
  */
-function expected(element, kind, what) {
+function checkElement(element, kind, what) {
   if (!(element instanceof (kind ?? HTMLElement))) throw new Error(`no ${what} in this page`);
   return /** @type {Kind} */ (element);
 }
@@ -100,12 +100,14 @@ function figure(value, kind) {
   return size < 0.001 ? value.toExponential(1) : value.toFixed(size < 0.1 ? 4 : size < 1 ? 3 : size < 100 ? 2 : 0);
 }
 
+const ADDRESS_DELAY = 150; // milliseconds: browsers limit how often an address may change
+
 /**
  * Run a function once the calls have ceased for a while.
  * @param {() => void} run
  * @param {number} milliseconds
  */
-function later(run, milliseconds) {
+function debounce(run, milliseconds) {
   /** @type {number | undefined} */
   let waiting;
   return () => {

@@ -39,8 +39,13 @@ class Rating {
     try {
       this.state = JSON.parse(localStorage.getItem(this.key) ?? "null") ?? this.state;
     } catch {
-      /* a browser that keeps nothing: the answers live as long as the page */
+      this.#warnUnstored();
     }
+  }
+
+  /** A browser that stores nothing: the answers live as long as the page. */
+  #warnUnstored() {
+    byId("storage").textContent = "This browser does not store answers: export them before you close this page.";
   }
 
   begin() {
@@ -49,13 +54,13 @@ class Rating {
     if (answered)
       byId("kept").textContent = `${answered} of ${this.trials} answered here before; it resumes from there.`;
     const clicks = {
-      begin: () => this.#setOut(),
+      begin: () => this.#start(),
       back: () => this.#change(() => this.state.answers.pop()),
-      again: () => this.#anew(),
+      again: () => this.#restart(),
       export: () => this.#export(),
     };
     for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
-    this.rater.addEventListener("keydown", (event) => void (event.key === "Enter" && this.#setOut()));
+    this.rater.addEventListener("keydown", (event) => void (event.key === "Enter" && this.#start()));
     document.addEventListener("keydown", (event) => {
       if (byId("question").hidden || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
       const choice = /^\d$/.test(event.key) ? Number(event.key) : 0;
@@ -63,33 +68,33 @@ class Rating {
     });
   }
 
-  #keep() {
+  #store() {
     try {
       localStorage.setItem(this.key, JSON.stringify(this.state));
     } catch {
-      /* as above */
+      this.#warnUnstored();
     }
   }
 
   /** @param {() => unknown} change of the state; then the next question is asked */
   #change(change) {
     change();
-    this.#keep();
+    this.#store();
     this.#ask();
   }
 
-  #setOut() {
+  #start() {
     this.#change(() => (this.state.rater = this.rater.value.trim() || "anonymous"));
   }
 
-  #anew() {
+  #restart() {
     if (!this.exported) {
       this.exported = true; // or meant to be lost: a second press goes on
       byId("unsaved").textContent = "These answers are not exported yet. Press again to start without them.";
       return;
     }
     this.state = { rater: "", answers: [] };
-    this.#keep();
+    this.#store();
     this.rater.value = byId("kept").textContent = "";
     this.#show("welcome");
     this.rater.focus();

@@ -11,7 +11,7 @@ from usae_train.training.kernels.sparse_ops import (
     sampled_dot,
     stable_order,
     transpose,
-    weighted_alone,
+    weighted_entries,
 )
 
 # three segments, the second empty; concept 1 twice, concept 3 never
@@ -79,7 +79,7 @@ def test_entries_whose_code_is_zero_are_left_out_of_sums_and_the_same_comes_out(
     entries, tokens = entries_of(concepts, segments, 8, 11), torch.randn(8, 7, generator=generator)
     values = torch.randn(40, generator=generator).relu().requires_grad_()
     weight, upstream = torch.randn(2, 11, 7, generator=generator)
-    weight, kept = weight.requires_grad_(), weighted_alone(entries, values.detach())
+    weight, kept = weight.requires_grad_(), weighted_entries(entries, values.detach())
     assert kept.places.tolist() == values.nonzero().squeeze(1).tolist()
     for whole, part in (
         (decode_entries(values, weight, entries, divide), decode_entries(values, weight, entries, divide, kept)),

@@ -13,27 +13,27 @@ Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
 
 
-class OneLine(UserWarning):
+class OneLineWarning(UserWarning):
     """What a command shows without the place in the code."""
 
 
-class FormerName(OneLine):
+class FormerNameWarning(OneLineWarning):
     """A setting or option is given by a name that it had in an earlier version."""
 
 
-class NotRead(OneLine):
+class UnreadPicturesWarning(OneLineWarning):
     """Pictures that cannot be read, or are left out of those that are there."""
 
 
-class OfABackbone(OneLine):
+class BackboneWarning(OneLineWarning):
     """A warning about a backbone for who uses it."""
 
 
-class NearlyTheWeights(OfABackbone):
+class SimilarWeightsWarning(BackboneWarning):
     """A backbone's weights are not the same to the bit, and give nearly the same tokens."""
 
 
-class ReadOtherwise(OfABackbone):
+class UnexpectedReadingWarning(BackboneWarning):
     """A backbone's layer is not quite what its spec, or timm's `forward_features`, would make one expect."""
 
 
@@ -47,7 +47,7 @@ def former_arguments(**former: str) -> Callable[[Callable[Given, Returned]], Cal
                 name = former[old]
                 if name in given:
                     raise UsageError(f"{old} is the former name of {name}; give {name} alone")
-                warnings.warn(f"{old} is called {name} now; write {name}", FormerName, stacklevel=2)
+                warnings.warn(f"{old} is called {name} now; write {name}", FormerNameWarning, stacklevel=2)
                 given[name] = given.pop(old)
             return function(*args, **given)
 

@@ -17,7 +17,7 @@ DEVICES = ("cpu", "cuda")  # whose autocast is asked for
 
 
 @contextmanager
-def torch_as_it_starts(gradients: bool = True) -> Iterator[None]:
+def use_torch_defaults(gradients: bool = True) -> Iterator[None]:
     """Within it torch makes float32 on the CPU where no other dtype is given, without autocast.
 
     Args:
@@ -40,21 +40,21 @@ def torch_as_it_starts(gradients: bool = True) -> Iterator[None]:
         yield
 
 
-def undisturbed(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+def with_torch_defaults(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
     """Make a function, also one that yields, run with torch as it starts, gradients too."""
 
     @wraps(function)
     def alone(*given: Parameters.args, **named: Parameters.kwargs) -> Returned:
-        with torch_as_it_starts():
+        with use_torch_defaults():
             return function(*map(_trainable, given), **{key: _trainable(each) for key, each in named.items()})
 
     @wraps(function)
     def each(*given: Parameters.args, **named: Parameters.kwargs) -> Any:
-        with torch_as_it_starts():
+        with use_torch_defaults():
             items = iter(function(*map(_trainable, given), **{k: _trainable(v) for k, v in named.items()}))  # type: ignore[call-overload]
         try:
             while True:
-                with torch_as_it_starts():
+                with use_torch_defaults():
                     try:
                         item = next(items)
                     except StopIteration:
@@ -66,12 +66,12 @@ def undisturbed(function: Callable[Parameters, Returned]) -> Callable[Parameters
     return each if inspect.isgeneratorfunction(function) else alone
 
 
-def in_plain_numbers(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
+def with_default_dtype(function: Callable[Parameters, Returned]) -> Callable[Parameters, Returned]:
     """Make a function compute as torch starts; whether it keeps a gradient is the caller's to say."""
 
     @wraps(function)
     def alone(*given: Parameters.args, **named: Parameters.kwargs) -> Returned:
-        with torch_as_it_starts(gradients=False):
+        with use_torch_defaults(gradients=False):
             return function(*given, **named)
 
     return alone

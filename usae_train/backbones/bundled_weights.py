@@ -35,7 +35,7 @@ def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
             )
 
 
-def bring_all(specs: Mapping[str, BackboneSpec], into: Path) -> dict[str, BackboneSpec]:
+def copy_all_weights(specs: Mapping[str, BackboneSpec], into: Path) -> dict[str, BackboneSpec]:
     """Copy all backbones' own files into a folder, each once however many places of its network are read.
 
     Returns:
@@ -47,7 +47,7 @@ def bring_all(specs: Mapping[str, BackboneSpec], into: Path) -> dict[str, Backbo
     brought: dict[str, dict[str, Any]] = {}
     for name, spec in specs.items():
         if _files_of(spec) not in brought:
-            brought[_files_of(spec)] = bring_weights(name, spec, into).model_dump(include=PLACED)
+            brought[_files_of(spec)] = copy_weights(name, spec, into).model_dump(include=PLACED)
     return {name: spec.model_copy(update=brought[_files_of(spec)]) for name, spec in specs.items()}
 
 
@@ -58,7 +58,7 @@ def _files_of(spec: BackboneSpec) -> str:
     return spec.model_dump_json(include=PLACED)
 
 
-def bring_weights(name: str, spec: BackboneSpec, into: Path) -> BackboneSpec:
+def copy_weights(name: str, spec: BackboneSpec, into: Path) -> BackboneSpec:
     """Copy a backbone's own files into a folder.
 
     Returns:

@@ -11,7 +11,7 @@ from torch import Tensor
 from usae_train.evaluation.judging import Judge
 
 
-class SeenPictures:
+class PictureEmbeddings:
     """The pictures in the order in which `FiringTally.largest` has their codes.
 
     Args:
@@ -35,9 +35,9 @@ class SeenPictures:
         self._embeddings = [torch.cat(self._embeddings)]
         return self._embeddings[0]
 
-    def fresh(self) -> SeenPictures:
-        """The same with nothing in it."""
-        return SeenPictures(self.judge)
+    def fresh(self) -> PictureEmbeddings:
+        """A copy with nothing in it."""
+        return PictureEmbeddings(self.judge)
 
     def add(self, numbers: Tensor, canvases: Tensor) -> None:
         """Take in some pictures: numbers (pictures,) and canvases (pictures, 3, H, W)."""

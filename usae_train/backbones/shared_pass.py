@@ -27,5 +27,5 @@ def tokens_together(
         if len(same) < 2:
             tokens[name] = backbone(canvas, grid)
         else:
-            tokens.update(zip(same, backbone.together([*same.values()], canvas, grid), strict=True))
+            tokens.update(zip(same, backbone.forward_together([*same.values()], canvas, grid), strict=True))
     return {name: tokens[name] for name in backbones}

@@ -28,12 +28,12 @@ from usae_train.training.settings import FitSettings, check_for_pictures
 Data = Mapping[str, Tensor] | GivenTokens | str | Path | ImageSource | ActivationStore
 
 
-class OpenedData(NamedTuple):
+class FitData(NamedTuple):
     """What a space is fitted on."""
 
     feed: Feed
     sample: Callable[[], Iterable[PairedTokens]]  # what statistics are measured on
-    about: Mapping[str, Any]  # for training states: what they belong to
+    state_data: Mapping[str, Any]  # for training states: what they belong to
     images: SourceRecord = SourceRecord()
 
 
@@ -43,7 +43,7 @@ def open_data(
     settings: FitSettings,
     limit: int | None = None,
     how: Execution = IN_THIS_PROCESS,
-) -> OpenedData:
+) -> FitData:
     """Tokens, a store or pictures, of the backbones that the USAEs have.
 
     Raises:
@@ -57,7 +57,7 @@ def open_data(
         check_for_pictures("the data is tokens already", settings, limit, readers=how.readers)
         feed = MemoryFeed(data.flat)
         check_widths(feed.widths, first, "the tokens are")
-        return OpenedData(feed, data.sample, data.identity())
+        return FitData(feed, data.sample, data.identity())
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
@@ -68,11 +68,11 @@ def open_data(
     assert first.grid is not None
     feed_of_pictures, pictures = feed_pictures(backbones, source, first.grid, settings, how)
     images = SourceRecord.of(source)
-    about = {**images.of_a_state, "widths": first.widths, "backbones": listed_specs(first.specs)}
-    return OpenedData(feed_of_pictures, pictures, about, images)
+    state_data = {**images.of_a_state, "widths": first.widths, "backbones": listed_specs(first.specs)}
+    return FitData(feed_of_pictures, pictures, state_data, images)
 
 
-def open_store(store: ActivationStore, first: USAE, memory: float | None) -> OpenedData:
+def open_store(store: ActivationStore, first: USAE, memory: float | None) -> FitData:
     """A store of the USAEs' backbones.
 
     Raises:
@@ -87,8 +87,8 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Ope
             raise UsageError(f"the store's {name} had other weights than the USAEs'; extract it with theirs")
     feed = StoreFeed(store, allowed_memory(memory))
     shards = [shard.sha256 for shard in record.shards]
-    about = {**record.images.of_a_state, "widths": first.widths, "shards": shards}
-    return OpenedData(feed, feed.sample, about, record.images)
+    state_data = {**record.images.of_a_state, "widths": first.widths, "shards": shards}
+    return FitData(feed, feed.sample, state_data, record.images)
 
 
 def check_widths(widths: Mapping[str, int], first: USAE, what: str) -> None:
