@@ -11,7 +11,8 @@ Measured on two cores of an EPYC with avx512_bf16 (--turns 2, 6c9b1b9 and this):
 a Xeon on which products in bfloat16 are slower than in float32, which is measured in place since, 366 and 281 ms of one
 thread, 1.30 times as fast, by a script that is not kept. Since then steps keep their memory and standardize tokens at
 the fast precision: on the EPYC with one thread, beside a load of 5, --turns 3, processor time of 6c9b1b9, the build
-before that and this 265, 265 and 229 ms (1.16). step_floor.py says where they go.
+before that and this 265, 265 and 229 ms (1.16); with two threads and nothing beside it, --turns 2, on the clock 134,
+143 and 124 ms (1.08). step_floor.py says where they go.
 """
 
 import argparse

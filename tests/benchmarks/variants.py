@@ -70,7 +70,8 @@ Measured with --steps 300 --pictures 4, one thread of a machine that four others
 
     with inner products by torch's sparse matrices, archetypal rows in one matrix, and the recipe of 0.9 (the same
     steps): topk 253, jumprelu 288 (1.14), archetypal 322 (1.27); in a run of 30 batchtopk 1.22, jumprelu 1.23 and
-    archetypal 1.40; under load jumprelu 1.26, archetypal 1.43. Whether archetypal became faster is not shown.
+    archetypal 1.40; under load jumprelu 1.26, archetypal 1.43. With memory kept from step to step and nothing beside it
+    (the same 20 steps, four at once): topk 214, batchtopk 260 (1.21), jumprelu 257 (1.20), archetypal 291 (1.36).
 
 At most 1.3 was asked for. JumpReLU computes what is near below a threshold as well, for the threshold's gradient: 160
 entries a token, whose inner products are most of what its step costs more (sparse_ops.py); what is near is found by
