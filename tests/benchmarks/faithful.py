@@ -54,6 +54,7 @@ STRONG = 99.9  # percentile of natural scenes
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--usae", default="demo")
+    parser.add_argument("--side", type=int, default=96, help="px that the texture reader sees a picture at")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--modes", default="per-model,shared,coupled")
     parser.add_argument("--parameterization")
@@ -97,7 +98,7 @@ def main() -> None:
             if chosen.out:
                 result.save(chosen.out / mode / (variant or "default"))
             pictures = torch.stack(list(result.images.values()))
-            read = read_colour(pictures) if factor == "colour" else reader.read(pictures)
+            read = read_colour(pictures) if factor == "colour" else reader.read(pictures, chosen.side)
             scores = result.scores
             assert scores is not None  # it was not told to leave them out
             for name, reading in zip(result.images, read, strict=True):

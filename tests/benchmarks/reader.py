@@ -68,9 +68,9 @@ class TextureReader(nn.Module):
         return logits
 
     @torch.no_grad()
-    def read(self, pictures: Tensor) -> list[str]:
-        """The texture that the places of the middle agree on."""
-        pictures = functional.interpolate(pictures, (96, 96), mode="bilinear", antialias=True)
+    def read(self, pictures: Tensor, side: int = 96) -> list[str]:
+        """The texture that the places of the middle agree on, of pictures brought to a side; 192 shows them nearer."""
+        pictures = functional.interpolate(pictures, (side, side), mode="bilinear", antialias=True)
         shares = middle(self.eval()(pictures).softmax(1)).mean((2, 3))
         return [TEXTURES[i] for i in shares.argmax(1).tolist()]
 
