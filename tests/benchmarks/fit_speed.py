@@ -23,26 +23,26 @@ from builds import in_turns
 from clocks import clocks, since
 
 FEW, MORE = 20, 60  # steps
+WIDTHS = {"siglip": 768, "dino": 384, "vit": 768}
 SIZE = {"n_concepts": 6144, "k": 32, "batch": 1568}
 
 
-def fit(recipe: str) -> None:
-    """Fit in this process, by the build that is on the path, and print clock and processor seconds of a step."""
+def step_seconds(recipe: str = "default") -> list[float]:
+    """Clock and processor seconds of a step in this process, by the build that is on the path."""
     import torch
 
     from usae_train.demo.activations import known_world
     from usae_train.training.loop import fit_tokens
     from usae_train.training.settings import DEFAULT, PUBLISHED, FitSettings
 
-    widths = {"siglip": 768, "dino": 384, "vit": 768}
-    tokens = known_world(4 * SIZE["batch"], torch.Generator().manual_seed(0), widths, shared=512, active=16).tokens
+    tokens = known_world(4 * SIZE["batch"], torch.Generator().manual_seed(0), WIDTHS, shared=512, active=16).tokens
     taken = []
     for steps in (FEW, FEW, MORE):  # the first warms up
         settings = FitSettings(**SIZE, steps=steps, recipe={"default": DEFAULT, "published": PUBLISHED}[recipe])
         began = clocks()
         fit_tokens(tokens, settings, log_every=MORE)
         taken.append(since(began))
-    print(json.dumps([(more - few) / (MORE - FEW) for few, more in zip(taken[1], taken[2], strict=True)]))
+    return [(more - few) / (MORE - FEW) for few, more in zip(taken[1], taken[2], strict=True)]
 
 
 def main() -> None:
@@ -53,7 +53,8 @@ def main() -> None:
     parser.add_argument("--recipe", choices=("default", "published"), default="default")
     chosen = parser.parse_args()
     if not chosen.builds:
-        return fit(chosen.recipe)
+        print(json.dumps(step_seconds(chosen.recipe)))
+        return
     seconds = in_turns(chosen.builds, chosen.turns, __file__, ["--recipe", chosen.recipe])
     first = [statistics.median(column) for column in zip(*seconds[chosen.builds[0]], strict=True)]
     for build, of_build in seconds.items():
@@ -63,7 +64,6 @@ def main() -> None:
             f"{processor * 1e3:.0f} ms ({first[1] / processor:.2f}), {SIZE['batch'] / clock:.0f} tokens/s",
             flush=True,
         )
-    return None
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ rates that this processor is measured at here, in the same seconds as the step:
 
 Not counted: TopK, the auxiliary term, nested parts, noise, norms of gradients, sorting, reading tokens, and what sums
 in the concepts' order read of tokens. The products' rate is that of the same shapes, rows are read from a table of
-their size, the rest is read and written in place. A step is what a fit of 60 steps takes beyond one of 20. Seconds are
-the processor's, of one thread. From the project's root:
+their size, the rest is read and written in place. A step is fit_speed.py's. Seconds are the processor's, of one thread.
+From the project's root:
 
     OMP_NUM_THREADS=1 python tests/benchmarks/step_floor.py
 
@@ -28,17 +28,12 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from fit_speed import SIZE, WIDTHS, step_seconds
 
-from usae_train.demo.activations import known_world
-from usae_train.runtime.allocator import keep_memory
 from usae_train.training.kernels.products import product_dtype
-from usae_train.training.loop import fit_tokens
-from usae_train.training.settings import FitSettings
 
-WIDTHS = {"siglip": 768, "dino": 384, "vit": 768}
-TOKENS, N_CONCEPTS, K = 1568, 6144, 32
+TOKENS, N_CONCEPTS, K = (SIZE[name] for name in ("batch", "n_concepts", "k"))
 FLOAT = 4  # bytes
-FEW, MORE = 20, 60  # steps
 ROUNDS = 5
 
 
@@ -50,15 +45,6 @@ def least(compute: Callable[[], object], times: int = 3) -> float:
         compute()
         taken.append(time.process_time() - began)
     return min(taken)
-
-
-def step(tokens: dict[str, torch.Tensor]) -> float:
-    """Processor seconds of a training step."""
-    taken = []
-    for steps in (FEW, MORE):
-        settings = FitSettings(n_concepts=N_CONCEPTS, k=K, batch=TOKENS, steps=steps)
-        taken.append(least(partial(fit_tokens, tokens, settings, log_every=MORE), times=1))
-    return (taken[1] - taken[0]) / (MORE - FEW)
 
 
 def floors() -> dict[str, float]:
@@ -84,12 +70,9 @@ def floors() -> dict[str, float]:
 
 def main() -> None:
     """Measure in turns, and print the medians."""
-    keep_memory()
-    tokens = known_world(4 * TOKENS, torch.Generator().manual_seed(0), WIDTHS, shared=512, active=16).tokens
-    step(tokens)  # warms up
     steps, parts = [], []
     for _ in range(ROUNDS):
-        steps.append(step(tokens))
+        steps.append(step_seconds()[1])
         parts.append(floors())
     median = {part: torch.tensor([own[part] for own in parts]).median().item() for part in parts[0]}
     whole, floor = torch.tensor(steps).median().item(), sum(median.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -44,9 +45,9 @@ class Standardization(nn.Module):
         self.mean, self.std = mean.to(self.mean), None
         self.matrix = self.inverse_matrix = None
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, multiply: Callable[[Tensor, Tensor], Tensor] = torch.matmul) -> Tensor:
         if self.matrix is not None:
-            return (tokens - self.mean) @ self.matrix
+            return multiply(tokens - self.mean, self.matrix)
         if self.std is None:
             return tokens - self.mean
         return (tokens - self.mean).div_(self.std + STD_EPSILON)

@@ -29,7 +29,7 @@ from usae_train.training.checkpointing import TrainingCheckpointer, TrainingStat
 from usae_train.training.dictionaries.binding import project, release
 from usae_train.training.gradient_clipping import clip_gradients, gradient_norms, learned_thresholds, trained_parameters
 from usae_train.training.initialization import prepare
-from usae_train.training.kernels.products import standardize
+from usae_train.training.kernels.products import product
 from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_metrics, unsound_pairs
 from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, TrainingRecipe
@@ -198,7 +198,7 @@ class Trainer:
         if self.thresholds:  # one rank's part of the batch may have more outliers than another's
             self.ranks = self.ranks.weighted_by(count)
             share_statistics(usae, self.ranks)
-        batch = {n: standardize(usae.scale(n), to_device(t[rows], usae.device).float()) for n, t in shown.items()}
+        batch = {n: usae.scale(n)(to_device(t[rows], usae.device).float(), product) for n, t in shown.items()}
         return batch, batches.places[rows]
 
     def _loss(

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from usae_train.model.scale import Standardization
 from usae_train.runtime.matrix_speed import multiplies_faster_in_bfloat16
 
 
@@ -66,7 +65,6 @@ def products(left: Tensor, *tables: Tensor, exact: bool = False, exact_gradients
     return multiplied
 
 
-def standardize(scale: Standardization, tokens: Tensor) -> Tensor:
-    """A step's raw tokens (n, width), standardized; where that takes a matrix, multiplied at the fast precision."""
-    scaled: Tensor = scale(tokens) if scale.matrix is None else products(tokens - scale.mean, scale.matrix)[0]
-    return scaled
+def product(left: Tensor, table: Tensor) -> Tensor:
+    """`products` of one table."""
+    return products(left, table)[0]
