@@ -25,26 +25,15 @@ from __future__ import annotations
 
 import argparse
 import resource
-import time
-from collections.abc import Callable
 
 import torch
+from clocks import least_seconds
 from torch import Tensor
 
 import usae_train as ut
 import usae_viz as uv
 from usae_train.interventions.importance import class_view, without_each
 from usae_train.model.usae import USAE
-
-
-def seconds(run: Callable[[], object], times: int) -> float:
-    """Processor seconds, the least of so many turns."""
-    taken = []
-    for _ in range(times):
-        began = time.process_time()
-        run()
-        taken.append(time.process_time() - began)
-    return min(taken)
 
 
 def peak() -> float:
@@ -79,16 +68,16 @@ def main() -> None:
     usae = ut.load(args.usae)
     result = explained(usae, args.photograph)  # weights are read, and the sites found
     first = peak()
-    without = seconds(lambda: bare(usae, result.canvas), args.times)
+    without = least_seconds(lambda: bare(usae, result.canvas), args.times)
     print(f"{', '.join(usae.names)}: forward and backward {without:.3f} s, peak memory so far {peak():.2f} GB")
-    whole = seconds(lambda: explained(usae, args.photograph), args.times)
+    whole = least_seconds(lambda: explained(usae, args.photograph), args.times)
     print(f"explain with importance {whole:.3f} s, {whole / without:.2f} times; peak memory {first:.2f} GB")
     for name in result.class_views:
         top = [[each.concept] for each in result.importance(name) if each.exact is not None]
         parts = {
-            "forward": seconds(lambda name=name: forward(usae, name, result.canvas), args.times),  # type: ignore[misc]
-            "class view": seconds(lambda name=name: class_view(usae, name, result.canvas), args.times),  # type: ignore[misc]
-            f"{len(top)} taken away": seconds(
+            "forward": least_seconds(lambda name=name: forward(usae, name, result.canvas), args.times),  # type: ignore[misc]
+            "class view": least_seconds(lambda name=name: class_view(usae, name, result.canvas), args.times),  # type: ignore[misc]
+            f"{len(top)} taken away": least_seconds(
                 lambda name=name, top=top: without_each(usae, name, result.canvas, top, result.class_views[name]),  # type: ignore[misc]
                 args.times,
             ),

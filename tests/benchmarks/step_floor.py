@@ -23,11 +23,10 @@ be about 200 ms here, which these floors allow. Selecting by products in 8 bits 
 an encoder of 768) wins 5 of them, for the weights have to be rounded by rows at each step, and was not built.
 """
 
-import time
-from collections.abc import Callable
 from functools import partial
 
 import torch
+from clocks import least_seconds
 from fit_speed import SIZE, WIDTHS, step_seconds
 
 from usae_train.training.kernels.products import product_dtype
@@ -35,16 +34,6 @@ from usae_train.training.kernels.products import product_dtype
 TOKENS, N_CONCEPTS, K = (SIZE[name] for name in ("batch", "n_concepts", "k"))
 FLOAT = 4  # bytes
 ROUNDS = 5
-
-
-def least(compute: Callable[[], object], times: int = 3) -> float:
-    """Processor seconds, the least of several times."""
-    taken = []
-    for _ in range(times):
-        began = time.process_time()
-        compute()
-        taken.append(time.process_time() - began)
-    return min(taken)
 
 
 def floors() -> dict[str, float]:
@@ -57,11 +46,11 @@ def floors() -> dict[str, float]:
         factors += [(shown[:share], torch.randn(width, N_CONCEPTS).to(dtype))]
     table = torch.randn(N_CONCEPTS, max(WIDTHS.values()))
     large = torch.randn(2**26)  # 256 MB
-    read = least(table.sum, times=20) / table.nbytes
-    moved = least(lambda: large.mul_(1.0)) / (2 * large.nbytes)
+    read = least_seconds(table.sum, times=20) / table.nbytes
+    moved = least_seconds(lambda: large.mul_(1.0)) / (2 * large.nbytes)
     weights = 2 * N_CONCEPTS * sum(WIDTHS.values())
     return {
-        "products": sum(least(partial(torch.mm, *pair)) for pair in factors),
+        "products": sum(least_seconds(partial(torch.mm, *pair)) for pair in factors),
         "rows": 2 * TOKENS * K * sum(WIDTHS.values()) * FLOAT * read,
         "gradients": weights * FLOAT * moved,
         "AdamW": 7 * weights * FLOAT * moved,
