@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -174,13 +174,20 @@ class Batches:
         feed: the tokens.
         batch: tokens per step.
         generator: decides the order.
+        prepare: what is done to a window's tokens once it is in memory; nothing by default.
 
     Attributes:
         places: (tokens,) where in the whole batch the last tokens stand; each window's are sorted by row.
     """
 
-    def __init__(self, feed: Feed, batch: int, generator: torch.Generator) -> None:
-        self.feed, self.batch, self.generator = feed, batch, generator
+    def __init__(
+        self,
+        feed: Feed,
+        batch: int,
+        generator: torch.Generator,
+        prepare: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] | None = None,
+    ) -> None:
+        self.feed, self.batch, self.generator, self.prepare = feed, batch, generator, prepare
         self.places = torch.arange(batch)
         self.bytes_read = 0  # of all windows that were loaded, this one's included
         self.windows: list[list[int]] = []
@@ -238,7 +245,10 @@ class Batches:
         """Bring the window into memory; how many tokens it has, and how many bytes."""
         self._tokens = {}  # before the next one comes: there is memory for one
         self._tokens = self.feed.load(self.windows[self.window])
-        return len(next(iter(self._tokens.values()))), sum(some.nbytes for some in self._tokens.values())
+        length, size = len(next(iter(self._tokens.values()))), sum(some.nbytes for some in self._tokens.values())
+        if self.prepare is not None:
+            self._tokens = self.prepare(self._tokens)
+        return length, size
 
     def _advance(self) -> None:
         """To the next window that has a token, in a new order."""

@@ -33,6 +33,7 @@ from usae_train.training.kernels.products import product
 from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_metrics, unsound_pairs
 from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, TrainingRecipe
+from usae_train.training.standardized_window import StandardizedWindow, pays_to_standardize_once
 from usae_train.training.step import ERRORS, step_loss
 from usae_train.training.step_plan import StepPlan
 from usae_train.training.sync_batch_norm import share_statistics
@@ -113,8 +114,9 @@ def initial_state(
     optimizers = {name: new_optimizer(usae, name, settings.recipe) for name in trained}
     last_fired = torch.zeros(len(usae.names), usae.n_concepts, dtype=torch.long, device=usae.device)
     share_statistics(usae, ranks)
+    once = pays_to_standardize_once(feed, settings, usae.device, ranks)
     batches = (
-        Batches(feed, settings.batch, generator)
+        Batches(feed, settings.batch, generator, StandardizedWindow(usae, settings.batch) if once else None)
         if ranks.world_size == 1
         else RankBatches(feed, settings.batch, generator, ranks)
     )
@@ -194,6 +196,8 @@ class Trainer:
         """A batch's standardized tokens (rows, width) by backbone, and each row's place in the whole batch."""
         batches, usae = self.state.batches, self.usae
         shown = batches.next()
+        if batches.prepare is not None:  # they are standardized
+            return shown, batches.places
         rows, count = rows_without_outliers(shown, self.thresholds)
         if self.thresholds:  # one rank's part of the batch may have more outliers than another's
             self.ranks = self.ranks.weighted_by(count)

@@ -17,7 +17,7 @@ from usae_train.training.kernels.matryoshka import matryoshka_loss
 from usae_train.training.kernels.products import product_dtype, products
 from usae_train.training.kernels.sparse_ops import (
     Entries,
-    chosen_products,
+    chosen_pre_codes,
     decode_entries,
     entries_of,
     stable_order,
@@ -200,7 +200,7 @@ def joined_shares(shares: Sequence[Active], order: Tensor) -> Active:
 def sparse_active(
     usae: USAE, source: str, tokens: Tensor, dead: Tensor, ranks: DistributedContext = SINGLE_PROCESS
 ) -> Active:
-    """Active concepts of an encoder without BatchNorm: a fast product chooses them, and they alone are computed.
+    """Active concepts of an encoder without BatchNorm: of a fast product they alone have a gradient.
 
     Args:
         usae: the model.
@@ -216,7 +216,7 @@ def sparse_active(
         pre_codes = torch.addmm(bias.to(dtype), tokens.to(dtype), weight.to(dtype).T)
         chosen, revived = choose_entries(usae, source, pre_codes, dead, ranks)
         entries = entries_of(chosen.concepts, chosen.tokens, len(tokens), len(weight))
-    values = chosen_products(tokens, weight, entries, has_zeros(usae)) + bias.index_select(0, entries.concepts)
+    values = chosen_pre_codes(pre_codes, tokens, weight, bias, entries, has_zeros(usae))
     return activate(usae, source, values, chosen, revived, len(tokens), ranks)
 
 

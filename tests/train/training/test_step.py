@@ -155,14 +155,22 @@ def test_parts_of_a_batch_on_two_ranks_give_the_loss_of_the_whole() -> None:
     torch.testing.assert_close(sum(parts) / 2, whole)
 
 
-def test_bfloat16_chooses_and_float32_computes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The values of the chosen concepts are those of a float32 product, whatever chose them."""
-    monkeypatch.setattr(step, "product_dtype", lambda device: torch.bfloat16)
+def test_codes_of_a_step_are_as_exact_as_the_product_is_and_their_gradient_is_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In bfloat16 they are rounded once; what goes back to the weights is the sum of float32 tokens."""
     usae, batch = toy(DEFAULT)
-    active = step.sparse_active(usae, "a", batch["a"], NONE)
+    weight = usae.encoder("a").linear.weight
     exact = usae.encoder("a")(batch["a"])
-    torch.testing.assert_close(active.values, exact[active.tokens, active.concepts].relu())
-    assert (exact - exact.bfloat16().float()).abs().max() > 1e-4  # the test can fail
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 2**-6)):
+        monkeypatch.setattr(step, "product_dtype", lambda device, dtype=dtype: dtype)
+        active = step.sparse_active(usae, "a", batch["a"], NONE)
+        of_active = exact[active.tokens, active.concepts].relu()
+        torch.testing.assert_close(active.values, of_active, rtol=tolerance, atol=tolerance)
+        (gradient,) = torch.autograd.grad(active.values.sum(), weight)
+        firing = (active.values > 0).float()
+        (expected,) = torch.autograd.grad((of_active * firing).sum(), weight, retain_graph=True)
+        torch.testing.assert_close(gradient, expected)
 
 
 def picked(pre_codes: Tensor, k: int, dead: list[int]) -> tuple[list[int], list[int], list[bool] | None]:

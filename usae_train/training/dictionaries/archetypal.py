@@ -39,7 +39,18 @@ class Archetypal(DictionaryKind):
         first = torch.arange(len(near), device=near.device)[:, None]
         points, support = torch.cat([starts[name], some]), torch.cat([first, near + len(near)], 1)
         empty = (starts[name] == 0).all(1, keepdim=True)  # another backbone's own concepts: they stay zero
-        return Mixtures(points, torch.where(empty, first, support), self.rest, unit_norm)
+        return Mixtures(*in_order_of_use(points, torch.where(empty, first, support)), self.rest, unit_norm)
+
+
+def in_order_of_use(points: Tensor, support: Tensor) -> tuple[Tensor, Tensor]:
+    """Points (points, width), those of the first concepts first, and support (n_concepts, mixed) that names them so.
+
+    A step that goes through the concepts finds most of them side by side in memory.
+    """
+    uses = torch.arange(support.numel(), device=support.device)
+    first = uses.new_full((len(points),), support.numel()).scatter_reduce(0, support.flatten(), uses, "amin")
+    order = first.argsort(stable=True)
+    return points[order], order.argsort()[support]
 
 
 def nearest(starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], count: int) -> Tensor:

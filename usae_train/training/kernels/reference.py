@@ -18,9 +18,9 @@ def decode(values: Tensor, concepts: Tensor, segments: Tensor, n_segments: int, 
     return codes @ atoms
 
 
-def chosen_products(tokens: Tensor, weight: Tensor, concepts: Tensor, segments: Tensor) -> Tensor:
-    """(entries,): the wanted entries of tokens (n_segments, width) @ weight (n_concepts, width).T; `sparse_ops`."""
-    return (tokens @ weight.T)[segments, concepts]
+def chosen_pre_codes(tokens: Tensor, weight: Tensor, bias: Tensor, concepts: Tensor, segments: Tensor) -> Tensor:
+    """(entries,) of tokens (n_segments, width) @ weight (n_concepts, width).T + bias (n_concepts,); `sparse_ops`."""
+    return (tokens @ weight.T + bias)[segments, concepts]
 
 
 def top_k(pre_codes: Tensor, k: int) -> Tensor:

@@ -4,7 +4,7 @@ from torch.nn import functional
 
 from usae_train.training.kernels import reference
 from usae_train.training.kernels.sparse_ops import (
-    chosen_products,
+    chosen_pre_codes,
     decode,
     decode_entries,
     entries_of,
@@ -81,9 +81,13 @@ def test_entries_whose_code_is_zero_are_left_out_of_sums_and_the_same_comes_out(
     weight, upstream = torch.randn(2, 11, 7, generator=generator)
     weight, kept = weight.requires_grad_(), weighted_entries(entries, values.detach())
     assert kept.places.tolist() == values.nonzero().squeeze(1).tolist()
+    bias, pre_codes = weight.new_zeros(11), (tokens @ weight.T).detach()
     for whole, part in (
         (decode_entries(values, weight, entries, divide), decode_entries(values, weight, entries, divide, kept)),
-        (chosen_products(tokens, weight, entries), chosen_products(tokens, weight, entries, many_zeros=True)),
+        (
+            chosen_pre_codes(pre_codes, tokens, weight, bias, entries),
+            chosen_pre_codes(pre_codes, tokens, weight, bias, entries, many_zeros=True),
+        ),
     ):
         given = values.detach() if whole.dim() == 1 else upstream[:8]
         torch.testing.assert_close(part, whole, atol=1e-5, rtol=1e-5)
@@ -94,14 +98,15 @@ def test_entries_whose_code_is_zero_are_left_out_of_sums_and_the_same_comes_out(
                 torch.testing.assert_close(of_some, of_all, atol=1e-5, rtol=1e-5)
 
 
-def test_chosen_products_are_entries_of_the_dense_product_with_its_gradient() -> None:
+def test_chosen_pre_codes_are_entries_of_the_dense_product_with_its_gradient() -> None:
     generator = torch.Generator().manual_seed(1)
     concepts, segments = torch.randint(11, (24,), generator=generator), torch.arange(8).repeat_interleave(3)
     tokens, upstream = torch.randn(8, 7, generator=generator), torch.randn(24, generator=generator)
-    weight = torch.randn(11, 7, generator=generator).requires_grad_()
-    dense = reference.chosen_products(tokens, weight, concepts, segments)
-    (expected,) = torch.autograd.grad((dense * upstream).sum(), weight)
-    found = chosen_products(tokens, weight, entries_of(concepts, segments, 8, 11))
-    torch.testing.assert_close(found, dense, atol=1e-5, rtol=1e-5)
-    (gradient,) = torch.autograd.grad((found * upstream).sum(), weight)
-    torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=1e-5)
+    weight, bias = (torch.randn(11, *shape, generator=generator).requires_grad_() for shape in ((7,), ()))
+    dense = reference.chosen_pre_codes(tokens, weight, bias, concepts, segments)
+    expected = torch.autograd.grad((dense * upstream).sum(), [weight, bias])
+    pre_codes = (tokens @ weight.T + bias).detach()
+    chosen = chosen_pre_codes(pre_codes, tokens, weight, bias, entries_of(concepts, segments, 8, 11))
+    torch.testing.assert_close(chosen, dense, atol=1e-5, rtol=1e-5)
+    for gradient, wanted in zip(torch.autograd.grad((chosen * upstream).sum(), [weight, bias]), expected, strict=True):
+        torch.testing.assert_close(gradient, wanted, atol=1e-5, rtol=1e-5)
