@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from usae_train.training.dictionaries.variant import DictionaryKind, Rows
+from usae_train.training.kernels.products import product_dtype
 from usae_train.training.kernels.sparse_ops import entries_of, sampled_dot
 
 POOL = 2  # times as many tokens as concepts to mix; the nearest of many are all alike
@@ -74,12 +75,15 @@ class Mixtures(Rows):
 
     points: Tensor
     support: Tensor
+    read_points: Tensor
 
     def __init__(self, points: Tensor, support: Tensor, bound: float, unit_norm: bool) -> None:
         super().__init__()
         self.bound, self.unit_norm = bound, unit_norm
         self.register_buffer("points", points)
         self.register_buffer("support", support)
+        # rows are mixed of these, in the half of the time where products are in bfloat16
+        self.register_buffer("read_points", points.to(product_dtype(points.device)), persistent=False)
         start = points.new_zeros(support.shape)
         start[:, 0] = math.log(4 * support.shape[1])  # four fifths of a row are the token that it starts at
         self.mixing = nn.Parameter(start)
@@ -87,14 +91,19 @@ class Mixtures(Rows):
 
     def mixed(self) -> Tensor:
         """(n_concepts, width), the convex mixtures."""
-        return _mixtures(self.mixing.softmax(-1), self.points, self.support)
+        return _mixtures(self.mixing.softmax(-1), self.read_points, self.support)
 
     def forward(self, rest: Tensor) -> Tensor:
         if self.length is None:
             return functional.normalize(self.mixed() + rest, dim=-1)
         lengths = self.length.abs()[:, None]
-        rows: Tensor = _Rows.apply(self.mixing.softmax(-1), rest, lengths, self.points, self.support)
+        weights = self.mixing.softmax(-1)
+        rows: Tensor = _Rows.apply(weights, rest, lengths, self.points, self.read_points, self.support)
         return rows
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *others: Any) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *others)
+        self.read_points.copy_(self.points)
 
     def right_inverse(self, rows: Tensor) -> Tensor:
         """No rest."""
@@ -107,8 +116,11 @@ class Mixtures(Rows):
 
 
 def _mixtures(weights: Tensor, points: Tensor, support: Tensor) -> Tensor:
-    """(n_concepts, width): sums of points (points, width), those of `support`, weighted; both (n_concepts, mixed)."""
-    return functional.embedding_bag(support, points, per_sample_weights=weights, mode="sum")
+    """(n_concepts, width): sums of points (points, width), those of `support`, weighted; both (n_concepts, mixed).
+
+    Of points in bfloat16 the sum is rounded once, and in float32 again then.
+    """
+    return functional.embedding_bag(support, points, per_sample_weights=weights.to(points.dtype), mode="sum").float()
 
 
 class _Rows(torch.autograd.Function):
@@ -118,18 +130,26 @@ class _Rows(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, weights: Tensor, rest: Tensor, lengths: Tensor, points: Tensor, support: Tensor) -> Tensor:
-        rows = _mixtures(weights, points, support).add_(rest).mul_(lengths)
+    def forward(
+        ctx: Any,
+        weights: Tensor,
+        rest: Tensor,
+        lengths: Tensor,
+        points: Tensor,
+        read_points: Tensor,
+        support: Tensor,
+    ) -> Tensor:
+        rows = _mixtures(weights, read_points, support).add_(rest).mul_(lengths)
         ctx.save_for_backward(rows, lengths, points, support)
         return rows
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         rows, lengths, points, support = ctx.saved_tensors
         to_lengths = rows.mul_(gradient).sum(1, keepdim=True) / lengths.clamp_min(LEAST_LENGTH)
         to_rest = torch.mul(gradient, lengths, out=rows)
         of_row = torch.arange(len(support), device=support.device).repeat_interleave(support.shape[1])
         mixed = entries_of(support.flatten(), of_row, len(support), len(points))
         to_weights = sampled_dot(mixed, to_rest, points, many=True).view_as(support)
-        return to_weights, to_rest, to_lengths, None, None
+        return to_weights, to_rest, to_lengths, None, None, None
