@@ -86,8 +86,8 @@ def command_app(name: str, purpose: str) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
-    def tell(asked: bool) -> None:
-        if asked:
+    def tell(show_version: bool) -> None:
+        if show_version:
             say(version_line(name))
             raise typer.Exit
 
@@ -106,6 +106,6 @@ def version_line(name: str) -> str:
     """What a report of a fault should begin with: our version and those that decide what comes out."""
     from usae_train.files.provenance import versions
 
-    known = versions()
-    others = ", ".join(f"{package} {version}" for package, version in known.items() if package != "usae")
-    return f"{name} {known['usae']} ({others})"
+    package_versions = versions()
+    others = ", ".join(f"{package} {version}" for package, version in package_versions.items() if package != "usae")
+    return f"{name} {package_versions['usae']} ({others})"

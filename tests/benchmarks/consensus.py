@@ -204,7 +204,7 @@ def figures(ground: Ground, usae: USAE) -> str:
     """R² off and on the diagonal on held-out tokens, live share, and true atoms found."""
     measures = Measures(usae)
     measures.add(PairedTokens({n: ground.held.tokens[n] for n in usae.names}, ground.held.numbers), 0)
-    r2 = measures.whole().r2
+    r2 = measures.total().r2
     if ground.world is not None:  # a backbone of pure noise is none to be judged by
         shared = ground.world.atoms
         r2 = {a: {b: r2[a][b] for b in shared} for a in shared}

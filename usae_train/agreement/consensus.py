@@ -146,8 +146,8 @@ def consensus_settings(
     first = members[0]
     if first.recipe.startswith(IMPORTED):
         raise UsageError(f"these USAEs were {first.recipe}; a consensus is of trainings that were made here")
-    for name, given, theirs in other_sizes(first, settings):
-        raise UsageError(f"{name} is {given}, and that of the USAEs {theirs}")
+    for name, requested, theirs in other_sizes(first, settings):
+        raise UsageError(f"{name} is {requested}, and that of the USAEs {theirs}")
     check_none_private(settings, "the concepts of a consensus are shared by all backbones")
     named = named_recipe(recipe)
     check_variants(first, named, settings)

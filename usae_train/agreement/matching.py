@@ -67,21 +67,21 @@ def joined_pairs(units: Sequence[Tensor], alike: float) -> Tensor:
         alike: smallest cosine of a pair.
     """
     pairs = []
-    for one in range(len(units)):
-        for other in range(one + 1, len(units)):
-            cosines = units[one] @ units[other].T
+    for training in range(len(units)):
+        for other in range(training + 1, len(units)):
+            cosines = units[training] @ units[other].T
             nearest = torch.zeros_like(cosines, dtype=torch.bool)
             nearest[torch.arange(len(cosines)), cosines.argmax(1)] = True
             nearest[cosines.argmax(0), torch.arange(cosines.shape[1])] = True
             for concept, match in (nearest & (cosines >= alike)).nonzero().tolist():
-                pairs.append((-cosines[concept, match].item(), one, concept, other, match))
+                pairs.append((-cosines[concept, match].item(), training, concept, other, match))
     cluster_of: dict[tuple[int, int], dict[int, int]] = {
         (training, concept): {training: concept}
         for training, rows in enumerate(units)
         for concept in (rows.norm(dim=1) > 0).nonzero().squeeze(1).tolist()
     }
-    for _, one, concept, other, match in sorted(pairs):
-        first, second = cluster_of[one, concept], cluster_of[other, match]
+    for _, training, concept, other, match in sorted(pairs):
+        first, second = cluster_of[training, concept], cluster_of[other, match]
         if first.keys().isdisjoint(second):
             first.update(second)
             for each in second.items():

@@ -23,16 +23,16 @@ def check_members(members: Sequence[USAE]) -> None:
     for place, member in enumerate(members):
         for other in members[:place]:
             if member is other or (member.sha256 is not None and member.sha256 == other.sha256):
-                one, same = training_name(members, member), training_name(members, other)
-                raise UsageError(f"{one} and {same} are the same training; give each once")
+                name, other_name = training_name(members, member), training_name(members, other)
+                raise UsageError(f"{name} and {other_name} are the same training; give each once")
         if member.private:
-            one = training_name(members, member)
-            raise UsageError(f"{one} has private concepts; a consensus is of trainings whose concepts all share")
+            name = training_name(members, member)
+            raise UsageError(f"{name} has private concepts; a consensus is of trainings whose concepts all share")
         for what, its, firsts in differences(member, members[0]):
             if its != firsts:
-                one, first = training_name(members, member), training_name(members, members[0])
+                name, first = training_name(members, member), training_name(members, members[0])
                 raise UsageError(
-                    f"{one} has {what} {its}, and {first} {firsts}; a consensus is of trainings that differ in their "
+                    f"{name} has {what} {its}, and {first} {firsts}; a consensus is of trainings that differ in their "
                     "start alone"
                 )
 

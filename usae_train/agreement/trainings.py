@@ -17,8 +17,8 @@ from usae_train.model.checkpoint import load
 from usae_train.model.firing import measure
 from usae_train.model.usae import USAE
 from usae_train.tokens.feeding import MemoryFeed
-from usae_train.tokens.given_tokens import GivenTokens
 from usae_train.tokens.store import ActivationStore
+from usae_train.tokens.token_tables import TokenTables
 from usae_train.training.execution import Execution
 from usae_train.training.independent_fit import Executions, fit_each
 from usae_train.training.logging.callbacks import FitCallbacks
@@ -27,10 +27,10 @@ from usae_train.training.settings import FitSettings
 
 
 def empty_space(
-    data: ImageSource | ActivationStore | GivenTokens, specs: Mapping[str, BackboneSpec], settings: FitSettings
+    data: ImageSource | ActivationStore | TokenTables, specs: Mapping[str, BackboneSpec], settings: FitSettings
 ) -> USAE:
     """An untrained USAE of a store's backbones, of given tokens, or of these specs: what all trainings are on."""
-    if isinstance(data, GivenTokens):
+    if isinstance(data, TokenTables):
         return new_usae(MemoryFeed(data.flat).widths, settings)
     if isinstance(data, ActivationStore):
         record = data.record
@@ -46,7 +46,7 @@ def empty_space(
 
 def fit_starts(
     count: int,
-    data: ImageSource | ActivationStore | GivenTokens,
+    data: ImageSource | ActivationStore | TokenTables,
     specs: Mapping[str, BackboneSpec],
     settings: FitSettings,
     trainings: Path,
@@ -72,8 +72,8 @@ def fit_starts(
     """
     check_writable(trainings)
     empty = empty_space(data, specs, settings)
-    asked = executions.execution
-    opening = Execution(executions.device, callbacks, memory=asked.memory, readers=asked.readers)
+    execution = executions.execution
+    opening = Execution(executions.device, callbacks, memory=execution.memory, readers=execution.readers)
     shown = open_data(data, empty, settings, how=opening)
 
     def fit_one(_: str, seeded: FitSettings, how: Execution) -> USAE:

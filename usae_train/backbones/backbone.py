@@ -250,8 +250,8 @@ class Backbone(nn.Module):
             return pairs
         with PassRecorder(self.model) as classifying:
             logits = self.model(zeros)
-        both = classifying.pairs(logits)
-        return [pair for pair in both if pair in pairs or not reading.ran(pair.convolution)]
+        of_logits = classifying.pairs(logits)
+        return [pair for pair in of_logits if pair in pairs or not reading.ran(pair.convolution)]
 
     @torch.no_grad()
     def _set_output(self) -> None:

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FrozenModel
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warning_kinds import SimilarWeightsWarning
 
@@ -24,7 +24,7 @@ RECORDED_TOKENS = 16  # tokens, and features of each, that a record keeps: 1 KB 
 TOLERANCE = 0.05
 
 
-class WeightsRecord(Frozen):
+class WeightsRecord(FrozenModel):
     """What a USAE and a store keep of a backbone's weights."""
 
     sha256: str = Field(description="of the model's tensors as they were loaded, whatever file they came from")

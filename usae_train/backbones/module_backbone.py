@@ -107,7 +107,7 @@ class ModuleBackbone(Backbone):
 
     def _features_and_logits(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
         outputs: list[object] = []
-        hook = self._read[0].register_forward_hook(lambda module, given, output: outputs.append(output))
+        hook = self._read[0].register_forward_hook(lambda module, inputs, output: outputs.append(output))
         try:
             output: Tensor = self.model(normalized)
         finally:

@@ -23,18 +23,18 @@ def check_name(name: str) -> None:
         )
 
 
-def check_known(known: Collection[str], name: str) -> str:
+def check_backbone_name(names: Collection[str], name: str) -> str:
     """The name itself.
 
     Args:
-        known: names of a USAE's backbones.
+        names: names of a USAE's backbones.
         name: of one of them.
 
     Raises:
         ValueError: for another; names those that there are.
     """
-    if not isinstance(name, str) or name not in known:
-        near = difflib.get_close_matches(str(name), known, n=1)
+    if not isinstance(name, str) or name not in names:
+        near = difflib.get_close_matches(str(name), names, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"unknown backbone {name!r}; this USAE has {', '.join(known)}{hint}")
+        raise UsageError(f"unknown backbone {name!r}; this USAE has {', '.join(names)}{hint}")
     return name

@@ -111,10 +111,10 @@ def check_names(model: str, architecture: str, options: Mapping[str, Any]) -> No
     Raises:
         ValueError: for a name that none of them takes, or a layer that timm does not know; it says which.
     """
-    known = option_names(architecture) if options else frozenset()
+    valid_names = option_names(architecture) if options else frozenset()
     for name, value in options.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1) or sorted(known - {"in_chans"})[:6]
+        if name not in valid_names:
+            near = difflib.get_close_matches(name, valid_names, n=1) or sorted(valid_names - {"in_chans"})[:6]
             raise UsageError(f"{model!r} has no option {name!r} that shapes it; it has {', '.join(near)}")
         if isinstance(value, str) and name.endswith(("act_layer", "norm_layer")) and not _is_layer(name, value):
             raise UsageError(

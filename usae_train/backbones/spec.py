@@ -16,7 +16,7 @@ from pydantic import (
 
 from usae_train.backbones.options import check_values
 from usae_train.files.homes import from_home
-from usae_train.files.validation import Worded
+from usae_train.files.validation import OneLineErrorModel
 from usae_train.runtime.errors import UsageError
 
 PRETRAINED = "pretrained"
@@ -30,7 +30,7 @@ Side = Annotated[int, Field(ge=1, le=4096)]  # tokens of a grid: a picture of 16
 PositiveStd = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class BackboneSpec(Worded):
+class BackboneSpec(OneLineErrorModel):
     """Everything that is particular to one backbone. Nothing elsewhere asks for a model's name."""
 
     model: str = Field(

@@ -165,7 +165,7 @@ def _pooling(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """SigLIP's attention pooling: torch keeps query, key and value as one, timm the query apart."""
     pooling: dict[str, Tensor] = {}
     for kind in ("weight", "bias"):
-        if (whole := weights.get(f"head.attention.in_proj_{kind}")) is not None:
-            query, key, value = whole.chunk(3)
+        if (in_proj := weights.get(f"head.attention.in_proj_{kind}")) is not None:
+            query, key, value = in_proj.chunk(3)
             pooling |= {f"attn_pool.q.{kind}": query, f"attn_pool.kv.{kind}": torch.cat([key, value])}
     return pooling

@@ -114,9 +114,9 @@ def below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
 
 
-def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> bool:
+def _same(weights: Mapping[str, Tensor], others: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> bool:
     """Whether two sets of tensors give a network the same, as where a module is saved under two names."""
-    return all(key in other and torch.equal(one[key], other[key]) for key in initial if key in one)
+    return all(key in others and torch.equal(weights[key], others[key]) for key in initial if key in weights)
 
 
 def misfit(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
@@ -138,11 +138,11 @@ def misfit(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str 
 
 def beyond(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
     """The first tensor of a block that the model has not: its blocks' numbers end before."""
-    known = {own_part for key in initial for own_part in _indexed_parts(key)}
-    stems = {stem for stem, _ in known}
+    model_parts = {own_part for key in initial for own_part in _indexed_parts(key)}
+    stems = {stem for stem, _ in model_parts}
     for key in weights:
         for stem, number in _indexed_parts(key):
-            if stem in stems and (stem, number) not in known:
+            if stem in stems and (stem, number) not in model_parts:
                 return key
     return None
 

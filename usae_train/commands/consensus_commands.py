@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from usae_train.agreement.fit_data import FitData
     from usae_train.images.sources import ImageSource
     from usae_train.model.usae import USAE
-    from usae_train.tokens.given_tokens import GivenTokens
     from usae_train.tokens.store import ActivationStore
+    from usae_train.tokens.token_tables import TokenTables
     from usae_train.training.independent_fit import Executions
 
 
@@ -91,7 +91,7 @@ def consensus(
             say(*agreement_in_words(made, members, out))
 
 
-def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
+def fit_from_starts(request: FitRequest, agreement: AgreementSettings) -> None:
     """`fit --starts`: train from several starts, each into `.NAME.starts`, then write what they agree on.
 
     The trainings are kept there until the consensus is written; given again, the command resumes where it was.
@@ -102,24 +102,24 @@ def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
     from usae_train.model.checkpoint import save
     from usae_train.training.logging.callbacks import FitCallbacks
 
-    trainings = asked.out.with_name(f".{asked.out.name}.starts")
-    with asked.executions() as executions:
-        with folder_lock(asked.out):
-            check_free(asked.out)
-            opened = open_fit_data(asked)
-            source: GivenTokens | ActivationStore | ImageSource
+    trainings = request.out.with_name(f".{request.out.name}.starts")
+    with request.executions() as executions:
+        with folder_lock(request.out):
+            check_free(request.out)
+            opened = open_fit_data(request)
+            source: TokenTables | ActivationStore | ImageSource
             source, specs = (opened.source, opened.specs) if isinstance(opened, Pictures) else (opened, {})
             callbacks = FitCallbacks(
                 pictures=lambda done, total: executions.report("pictures", done, total, ""), failure=executions.failure
             )
             members, shown = fit_starts(
-                agreement.starts, source, specs, asked.settings, trainings, executions, callbacks
+                agreement.starts, source, specs, request.settings, trainings, executions, callbacks
             )
-            made = _fit_consensus(members, shown, asked.settings, agreement, executions)
-            save(made, asked.out)
+            made = _fit_consensus(members, shown, request.settings, agreement, executions)
+            save(made, request.out)
             shutil.rmtree(trainings, ignore_errors=True)
-        if not asked.quiet:
-            say(*agreement_in_words(made, members, asked.out))
+        if not request.quiet:
+            say(*agreement_in_words(made, members, request.out))
 
 
 def _fit_consensus(

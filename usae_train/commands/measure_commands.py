@@ -151,6 +151,6 @@ def spectrum(
                 broken.add_one,
                 settings.readers,
             )
-        save_spectrum(magnitude, out, source, len(broken.known))
+        save_spectrum(magnitude, out, source, len(broken.failures))
         if not quiet:
-            say(f"{out}: the spectrum of {plural(len(source) - len(broken.known), 'picture')}")
+            say(f"{out}: the spectrum of {plural(len(source) - len(broken.failures), 'picture')}")

@@ -93,9 +93,9 @@ class Ceiling:
                 maps = [torch.zeros_like(fitted)]
                 if not math.isnan(self._variance(source)):  # of what never varies rounding would make a map
                     maps += [fitted / (variance + ridge * variance.mean())[:, None] for ridge in RIDGES]
-                whole = measured_moments[columns, columns].diagonal().sum()
+                total = measured_moments[columns, columns].diagonal().sum()
                 errors[source, target] = torch.stack(
-                    [whole - 2 * (linear * measured).sum() + (linear * (turned @ linear)).sum() for linear in maps]
+                    [total - 2 * (linear * measured).sum() + (linear * (turned @ linear)).sum() for linear in maps]
                 )
         return errors
 

@@ -26,7 +26,7 @@ LEAST_IMAGES = 4  # pictures of a class, two in each half
 
 
 @dataclass(frozen=True)
-class Standing:
+class ClassConcept:
     """A concept, and the class or classes that it stands for in both halves."""
 
     concept: int
@@ -41,16 +41,16 @@ class ClassConcepts:
 
     classes: ImageClasses
     areas: Tensor  # (backbones, classes, concepts), AUROC over all pictures
-    standing: list[Standing]
+    standing: list[ClassConcept]
     by_chance: int  # how many concepts would be named were the classes dealt out at random
 
     @property
-    def named(self) -> list[Standing]:
+    def named(self) -> list[ClassConcept]:
         """Those that stand for one class, the surest first."""
         return [each for each in self.standing if len(each.classes) == 1]
 
     @property
-    def shared(self) -> list[Standing]:
+    def shared(self) -> list[ClassConcept]:
         """Those that several classes share."""
         return [each for each in self.standing if len(each.classes) > 1]
 
@@ -76,19 +76,19 @@ def class_concepts(peaks: Tensor, numbers: Tensor, classes: ImageClasses, seed: 
     """
     every = torch.tensor(classes.numbers)[numbers]
     counts = torch.bincount(every[every != NO_CLASS], minlength=len(classes.names))
-    known = (every != NO_CLASS) & (counts[every.clamp_min(0)] >= LEAST_IMAGES)
-    known_peaks, of = peaks[known].float(), every[known]
+    labelled = (every != NO_CLASS) & (counts[every.clamp_min(0)] >= LEAST_IMAGES)
+    labelled_peaks, of = peaks[labelled].float(), every[labelled]
     generator = torch.Generator().manual_seed(seed)
-    standing = standing_concepts(known_peaks, of, len(classes.names), generator)
+    standing = standing_concepts(labelled_peaks, of, len(classes.names), generator)
     dealt = standing_concepts(
-        known_peaks, of[torch.randperm(len(of), generator=generator)], len(classes.names), generator
+        labelled_peaks, of[torch.randperm(len(of), generator=generator)], len(classes.names), generator
     )
     one_hot = torch.nn.functional.one_hot(of, len(classes.names)).bool()
-    areas = torch.stack([auroc(known_peaks[:, row], one_hot) for row in range(known_peaks.shape[1])])
+    areas = torch.stack([auroc(labelled_peaks[:, row], one_hot) for row in range(labelled_peaks.shape[1])])
     return ClassConcepts(classes, areas, standing, sum(len(each.classes) == 1 for each in dealt))
 
 
-def standing_concepts(peaks: Tensor, of: Tensor, n_classes: int, generator: torch.Generator) -> list[Standing]:
+def standing_concepts(peaks: Tensor, of: Tensor, n_classes: int, generator: torch.Generator) -> list[ClassConcept]:
     """The concepts that stand for classes in both of two halves, the surest first.
 
     Args:
@@ -101,15 +101,17 @@ def standing_concepts(peaks: Tensor, of: Tensor, n_classes: int, generator: torc
     areas = [_smallest(peaks[half], of[half], n_classes) for half in (first, ~first)]
     standing = []
     for concept in (torch.minimum(*areas).amax(0) >= WORTH_A_LOOK).nonzero().flatten().tolist():
-        both = [
+        by_half = [
             _stands_for(peaks[half, :, concept], of[half], areas[n][:, concept])
             for n, half in enumerate((first, ~first))
         ]
-        if both[0] is None or both[1] is None or both[0][0] != both[1][0]:
+        if by_half[0] is None or by_half[1] is None or by_half[0][0] != by_half[1][0]:
             continue
-        members = both[0][0]
+        members = by_half[0][0]
         strongest = _strongest(peaks[:, :, concept], of, members)
-        standing.append(Standing(concept, members, min(stands[1] for stands in both if stands is not None), strongest))
+        standing.append(
+            ClassConcept(concept, members, min(stands[1] for stands in by_half if stands is not None), strongest)
+        )
     return sorted(standing, key=lambda each: (-each.auroc, each.concept))
 
 

@@ -44,7 +44,7 @@ from usae_train.files.provenance import versions
 from usae_train.images.classes import ImageClasses, classes_or_none
 from usae_train.images.sources import DemoImages, ImageSource, none_can_be_read
 from usae_train.model.checkpoint import load
-from usae_train.model.firing import ENCODED_AT_ONCE, dead_counts
+from usae_train.model.firing import ENCODING_BATCH_SIZE, dead_counts
 from usae_train.model.scale import STD_EPSILON
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import USAE
@@ -250,7 +250,7 @@ def figures_of(usae: USAE, measures: Measures, compared: Comparison | None = Non
     """All figures that need no knowledge of the pictures, and the statistics."""
     compared = compared or Comparison()
     statistics = measures.firing.statistics()
-    whole = measures.whole()
+    reconstruction = measures.total()
     several = len(usae.names) > 1
     figures: Figures = {
         "n_concepts": usae.n_concepts,
@@ -259,11 +259,11 @@ def figures_of(usae: USAE, measures: Measures, compared: Comparison | None = Non
         "backbones": usae.names,
         "n_images": int(statistics.counts[0]),
         "n_tokens": int(statistics.counts[1]),
-        "r2": whole.r2,
-        "r2_scalar": whole.r2_scalar,
-        "r2_summary": r2_summary(whole.r2),
-        "ceiling": ceiling_figures(measures.ceiling, whole.r2),
-        "errors": standardized_errors(usae, whole),
+        "r2": reconstruction.r2,
+        "r2_scalar": reconstruction.r2_scalar,
+        "r2_summary": r2_summary(reconstruction.r2),
+        "ceiling": ceiling_figures(measures.ceiling, reconstruction.r2),
+        "errors": standardized_errors(usae, reconstruction),
         **concept_figures(usae, statistics),
         "quantiles_missing": [level for level in LEVELS if int(statistics.counts[0]) < images_needed(level)],
     }
@@ -271,7 +271,7 @@ def figures_of(usae: USAE, measures: Measures, compared: Comparison | None = Non
         alone = measures.posthoc.alone.r2
         figures["independent"] = {
             "r2": {name: alone[name][name] for name in usae.names},
-            "cost": {name: alone[name][name] - whole.r2[name][name] for name in usae.names},
+            "cost": {name: alone[name][name] - reconstruction.r2[name][name] for name in usae.names},
             "consistency": consistency(usae, compared.independent, statistics.co_fires, compared.seed),
         }
         aligned = several and measures.posthoc.measured
@@ -283,17 +283,19 @@ def figures_of(usae: USAE, measures: Measures, compared: Comparison | None = Non
     return figures, statistics
 
 
-def standardized_errors(usae: USAE, whole: Reconstruction) -> dict[str, Matrix]:
+def standardized_errors(usae: USAE, reconstruction: Reconstruction) -> dict[str, Matrix]:
     """Mean squared and absolute errors in units of each target's own standard deviation.
 
     That is the one of its scalar standardization, as training sees them; without one, that of these tokens.
     """
     stds = {name: usae.scale(name).std for name in usae.names}
-    spread = {name: whole.spread(name) if std is None else std.item() + STD_EPSILON for name, std in stds.items()}
+    spread = {
+        name: reconstruction.spread(name) if std is None else std.item() + STD_EPSILON for name, std in stds.items()
+    }
     return {
         kind: {
             source: {target: value / spread[target] ** power for target, value in row.items()}
-            for source, row in whole.mean_error(kind).items()
+            for source, row in reconstruction.mean_error(kind).items()
         }
         for kind, power in (("squared", 2), ("absolute", 1))
     }
@@ -378,8 +380,8 @@ def _bytes_of_a_batch(usae: USAE, batch: int) -> float:
     assert usae.grid is not None
     tokens, widths = usae.grid[0] * usae.grid[1], list(usae.widths.values())
     numbers = batch * tokens * (2 * sum(widths) + BLOCK_NUMBERS * max(widths))
-    numbers += ENCODED_AT_ONCE * tokens * usae.n_concepts * (len(widths) + 3)
-    sums = (batch / ENCODED_AT_ONCE) * 2 * (sum(widths) + 1) ** 2  # as they are, and as they are sent
+    numbers += ENCODING_BATCH_SIZE * tokens * usae.n_concepts * (len(widths) + 3)
+    sums = (batch / ENCODING_BATCH_SIZE) * 2 * (sum(widths) + 1) ** 2  # as they are, and as they are sent
     return 4.0 * numbers + 2 * 8.0 * sums
 
 

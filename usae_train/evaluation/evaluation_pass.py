@@ -21,7 +21,7 @@ from usae_train.evaluation.posthoc import PostHoc
 from usae_train.evaluation.state_checks import check_matching, check_measures
 from usae_train.files.tensor_checks import Damaged
 from usae_train.files.torch_state import write_state
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FrozenModel
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
@@ -32,7 +32,7 @@ Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> the
 LOOK_AGAIN = 0.2  # seconds
 
 
-class PassSettings(Frozen):
+class PassSettings(FrozenModel):
     """What a pass that was stopped must have in common with the one that resumes it."""
 
     measured: int = 3  # what is measured: 1 lacks the sums of the linear ceiling, 2 those of answers and pictures

@@ -21,7 +21,7 @@ from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import ceiling_lines, headline
 from usae_train.files.validation import check_settings
 from usae_train.images.sources import ImageSource, as_source
-from usae_train.model.firing import ENCODED_AT_ONCE
+from usae_train.model.firing import ENCODING_BATCH_SIZE
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.arrays import Array
@@ -34,7 +34,7 @@ from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.arrays import paired_tokens
 from usae_train.tokens.paired import TokenSource, stream_readable
 
-TOKENS_AT_ONCE = 4096  # given tokens that are encoded at a time: tokens x concepts numbers
+TOKEN_CHUNK_SIZE = 4096  # given tokens that are encoded at a time: tokens x concepts numbers
 
 
 class EvaluateOptions(TypedDict, total=False):
@@ -210,19 +210,19 @@ def _lots(
         if limit is not None:
             raise UsageError("limit is for pictures; the data is tokens already")
         flat = paired_tokens(data, usae.widths)
-        for first in range(0, len(next(iter(flat.values()))), TOKENS_AT_ONCE):
-            yield {name: some[first : first + TOKENS_AT_ONCE] for name, some in flat.items()}
+        for first in range(0, len(next(iter(flat.values()))), TOKEN_CHUNK_SIZE):
+            yield {name: some[first : first + TOKEN_CHUNK_SIZE] for name, some in flat.items()}
         return
     source, backbones = as_source(data, limit), usae.backbones
     assert usae.grid is not None
-    for paired in stream_readable(TokenSource(backbones, source, usae.grid), ENCODED_AT_ONCE, progress=progress):
+    for paired in stream_readable(TokenSource(backbones, source, usae.grid), ENCODING_BATCH_SIZE, progress=progress):
         yield paired.flat()
 
 
-def _settings(given: EvaluateOptions) -> EvaluateSettings:
+def _settings(options: EvaluateOptions) -> EvaluateSettings:
     """Those that were given, checked; what the command does with files is none of them, and is not done unseen."""
-    chosen = check_settings(EvaluateSettings, **given)
-    for name in given:
+    chosen = check_settings(EvaluateSettings, **options)
+    for name in options:
         if EvaluateSettings.FORMER.get(name, name) not in EvaluateOptions.__annotations__:
             raise UsageError(f"{name} is of the command, which keeps states and statistics in files; leave it out here")
     return chosen

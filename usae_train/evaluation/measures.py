@@ -13,7 +13,7 @@ from usae_train.evaluation.ceiling import Ceiling
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.evaluation.picture_embeddings import PictureEmbeddings
 from usae_train.evaluation.posthoc import PostHoc
-from usae_train.model.firing import ENCODED_AT_ONCE, FiringTally
+from usae_train.model.firing import ENCODING_BATCH_SIZE, FiringTally
 from usae_train.model.sparse import Codes, joined_codes, sparse_decode
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -65,7 +65,7 @@ class Measures:
             ValueError: for tokens that are not finite.
         """
         device = self.usae.device
-        for few in paired.lots(ENCODED_AT_ONCE):
+        for few in paired.lots(ENCODING_BATCH_SIZE):
             tokens = {name: some.to(device, torch.float32) for name, some in few.tokens.items()}
             numbers = few.numbers
             if wrong := [name for name, some in tokens.items() if not some.isfinite().all()]:
@@ -102,7 +102,7 @@ class Measures:
         if self.posthoc is not None:
             return paired
         states = []
-        for few in paired.lots(ENCODED_AT_ONCE):
+        for few in paired.lots(ENCODING_BATCH_SIZE):
             sums = Measures(
                 self.usae,
                 keep_codes=self.stored_codes is not None,
@@ -121,7 +121,7 @@ class Measures:
         for state in worked_out:
             self.merge(state)
 
-    def whole(self) -> Reconstruction:
+    def total(self) -> Reconstruction:
         """The reconstruction of all pictures."""
         every = Reconstruction(self.usae.names, self.usae.names)
         for half in self.reconstruction:

@@ -39,8 +39,8 @@ def _sharing(report: Report) -> Iterator[str]:
         yield "One backbone: cross-model figures need two."
     for name, row in report["r2"].items():
         others = [other for other in report["r2"] if other != name]
-        both = [value for other in others for value in (row[other], report["r2"][other][name])]
-        shared = [value for value in both if not math.isnan(value)]
+        across = [value for other in others for value in (row[other], report["r2"][other][name])]
+        shared = [value for value in across if not math.isnan(value)]
         if shared and max(shared) < HARDLY_SHARED:
             yield f"{name} shares hardly anything: R² from and to the others is at most {max(shared):.2f}."
         if math.isnan(row[name]):

@@ -45,10 +45,10 @@ def read_kind(
     """
     kind = str(settings.get("kind") if isinstance(settings, Mapping) else None)
     if kind not in kinds:
-        known = sorted(kinds if offered is None else offered())
-        near = difflib.get_close_matches(kind, known, n=1)
+        names = sorted(kinds if offered is None else offered())
+        near = difflib.get_close_matches(kind, names, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"{what} of kind {kind!r}; expected {', '.join(known)}{hint}")
+        raise UsageError(f"{what} of kind {kind!r}; expected {', '.join(names)}{hint}")
     return validate(kinds[kind].model_validate, settings)
 
 

@@ -95,6 +95,6 @@ class _Walk:
     def _first_time(self, folder: Path) -> bool:
         status = folder.stat()
         key = status.st_dev, status.st_ino
-        known = key in self._gone_through
+        visited = key in self._gone_through
         self._gone_through.add(key)
-        return not known
+        return not visited

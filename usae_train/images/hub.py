@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from usae_train.files.place_names import named_place, printable
+from usae_train.files.place_names import name_as_utf8, named_place
 from usae_train.files.provenance import import_extra
 from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
-from usae_train.images.indexing import Indexed
+from usae_train.images.indexing import IndexedImages
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import one_line
 
@@ -36,11 +36,11 @@ class DatasetRequest(NamedTuple):
     @property
     def text(self) -> str:
         """As it is asked for, the folder in full."""
-        name = self.name if self.local is None else printable(str(self.local))
+        name = self.name if self.local is None else name_as_utf8(str(self.local))
         return "hf:" + ":".join([name, self.split, self.column]).rstrip(":")
 
 
-class HubImages(Indexed):
+class HubImages(IndexedImages):
     """The pictures of one column of one split, numbered as its rows.
 
     A dataset of the hub is fetched by `datasets` into its own cache, whole, and read in any order from there.
@@ -100,9 +100,9 @@ class HubImages(Indexed):
         """
         features = self._split.features
         if column is None:
-            if len(known := self.class_columns) != 1:
+            if len(columns := self.class_columns) != 1:
                 return None
-            column = known[0]
+            column = columns[0]
         if column not in features:
             raise UsageError(f"{self.name} has no column {column!r}; its columns are {', '.join(features)}")
         values = self._split.select_columns([column]).select(self.numbers)[:][column]

@@ -50,8 +50,8 @@ _LONGEST_ENDING = 10  # characters; what follows the last dot of a sentence is n
 @cache
 def endings() -> frozenset[str]:
     """Endings of picture files, in small letters, with the dot."""
-    known = Image.registered_extensions()
-    return frozenset(ending for ending, kind in known.items() if kind in FORMATS or kind in _OF_A_FORMAT)
+    formats = Image.registered_extensions()
+    return frozenset(ending for ending, kind in formats.items() if kind in FORMATS or kind in _OF_A_FORMAT)
 
 
 def is_picture_name(name: str) -> bool:

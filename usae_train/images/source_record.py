@@ -51,6 +51,6 @@ class SourceRecord:
             return source
         if getattr(source, "drawn_from", None) is None:
             return None
-        whole = open_images(self.name)
-        first = whole.chosen(range(len(source)))  # type: ignore[attr-defined]  # what was drawn from can be chosen from
+        all_images = open_images(self.name)
+        first = all_images.chosen(range(len(source)))  # type: ignore[attr-defined]  # what was drawn from can be chosen from
         return first if self.is_of(first) else None

@@ -38,8 +38,8 @@ def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Ed
     if not isinstance(edits, Mapping):
         raise UsageError(f'edits are {edits!r}; expected {{concept: its code, ("scale", factor) or ("add", code)}}')
     parsed = {}
-    for given, edit in edits.items():
-        concept = as_index(given, "an edit of", f", a concept's: 0 to {usae.n_concepts - 1}")
+    for key, edit in edits.items():
+        concept = as_index(key, "an edit of", f", a concept's: 0 to {usae.n_concepts - 1}")
         parsed[check_concept(usae, concept)] = read_edit(concept, edit)
     return parsed
 

@@ -86,9 +86,9 @@ def _logits(usae: USAE, backbone: str, site: EditSite, canvases: Tensor, decoded
     logits = []
     for number in range(count):
 
-        def one(output: Tensor, number: int = number) -> Tensor:
+        def replace_output(output: Tensor, number: int = number) -> Tensor:
             return version(output, number)
 
-        with site.hook(one):
+        with site.hook(replace_output):
             logits.append(network.logits(canvases))
     return torch.stack(logits)

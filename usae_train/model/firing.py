@@ -16,7 +16,7 @@ from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.paired import PairedTokens
 
 HALF_MAX = torch.finfo(torch.float16).max
-ENCODED_AT_ONCE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
+ENCODING_BATCH_SIZE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
 
 
 class FiringTally:
@@ -126,14 +126,16 @@ class FiringTally:
         """(backbones, concepts, levels), linear between pictures as numpy's default."""
         n_images = int(self.counts[0])
         quantiles = torch.full((len(self.names), self.n_concepts, len(LEVELS)), torch.nan)
-        known = torch.tensor([n_images >= images_needed(level) for level in LEVELS])
-        places = torch.tensor(LEVELS, dtype=torch.float64)[known] * (n_images - 1)
+        measurable = torch.tensor([n_images >= images_needed(level) for level in LEVELS])
+        places = torch.tensor(LEVELS, dtype=torch.float64)[measurable] * (n_images - 1)
         for row in range(len(self.names)):
             for first in range(0, self.n_concepts, chunk):
                 some = torch.cat([block[:, row, first : first + chunk] for block in self.largest]).float()
                 ordered = some.sort(dim=0).values
                 low, high = ordered[places.floor().long()], ordered[places.ceil().long()]
-                quantiles[row, first : first + chunk][:, known] = torch.lerp(low, high, (places % 1).float()[:, None]).T
+                quantiles[row, first : first + chunk][:, measurable] = torch.lerp(
+                    low, high, (places % 1).float()[:, None]
+                ).T
         quantiles[..., -1] = self.top_values[..., 0]
         return quantiles
 
@@ -141,7 +143,7 @@ class FiringTally:
 @with_torch_defaults
 @torch.no_grad()
 def measure(
-    usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = ENCODED_AT_ONCE, input_size: int = 0
+    usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = ENCODING_BATCH_SIZE, input_size: int = 0
 ) -> Statistics:
     """Work out a USAE's statistics on paired tokens, a chunk of pictures at a time.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from usae_train.images.sources import ImageSource
-from usae_train.model.firing import ENCODED_AT_ONCE, FiringTally
+from usae_train.model.firing import ENCODING_BATCH_SIZE, FiringTally
 from usae_train.model.sparse import Codes
 from usae_train.model.top_maps import TopCodes, TopMaps
 from usae_train.model.usae import USAE
@@ -128,7 +128,7 @@ def peak_codes(
     for paired in stream_readable(
         TokenSource(backbones, source, usae.grid, readers=readers), progress=progress, failure=failure
     ):
-        for few in paired.lots(ENCODED_AT_ONCE):
+        for few in paired.lots(ENCODING_BATCH_SIZE):
             tally.add(few.numbers, {name: usae.encode(name, tokens) for name, tokens in few.tokens.items()})
         numbers.append(paired.numbers)
     return torch.cat(numbers), torch.cat(tally.largest)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from usae_train.backbones.names import check_known
+from usae_train.backbones.names import check_backbone_name
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.json_files import read_object, validate
 from usae_train.model.places import LABELS, config_file, folder_here
@@ -59,7 +59,7 @@ class UsaeOutline:
 
     def check_backbone(self, name: str) -> str:
         """As a USAE's."""
-        return check_known(self.names, name)
+        return check_backbone_name(self.names, name)
 
 
 def check_concept(usae: Described, concept: int) -> int:

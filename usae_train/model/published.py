@@ -83,7 +83,7 @@ def import_published(config: str | Path) -> USAE:
         raise UsageError(f"{config}: model_zoo names a backbone twice, in their word and in ours; leave one out")
     if release.sae_params.top_k > release.global_.nb_components:
         raise UsageError(f"{config}: top_k {release.sae_params.top_k} of {release.global_.nb_components} nb_components")
-    known = all(model.input_shape == NAMES.get(theirs, ("", 0))[1] for theirs, model in zoo.values())
+    has_paper_widths = all(model.input_shape == NAMES.get(theirs, ("", 0))[1] for theirs, model in zoo.values())
     grids = {model.num_tokens for _, model in zoo.values()}
     side = math.isqrt(min(grids))
     if len(grids) > 1 or side * side != min(grids):
@@ -100,7 +100,7 @@ def import_published(config: str | Path) -> USAE:
             size,
             release.sae_params.top_k,
             batch_norm=True,
-            specs={name: PAPER[name] for name in zoo} if known else None,
+            specs={name: PAPER[name] for name in zoo} if has_paper_widths else None,
             grid=(side, side),
             recipe="published",
         )

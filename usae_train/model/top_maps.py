@@ -110,8 +110,8 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], backbones: int) -> None
 def _impossible(tensors: Mapping[str, Tensor], n_concepts: int, n_tokens: int) -> str:
     """What of the tensors cannot be, in words."""
     peaks, ends = tensors["peaks"], tensors["ends"]
-    whole = {name: values for name, values in tensors.items() if name != "peaks"}
-    if wrong := [name for name, values in whole.items() if values.is_floating_point() or values.is_complex()]:
+    integers = {name: values for name, values in tensors.items() if name != "peaks"}
+    if wrong := [name for name, values in integers.items() if values.is_floating_point() or values.is_complex()]:
         return f"{wrong[0]} is of {tensors[wrong[0]].dtype}"
     if tensors["levels"].dtype != torch.uint8 or not peaks.is_floating_point():
         return f"levels and peaks are of {tensors['levels'].dtype} and {peaks.dtype}"

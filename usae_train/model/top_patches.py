@@ -77,8 +77,8 @@ def top_patches(
             for name, backbone_codes in codes.items():
                 values, places = backbone_codes.of(concept).max(1)
                 fired = zip(values.tolist(), numbers.tolist(), places.tolist(), strict=True)
-                both = [*strongest[name], *(each for each in fired if each[0] > 0)]
-                strongest[name] = sorted(both, key=lambda each: (-each[0], each[1]))[:count]
+                candidates = [*strongest[name], *(each for each in fired if each[0] > 0)]
+                strongest[name] = sorted(candidates, key=lambda each: (-each[0], each[1]))[:count]
     if failures:
         why = f"{len(failures)} of {plural(len(source), 'picture')} cannot be read; the first: {failures[0]}"
         warnings.warn(why, UnreadPicturesWarning, stacklevel=2)

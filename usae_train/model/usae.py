@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.backbones.names import check_known, check_name
+from usae_train.backbones.names import check_backbone_name, check_name
 from usae_train.images.arrays import canvases_of
 from usae_train.images.source_record import SourceRecord
 from usae_train.model.private import PrivateConcepts, close_foreign
@@ -294,7 +294,7 @@ class USAE(nn.Module):
         Raises:
             ValueError: when no backbone is called so; names those that there are.
         """
-        return check_known(self.widths, name)
+        return check_backbone_name(self.widths, name)
 
 
 def check_usae(usae: object) -> None:

@@ -120,4 +120,4 @@ def measure_held_out(
             measures.add(paired, 0)
         read += len(paired.numbers)
     live = (usae.statistics.fires > 0).sum(1).tolist()
-    return BuildReport(trained_on, read, measures.whole().r2, dict(zip(usae.names, live, strict=True)))
+    return BuildReport(trained_on, read, measures.total().r2, dict(zip(usae.names, live, strict=True)))

@@ -19,11 +19,11 @@ OVERHEAD = 0.1e9
 BLOCK_NUMBERS = 32  # per token and feature, that a transformer's block has in memory at once, twice its widest
 
 
-def workers_for(asked: int | None, jobs: int, device: str, bytes_each: float = 0.0) -> int:
+def workers_for(requested: int | None, jobs: int, device: str, bytes_each: float = 0.0) -> int:
     """How many workers share so many jobs.
 
     Args:
-        asked: what --workers says; as many as there are cores, and memory for by default.
+        requested: what --workers says; as many as there are cores, and memory for by default.
         jobs: how many there are: no worker is begun without one.
         device: where is computed; a GPU has one process.
         bytes_each: memory that a worker takes.
@@ -34,22 +34,22 @@ def workers_for(asked: int | None, jobs: int, device: str, bytes_each: float = 0
     Raises:
         ValueError: for more than one on a GPU or under torchrun, and for more than the memory bears.
     """
-    if asked is not None and asked < 1:
-        raise UsageError(f"--workers is {asked}; expected 1 or more")
+    if requested is not None and requested < 1:
+        raise UsageError(f"--workers is {requested}; expected 1 or more")
     alone = _why_alone(device)
     if alone is not None:
-        if asked is not None and asked > 1:
-            raise UsageError(f"--workers is {asked}, and {alone}; leave it out")
+        if requested is not None and requested > 1:
+            raise UsageError(f"--workers is {requested}, and {alone}; leave it out")
         return 1
     each = bytes_each + OVERHEAD
     free = free_memory()
     fitting = max(1, int(MEMORY_SHARE * free / each))
-    if asked is not None and asked > fitting:
+    if requested is not None and requested > fitting:
         raise UsageError(
-            f"--workers is {asked}: each takes about {each / 1e9:.2g} GB, and {free / 1e9:.3g} GB are free; "
+            f"--workers is {requested}: each takes about {each / 1e9:.2g} GB, and {free / 1e9:.3g} GB are free; "
             f"expected at most {fitting}"
         )
-    return max(1, min(asked or cores(), fitting, jobs))
+    return max(1, min(requested or cores(), fitting, jobs))
 
 
 def _why_alone(device: str) -> str | None:

@@ -24,11 +24,11 @@ OBEYED = re.compile(
 )
 
 
-def written_out(text: str) -> str:
+def escape_controls(text: str) -> str:
     r"""A text in which every character that a terminal would obey stands as Python writes it.
 
     Example:
-        >>> print(written_out("a\x1b[2Jb\nc"))
+        >>> print(escape_controls("a\x1b[2Jb\nc"))
         a\x1b[2Jb\nc
     """
     return OBEYED.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
@@ -43,7 +43,7 @@ def say(*lines: str, err: bool = False) -> None:
     """
     stream = sys.stderr if err else sys.stdout
     for line in lines:
-        print(_encodable(written_out(line), stream), file=stream, flush=True)
+        print(_encodable(escape_controls(line), stream), file=stream, flush=True)
 
 
 def say_error(error: BaseException | str) -> None:
@@ -125,7 +125,7 @@ def as_text(value: str, style: str = "") -> Text:
     """
     from rich.text import Text
 
-    return Text(written_out(value), style)
+    return Text(escape_controls(value), style)
 
 
 def _encodable(text: str, stream: TextIO) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from usae_train.runtime.errors import UsageError, shows_tracebacks, write_traceback
-from usae_train.runtime.printing import one_line, say, say_error, written_out
+from usae_train.runtime.printing import escape_controls, one_line, say, say_error
 from usae_train.runtime.progress import ProgressCallback, stage_line
 from usae_train.runtime.shortage import is_fault, shortage
 from usae_train.runtime.signals import Stopped
@@ -121,9 +121,9 @@ def stages(progress: Progress) -> ProgressCallback:
     bars: dict[str, Any] = {}
 
     def report(stage: str, done: int, total: int, note: str) -> None:
-        note = written_out(note)
+        note = escape_controls(note)
         if stage not in bars:
-            bars[stage] = progress.add_task(written_out(stage), total=total, note=note)
+            bars[stage] = progress.add_task(escape_controls(stage), total=total, note=note)
         progress.update(bars[stage], completed=done, total=total, note=note)
 
     return report

@@ -42,14 +42,14 @@ def former_arguments(**former: str) -> Callable[[Callable[Given, Returned]], Cal
 
     def decorate(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
         @functools.wraps(function)
-        def with_todays_names(*args: Given.args, **given: Given.kwargs) -> Returned:
-            for old in former.keys() & given.keys():
+        def with_todays_names(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
+            for old in former.keys() & kwargs.keys():
                 name = former[old]
-                if name in given:
+                if name in kwargs:
                     raise UsageError(f"{old} is the former name of {name}; give {name} alone")
                 warnings.warn(f"{old} is called {name} now; write {name}", FormerNameWarning, stacklevel=2)
-                given[name] = given.pop(old)
-            return function(*args, **given)
+                kwargs[name] = kwargs.pop(old)
+            return function(*args, **kwargs)
 
         return with_todays_names
 

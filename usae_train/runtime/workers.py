@@ -219,17 +219,17 @@ class _Interruptible:
     """In a worker: a stop is a KeyboardInterrupt within the job, once, and waits while something is being sent."""
 
     def __init__(self) -> None:
-        self.asked = self.raised = self.busy = False
+        self.interrupted = self.raised = self.busy = False
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(STOP, self._handle_stop)
 
     def _handle_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self.asked = True
+        self.interrupted = True
         self.check()
 
     def check(self) -> None:
         """Raise KeyboardInterrupt where it was asked for and something can be interrupted."""
-        if self.asked and self.busy and not self.raised:
+        if self.interrupted and self.busy and not self.raised:
             self.raised = True
             raise KeyboardInterrupt
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from usae_train.runtime.arrays import Array, floats_of
 from usae_train.runtime.errors import UsageError
-from usae_train.tokens.given_tokens import check_pairs
+from usae_train.tokens.token_tables import check_pairs
 
 
 def token_tensors(data: Mapping[str, Array]) -> dict[str, Tensor]:

@@ -139,8 +139,8 @@ def _record_to_resume(
     """The record to resume with, and the images of its shards that could not be read; the same on all ranks."""
     with ranks.raise_together():
         begun = begin(record, out, warn) if ranks.is_main else record
-        known = failures_before(out, begun) if ranks.is_main else []
-    return ranks.from_main((begun, known))
+        failures = failures_before(out, begun) if ranks.is_main else []
+    return ranks.from_main((begun, failures))
 
 
 def _write_rounds(
@@ -233,11 +233,11 @@ class _RankShards:
         for indices, canvases, broken in islice(self.batches, self.counts[tried]):
             shard.failures.extend({"image": failure.number, "why": failure.why} for failure in broken)
             shard.add(indices, self._seen(indices, canvases) if indices else {})
-            if self.pieces.due and shard.known < len(tried):
+            if self.pieces.due and shard.n_tried < len(tried):
                 self.pieces.write(shard.new_piece())
-                self.pieces.check(tried.start + shard.known, self.record.n_images)
-            done(shard.known)
-        return shard.whole()
+                self.pieces.check(tried.start + shard.n_tried, self.record.n_images)
+            done(shard.n_tried)
+        return shard.result()
 
     def _seen(self, indices: Sequence[int], canvases: torch.Tensor) -> dict[str, torch.Tensor]:
         """{backbone: (image, token, width)}, as they are stored, all of them finite."""
@@ -266,7 +266,7 @@ class _ShardInProgress:
         self._written = 0, 0  # of each, what is in pieces
 
     @property
-    def known(self) -> int:
+    def n_tried(self) -> int:
         """How many of its images were tried."""
         return len(self.numbers) + len(self.failures)
 
@@ -284,12 +284,14 @@ class _ShardInProgress:
 
     def new_piece(self) -> ExtractedTokens:
         """What is in no piece yet, to be kept as one."""
-        (first, broken), known = self._written, self.known
+        (first, broken), n_tried = self._written, self.n_tried
         self._written = len(self.numbers), len(self.failures)
         tokens = {name: values[first : len(self.numbers)] for name, values in self.tokens.items()}
-        return ExtractedTokens(self.tried[first + broken : known], tokens, self.numbers[first:], self.failures[broken:])
+        return ExtractedTokens(
+            self.tried[first + broken : n_tried], tokens, self.numbers[first:], self.failures[broken:]
+        )
 
-    def whole(self) -> ExtractedTokens:
+    def result(self) -> ExtractedTokens:
         """All of it."""
         tokens = {name: values[: len(self.numbers)] for name, values in self.tokens.items()}
         return ExtractedTokens(self.tried, tokens, self.numbers, self.failures)
@@ -317,14 +319,14 @@ def _stop_together(
     """
     if ranks.world_size == 1:
         return
-    asked = max(ranks.gather(pieces.asked))
-    if not asked:
+    signal_number = max(ranks.gather(pieces.signal_number))
+    if not signal_number:
         return
-    pieces.stop(asked)
+    pieces.stop(signal_number)
     if filled is not None:
         pieces.write(filled)
-    known = pieces.until - each[ranks.rank].start if ranks.rank < len(each) else 0
-    pieces.check(each[0].start + sum(ranks.gather(known)), n_images)
+    n_done = pieces.until - each[ranks.rank].start if ranks.rank < len(each) else 0
+    pieces.check(each[0].start + sum(ranks.gather(n_done)), n_images)
 
 
 def _write(out: Path, number: int, filled: ExtractedTokens) -> Written:

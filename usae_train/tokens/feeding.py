@@ -14,7 +14,7 @@ from usae_train.runtime.sampling import measured_numbers
 from usae_train.tokens.paired import LOT, PairedTokens, joined_tokens
 from usae_train.tokens.store import ActivationStore, ShardSlice
 
-IMAGES_AT_ONCE = 16  # of a shard when single tokens are picked: of the paper's backbones 12 MB
+IMAGE_CHUNK_SIZE = 16  # of a shard when single tokens are picked: of the paper's backbones 12 MB
 SLICE_BYTES = 16e6  # of a shard that are read together: windows mix slices of all shards, whatever their size
 CHECKED = 65_536  # tokens that are looked through for NaN at a time
 
@@ -110,7 +110,7 @@ class StoreFeed:
             positions = (places == place).nonzero().squeeze(1)
             start = int(self.ends[place - 1]) if place else 0
             images, within = (rows[positions] - start) // self.per_image, (rows[positions] - start) % self.per_image
-            for few in images.unique().split(IMAGES_AT_ONCE):
+            for few in images.unique().split(IMAGE_CHUNK_SIZE):
                 in_few = torch.isin(images, few)
                 place_in_few = torch.searchsorted(few, images[in_few])
                 for name, tokens in self.store.images(self.shards[place], few.tolist()).tokens.items():

@@ -131,12 +131,12 @@ def collect_tokens(
         numbers.extend(indices)
         progress(min(total, ranks.world_size * (len(numbers) + len(failures))), total)
     every = {name: ranks.all_gather_rows(values[: len(numbers)]) for name, values in tokens.items()}
-    known = [failure for each in ranks.gather(failures) for failure in each]
+    all_failures = [failure for each in ranks.gather(failures) for failure in each]
     read = ranks.all_gather_rows(torch.tensor(numbers, dtype=torch.long))
     with ranks.raise_together():
         if not (len(read) or allow_none):
-            raise none_can_be_read(total, source, known[0])
-    return PairedTokens(every, read, known)
+            raise none_can_be_read(total, source, all_failures[0])
+    return PairedTokens(every, read, all_failures)
 
 
 def bytes_per_image(

@@ -24,7 +24,7 @@ from usae_train.files.json_files import as_object, parse_json, read_object, vali
 from usae_train.files.place_names import named_place
 from usae_train.files.provenance import file_hash
 from usae_train.files.tensor_files import safe_open, save_tensors
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FrozenModel
 from usae_train.images.fingerprints import same_setting
 from usae_train.images.source_record import SourceRecord
 from usae_train.runtime.errors import UsageError
@@ -39,7 +39,7 @@ SAFETENSORS_DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  #
 IMAGES = "images"  # the shards' tensor of numbers; no backbone can be called so
 
 
-class Shard(Frozen):
+class Shard(FrozenModel):
     """One file of the store."""
 
     file: str = Field(pattern=r"^shard-\d{5,}\.safetensors$", description="its name in the store's folder")
@@ -71,7 +71,7 @@ class ShardSlice(NamedTuple):
     images: range  # their places in it
 
 
-class StoreRecord(Frozen):
+class StoreRecord(FrozenModel):
     """What store.json holds."""
 
     model_config = ConfigDict(protected_namespaces=())

@@ -98,5 +98,5 @@ class StreamFeed:
         with self.ranks.raise_together():
             self.broken.add(paired.failures)
             if len(self._unread) == len(self.numbers):  # or training would look for a picture without end
-                raise none_can_be_read(len(self.numbers), self.origin.source, next(iter(self.broken.known)))
+                raise none_can_be_read(len(self.numbers), self.origin.source, next(iter(self.broken.failures)))
         return paired

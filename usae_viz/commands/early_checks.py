@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from usae_train.files.atomic import check_file
 from usae_train.files.place_names import named_place
 from usae_train.files.whole_numbers import whole_number
-from usae_train.images.given import read_named
+from usae_train.images.picture_input import read_named
 from usae_train.images.places import check_images
 from usae_train.model.outline import UsaeOutline, check_concept, outline_here
 from usae_train.runtime.errors import UsageError

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field
 
 from usae_train.files.homes import from_home
 from usae_train.files.json_files import read_json, validate
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FrozenModel
 from usae_train.model.concept_names import FAVOURITES, bare_name, why_no_name
 from usae_train.model.outline import Described
 from usae_train.runtime.errors import UsageError
@@ -24,7 +24,7 @@ from usae_train.runtime.printing import plural
 from usae_train.runtime.warning_kinds import OneLineWarning
 
 
-class Label(Frozen):
+class Label(FrozenModel):
     """What a reader says of one concept."""
 
     concept: int = Field(ge=0)
@@ -33,7 +33,7 @@ class Label(Frozen):
     note: str = ""
 
 
-class LabelFile(Frozen):
+class LabelFile(FrozenModel):
     """What the explorer exports."""
 
     model_config = ConfigDict(populate_by_name=True)

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, field_validator
 
 from usae_train.files.homes import beside
 from usae_train.files.place_names import named_place
-from usae_train.files.validation import FileName, Frozen
+from usae_train.files.validation import FileName, FrozenModel
 from usae_train.files.yaml_config import check_mapping, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.explanations.settings import InterveneSettings, ListLength
@@ -19,7 +19,7 @@ EDIT_DEFAULTS = InterveneSettings()
 EDIT_ENDINGS = (".yaml", ".yml")
 
 
-class NamedEdit(Frozen):
+class NamedEdit(FrozenModel):
     """What is edited in which backbone."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -28,7 +28,7 @@ class NamedEdit(Frozen):
     edits: list[str] = Field(alias="set", min_length=1, description="`12=0`, `seeds*2`, `eyes+1.5`")
 
 
-class EditRecipe(Frozen):
+class EditRecipe(FrozenModel):
     """What `usae-viz intervene` does: each edit in each photograph."""
 
     usae: str = Field(

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from usae_train.files.place_names import named_place, printable
+from usae_train.files.place_names import name_as_utf8, named_place
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.model.places import EMBEDDED
 from usae_train.model.usae import USAE
@@ -48,7 +48,7 @@ def _with_whole_path(source: str | None) -> str | None:
     """An id as it is, a folder from the root: pictures and records are read from other places too."""
     if source is None or source in EMBEDDED or not (folder := named_place(source)).joinpath("config.json").is_file():
         return source
-    return printable(str(folder.absolute()))
+    return name_as_utf8(str(folder.absolute()))
 
 
 def given_hashes(settings: MaximizeSettings) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from usae_train.files.homes import beside
-from usae_train.files.validation import FileName, Frozen
+from usae_train.files.validation import FileName, FrozenModel
 from usae_train.files.yaml_config import Clash, check_mapping, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import Selection
@@ -30,7 +30,7 @@ class Variant(MaximizeSettings):
     objective: str | None = Field(None, description="what is drawn for each concept, in place of the recipe's")
 
 
-class RenderRecipe(Frozen):
+class RenderRecipe(FrozenModel):
     """What `usae-viz render` draws: concepts and objectives x variants x modes x seeds."""
 
     usae: str = Field(

@@ -169,6 +169,6 @@ def test_a_fault_while_weights_are_filled_in_is_not_said_of_the_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes out of timm's builder, whose TypeErrors and LookupErrors are of options that do not go together."""
-    monkeypatch.setattr("usae_train.backbones.given_weights._fill_network", lambda: None)  # which takes no network
+    monkeypatch.setattr("usae_train.backbones.network_filling._fill_network", lambda: None)  # which takes no network
     with pytest.raises(TypeError, match="positional arguments"):
         built(VIT, tmp_path / "w.pth", tensors_of(VIT))

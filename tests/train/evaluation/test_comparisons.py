@@ -242,7 +242,7 @@ def test_r2_energy_and_dead_codes_are_those_of_overcomplete(codes: torch.Tensor)
     measures = Measures(usae)
     measures.add(PairedTokens({"a": seen[:, None]}, torch.arange(60)), 0)
     decoded = usae.decode("a", usae.encode("a", seen))
-    ours = measures.whole().r2_scalar["a"]["a"]
+    ours = measures.total().r2_scalar["a"]["a"]
     assert ours == pytest.approx(metrics.r2_score(seen, decoded).item(), abs=1e-4)
     statistics = measure(usae, PairedTokens({"a": codes[:, None] + 3}, torch.arange(60)))
     dense = usae.encode("a", codes + 3).dense(N)

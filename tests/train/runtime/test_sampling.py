@@ -203,7 +203,7 @@ def test_statistics_of_a_store_are_of_the_same_ones_whatever_the_memory(pictures
 
 
 def test_statistics_of_bare_tokens_are_of_a_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("usae_train.tokens.given_tokens.MEASURED_TOKENS", 20)
+    monkeypatch.setattr("usae_train.tokens.token_tables.MEASURED_TOKENS", 20)
     usae = ut.fit(toy_tokens(64), n_concepts=12, k=3, steps=2, batch=32)
     found = usae.statistics.top_images.unique()
     assert usae.statistics.counts[0] == 20

@@ -306,7 +306,7 @@ def test_a_shard_read_in_pieces_is_the_whole(pictures, tmp_path, monkeypatch):
     whole, rows = store.read([2, 0]), torch.tensor([39, 0, 17, 21, 17])
     picked = StoreFeed(store, memory=1e9).pick(rows)
     monkeypatch.setattr("usae_train.tokens.store.READ_BYTES", 1.0)
-    monkeypatch.setattr("usae_train.tokens.feeding.IMAGES_AT_ONCE", 1)
+    monkeypatch.setattr("usae_train.tokens.feeding.IMAGE_CHUNK_SIZE", 1)
     pieces = store.read([2, 0])
     assert pieces.numbers.tolist() == whole.numbers.tolist() == [8, 9, 10, 0, 1, 2, 3]
     for name in ("left", "right"):

@@ -13,7 +13,7 @@ from toys import WIDTHS, toy_settings, toy_tokens
 import usae_train as ut
 from usae_train.model.sparsity.batchtopk import BatchTopK
 from usae_train.model.sparsity.jumprelu import JumpReLU
-from usae_train.model.sparsity.variant import Chosen, all_above, batch_threshold
+from usae_train.model.sparsity.variant import EntryIndices, all_above, batch_threshold
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import MemoryFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
@@ -124,7 +124,7 @@ def test_jumprelu_by_hand() -> None:
     """Rajamanoharan et al. 2024, equations 11 and 12, with a bandwidth of half the threshold: 0.5 and 1."""
     threshold = torch.tensor([1.0, 2.0], requires_grad=True)
     pre_codes = torch.tensor([0.8, 1.2, 3.0, 1.6, 2.4], requires_grad=True)
-    chosen = Chosen(torch.tensor([0, 1, 2, 0, 1]), torch.tensor([0, 0, 0, 1, 1]))
+    chosen = EntryIndices(torch.tensor([0, 1, 2, 0, 1]), torch.tensor([0, 0, 0, 1, 1]))
     sparsity = JumpReLU(bandwidth=0.5, weight=3.0)
     values = sparsity.activate(pre_codes, chosen.concepts, threshold)
     assert values.tolist() == pytest.approx([0.0, 1.2, 3.0, 0.0, 2.4])

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
-from usae_train.backbones.names import check_known
+from usae_train.backbones.names import check_backbone_name
 from usae_train.files import provenance
 from usae_train.model.statistics import Statistics
 from usae_viz.concepts.labels import Label
@@ -46,7 +46,7 @@ class Known:
     )
 
     def check_backbone(self, name):
-        return check_known(self.names, name)
+        return check_backbone_name(self.names, name)
 
 
 @pytest.mark.parametrize(

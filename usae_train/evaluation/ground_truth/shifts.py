@@ -75,7 +75,7 @@ def figures_under(
     statistics = measures.firing.statistics()
     areas = _areas(measures, torch.cat(truth).flatten(0, 1), concept_of)
     return {
-        "r2_off_diagonal": r2_summary(measures.whole().r2)["off_diagonal"],
+        "r2_off_diagonal": r2_summary(measures.total().r2)["off_diagonal"],
         "firing_entropy": statistics.firing_entropy[statistics.alive].mean().item() if len(usae.names) > 1 else None,
         **{f"auroc_{factor}": areas[factor] for factor in areas},
     }

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from usae_train.model.sparse import GROUPS, Codes
-from usae_train.model.sparsity.variant import Chosen, Sparsity, above, all_above, batch_threshold, threshold_among
+from usae_train.model.sparsity.variant import EntryIndices, Sparsity, above, all_above, batch_threshold, threshold_among
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 
 
@@ -39,7 +39,7 @@ class BatchTopK(Sparsity):
         threshold: Tensor | None,
         ranks: DistributedContext = SINGLE_PROCESS,
         sizes: Sequence[int] = GROUPS,
-    ) -> Chosen:
+    ) -> EntryIndices:
         """The k * tokens largest of all that are positive, whichever token has them.
 
         They are looked for once, among those above half of the threshold: all pre-codes are gone through in 9 ms (523 x
@@ -52,7 +52,7 @@ class BatchTopK(Sparsity):
         if least is None:
             return all_above(pre_codes, batch_threshold(pre_codes, k, ranks=ranks))
         exceeding = (values > least.to(values.dtype)).nonzero().squeeze(1)
-        return Chosen(near.tokens[exceeding], near.concepts[exceeding])
+        return EntryIndices(near.tokens[exceeding], near.concepts[exceeding])
 
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
         """That of the starting weights."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
 
 from PIL import Image
 
-from usae_train.files.place_names import named_place, printable
+from usae_train.files.place_names import name_as_utf8, named_place
 from usae_train.images.decoding import centre_square, read_whole, upright_rgb
 from usae_train.runtime.errors import UsageError
 
@@ -60,7 +60,7 @@ def read_named(name: str | Path, what: str = "picture") -> Image.Image:
 
 def name_of(picture: Image.Image, otherwise: str) -> str:
     """What a picture is called: the file that PIL opened it from."""
-    return printable(Path(str(getattr(picture, "filename", "") or otherwise)).name)
+    return name_as_utf8(Path(str(getattr(picture, "filename", "") or otherwise)).name)
 
 
 def square_canvas(picture: Image.Image | Tensor, size: int) -> Tensor:

@@ -31,7 +31,7 @@ FINGERPRINTED_TOKENS = 1024  # rows of a backbone that tell these tokens from ot
 
 
 @dataclass(frozen=True)
-class GivenTokens:
+class TokenTables:
     """Tokens of several backbones: (n, width), or `by_image`, where it is known, (image, token, width)."""
 
     tokens: dict[str, Tensor]
@@ -59,7 +59,7 @@ class GivenTokens:
 
 def tokens_to_fit(
     place: str, backbones: str | None, limit: int | None, verify_checksums: bool = False
-) -> GivenTokens | None:
+) -> TokenTables | None:
     """The tokens that a command is given; None where it is given a store or pictures.
 
     Raises:
@@ -74,7 +74,7 @@ def tokens_to_fit(
     return read_tokens(place)
 
 
-def read_tokens(place: str) -> GivenTokens:
+def read_tokens(place: str) -> TokenTables:
     """Read what `names_tokens` says yes to; .npy files and single shards are mapped, so they may exceed the memory.
 
     Raises:
@@ -96,7 +96,7 @@ def read_tokens(place: str) -> GivenTokens:
             kind = str(values.dtype).removeprefix("torch.")
             raise UsageError(f"{name}: tokens are {kind}; expected floating-point numbers")
     check_pairs(tokens)
-    return GivenTokens(tokens, next(iter(tokens.values())).ndim == 3)
+    return TokenTables(tokens, next(iter(tokens.values())).ndim == 3)
 
 
 def check_pairs(tokens: dict[str, Tensor]) -> None:
