@@ -42,7 +42,9 @@ app = command_app(
 def extract(
     context: typer.Context,
     images: Images,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The store; one that was stopped is resumed.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Store to write; an extraction that was stopped is resumed.")
+    ],
     settings: ExtractSettings,
     verify_checksums: Annotated[
         bool, typer.Option("--verify-checksums", help="Compare a finished store's checksums, and do nothing else.")
@@ -177,7 +179,7 @@ def demo(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Worker processes, which share the work by backbones; one per core by default, on a GPU one."
+            min=1, help="Worker processes, each for some of the backbones; by default one per core, and one on a GPU."
         ),
     ] = None,
     device: Device = "auto",
@@ -202,9 +204,7 @@ def photos(
     out: Out,
     settings: BuildSettings,
     train: Annotated[str, typer.Argument(help="Photographs to train on, a folder.")] = "photos/train",
-    held: Annotated[
-        str, typer.Argument(help="Photographs to judge it on, a folder; none of the others.")
-    ] = "photos/held",
+    held_out: Annotated[str, typer.Argument(help="Held-out photographs to measure it on, a folder.")] = "photos/held",
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
@@ -218,7 +218,7 @@ def photos(
 
         chosen = SETTINGS.model_copy(update={"seed": settings.seed})
         with progress_report(quiet) as report:
-            made = build(train, held, out, chosen, pick_device(device), report, say_skipped)
+            made = build(train, held_out, out, chosen, pick_device(device), report, say_skipped)
         if not quiet:
             say(f"{out}: {plural(chosen.n_concepts, 'concept')} over {', '.join(made.live)}")
             say(*made.in_words())

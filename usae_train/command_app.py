@@ -10,8 +10,8 @@ from usae_train.files.wording import expectation, short
 from usae_train.runtime.printing import say, say_error
 
 
-class _InOurWords(TyperGroup):
-    """A command line that tells of wrong usage as of all else that is wrong: in one line, in our words, status 2."""
+class _OneLineUsageErrors(TyperGroup):
+    """A command line that reports wrong usage as it does any error: in one line, in our words, with status 2."""
 
     def main(
         self,
@@ -37,7 +37,7 @@ class _InOurWords(TyperGroup):
         raise SystemExit(status or 0)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As typer's; an empty word means nothing: it is what a variable of the shell leaves that was never set."""
+        """As typer's; an empty word means nothing: it is what an unset variable of the shell leaves."""
         typed = [] if ctx.resilient_parsing else ["", *args]  # a shell that completes a word asks of unfinished ones
         for before, word in pairwise(typed):
             if not word or (word.startswith("--") and word.partition("=")[1:] == ("=", "")):
@@ -79,7 +79,7 @@ def command_app(name: str, purpose: str) -> typer.Typer:
     """
     app = typer.Typer(
         name=name,
-        cls=_InOurWords,
+        cls=_OneLineUsageErrors,
         help=purpose,
         no_args_is_help=True,
         pretty_exceptions_enable=False,

@@ -81,7 +81,7 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Fit
     record = store.record
     check_widths(record.widths, first, "the store is")
     if record.grid != first.grid:
-        raise UsageError(f"the store has a grid of {record.grid}, and the USAEs {first.grid}; extract it on theirs")
+        raise UsageError(f"the store has the grid {record.grid}, but the USAEs {first.grid}; extract it on theirs")
     for name, record_there in record.weights.items():
         if name in first.weights and first.weights[name].sha256 != record_there.sha256:
             raise UsageError(f"the store's {name} had other weights than the USAEs'; extract it with theirs")

@@ -33,7 +33,7 @@ class Clusters(NamedTuple):
         return (self.members >= 0).float().mean(1)
 
     def at_least(self, share: float) -> Clusters:
-        """Those that came back in so many trainings, the most frequent first, else in the order that they have."""
+        """Those that came back in at least this share, the most frequent first, and else in their order."""
         order = self.share.argsort(descending=True, stable=True)
         frequent = order[self.share[order] >= share - 1e-6]
         return Clusters(self.members[frequent], self.centres[frequent])

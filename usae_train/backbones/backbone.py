@@ -148,7 +148,7 @@ class Backbone(nn.Module):
     @with_torch_defaults
     @torch.no_grad()
     def notes(self) -> list[str]:
-        """A sentence for each thing in which it is read otherwise than its spec makes one expect; takes two passes."""
+        """A sentence for each way in which it is read differently than its spec suggests; takes two passes."""
         from usae_train.backbones.folding import PassRecorder
         from usae_train.backbones.timm_models import data_config
 
@@ -305,7 +305,7 @@ def build_backbones(specs: Mapping[str, BackboneSpec | Backbone], warn: bool = T
 
     Args:
         specs: by the backbones' names; one that is built already stays as it is.
-        warn: whether to warn (`UnexpectedReadingWarning`) where one is read otherwise than its spec makes one expect.
+        warn: whether to warn (`UnexpectedReadingWarning`) where one is read differently than its spec suggests.
 
     Raises:
         ValueError: for a name that none can have, or a spec that cannot be built.

@@ -62,7 +62,7 @@ def statistics_distances(model: nn.Module, n_pictures: int, most: int) -> Iterat
     Args:
         model: the network.
         n_pictures: how many pictures the views are of.
-        most: features of more numbers a view are left out: a network has few of them, and they take most of the time.
+        most: features with more numbers per view are left out: a network has few, and they take most of the time.
     """
     distances: dict[nn.Module, Tensor] = {}
 

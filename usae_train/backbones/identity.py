@@ -109,7 +109,7 @@ def check_records(
             continue
         hashes = f"hash {record.sha256[:12]}..., trained with {expected[name].sha256[:12]}..."
         if not distance <= TOLERANCE:
-            difference = "the weights are the same, but they are read otherwise" if same else hashes
+            difference = "the weights are the same, but they are read differently" if same else hashes
             raise UsageError(
                 f"{name} is not the backbone that this USAE was trained with ({difference}; tokens of the test picture "
                 f"differ by {distance:.0%}): {hints[name]}"

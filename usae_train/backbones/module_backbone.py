@@ -20,8 +20,8 @@ from usae_train.runtime.torch_defaults import with_torch_defaults
 class ModuleBackbone(Backbone):
     """A custom network as a backbone: what one of its layers gives, as patch tokens.
 
-    It is put into evaluation, moved to where it is used, and its parameters no longer ask for gradients; nothing else
-    of it is changed. A USAE folder does not hold it, only its name and a hash of its weights: give it again, as in
+    It is put into evaluation mode, moved to where it is used, and its parameters need no gradients any more; nothing
+    else of it is changed. A USAE folder does not hold it, only its name and a hash of its weights: give it again, as in
     `load(folder, modules={"mine": ModuleBackbone(...)})`.
 
     Args:
@@ -113,7 +113,7 @@ class ModuleBackbone(Backbone):
         finally:
             hook.remove()
         if not outputs:
-            raise UsageError(f"{self.name}: layer {self._layer!r} took no part when a picture was seen")
+            raise UsageError(f"{self.name}: layer {self._layer!r} did not run when a picture went through the network")
         return self._as_features(outputs[-1]), output
 
     def _as_features(self, output: object) -> Tensor:

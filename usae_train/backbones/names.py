@@ -31,7 +31,7 @@ def check_backbone_name(names: Collection[str], name: str) -> str:
         name: of one of them.
 
     Raises:
-        ValueError: for another; names those that there are.
+        ValueError: for any other; lists the USAE's.
     """
     if not isinstance(name, str) or name not in names:
         near = difflib.get_close_matches(str(name), names, n=1)

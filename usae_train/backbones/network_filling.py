@@ -79,9 +79,7 @@ def fill_timm_networks(loaded: LoadedWeights) -> Iterator[None]:
     finally:
         _builder.load_pretrained = timms_own
     if not filled:
-        raise UsageError(
-            f"{loaded.name}: timm {timm.__version__} loads weights in a way of its own; use a version known"
-        )
+        raise UsageError(f"{loaded.name}: timm {timm.__version__} loads weights in an unknown way; use another version")
 
 
 def _fill_network(
@@ -168,13 +166,15 @@ def _fitting_tensors(
     """
     tensors = _with_classifier(loaded, tensors, config)
     if complete and (further := beyond(tensors, initial)) is not None:
-        raise Misfit(f"{loaded.misfits}it has {further!r}, and the model ends before; it is of a deeper one")
+        raise Misfit(
+            f"{loaded.misfits}it has {further!r}, which is beyond the model's last block; it is of a deeper model"
+        )
     needed = {key: value for key, value in initial.items() if _is_needed(value, complete)}
     lacking = [key for key in needed if key not in tensors]
     if lacking or any(key in tensors and tensors[key].shape != value.shape for key, value in initial.items()):
         raise Misfit(f"{loaded.misfits}{misfit(tensors, needed if lacking else initial)}")
     if complete and (part := unknown_part(tensors, initial)) is not None:
-        raise Misfit(f"{loaded.misfits}it has {part!r}, and the model has no such part; it is of another one")
+        raise Misfit(f"{loaded.misfits}it has {part!r}, a part that the model lacks; it is of another model")
     return {key: tensors[key] for key in initial if key in tensors}
 
 

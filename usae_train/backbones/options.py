@@ -139,7 +139,7 @@ def option_names(architecture: str) -> frozenset[str]:
     """The names of options that shape networks of an architecture's family: what its classes' signatures have.
 
     Raises:
-        RuntimeError: for an architecture that timm has not.
+        RuntimeError: for an architecture that timm does not have.
     """
     from timm.models import model_entrypoint
 

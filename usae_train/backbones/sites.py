@@ -102,7 +102,7 @@ def _layers_are_blocks(model: nn.Module, spec: BackboneSpec, picture: Tensor) ->
 
 
 def _laid_out(tokens: Tensor, like: Tensor) -> Tensor:
-    """The last tokens (batch, prefix and patches, width) as features of so many rows and columns."""
+    """The last tokens (batch, prefix and patches, width) as features on the same rows and columns."""
     rows, cols = like.shape[-2:]
     features: Tensor = tokens[:, -rows * cols :].mT.unflatten(2, (rows, cols))
     return features

@@ -125,7 +125,7 @@ def misfit(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str 
     if not shared:
         return (
             f"none of its {len(weights)} names is one of the model's: it has {next(iter(weights))!r}, the model "
-            f"{next(iter(initial))!r}; give it timm's names, or the model that it is of"
+            f"{next(iter(initial))!r}; give it timm's names, or name the model that it belongs to"
         )
     if lacking := [key for key in initial if key not in weights]:
         return f"it lacks {plural(len(lacking), 'tensor')}, {lacking[0]!r} first"
@@ -137,7 +137,7 @@ def misfit(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str 
 
 
 def beyond(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
-    """The first tensor of a block that the model has not: its blocks' numbers end before."""
+    """The first tensor of a block that the model does not have: its blocks' numbers end before."""
     model_parts = {own_part for key in initial for own_part in _indexed_parts(key)}
     stems = {stem for stem, _ in model_parts}
     for key in weights:

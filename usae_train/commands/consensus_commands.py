@@ -37,8 +37,10 @@ OF_THE_MEMBERS = ["n_concepts", "k", "n_private", "k_private", "init_seed", "spa
 @takes_settings(ExecutionSettings)
 @takes_settings(FitSettings, ranges=False, leave_out=OF_THE_MEMBERS, defaults=RECIPE_DEFAULTS)
 def consensus(
-    usaes: Annotated[list[str], typer.Argument(help="Two or more USAEs that differ in their start: folders or ids.")],
-    data: Annotated[str, typer.Option(help=f"What encoders are fitted on, required: {DATA}")],
+    usaes: Annotated[
+        list[str], typer.Argument(help="Two or more USAEs that differ in their start alone: folders or ids.")
+    ],
+    data: Annotated[str, typer.Option(help=f"Data that encoders are fitted on, required: {DATA}")],
     out: Out,
     execution: ExecutionSettings,
     agreement: AgreementSettings,
@@ -50,7 +52,7 @@ def consensus(
     """Make one USAE of the concepts that several trainings agree on.
 
     Concepts are matched over all backbones' dictionaries at once; those that come back often enough are kept, their
-    rows the mean of the matched ones, and from these all of it is trained. In how large a share of the trainings each
+    rows the mean of the matched ones, and from these all of it is trained. The share of the trainings in which each
     came back is kept in the folder (agreement.safetensors).
     """
     with one_line_errors(quiet):
@@ -145,5 +147,5 @@ def agreement_in_words(made: USAE, members: list[USAE], out: Path) -> list[str]:
     in_all = int((made.agreement == 1).sum())
     return [
         f"{out}: {plural(made.n_concepts, 'concept')} over {', '.join(made.names)}, of {members[0].n_concepts} in each "
-        f"of {len(members)} trainings; {in_all} came back in all of them"
+        f"of {len(members)} trainings; {in_all} were found in all of them"
     ]

@@ -1,6 +1,6 @@
 """What was typed, checked by text and small files alone: a mistake is answered before torch or a network is loaded.
 
-All of it is asked again, with what weights and pictures tell, by what does the work. Loading torch takes seconds, and
+What does the work checks all of it again, with what weights and pictures tell. Loading torch takes seconds, and
 so do networks (tests/benchmarks/mistakes.py has the figures).
 """
 

@@ -123,7 +123,7 @@ def _look_at_store(request: FitRequest, data: object, ranks: DistributedContext)
             check_checksums(data, report, ranks)
     if ranks.is_main and data.changed_pictures():
         say(
-            f"warning: {data.record.source} has changed since {request.images} was extracted; its tokens are whole, "
+            f"warning: {data.record.source} has changed since {request.images} was extracted; its tokens are intact, "
             "but the USAE's top pictures may not be found there",
             err=True,
         )

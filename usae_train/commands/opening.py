@@ -19,7 +19,7 @@ def open_pictures(images: str, limit: int | None = None, shown: bool = True) -> 
 
     Args:
         images: what `open_images` takes.
-        limit: take at most so many pictures.
+        limit: take at most this many pictures.
         shown: of processes that work as one, the first says it.
 
     Raises:

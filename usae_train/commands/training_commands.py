@@ -1,4 +1,4 @@
-"""`usae-train fit` and `add-backbone`: the commands that train a concept space, and teach it a backbone more."""
+"""`usae-train fit` and `add-backbone`: the commands that train a concept space, and teach it one more backbone."""
 
 from __future__ import annotations
 
@@ -82,23 +82,23 @@ def fit(
 
 
 def _check_kind(request: FitRequest, independent: bool, agreement: AgreementSettings) -> None:
-    """Refuse options that are of one kind of training, and another is asked for."""
+    """Refuse options of another kind of training than the one that is asked for."""
     from_starts, tracked = agreement.starts > 1, request.tensorboard is not None or request.wandb is not None
     if independent and from_starts:
         raise typer.BadParameter("--independent and --starts: give one of them")
     if not from_starts and agreement.model_fields_set & {"share", "alike"}:
-        raise typer.BadParameter("--share and --alike are of several trainings; give --starts as well")
+        raise typer.BadParameter("--share and --alike need several trainings; give --starts as well")
     if request.settings.n_private and (independent or from_starts):
         why = "an SAE has all concepts for itself" if independent else "a consensus is of concepts that all share"
-        raise typer.BadParameter(f"--n-private is of one training of several backbones; {why}")
+        raise typer.BadParameter(f"--n-private needs one training of several backbones; {why}")
     if independent and tracked:
-        raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
+        raise typer.BadParameter("--independent runs many trainings; each writes metrics.jsonl, and has no tracker")
     if request.resume and (independent or from_starts):
         many = "--independent" if independent else "--starts"
         raise typer.BadParameter(f"what {many} began is resumed by the same command; leave --resume out")
     if from_starts and (request.verify_checksums or tracked):
         raise typer.BadParameter(
-            "--starts is many trainings; it takes neither --verify-checksums nor --tensorboard nor --wandb"
+            "--starts runs many trainings; it takes neither --verify-checksums nor --tensorboard nor --wandb"
         )
     if from_starts and not is_alone():
         raise UsageError("--starts trains in one process; start it without torchrun")

@@ -178,7 +178,7 @@ def _schedule(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_sc
 
 
 def _resume(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
-    """Take over a training state; the step that it is of.
+    """Take over a training state; its step.
 
     Raises:
         ValueError: for one that cannot be read, or has other parts.

@@ -133,7 +133,7 @@ def classifier_classes(classes: ImageClasses, count: int) -> Tensor | None:
     """(pictures,): each picture's class as a classifier of ImageNet numbers it, -1 for none.
 
     Folders are called by WordNet's ids (n02123045) or by a class's name (tabby). None where the classifier is not
-    ImageNet's, or some of the names are none of its classes, or name two of them (crane).
+    ImageNet's, or a name is not one of its classes, or names two of them (crane).
     """
     imagenet = imagenet_classes(count)
     if imagenet is None:

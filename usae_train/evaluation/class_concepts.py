@@ -42,7 +42,7 @@ class ClassConcepts:
     classes: ImageClasses
     areas: Tensor  # (backbones, classes, concepts), AUROC over all pictures
     standing: list[ClassConcept]
-    by_chance: int  # how many concepts would be named were the classes dealt out at random
+    by_chance: int  # how many concepts would be named were classes assigned at random
 
     @property
     def named(self) -> list[ClassConcept]:
@@ -60,8 +60,8 @@ def check_counts(classes: ImageClasses, counts: Sequence[int]) -> None:
     for name, count in zip(classes.names, counts, strict=True):
         if count < LEAST_IMAGES:
             raise UsageError(
-                f"class {name!r} has {plural(count, 'picture')} that can be read; names are tried on "
-                f"two halves, which takes {LEAST_IMAGES} of each class: add some, or take the class out"
+                f"class {name!r} has {plural(count, 'picture')} that can be read; names are tested on "
+                f"two halves, which needs {LEAST_IMAGES} per class: add some, or leave the class out"
             )
 
 
@@ -196,7 +196,7 @@ def _mostly(peaks: Tensor, of: Tensor, members: tuple[int, ...]) -> bool:
 def _strongest(peaks: Tensor, of: Tensor, members: tuple[int, ...]) -> tuple[int, int]:
     """Of as many strongest pictures as the classes have, how many are of them, by the backbone with the fewest.
 
-    Pictures without a code are none of the strongest.
+    Pictures without a code are never among the strongest.
     """
     inside = torch.isin(of, torch.tensor(members))
     count = int(inside.sum())

@@ -199,7 +199,7 @@ def _pass_settings(
     measures: Measures,
     classes: ImageClasses | None,
 ) -> PassSettings:
-    """What a pass that was stopped is resumed by: it must be of the same."""
+    """The settings that a stopped pass must share with the one that resumes it."""
     return PassSettings(
         usae=usae.sha256,
         images=source.fingerprint(),
@@ -215,7 +215,7 @@ def _pass_settings(
 
 
 def _measures(usae: USAE, source: ImageSource, compared: Comparison, classes: ImageClasses | None) -> Measures:
-    """What is added up, with nothing in it."""
+    """The measures, with nothing in them yet."""
     if compared.answers:
         check_answers(usae, usae.backbones)
     asks_classifiers = (
@@ -347,7 +347,7 @@ def concept_figures(usae: USAE, statistics: Statistics) -> Figures:
 
 
 def log_correlation(co_fires: torch.Tensor, energy: torch.Tensor, least: int) -> float:
-    """r between log co-fires and log energy over the concepts with at least so many co-fires; NaN for fewer than 3."""
+    """r between log co-fires and log energy over the concepts with at least `least` co-fires; NaN for fewer than 3."""
     chosen = (co_fires >= least) & (energy > 0)
     if int(chosen.sum()) < 3:
         return float("nan")

@@ -178,7 +178,7 @@ def r2_matrix(
         data: raw tokens {backbone: (n, width) or (images, tokens, width)}, row n the same patch of the same image in
             all, as tensors or NumPy arrays; or pictures, as `open_images` takes them, or an opened source. Best are
             ones that it was not trained on.
-        limit: of pictures, at most so many.
+        limit: at most this many pictures.
         quiet: show no bar.
 
     Returns:
@@ -220,11 +220,13 @@ def _lots(
 
 
 def _settings(options: EvaluateOptions) -> EvaluateSettings:
-    """Those that were given, checked; what the command does with files is none of them, and is not done unseen."""
+    """The options, checked; those of the command's own files are refused."""
     chosen = check_settings(EvaluateSettings, **options)
     for name in options:
         if EvaluateSettings.FORMER.get(name, name) not in EvaluateOptions.__annotations__:
-            raise UsageError(f"{name} is of the command, which keeps states and statistics in files; leave it out here")
+            raise UsageError(
+                f"{name} is an option of the command alone, which keeps states and statistics in files; leave it out"
+            )
     return chosen
 
 

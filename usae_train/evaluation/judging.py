@@ -1,4 +1,4 @@
-"""An embedding network that took no part, and whether what a concept fires on is alike to it."""
+"""An embedding network outside the USAE, and whether what a concept fires on is alike to it."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def _concepts(report: Report) -> Iterator[str]:
     if len(report["dense"]) > TOO_MANY * n_concepts:
         yield f"{len(report['dense'])} concepts fire on more than {DENSE:.0%} of a backbone's tokens."
     if len(report["duplicates"]) > TOO_MANY * n_concepts:
-        yield f"{len(report['duplicates'])} pairs of concepts are one in every backbone."
+        yield f"{len(report['duplicates'])} pairs of concepts are duplicates in every backbone."
     if peak is not None and peak < 0.5:
         yield "Most concepts fire in few of the backbones: the space is not a shared one."
 
@@ -111,7 +111,7 @@ def ceiling_lines(report: Report) -> list[str]:
 
 
 def why_above_the_map(report: Report) -> list[str]:
-    """Why a space can reach more than what there is to share, in a line; none where it reaches more nowhere."""
+    """Why a space can reach more than what there is to share, in a line; empty where it never does."""
     ceiling = report.get("ceiling")
     if not ceiling:
         return []
@@ -119,9 +119,9 @@ def why_above_the_map(report: Report) -> list[str]:
     if not any(share is not None and share > 1 for share in shares):  # report.json has None for NaN
         return []
     few = plural(math.ceil(report["n_images"] / 2), "picture")
-    return [f"above 100%: the linear map was fitted on few pictures ({few}); evaluate on more to know what there is"]
+    return [f"above 100%: the linear map was fitted on few pictures ({few}); evaluate on more"]
 
 
 def _reached(share: float | None, words: str) -> str:
-    """A share in words; nothing where the linear map, on few pictures, reaches nothing that one could be of."""
+    """A share in words; empty where the linear map, on few pictures, explains nothing itself."""
     return "" if share is None or math.isnan(share) else words.format(share)

@@ -26,5 +26,5 @@ def from_home(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise UsageError(
-            f"{str(path)!r}: this machine knows no home of {Path(path).parts[0]}; write the path out"
+            f"{str(path)!r}: this machine knows no home of {Path(path).parts[0]}; write the path in full"
         ) from error

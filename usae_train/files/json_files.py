@@ -29,7 +29,7 @@ def read_json(file: Path) -> Any:
     """What a JSON file holds.
 
     Raises:
-        ValueError: for a file that is missing or no JSON of the form above; says why, and leaves the name to who calls.
+        ValueError: for a file that is missing or not JSON of the form above; says why, without the file's name.
     """
     if (kind := another_kind(file)) is not None:
         raise UsageError(f"it is {kind}; expected a file")
@@ -140,7 +140,7 @@ def _check_depth(values: Any) -> None:
 
 
 def _not_finite(word: str) -> NoReturn:
-    raise UsageError(f"it holds {word}, which is not a number of JSON")
+    raise UsageError(f"it holds {word}, which is not a JSON number")
 
 
 def _finite_number(text: str) -> float:

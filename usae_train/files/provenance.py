@@ -43,7 +43,7 @@ def import_extra(package: str, extra: str) -> ModuleType:
 
 
 def install_command(extra: str) -> str:
-    """What to type to have an extra: of the clone that runs, from wherever one stands, or of the installed package.
+    """What to type to have an extra: of the clone that runs, from any folder, or of the installed package.
 
     Example:
         >>> install_command("hf").startswith("pip install ")

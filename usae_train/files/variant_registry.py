@@ -1,4 +1,4 @@
-"""Variants that a folder of modules holds, each by its `kind`: a file more there is a variant more."""
+"""Variants that a folder of modules holds, each by its `kind`: a new file there is a new variant."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def read_kind(
 
     Args:
         settings: {"kind": ..., its own settings}.
-        kinds: those that there are.
-        what: they are variants of.
+        kinds: all kinds, by name.
+        what: what they are variants of.
         offered: gives the kinds that an error names; all by default.
 
     Raises:

@@ -48,7 +48,7 @@ def read_mapping(file: str | Path, expected: str = "a YAML file of settings") ->
         expected: what is to be given, for the message of a file that holds no text.
 
     Raises:
-        ValueError: for a file that is missing, no YAML, or no mapping.
+        ValueError: for a file that is missing, not YAML, or not a mapping.
     """
     file = Path(file)
     check_regular(file)
@@ -96,7 +96,7 @@ def _plain(content: Any) -> str:
 
 
 def _check_size(content: Any, file: Path) -> None:
-    """Refuse aliases that stand for more than anybody wrote, or for themselves."""
+    """Refuse aliases that stand for more than a person would write, or for themselves."""
     sizes: dict[int, int | None] = {}  # None while a part is being counted: met again, it holds itself
 
     def size(part: Any) -> int:
@@ -139,7 +139,9 @@ def check_mapping(
         name = ".".join(str(part) for part in (*inside, *path))
         if first["type"] == "extra_forbidden":
             near = difflib.get_close_matches(str(path[-1]), _fields(model, path[:-1]), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_fields(model, path[:-1]))}"
+            hint = (
+                f"; did you mean {near[0]!r}?" if near else f"; known keys are {', '.join(_fields(model, path[:-1]))}"
+            )
             raise UsageError(f"{file}:{line}: unknown key {name!r}{hint}") from None
         message = expectation(first)
         if not path or first["type"] in ("clash", "missing"):

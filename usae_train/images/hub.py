@@ -179,7 +179,7 @@ def _column(datasets: Any, rows: Any, request: DatasetRequest) -> str:
     if not columns:
         raise UsageError(f"{request.text} has no column of pictures; its columns are {', '.join(rows.features)}")
     if request.column and request.column not in columns:
-        raise UsageError(f"{request.text}: no column of pictures is called so; expected {' or '.join(columns)}")
+        raise UsageError(f"{request.text}: no column of pictures has that name; expected {' or '.join(columns)}")
     if not request.column and len(columns) > 1:
         raise UsageError(
             f"{request.text} has {len(columns)} columns of pictures, {' and '.join(columns)}; say which, as in "

@@ -26,11 +26,11 @@ def open_picture(picture: Picture, what: str = "picture") -> Image.Image | Tenso
 
     Args:
         picture: as above; an array is uint8 (H, W, 3), or float 0..1 of (3, H, W) or (H, W, 3).
-        what: to name it by.
+        what: its name in a message.
 
     Raises:
-        ValueError: for a file that is not there or cannot be read, numbers of another shape or range, or for what is no
-            picture.
+        ValueError: for a file that is not there or cannot be read, numbers of another shape or range, or for
+            anything else.
     """
     if isinstance(picture, str | Path):
         return read_named(picture, what)

@@ -12,7 +12,7 @@ _SHARDS = re.compile(r".*\.tar(:[\w.;]+)?", re.DOTALL)
 
 
 def is_shards(text: str) -> bool:
-    """Whether a text names tar shards, here or elsewhere, and not a folder that is called so."""
+    """Whether a text names tar shards, here or elsewhere, and not a folder of that name."""
     return text.startswith(("http://", "https://")) or (
         _SHARDS.fullmatch(text) is not None and not named_place(text).is_dir()
     )

@@ -37,7 +37,7 @@ class SourceRecord:
         return same_pictures(source.fingerprint(), self.fingerprint)
 
     def opened(self) -> ImageSource | None:
-        """The images, opened again; None where others are there now, or there is no name.
+        """The images, opened again; None where there are different ones now, or there is no name.
 
         Versions before 0.4 took the first `count` ones of a source, and still find those.
 

@@ -82,7 +82,7 @@ Drawable = TypeVar("Drawable", bound=SelectableSource)
 
 
 def take_limit(source: Drawable, limit: int | None) -> Drawable:
-    """At most so many pictures, drawn from all, in the source's order; the same ones whenever it is asked."""
+    """At most this many pictures, drawn from all, in the source's order; the same ones whenever it is asked."""
     if limit is None or limit >= len(source):
         return source
     some = source.chosen(drawn_numbers(len(source), limit).tolist())
@@ -98,7 +98,7 @@ def count_before(source: ImageSource) -> int:
 class FolderImages(IndexedImages):
     """Every picture file below a folder, in the order of their paths; `pictures_below` says which.
 
-    EXIF rotation is undone, grey becomes RGB, alpha is laid on white, and the centre square is taken.
+    EXIF rotation is applied, grey becomes RGB, alpha is laid on white, and the centre square is taken.
     """
 
     drawn_from: int | None = None
@@ -202,7 +202,7 @@ def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
 
     Args:
         images: what to open.
-        limit: take at most so many pictures, drawn from all of them, the same ones each time; of the demo's scenes,
+        limit: take at most this many pictures, drawn from all of them, the same ones each time; of the demo's scenes,
             which are drawn one by one, the first.
 
     Raises:
@@ -223,7 +223,7 @@ def as_source(images: str | Path | ImageSource, limit: int | None = None) -> Ima
 
     Args:
         images: what `open_images` takes, or a source.
-        limit: of what is named, at most so many.
+        limit: at most this many of what is named.
 
     Raises:
         UsageError: for what is neither, or a limit of a source that is open already.
@@ -305,7 +305,7 @@ def readable_batches(
 
 
 def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "picture") -> UsageError:
-    """The error of so many pictures without a single whole one; `why` is the first one's."""
+    """The error when none of so many pictures can be read; `why` is the first one's."""
     return UsageError(f"none of the {plural(count, what)} of {source.name} can be read; the first: {why}")
 
 

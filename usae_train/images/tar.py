@@ -165,7 +165,7 @@ def pictures_of(shard: Path, number: int, asked_field: str | None, left_out: Cou
                     sample, field = split_member_name(member.name)
                     members = samples.setdefault(sample, {})
                     if field in members:
-                        left_out["of a name that came before"] += 1
+                        left_out["with the name of an earlier one"] += 1
                     else:
                         members[field] = Member(number, member.name, member.offset_data, member.size)
             _check_end(opened)
@@ -221,7 +221,7 @@ def _check_end(shard: tarfile.TarFile) -> None:
     shard.fileobj.seek(shard.offset)
     if shard.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         where = f"after {len(shard.getmembers())} members, at byte {shard.offset}"
-        raise tarfile.ReadError(f"{where}, it is cut short or damaged, or was written without a mark of its end")
+        raise tarfile.ReadError(f"{where}, it is cut short or damaged, or was written without an end mark")
 
 
 def fetch_shard(url: str) -> Path:

@@ -76,7 +76,7 @@ class EditSite:
         return slopes if self.norm is None else slopes / self.norm.gain(stream)
 
     def resume_from(self, output: Tensor | None) -> AbstractContextManager[None]:
-        """Within it passes begin here with what the module gave, (1, ...); where that is not known, as ever."""
+        """Within it passes begin here with what the module gave, (1, ...); where that is None, as usual."""
         return nullcontext() if output is None or self.earlier is None else self.earlier.skip(output)
 
     @contextmanager
@@ -102,7 +102,7 @@ _KNOWN: WeakKeyDictionary[Backbone, EditSite] = WeakKeyDictionary()
 
 
 def edit_site_of(backbone: Backbone) -> EditSite:
-    """Where a backbone's read tokens can be edited; found by a few passes when it is first asked for.
+    """Where a backbone's read tokens can be edited; found by a few passes at the first call.
 
     Raises:
         ValueError: where they cannot be: no module gives them, or what is put in their place is not what is read.

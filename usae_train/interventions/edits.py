@@ -32,7 +32,7 @@ def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Ed
     """Edits as a caller writes them, checked: {12: 0.0, 7: ("scale", 2.0), 3: ("add", 1.5)}.
 
     Raises:
-        ValueError: for a concept that there is not, a number beyond a million, a kind that there is not, or for what
+        ValueError: for an unknown concept, a number beyond a million, an unknown kind, or for what
             is not a mapping.
     """
     if not isinstance(edits, Mapping):
@@ -45,11 +45,11 @@ def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Ed
 
 
 def check_not_others(usae: USAE, backbone: str, concepts: Iterable[int]) -> None:
-    """Refuse a concept that is private to another backbone: to edit it would change nothing."""
+    """Refuse a concept that is private to another backbone: editing it would change nothing."""
     for concept in concepts:
         owner = usae.private.owner(concept)
         if owner not in (None, backbone):
-            raise UsageError(f"concept {concept} is private to {owner}; to edit it changes nothing in {backbone}")
+            raise UsageError(f"concept {concept} is private to {owner}; editing it changes nothing in {backbone}")
 
 
 def read_edit(concept: int | str, edit: EditValue) -> Edit:
@@ -60,7 +60,7 @@ def read_edit(concept: int | str, edit: EditValue) -> Edit:
         edit: a code, ("scale", factor) or ("add", code).
 
     Raises:
-        ValueError: for a number beyond a million, or a kind that there is not.
+        ValueError: for a number beyond a million, or an unknown kind.
     """
     kind, number = edit if isinstance(edit, tuple) and len(edit) == 2 else ("set", edit)
     if kind not in EDIT_KINDS or isinstance(number, bool) or not isinstance(number, Real):

@@ -50,7 +50,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
         modules: {backbone: `ModuleBackbone`}, those that were given to its training, which no folder holds.
 
     Raises:
-        ValueError: for an id that nothing answers to, or a folder that is broken; the message says which file. For a
+        ValueError: for an unknown id, or a broken folder; the message says which file. For a
             module that the USAE has no backbone for, or of another width.
     """
     return read_folder(USAE, usae, device, modules)

@@ -24,7 +24,7 @@ def check_weights_form(file: Path, config: UsaeConfig) -> None:
     """Compare what a model.safetensors says of its tensors with what config.json says of the USAE.
 
     Raises:
-        ValueError: for a tensor that is missing or too many, of another shape, or of no floating-point numbers; for a
+        ValueError: for a missing or superfluous tensor, one of another shape, or of no floating-point numbers; for a
             file that is broken.
     """
     try:

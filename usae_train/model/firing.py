@@ -172,7 +172,7 @@ def measure(
 
 
 def dead_counts(usae: USAE, statistics: Statistics) -> dict[str, int]:
-    """{backbone: how many of its concepts it never fires}; what others have for themselves is none of them."""
+    """{backbone: how many of its concepts it never fires}; those private to others are not counted."""
     never = zip(usae.private.counts().items(), (statistics.fires == 0).sum(1).tolist(), strict=True)
     return {name: silent - (usae.n_concepts - count) for (name, count), silent in never}
 

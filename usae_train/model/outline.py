@@ -41,7 +41,7 @@ class Described(Protocol):
         """The name itself, of a backbone.
 
         Raises:
-            ValueError: when no backbone is called so.
+            ValueError: when no backbone has that name.
         """
         ...
 

@@ -16,7 +16,7 @@ def folder_of(usae: str) -> Path:
     """The folder of a USAE; a repository of the hub is fetched.
 
     Raises:
-        ValueError: for what nothing answers to; says what is nearest.
+        ValueError: for an unknown name; says what is nearest.
     """
     return folder_here(usae) or _from_hub(usae)
 
@@ -61,6 +61,6 @@ def _from_hub(repository: str) -> Path:
         return Path(snapshot_download(repository, allow_patterns=allowed))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise UsageError(
-            f"no folder {repository!r}, and the hub did not give it either; check the id and the network, "
+            f"no folder {repository!r}, and the hub does not have it either; check the id and the network, "
             "or name a local folder"
         ) from error

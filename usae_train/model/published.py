@@ -26,7 +26,7 @@ LINEAR, NORM, ATOMS = "encoder.final_block.0", "encoder.final_block.1", "diction
 
 
 class _Lenient(BaseModel):
-    """Their YAML says much that is of their training only."""
+    """Their YAML also says much about their training."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
@@ -80,7 +80,7 @@ def import_published(config: str | Path) -> USAE:
     release = check_mapping(_Release, read_mapping(config), config)
     zoo = {NAMES.get(name, (name, 0))[0]: (name, model) for name, model in release.model_zoo.items()}
     if len(zoo) < len(release.model_zoo):
-        raise UsageError(f"{config}: model_zoo names a backbone twice, in their word and in ours; leave one out")
+        raise UsageError(f"{config}: model_zoo names a backbone twice, by the authors' name and by ours; leave one out")
     if release.sae_params.top_k > release.global_.nb_components:
         raise UsageError(f"{config}: top_k {release.sae_params.top_k} of {release.global_.nb_components} nb_components")
     has_paper_widths = all(model.input_shape == NAMES.get(theirs, ("", 0))[1] for theirs, model in zoo.values())

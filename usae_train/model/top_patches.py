@@ -53,7 +53,7 @@ def top_patches(
         {backbone: patches}. Pictures that cannot be read or are left out are warned of (`UnreadPicturesWarning`).
 
     Raises:
-        ValueError: for a concept that there is not, a count below 1, pictures of which none can be read, or a USAE
+        ValueError: for an unknown concept, a count below 1, pictures of which none can be read, or a USAE
             without backbones.
 
     Example:

@@ -186,7 +186,7 @@ SINGLE_PROCESS = DistributedContext()
 
 
 def mean_over_ranks(value: Tensor, count: int) -> Tensor:
-    """The mean of so many ranks' tensors, without a gradient."""
+    """The mean of all ranks' tensors, without a gradient."""
     with _lost_others():
         total = value.contiguous().clone()
         distributed.all_reduce(total)

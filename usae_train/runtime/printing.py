@@ -25,7 +25,7 @@ OBEYED = re.compile(
 
 
 def escape_controls(text: str) -> str:
-    r"""A text in which every character that a terminal would obey stands as Python writes it.
+    r"""A text with every character that a terminal would obey written as Python's escape.
 
     Example:
         >>> print(escape_controls("a\x1b[2Jb\nc"))
@@ -66,7 +66,7 @@ def first_line(error: BaseException) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """A number and what it is of, in the plural where it is not one.
+    """A count and its noun, in the plural unless it is one.
 
     Example:
         >>> plural(1, "picture"), plural(0, "picture"), plural(2_000, "class")
@@ -77,7 +77,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def say_json(value: Any) -> None:
-    """Print JSON, which writes out every sign but ASCII's; the one of those that a terminal obeys is written out."""
+    """Print JSON in ASCII; the one control character that JSON leaves as it is becomes an escape."""
     print(json_text(value, indent=1).replace("\x7f", r"\u007f"), flush=True)
 
 
@@ -106,7 +106,7 @@ def figure_table(headings: Iterable[str], words: Collection[str]) -> Table:
 
 
 def table_as_text(table: RenderableType, width: int) -> str:
-    """A table as `say_table` prints it to a file, so many characters wide: without colours, whatever shows it."""
+    """A table as `say_table` prints it to a file, this many characters wide: without colours, whatever shows it."""
     from rich.console import Console
 
     # in a notebook rich would show an empty output beside it, and its kernel asks for colours (FORCE_COLOR)

@@ -1,6 +1,6 @@
 """What long work called from Python shows: bars in a notebook or on a terminal, elsewhere a line now and then.
 
-rich shows nothing in a notebook without ipywidgets, so that bars there are HTML of our own, in one output that is
+rich shows nothing in a notebook without ipywidgets, so bars there are our own HTML, in one output that is
 replaced by the closing lines.
 """
 

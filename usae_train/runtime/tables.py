@@ -38,7 +38,7 @@ class Table:
         """A column's values, from the first row to the last.
 
         Raises:
-            KeyError: for a column that there is not.
+            KeyError: for an unknown column.
         """
         if column not in self.columns:
             raise KeyError(f"no column {column!r}; expected one of {', '.join(self.columns)}")

@@ -69,7 +69,7 @@ def wrong_usage() -> Iterator[None]:
 
 @contextmanager
 def _one_line_warnings(quiet: bool) -> Iterator[None]:
-    """Warnings of ours without the place in the code, which says nothing to who gives a command; others' as ever."""
+    """Our own warnings without the place in the code, which tells users nothing; others' as ever."""
     with warnings.catch_warnings():
         if quiet:
             warnings.simplefilter("ignore", UnexpectedReadingWarning)

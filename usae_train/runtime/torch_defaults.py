@@ -1,4 +1,4 @@
-"""Public functions do what they were asked whatever a caller has set torch to: the same result as without it."""
+"""Public functions give the same result whatever defaults a caller has set in torch."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def with_default_dtype(function: Callable[Parameters, Returned]) -> Callable[Par
 
 
 def _trainable(argument: Any) -> Any:
-    """A tensor that was made in inference mode, or a mapping's, as one that a gradient may go through."""
+    """A tensor that was made in inference mode, or those of a mapping, as ones that gradients may go through."""
     if isinstance(argument, Tensor) and argument.is_inference():
         return argument.clone()
     if isinstance(argument, Mapping) and any(isinstance(each, Tensor) for each in argument.values()):

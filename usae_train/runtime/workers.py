@@ -37,7 +37,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class NotDone(KeyboardInterrupt):
-    """A job that Ctrl-C let come to nothing."""
+    """A job that Ctrl-C ended without a result."""
 
 
 @dataclass
@@ -121,7 +121,7 @@ class Workers(Generic[Outcome]):
         return (self.result(number) for number in range(len(self.jobs)))
 
     def _receive(self, seconds: float | None) -> None:
-        """Take in all that workers have sent, after so long at most; None waits for one that is at a job, if one is."""
+        """Take in all that workers send, for at most this long; None waits for one that is at a job, if one is."""
         self._fill()
         if seconds is None and all(worker.job is None for worker in self._workers):
             return  # Ctrl-C came since it was asked whether it had

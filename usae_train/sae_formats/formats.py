@@ -45,7 +45,7 @@ def read_sae(
         threshold: what a pre-code must exceed, where the file does not say (overcomplete's BatchTopK).
 
     Raises:
-        ValueError: for what is not there, of no format that is read, broken, or cannot be reproduced exactly.
+        ValueError: for what is missing, in an unknown format, broken, or cannot be reproduced exactly.
     """
     place = named_place(place)
     if not place.exists():
@@ -75,7 +75,7 @@ def import_sae(
         place: a folder or file.
         backbone: the network and layer that its tokens come from: a timm id or a spec. Without one the USAE serves
             bare activations.
-        format: `saelens`, `sparsify`, ...; the folder tells by default.
+        format: `saelens`, `sparsify`, ...; read from the files by default.
         name: what to call the backbone; the id without its tag by default, `sae` without a backbone.
         k: how many concepts are active per token, where the file does not say.
         threshold: what a pre-code must exceed, where the file does not say.
@@ -145,6 +145,6 @@ def _recognize(place: Path) -> tuple[Path, Format]:
     if not kinds and place.suffix in TORCH_SUFFIXES:
         load_tensors(place, place)  # says what is wrong with it
     if len(kinds) != 1:
-        what = "is of no format that is read" if not kinds else f"may be {' or '.join(kind.name for kind in kinds)}"
+        what = "is in no known format" if not kinds else f"may be {' or '.join(kind.name for kind in kinds)}"
         raise UsageError(f"{place} {what}; say which with --format ({', '.join(sorted(formats()))})")
     return place, kinds[0]

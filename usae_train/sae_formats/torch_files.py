@@ -23,7 +23,7 @@ def load_tensors(content: bytes | Path, file: Path, inert: Sequence[str] = ()) -
 
     Args:
         content: the file, or bytes of it.
-        file: it, for messages.
+        file: its name, for messages.
         inert: full names of classes that may occur in it; their objects come as `InertObject`.
 
     Raises:

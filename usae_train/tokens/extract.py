@@ -1,4 +1,4 @@
-"""Extraction: every image through every backbone, once, into an activation store; stopped and resumed as one likes."""
+"""Extraction: every image through every backbone, once, into an activation store; stopped and resumed at will."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def _as_far_as_whole(record: StoreRecord, out: Path, warn: Warn) -> StoreRecord:
             if shard is record.shards[-1]:
                 check_content(out, shard)
         except UsageError as error:
-            warn(f"{error}; the pictures from number {shard.first} on are seen again")
+            warn(f"{error}; the pictures from number {shard.first} on are read again")
             return record.model_copy(update={"shards": record.shards[:number]})
     return record
 

@@ -41,7 +41,7 @@ class PairedTokens:
         )
 
     def lots(self, size: int) -> Iterator[PairedTokens]:
-        """These tokens, so many pictures at a time."""
+        """These tokens, this many pictures at a time."""
         for first in range(0, len(self.numbers), size):
             few = slice(first, first + size)
             canvases = None if self.canvases is None else self.canvases[few]

@@ -43,7 +43,7 @@ class Pieces:
         seconds: time between two.
 
     Attributes:
-        asked: the signal that asked to stop; 0 for none.
+        signal_number: the signal that asked to stop; 0 for none.
         until: where the last one that was written ends.
     """
 

@@ -1,6 +1,6 @@
 """Activations that saev wrote: metadata.json, and acts000000.bin, ... of float32 (images, layers, tokens, width).
 
-As version 0.1.0 and protocol 2.1 write them. Its metadata also holds a pickled data set, which is not looked at.
+As version 0.1.0 and protocol 2.1 write them. Its metadata also holds a pickled data set, which is not read.
 """
 
 from __future__ import annotations

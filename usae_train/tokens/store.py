@@ -36,7 +36,7 @@ STORE_SCHEMA = 1
 READ_BYTES = 16e6  # of a shard that is in memory beside what it is read into
 FAILURES = "failures.jsonl"
 SAFETENSORS_DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # as safetensors calls them
-IMAGES = "images"  # the shards' tensor of numbers; no backbone can be called so
+IMAGES = "images"  # the shards' tensor of numbers; no backbone can have this name
 
 
 class Shard(FrozenModel):

@@ -1,4 +1,4 @@
-"""Tokens straight from the backbones into training, for a set of pictures whose tokens fit into no memory."""
+"""Tokens straight from the backbones into training, for a set of pictures whose tokens do not fit into memory."""
 
 from __future__ import annotations
 

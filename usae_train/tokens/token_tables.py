@@ -75,7 +75,7 @@ def tokens_to_fit(
 
 
 def read_tokens(place: str) -> TokenTables:
-    """Read what `names_tokens` says yes to; .npy files and single shards are mapped, so they may exceed the memory.
+    """Read what `names_tokens` recognizes; .npy files and single shards are mapped, so they may exceed the memory.
 
     Raises:
         ValueError: for files that are not tokens, or that do not pair; says which.
@@ -115,7 +115,7 @@ def read_one(place: str) -> Tensor:
     """One backbone's tokens: a .npy file, a .safetensors file of one tensor, or a folder of saev's (`FOLDER@LAYER`).
 
     Raises:
-        ValueError: for what is none of these, or broken.
+        ValueError: for a broken file, or anything else.
     """
     where, _, layer = place.rpartition("@")
     if where and layer.lstrip("-").isdigit() and named_place(where).is_dir():

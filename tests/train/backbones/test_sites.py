@@ -214,7 +214,7 @@ def test_a_fault_of_ours_beside_the_first_pass_stays_one(monkeypatch: pytest.Mon
         raise TypeError("ours")
 
     monkeypatch.setattr("usae_train.backbones.folding.PassRecorder.pairs", broken)
-    with pytest.raises(TypeError, match="^ours$"):
+    with pytest.raises(TypeError, match=r"^ours$"):
         Backbone("a", CNN)
 
 

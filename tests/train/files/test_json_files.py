@@ -19,8 +19,8 @@ def test_what_json_says_is_read():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[NaN]", "it holds NaN, which is not a number of JSON"),
-        ("[-Infinity]", "it holds -Infinity, which is not a number of JSON"),
+        ("[NaN]", "it holds NaN, which is not a JSON number"),
+        ("[-Infinity]", "it holds -Infinity, which is not a JSON number"),
         ("[1e999]", "it holds the number 1e999, which is too large"),
         (f"[{2**64}]", f"it holds the number {2**64}, which is too large"),
         ("9" * 5000, f"it holds the number {'9' * 21}..., which is too large"),

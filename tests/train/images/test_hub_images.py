@@ -167,7 +167,7 @@ def test_of_several_columns_of_pictures_one_has_to_be_told(tmp_path: Path) -> No
             source = open_images(f"{place}:{split}:{name}")
             torch.testing.assert_close(source.read(0, 8), canvas_of(number))
             assert open_images(source.name).fingerprint() == source.fingerprint()
-    with pytest.raises(ValueError, match="no column of pictures is called so; expected photo or mask"):
+    with pytest.raises(ValueError, match="no column of pictures has that name; expected photo or mask"):
         open_images(f"{place}::label")
 
 

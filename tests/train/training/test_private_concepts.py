@@ -272,7 +272,7 @@ def test_what_cannot_be_is_one_line() -> None:
         "unknown backbone 'z'; this USAE has a, b, c": lambda: usae.private.of("z"),
         "n_private is 2; the space stays as it is": lambda: growth_settings(usae, n_private=2),
         "has private concepts; a consensus is of trainings": lambda: check_members([usae, trained(seed=1, steps=1)]),
-        "concept 6 is private to a; to edit it changes nothing in b": lambda: check_not_others(usae, "b", [0, 6]),
+        "concept 6 is private to a; editing it changes nothing in b": lambda: check_not_others(usae, "b", [0, 6]),
         "n_private = -1": lambda: fit_settings("default", n_private=-1),
         "k_private is 2, and no concepts are private": lambda: fit_settings("default", k_private=2),
         "k_private is 3; expected less than k = 3": lambda: fit_settings("default", k=3, n_private=4, k_private=3),
@@ -297,8 +297,8 @@ def test_what_cannot_be_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--independent"], "--n-private is of one training of several backbones; an SAE has all concepts for itself"),
-        (["--starts", "2"], "--n-private is of one training of several backbones; a consensus is of concepts that all"),
+        (["--independent"], "--n-private needs one training of several backbones; an SAE has all concepts for itself"),
+        (["--starts", "2"], "--n-private needs one training of several backbones; a consensus is of concepts that all"),
     ],
 )
 def test_trainings_that_cannot_have_some_say_so(tmp_path: Path, words: list[str], why: str) -> None:

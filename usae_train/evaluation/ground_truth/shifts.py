@@ -1,4 +1,4 @@
-"""Scenes that look otherwise than those of training: what holds of a USAE?"""
+"""Scenes that look different from those of training: what still holds for a USAE?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCENES = 200
 
 @dataclass(frozen=True)
 class Shift:
-    """A way to look otherwise: by how scenes are drawn, or by what is done to their pictures."""
+    """A way to look different: by how scenes are drawn, or by what is done to their pictures."""
 
     scene: Callable[[SceneParameters], SceneParameters] = lambda parameters: parameters
     picture: Callable[[Tensor], Tensor] = lambda canvases: canvases
