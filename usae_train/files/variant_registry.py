@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
@@ -13,6 +12,7 @@ from pydantic import BaseModel
 
 from usae_train.files.json_files import validate
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import did_you_mean
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -46,9 +46,7 @@ def read_kind(
     kind = str(settings.get("kind") if isinstance(settings, Mapping) else None)
     if kind not in kinds:
         names = sorted(kinds if offered is None else offered())
-        near = difflib.get_close_matches(kind, names, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"{what} of kind {kind!r}; expected {', '.join(names)}{hint}")
+        raise UsageError(f"{what} of kind {kind!r}; expected {', '.join(names)}{did_you_mean(kind, names)}")
     return validate(kinds[kind].model_validate, settings)
 
 

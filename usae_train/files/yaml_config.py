@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from usae_train.files.regular import check_regular
 from usae_train.files.wording import expectation, short
 from usae_train.files.yaml_checks import check_events
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import one_line
+from usae_train.runtime.printing import did_you_mean, one_line
 
 Model = TypeVar("Model", bound=BaseModel)
 MAX_YAML_BYTES = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
@@ -138,10 +137,8 @@ def check_mapping(
         line = _line(content, path)
         name = ".".join(str(part) for part in (*inside, *path))
         if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(path[-1]), _fields(model, path[:-1]), n=1)
-            hint = (
-                f"; did you mean {near[0]!r}?" if near else f"; known keys are {', '.join(_fields(model, path[:-1]))}"
-            )
+            keys = _fields(model, path[:-1])
+            hint = did_you_mean(path[-1], keys) or f"; known keys are {', '.join(keys)}"
             raise UsageError(f"{file}:{line}: unknown key {name!r}{hint}") from None
         message = expectation(first)
         if not path or first["type"] in ("clash", "missing"):

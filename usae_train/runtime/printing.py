@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
@@ -74,6 +75,17 @@ def plural(count: int, noun: str) -> str:
     """
     ending = "es" if noun.endswith("s") else "s"
     return f"{count} {noun}{'' if count == 1 else ending}"
+
+
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """The end of a message that names the nearest known word; empty where none is near.
+
+    Example:
+        >>> did_you_mean("dina", ["vit", "dino"])
+        "; did you mean 'dino'?"
+    """
+    near = difflib.get_close_matches(str(word), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def say_json(value: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from usae_train.files.validation import check_settings
 from usae_train.files.variant_registry import import_all
 from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import did_you_mean
 from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder, as_usae, of_usae
@@ -129,9 +129,8 @@ def export_sae(usae: USAE, backbone: str, folder: str | Path, format: str = EXPO
 
 def _format_by_name(format: str) -> Format:
     if format not in formats():
-        near = difflib.get_close_matches(format, formats(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"unknown format {format!r}; expected {', '.join(sorted(formats()))}{hint}")
+        expected = ", ".join(sorted(formats()))
+        raise UsageError(f"unknown format {format!r}; expected {expected}{did_you_mean(format, formats())}")
     return formats()[format]
 
 

@@ -84,7 +84,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("values", "said"), WRONG)
 def test_every_kind_of_value_is_told_in_our_words(values, said) -> None:
-    with pytest.raises(ValueError, match=r"expected|missing|none of that name") as refusal:
+    with pytest.raises(ValueError, match=r"expected|missing|unknown name") as refusal:
         check_settings(Odd, **values)
     assert said in str(refusal.value)
     assert " should " not in str(refusal.value)
@@ -120,7 +120,7 @@ def test_a_value_is_shown_where_it_is_what_is_wrong() -> None:
         (lambda: ut.BackboneSpec(size=3), "model: it is missing"),
         (
             lambda: ut.BackboneSpec(model="m", tensors="ordered"),
-            "sha256 and tensors are of a weight file",
+            "sha256 and tensors describe a weight file",
         ),
     ],
 )
