@@ -98,5 +98,5 @@ def check_widths(widths: Mapping[str, int], first: USAE, what: str) -> None:
         ValueError: with both.
     """
     if list(widths.items()) != list(first.widths.items()):
-        theirs, expected = sizes_in_words(widths), sizes_in_words(first.widths)
-        raise UsageError(f"{what} of backbones and widths {theirs}; expected those of the USAEs: {expected}")
+        sizes, expected = sizes_in_words(widths), sizes_in_words(first.widths)
+        raise UsageError(f"{what} of backbones and widths {sizes}; expected those of the USAEs: {expected}")

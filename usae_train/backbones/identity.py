@@ -45,10 +45,10 @@ class WeightsRecord(FrozenModel):
         Raises:
             ValueError: for tokens that are not numbers.
         """
-        ours, theirs = _unpack(self.tokens), _unpack(other.tokens)
-        if ours.shape != theirs.shape:
+        values, others = _unpack(self.tokens), _unpack(other.tokens)
+        if values.shape != others.shape:
             return math.inf
-        return float(np.linalg.norm(theirs - ours) / max(float(np.linalg.norm(ours - ours.mean())), 1e-12))
+        return float(np.linalg.norm(others - values) / max(float(np.linalg.norm(values - values.mean())), 1e-12))
 
 
 def weights_hash(model: nn.Module) -> str:

@@ -356,12 +356,12 @@ def log_correlation(co_fires: torch.Tensor, energy: torch.Tensor, least: int) ->
 
 def posthoc_figures(posthoc: PostHoc, joint: Reconstruction) -> PosthocFigures:
     """R² across backbones of independent SAEs aligned afterwards, beside the joint space's on the same pictures."""
-    aligned, together = posthoc.cross.r2, joint.r2
+    aligned, joint_r2 = posthoc.cross.r2, joint.r2
     return {
         "r2": aligned,
         "r2_summary": r2_summary(aligned),
-        "joint_r2": together,
-        "joint_r2_summary": r2_summary(together),
+        "joint_r2": joint_r2,
+        "joint_r2_summary": r2_summary(joint_r2),
     }
 
 

@@ -178,16 +178,16 @@ def _add_batches(state: PassState, stream: Stream, left: range, workers: int) ->
     measures, half, batch = state.measures, state.half, state.settings.batch
     batches = [left[first : first + batch] for first in range(0, len(left), batch)]
     if workers == 1 or len(batches) == 1:
-        for some in stream(left) if len(left) else ():
-            if len(some.numbers):
-                measures.add(some, half)
-            yield len(some.numbers), some.failures
+        for paired in stream(left) if len(left) else ():
+            if len(paired.numbers):
+                measures.add(paired, half)
+            yield len(paired.numbers), paired.failures
         return
 
     def job(tried: range) -> Job[tuple[int, list[str], Any]]:
         def look(report: JobReport) -> tuple[int, list[str], Any]:  # noqa: ARG001
-            (some,) = stream(tried)
-            return len(some.numbers), some.failures, measures.compute_sums(some, half)
+            (paired,) = stream(tried)
+            return len(paired.numbers), paired.failures, measures.compute_sums(paired, half)
 
         return look
 

@@ -195,11 +195,11 @@ def r2_matrix(
     """
     check_usae(usae)
     with progress_display(quiet) as progress:
-        lots = _lots(usae, data, limit, stage_counter(progress.report, "pictures"))
-        return reconstruction_of(usae, lots).r2
+        batches = _token_batches(usae, data, limit, stage_counter(progress.report, "pictures"))
+        return reconstruction_of(usae, batches).r2
 
 
-def _lots(
+def _token_batches(
     usae: USAE,
     data: Mapping[str, Array] | str | Path | ImageSource,
     limit: int | None,
@@ -211,7 +211,7 @@ def _lots(
             raise UsageError("limit is for pictures; the data is tokens already")
         flat = paired_tokens(data, usae.widths)
         for first in range(0, len(next(iter(flat.values()))), TOKEN_CHUNK_SIZE):
-            yield {name: some[first : first + TOKEN_CHUNK_SIZE] for name, some in flat.items()}
+            yield {name: values[first : first + TOKEN_CHUNK_SIZE] for name, values in flat.items()}
         return
     source, backbones = as_source(data, limit), usae.backbones
     assert usae.grid is not None

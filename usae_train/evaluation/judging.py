@@ -122,13 +122,13 @@ def monosemanticity(peaks: Tensor, embeddings: Tensor) -> Tensor:
     """
     scores = []
     unit = functional.normalize(embeddings.double(), dim=-1)  # to the last bit: what is left of sums can be small
-    for some in peaks.split(CONCEPT_CHUNK_SIZE, 1):
-        codes = some.double()
+    for chunk in peaks.split(CONCEPT_CHUNK_SIZE, 1):
+        codes = chunk.double()
         squares = codes.square().sum(0)
-        together = (codes.T @ unit).square().sum(1)
+        all_pairs = (codes.T @ unit).square().sum(1)
         pairs = codes.sum(0).square() - squares
         fires = (codes > 0).sum(0) >= 2
-        scores.append(torch.where(fires, (together - squares) / torch.where(fires, pairs, 1.0), torch.nan))
+        scores.append(torch.where(fires, (all_pairs - squares) / torch.where(fires, pairs, 1.0), torch.nan))
     return torch.cat(scores)
 
 

@@ -118,8 +118,8 @@ def why_above_the_map(report: Report) -> list[str]:
     shares = [ceiling["mean_share"], *(share for row in ceiling["share"].values() for share in row.values())]
     if not any(share is not None and share > 1 for share in shares):  # report.json has None for NaN
         return []
-    few = plural(math.ceil(report["n_images"] / 2), "picture")
-    return [f"above 100%: the linear map was fitted on few pictures ({few}); evaluate on more"]
+    half = plural(math.ceil(report["n_images"] / 2), "picture")
+    return [f"above 100%: the linear map was fitted on few pictures ({half}); evaluate on more"]
 
 
 def _reached(share: float | None, words: str) -> str:

@@ -76,10 +76,10 @@ class HubImages(IndexedImages):
 
     def chosen(self, numbers: Sequence[int]) -> HubImages:
         """Those of its pictures alone; they keep their labels."""
-        some = copy(self)
-        some.rows = self.rows.select(numbers)
-        some.numbers = [self.numbers[number] for number in numbers]
-        return some
+        subset = copy(self)
+        subset.rows = self.rows.select(numbers)
+        subset.numbers = [self.numbers[number] for number in numbers]
+        return subset
 
     @property
     def class_columns(self) -> list[str]:

@@ -85,9 +85,9 @@ def take_limit(source: Drawable, limit: int | None) -> Drawable:
     """At most this many pictures, drawn from all, in the source's order; the same ones whenever it is asked."""
     if limit is None or limit >= len(source):
         return source
-    some = source.chosen(drawn_numbers(len(source), limit).tolist())
-    some.drawn_from = len(source)
-    return some
+    subset = source.chosen(drawn_numbers(len(source), limit).tolist())
+    subset.drawn_from = len(source)
+    return subset
 
 
 def count_before(source: ImageSource) -> int:
@@ -113,9 +113,9 @@ class FolderImages(IndexedImages):
 
     def chosen(self, numbers: Sequence[int]) -> FolderImages:
         """Those of its pictures alone."""
-        some = copy(self)
-        some.files = [self.files[number] for number in numbers]
-        return some
+        subset = copy(self)
+        subset.files = [self.files[number] for number in numbers]
+        return subset
 
     def __len__(self) -> int:
         return len(self.files)
@@ -147,9 +147,9 @@ class DemoImages(IndexedImages):
 
     def chosen(self, numbers: Sequence[int]) -> DemoImages:
         """Those of its scenes alone; each stays the scene that it was."""
-        some = copy(self)
-        some.numbers = [self.numbers[number] for number in numbers]
-        return some
+        subset = copy(self)
+        subset.numbers = [self.numbers[number] for number in numbers]
+        return subset
 
     def __len__(self) -> int:
         return len(self.numbers)

@@ -82,9 +82,9 @@ class TarImages(IndexedImages):
 
     def chosen(self, numbers: Sequence[int]) -> TarImages:
         """Those of its pictures alone."""
-        some = copy(self)
-        some.members = [self.members[number] for number in numbers]
-        return some
+        subset = copy(self)
+        subset.members = [self.members[number] for number in numbers]
+        return subset
 
     def __len__(self) -> int:
         return len(self.members)

@@ -43,9 +43,9 @@ def replaced_logits(usae: USAE, backbone: str, canvases: Tensor, tokens_by_sourc
     size = max(1, IMAGES_PER_PASS // (MEAN + 1 + len(tokens_by_source)))
     logits = []
     for first in range(0, len(canvases), size):
-        few = slice(first, first + size)
-        decoded = [_decoded(usae, backbone, name, tokens[few]) for name, tokens in tokens_by_source.items()]
-        logits.append(_logits(usae, backbone, site, canvases[few], decoded))
+        chunk = slice(first, first + size)
+        decoded = [_decoded(usae, backbone, name, tokens[chunk]) for name, tokens in tokens_by_source.items()]
+        logits.append(_logits(usae, backbone, site, canvases[chunk], decoded))
     return torch.cat(logits, 1)
 
 

@@ -130,8 +130,8 @@ class FiringTally:
         places = torch.tensor(LEVELS, dtype=torch.float64)[measurable] * (n_images - 1)
         for row in range(len(self.names)):
             for first in range(0, self.n_concepts, chunk):
-                some = torch.cat([block[:, row, first : first + chunk] for block in self.largest]).float()
-                ordered = some.sort(dim=0).values
+                peaks = torch.cat([block[:, row, first : first + chunk] for block in self.largest]).float()
+                ordered = peaks.sort(dim=0).values
                 low, high = ordered[places.floor().long()], ordered[places.ceil().long()]
                 quantiles[row, first : first + chunk][:, measurable] = torch.lerp(
                     low, high, (places % 1).float()[:, None]
@@ -159,11 +159,11 @@ def measure(
     """
     device = usae.device
     tally, top = FiringTally(usae.names, usae.n_concepts, usae.lengths), TopCodes(usae.names)
-    for lot in [paired] if isinstance(paired, PairedTokens) else paired:
-        for few in lot.lots(chunk):
-            codes = {name: usae.encode(name, few.tokens[name].to(device, torch.float32)) for name in usae.names}
-            tally.add(few.numbers, codes)
-            top.add(few.numbers, codes, tally.top_images)
+    for part in [paired] if isinstance(paired, PairedTokens) else paired:
+        for batch in part.batches(chunk):
+            codes = {name: usae.encode(name, batch.tokens[name].to(device, torch.float32)) for name in usae.names}
+            tally.add(batch.numbers, codes)
+            top.add(batch.numbers, codes, tally.top_images)
     statistics = tally.statistics()
     usae.maps = (
         top.maps(statistics.top_images, statistics.quantiles[..., -1], input_size) if usae.specs and usae.grid else None

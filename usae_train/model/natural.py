@@ -128,8 +128,8 @@ def peak_codes(
     for paired in stream_readable(
         TokenSource(backbones, source, usae.grid, readers=readers), progress=progress, failure=failure
     ):
-        for few in paired.lots(ENCODING_BATCH_SIZE):
-            tally.add(few.numbers, {name: usae.encode(name, tokens) for name, tokens in few.tokens.items()})
+        for batch in paired.batches(ENCODING_BATCH_SIZE):
+            tally.add(batch.numbers, {name: usae.encode(name, tokens) for name, tokens in batch.tokens.items()})
         numbers.append(paired.numbers)
     return torch.cat(numbers), torch.cat(tally.largest)
 

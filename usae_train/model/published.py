@@ -83,15 +83,15 @@ def import_published(config: str | Path) -> USAE:
         raise UsageError(f"{config}: model_zoo names a backbone twice, by the authors' name and by ours; leave one out")
     if release.sae_params.top_k > release.global_.nb_components:
         raise UsageError(f"{config}: top_k {release.sae_params.top_k} of {release.global_.nb_components} nb_components")
-    has_paper_widths = all(model.input_shape == NAMES.get(theirs, ("", 0))[1] for theirs, model in zoo.values())
+    has_paper_widths = all(model.input_shape == NAMES.get(their_name, ("", 0))[1] for their_name, model in zoo.values())
     grids = {model.num_tokens for _, model in zoo.values()}
     side = math.isqrt(min(grids))
     if len(grids) > 1 or side * side != min(grids):
         raise UsageError(f"{config}: num_tokens {sorted(grids)}; expected one square number for all backbones")
     size, checkpoints = release.global_.nb_components, dict[str, dict[str, Tensor]]()
-    for name, (theirs, model) in zoo.items():
+    for name, (their_name, model) in zoo.items():
         file = beside(model.checkpoint_path, config.parent)
-        checkpoints[name] = _read_checkpoint(file, theirs)
+        checkpoints[name] = _read_checkpoint(file, their_name)
         # before memory is taken for what the YAML says
         _tensor(checkpoints[name], f"{LINEAR}.weight", (size, model.input_shape), str(file))
     try:

@@ -154,8 +154,8 @@ def _help(field: FieldInfo) -> str:
     sentence = field.description or ""
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     if not all(choice in sentence for choice in choices):
-        *some, last = (f"`{choice}`" for choice in choices)
-        sentence = f"{sentence}: {', '.join(some)} or {last}"
+        *first_choices, last_choice = (f"`{choice}`" for choice in choices)
+        sentence = f"{sentence}: {', '.join(first_choices)} or {last_choice}"
     return sentence if sentence.endswith(".") else f"{sentence[:1].upper()}{sentence[1:]}."
 
 

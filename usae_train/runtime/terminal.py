@@ -50,10 +50,10 @@ def one_line_errors(quiet: bool = False) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not tried again at the end
         raise SystemExit(141) from None
     except Exception as error:
-        ours = is_fault(error)
-        if ours and shows_tracebacks():
+        our_fault = is_fault(error)
+        if our_fault and shows_tracebacks():
             raise
-        say_error(write_traceback(error) if ours else shortage(error) or error)
+        say_error(write_traceback(error) if our_fault else shortage(error) or error)
         raise SystemExit(1) from None
 
 

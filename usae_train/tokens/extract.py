@@ -138,9 +138,9 @@ def _record_to_resume(
 ) -> tuple[StoreRecord, list[dict[str, object]]]:
     """The record to resume with, and the images of its shards that could not be read; the same on all ranks."""
     with ranks.raise_together():
-        begun = begin(record, out, warn) if ranks.is_main else record
-        failures = failures_before(out, begun) if ranks.is_main else []
-    return ranks.from_main((begun, failures))
+        to_resume = begin(record, out, warn) if ranks.is_main else record
+        failures = failures_before(out, to_resume) if ranks.is_main else []
+    return ranks.from_main((to_resume, failures))
 
 
 def _write_rounds(
@@ -211,8 +211,8 @@ class _RankShards:
         settings: ExtractSettings,
     ) -> None:
         self.record, self.backbones, self.pieces, self.rank = record, backbones, pieces, ranks.rank
-        mine = [each[ranks.rank] for each in rounds if ranks.rank < len(each)]
-        self.pieces_of = {tried: pieces.of(tried, record.widths, record.grid) for tried in mine}
+        own_shards = [each[ranks.rank] for each in rounds if ranks.rank < len(each)]
+        self.pieces_of = {tried: pieces.of(tried, record.widths, record.grid) for tried in own_shards}
         left = {
             tried: tried[ready[-1].tried.stop - tried.start :] if ready else tried
             for tried, ready in self.pieces_of.items()

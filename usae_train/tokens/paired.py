@@ -19,7 +19,7 @@ from usae_train.runtime.memory import present_memory
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.torch_defaults import with_torch_defaults
 
-LOT = 256  # pictures of a sample that are in memory at a time: a multiple of what backbones and USAE take at once
+SAMPLE_BATCH_SIZE = 256  # pictures of a sample in memory at a time: a multiple of what backbones and USAE take
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class PairedTokens:
             {name: tokens[chosen] for name, tokens in self.tokens.items()}, self.numbers[chosen], self.failures
         )
 
-    def lots(self, size: int) -> Iterator[PairedTokens]:
+    def batches(self, size: int) -> Iterator[PairedTokens]:
         """These tokens, this many pictures at a time."""
         for first in range(0, len(self.numbers), size):
-            few = slice(first, first + size)
-            canvases = None if self.canvases is None else self.canvases[few]
-            tokens = {name: values[few] for name, values in self.tokens.items()}
-            yield PairedTokens(tokens, self.numbers[few], canvases=canvases)
+            rows = slice(first, first + size)
+            canvases = None if self.canvases is None else self.canvases[rows]
+            tokens = {name: values[rows] for name, values in self.tokens.items()}
+            yield PairedTokens(tokens, self.numbers[rows], canvases=canvases)
 
     def flat(self) -> dict[str, Tensor]:
         """{backbone: (image * token, width)}."""

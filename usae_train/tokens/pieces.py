@@ -136,6 +136,6 @@ def _fits(piece: ExtractedTokens, widths: Mapping[str, int], tokens_each: int) -
     return (
         all(isinstance(number, int) for number in numbers)
         and sorted(numbers) == list(piece.tried)
-        and all(some.shape == (len(piece.numbers), tokens_each, widths[name]) for name, some in piece.tokens.items())
-        and all(some.is_floating_point() and bool(some.isfinite().all()) for some in piece.tokens.values())
+        and all(part.shape == (len(piece.numbers), tokens_each, widths[name]) for name, part in piece.tokens.items())
+        and all(part.is_floating_point() and bool(part.isfinite().all()) for part in piece.tokens.values())
     )

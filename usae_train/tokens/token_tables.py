@@ -40,7 +40,7 @@ class TokenTables:
     @functools.cached_property  # what is not laid out in one piece is copied: once
     def flat(self) -> dict[str, Tensor]:
         """{backbone: (n, width)}."""
-        return {name: some.flatten(0, 1) for name, some in self.tokens.items()} if self.by_image else self.tokens
+        return {name: values.flatten(0, 1) for name, values in self.tokens.items()} if self.by_image else self.tokens
 
     def sample(self) -> Iterator[PairedTokens]:
         """What statistics are measured on: 10,000 images at most, or 20,000 bare tokens, drawn from all."""
@@ -51,10 +51,11 @@ class TokenTables:
     def identity(self) -> dict[str, Any]:
         """What tells these tokens from others, for training states: shapes, and a hash of some rows."""
         digests = {}
-        for name, some in self.flat.items():
-            spaced = torch.linspace(0, len(some) - 1, min(FINGERPRINTED_TOKENS, len(some)), dtype=torch.double).long()
-            digests[name] = hashlib.sha256(some[spaced].float().numpy().tobytes()).hexdigest()
-        return {"tokens": {name: list(some.shape) for name, some in self.tokens.items()}, "rows": digests}
+        for name, values in self.flat.items():
+            count = min(FINGERPRINTED_TOKENS, len(values))
+            spaced = torch.linspace(0, len(values) - 1, count, dtype=torch.double).long()
+            digests[name] = hashlib.sha256(values[spaced].float().numpy().tobytes()).hexdigest()
+        return {"tokens": {name: list(values.shape) for name, values in self.tokens.items()}, "rows": digests}
 
 
 def tokens_to_fit(
@@ -105,7 +106,7 @@ def check_pairs(tokens: dict[str, Tensor]) -> None:
     Raises:
         ValueError: with the rows of all.
     """
-    rows = {name: tuple(some.shape[:-1]) for name, some in tokens.items()}
+    rows = {name: tuple(values.shape[:-1]) for name, values in tokens.items()}
     if len(set(rows.values())) > 1:
         listed = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in rows.items())
         raise UsageError(f"rows differ: {listed}; row n must be the same patch of the same picture in all")

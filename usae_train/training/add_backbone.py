@@ -220,7 +220,7 @@ def _held_out_tokens(
 @torch.no_grad()
 def held_out_r2(usae: USAE, paired: PairedTokens) -> Matrix:
     """R² around each feature's mean of every backbone's codes decoded by every dictionary, in raw units."""
-    return reconstruction_of(usae, (few.flat() for few in paired.lots(ENCODING_BATCH_SIZE))).r2
+    return reconstruction_of(usae, (few.flat() for few in paired.batches(ENCODING_BATCH_SIZE))).r2
 
 
 def encode_every_token(settings: FitSettings) -> FitSettings:

@@ -71,7 +71,7 @@ def test_a_fit_with_it_is_saved_and_it_is_given_again(network, tmp_path):
     again = ut.load(tmp_path / "usae", modules=given)
     assert torch.equal(again.tokens("mine", canvas), usae.tokens("mine", canvas))
     assert again.backbones["mine"].name == "mine"
-    with pytest.raises(ValueError, match=r"mine: give Network.layer3, a module of yours that no folder holds") as found:
+    with pytest.raises(ValueError, match=r"mine: give Network.layer3, a module that no folder holds") as found:
         _ = ut.load(tmp_path / "usae").backbones
     assert "load(..., modules=" in str(found.value)
     assert str(found.value).endswith("no command takes one, so use Python")

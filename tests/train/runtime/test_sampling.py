@@ -190,7 +190,7 @@ def test_statistics_of_a_store_are_of_the_same_ones_whatever_the_memory(pictures
     for most in (4, 100):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("usae_train.runtime.sampling.MEASURED_IMAGES", most)
-            patch.setattr("usae_train.tokens.feeding.LOT", 3)
+            patch.setattr("usae_train.tokens.feeding.SAMPLE_BATCH_SIZE", 3)
             everything, places = store.read([0, 1, 2]), drawn_numbers(10, most)
             for memory in (0, 1e9):
                 lots = list(StoreFeed(store, memory).sample())

@@ -83,10 +83,10 @@ def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int], wor
     def truth(number: int) -> Tensor:
         return patch_truth({factor: value[None] for factor, value in source.labels(number, SIZE).items()}, grid)[0]
 
-    def job(some: Tensor) -> Job[Tensor]:
-        return lambda report: torch.cat([truth(number) for number in some.tolist()])
+    def job(scenes: Tensor) -> Job[Tensor]:
+        return lambda report: torch.cat([truth(number) for number in scenes.tolist()])
 
-    with Workers([job(some) for some in numbers.split(SCENES_PER_JOB)], workers, handles_ctrl_c=False) as working:
+    with Workers([job(scenes) for scenes in numbers.split(SCENES_PER_JOB)], workers, handles_ctrl_c=False) as working:
         return torch.cat(list(working.results()))
 
 
@@ -106,9 +106,9 @@ def _auroc_of(coded: Codes, n_concepts: int, truth: Tensor) -> Tensor:
     for first in range(0, n_concepts, CONCEPT_CHUNK_SIZE):
         last = min(first + CONCEPT_CHUNK_SIZE, n_concepts)
         inside = (coded.indices >= first) & (coded.indices < last)
-        some = Codes(coded.values * inside, (coded.indices - first).clamp(0, last - first - 1))
+        codes = Codes(coded.values * inside, (coded.indices - first).clamp(0, last - first - 1))
         dense = coded.values.new_zeros(len(coded.values), last - first)
-        parts.append(auroc(dense.scatter_add_(1, some.indices, some.values), truth))
+        parts.append(auroc(dense.scatter_add_(1, codes.indices, codes.values), truth))
     return torch.cat(parts, 1)
 
 
