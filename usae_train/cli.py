@@ -42,9 +42,7 @@ app = command_app(
 def extract(
     context: typer.Context,
     images: Images,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Store to write; an extraction that was stopped is resumed.")
-    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Store to write; one that was stopped is resumed.")],
     settings: ExtractSettings,
     verify_checksums: Annotated[
         bool, typer.Option("--verify-checksums", help="Compare a finished store's checksums, and do nothing else.")

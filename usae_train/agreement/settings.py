@@ -18,6 +18,4 @@ class AgreementSettings(Settings):
         "command resumes",
     )
     share: float = Field(0.5, description="keep the concepts found in at least this share of the trainings")
-    alike: float = Field(
-        0.7, description="smallest cosine, over all backbones, of two trainings' concepts that count as one"
-    )
+    alike: float = Field(0.7, description="smallest cosine, over all backbones, of concepts that count as one")

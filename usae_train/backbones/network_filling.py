@@ -166,9 +166,7 @@ def _fitting_tensors(
     """
     tensors = _with_classifier(loaded, tensors, config)
     if complete and (further := beyond(tensors, initial)) is not None:
-        raise Misfit(
-            f"{loaded.misfits}it has {further!r}, which is beyond the model's last block; it is of a deeper model"
-        )
+        raise Misfit(f"{loaded.misfits}it has {further!r}, beyond the model's last block; it is of a deeper one")
     needed = {key: value for key, value in initial.items() if _is_needed(value, complete)}
     lacking = [key for key in needed if key not in tensors]
     if lacking or any(key in tensors and tensors[key].shape != value.shape for key, value in initial.items()):

@@ -72,10 +72,8 @@ def check_values(options: Mapping[str, Any]) -> None:
         ValueError: for an option that shapes no network, or a value other than a number, a word, true, false or a list
             of these; it says which.
     """
-    if spec_fields := SPEC_FIELDS & options.keys():
-        raise UsageError(
-            f"{', '.join(sorted(spec_fields))} cannot be set here; use `input_size`, `weights` and `classes`"
-        )
+    if fields := SPEC_FIELDS & options.keys():
+        raise UsageError(f"{', '.join(sorted(fields))} cannot be set here; use `input_size`, `weights` and `classes`")
     for name, value in options.items():
         if name in REFUSED_OPTIONS:
             raise UsageError(f"{name} is not an option of a network and is not passed to timm; leave it out")

@@ -56,8 +56,7 @@ class BackboneSpec(OneLineErrorModel):
         "its `mlp` gives, or `prefix`, its class and register tokens, side by side as one token per picture",
     )
     norm: bool = Field(
-        True,
-        description="apply the model's final norm to `block` or `prefix`; a warning says where timm cannot",
+        True, description="apply the model's final norm to `block` or `prefix`; a warning says where timm cannot"
     )
     input_size: int | None = Field(None, ge=1, description="pixels per side; timm's own by default")
     mean: tuple[Level, Level, Level] | None = Field(None, description="normalization; timm's own by default")

@@ -37,9 +37,7 @@ OF_THE_MEMBERS = ["n_concepts", "k", "n_private", "k_private", "init_seed", "spa
 @takes_settings(ExecutionSettings)
 @takes_settings(FitSettings, ranges=False, leave_out=OF_THE_MEMBERS, defaults=RECIPE_DEFAULTS)
 def consensus(
-    usaes: Annotated[
-        list[str], typer.Argument(help="Two or more USAEs that differ in their start alone: folders or ids.")
-    ],
+    usaes: Annotated[list[str], typer.Argument(help="Two or more USAEs from different starts: folders or ids.")],
     data: Annotated[str, typer.Option(help=f"Data that encoders are fitted on, required: {DATA}")],
     out: Out,
     execution: ExecutionSettings,

@@ -109,19 +109,14 @@ def _fit_independent(request: FitRequest) -> None:
     from usae_train.training.independent_fit import fit_independent
     from usae_train.training.logging.display import dead_shares
 
+    settings = request.settings
     opened = (lambda: None) if request.quiet else (lambda: say_default_backbones(request.backbones))
     with request.executions() as executions:
         dead = fit_independent(
-            request.images,
-            request.out,
-            request.backbones,
-            request.settings,
-            executions,
-            request.verify_checksums,
-            opened,
+            request.images, request.out, request.backbones, settings, executions, request.verify_checksums, opened
         )
     if not request.quiet:
-        concepts = plural(request.settings.n_concepts, "concept")
+        concepts = plural(settings.n_concepts, "concept")
         say(f"{request.out}: an SAE of {concepts} for each backbone; dead: {dead_shares(dead)}")
 
 

@@ -101,17 +101,14 @@ def standing_concepts(peaks: Tensor, of: Tensor, n_classes: int, generator: torc
     areas = [_smallest(peaks[half], of[half], n_classes) for half in (first, ~first)]
     standing = []
     for concept in (torch.minimum(*areas).amax(0) >= WORTH_A_LOOK).nonzero().flatten().tolist():
-        by_half = [
+        in_first, in_second = (
             _stands_for(peaks[half, :, concept], of[half], areas[n][:, concept])
             for n, half in enumerate((first, ~first))
-        ]
-        if by_half[0] is None or by_half[1] is None or by_half[0][0] != by_half[1][0]:
-            continue
-        members = by_half[0][0]
-        strongest = _strongest(peaks[:, :, concept], of, members)
-        standing.append(
-            ClassConcept(concept, members, min(stands[1] for stands in by_half if stands is not None), strongest)
         )
+        if in_first is None or in_second is None or in_first[0] != in_second[0]:
+            continue
+        strongest = _strongest(peaks[:, :, concept], of, in_first[0])
+        standing.append(ClassConcept(concept, in_first[0], min(in_first[1], in_second[1]), strongest))
     return sorted(standing, key=lambda each: (-each.auroc, each.concept))
 
 

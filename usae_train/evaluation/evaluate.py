@@ -289,9 +289,7 @@ def standardized_errors(usae: USAE, reconstruction: Reconstruction) -> dict[str,
     That is the one of its scalar standardization, as training sees them; without one, that of these tokens.
     """
     stds = {name: usae.scale(name).std for name in usae.names}
-    spread = {
-        name: reconstruction.spread(name) if std is None else std.item() + STD_EPSILON for name, std in stds.items()
-    }
+    spread = {n: reconstruction.spread(n) if std is None else std.item() + STD_EPSILON for n, std in stds.items()}
     return {
         kind: {
             source: {target: value / spread[target] ** power for target, value in row.items()}

@@ -26,8 +26,7 @@ class EvaluateSettings(Settings):
 
     independent_saes: Path | None = Field(
         None,
-        description="folder of `usae-train fit --independent`: also measures what one shared space costs, and gains "
-        "over these SAEs aligned afterwards",
+        description="folder of `usae-train fit --independent`: also measures what a shared space costs and gains",
     )
     other_seed: tuple[str, ...] = Field(
         (),

@@ -106,10 +106,8 @@ def _check_size(content: Any, file: Path) -> None:
             sizes[id(part)] = 1 + sum(map(size, part.values() if isinstance(part, CommentedMap) else part))
         count = sizes[id(part)]
         if count is None or count > MAX_VALUES:
-            content_of_alias = "itself" if count is None else f"more than {MAX_VALUES} values"
-            raise UsageError(
-                f"{file}:{part.lc.line + 1}: an alias that stands for {content_of_alias}; write out what is meant"
-            )
+            alias = "itself" if count is None else f"more than {MAX_VALUES} values"
+            raise UsageError(f"{file}:{part.lc.line + 1}: an alias that stands for {alias}; write out what is meant")
         return count
 
     size(content)

@@ -78,8 +78,7 @@ def need_classes(source: ImageSource, column: str | None = None) -> ImageClasses
     columns = source.class_columns if isinstance(source, HubImages) and column is None else []
     if len(columns) > 1:
         raise UsageError(
-            f"{source.name} has {len(columns)} columns of classes, {' and '.join(columns)}; "
-            "say which with --label-column"
+            f"{source.name} has several columns of classes, {' and '.join(columns)}; say which with --label-column"
         )
     if classes is None:
         raise UsageError(

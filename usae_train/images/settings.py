@@ -27,8 +27,6 @@ LabelColumn = Annotated[
 class SpectrumSettings(Settings):
     """How the mean Fourier magnitude is measured."""
 
-    size: int = Field(
-        96, ge=16, le=2048, description="side of the square canvas that each picture is read into, in pixels"
-    )
+    size: int = Field(96, ge=16, le=2048, description="pixels per side of the canvas that each picture is read into")
     limit: Limit = None
     readers: Readers = 0

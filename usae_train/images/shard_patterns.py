@@ -43,9 +43,7 @@ def count_of(pattern: str) -> int:
         if depth < 0:
             break
     if depth != 0:
-        raise UsageError(
-            f"the braces of {pattern!r} are not balanced; expected a pattern such as shards/{{000..009}}.tar"
-        )
+        raise UsageError(f"unbalanced braces in {pattern!r}; expected a pattern such as shards/{{000..009}}.tar")
     return total
 
 

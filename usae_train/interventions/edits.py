@@ -100,13 +100,11 @@ def removal_shifts(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Se
     """
     from torch import stack
 
-    concepts = sorted({concept for concepts_of_set in removed for concept in concepts_of_set})
+    concepts = sorted(set[int]().union(*removed))
     if not concepts:
         return codes.values.new_zeros(len(removed), codes.values.shape[1], usae.widths[backbone])
     values = stack([codes.of(concept)[0] for concept in concepts], -1)  # (token, concepts)
-    is_removed = values.new_tensor(
-        [[concept in concepts_of_set for concept in concepts] for concepts_of_set in map(set, removed)]
-    )
+    is_removed = values.new_tensor([[concept in members for concept in concepts] for members in map(set, removed)])
     return (-is_removed[:, None, :] * values) @ raw_atoms(usae, backbone, concepts)
 
 

@@ -31,11 +31,8 @@ def check_weights_form(file: Path, config: UsaeConfig) -> None:
         with safe_open(file, "pt") as opened:
             slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  # it is not a mapping
             shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
-            wrong = [
-                name
-                for name, part in slices.items()
-                if part.get_dtype() not in FLOAT_NAMES and not name.endswith("num_batches_tracked")
-            ]
+            wrong = [name for name, part in slices.items() if part.get_dtype() not in FLOAT_NAMES]
+            wrong = [name for name in wrong if not name.endswith("num_batches_tracked")]
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{file} is broken or incomplete ({error}); save or copy the USAE again") from error
     expected = weight_shapes(config, shapes)

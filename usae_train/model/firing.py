@@ -128,14 +128,13 @@ class FiringTally:
         quantiles = torch.full((len(self.names), self.n_concepts, len(LEVELS)), torch.nan)
         measurable = torch.tensor([n_images >= images_needed(level) for level in LEVELS])
         places = torch.tensor(LEVELS, dtype=torch.float64)[measurable] * (n_images - 1)
+        weights = (places % 1).float()
         for row in range(len(self.names)):
             for first in range(0, self.n_concepts, chunk):
                 peaks = torch.cat([block[:, row, first : first + chunk] for block in self.largest]).float()
                 ordered = peaks.sort(dim=0).values
                 low, high = ordered[places.floor().long()], ordered[places.ceil().long()]
-                quantiles[row, first : first + chunk][:, measurable] = torch.lerp(
-                    low, high, (places % 1).float()[:, None]
-                ).T
+                quantiles[row, first : first + chunk][:, measurable] = torch.lerp(low, high, weights[:, None]).T
         quantiles[..., -1] = self.top_values[..., 0]
         return quantiles
 

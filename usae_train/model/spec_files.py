@@ -71,9 +71,7 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
         return specs
     models = [part.strip() for part in text.split(",") if part.strip()]
     if not models:
-        raise UsageError(
-            "no backbones; expected `paper`, `demo`, `photos`, a YAML file, or timm ids separated by commas"
-        )
+        raise UsageError("no backbones; expected `paper`, `demo`, `photos`, a YAML file, or timm ids (a,b,...)")
     specs = {spec.short_name: spec for spec in map(_spec_of_id, models)}
     if len(specs) < len(models):
         raise UsageError(f"{text!r} names a backbone twice; give them names of their own in a YAML file")

@@ -69,9 +69,7 @@ class Statistics:
         if lacking := [name for name in names if name not in figures and name != "auroc"]:
             raise UsageError(f"{file} is not a readable statistics file: it lacks {', '.join(lacking)}")
         if others := [name for name in figures if name not in names]:
-            raise UsageError(
-                f"{file} is not a readable statistics file: it has {', '.join(others)}, which no such file has"
-            )
+            raise UsageError(f"{file} is not a readable statistics file: it also has {', '.join(others)}")
         return cls(**figures)
 
     @property

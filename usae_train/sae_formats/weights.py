@@ -90,9 +90,7 @@ class Weights:
         """
         if self._left:
             names = ", ".join(sorted(self._left)[:3])
-            raise UsageError(
-                f"{self.file}: {what} has no {names}; it is of another kind, and would compute something else"
-            )
+            raise UsageError(f"{self.file}: {what} has no {names}; it is of another kind, and computes differently")
         if not self.rounded:
             return ()
         return (f"its tensors are {self.rounded[0]}: it is computed in float32 here, where the library rounds",)

@@ -287,9 +287,8 @@ class _ShardInProgress:
         (first, broken), n_tried = self._written, self.n_tried
         self._written = len(self.numbers), len(self.failures)
         tokens = {name: values[first : len(self.numbers)] for name, values in self.tokens.items()}
-        return ExtractedTokens(
-            self.tried[first + broken : n_tried], tokens, self.numbers[first:], self.failures[broken:]
-        )
+        tried = self.tried[first + broken : n_tried]
+        return ExtractedTokens(tried, tokens, self.numbers[first:], self.failures[broken:])
 
     def result(self) -> ExtractedTokens:
         """All of it."""

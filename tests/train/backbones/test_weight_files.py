@@ -100,7 +100,7 @@ def test_foreign_names_and_another_architecture_are_said(tmp_path: Path) -> None
 
 def test_more_blocks_than_the_model_has_are_refused(tmp_path: Path) -> None:
     deeper = tensors_of(VIT, options={**SMALL, "depth": 3})
-    refused(VIT, tmp_path / "w.pth", r"it has 'blocks\.2\..*', which is beyond the model's last block", deeper)
+    refused(VIT, tmp_path / "w.pth", r"it has 'blocks\.2\..*', beyond the model's last block", deeper)
 
 
 @pytest.mark.parametrize("input_size", [64, 32])

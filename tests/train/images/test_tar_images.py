@@ -293,7 +293,7 @@ def test_a_pattern_of_too_many_shards_is_refused_before_it_is_written_out(patter
 
 @pytest.mark.parametrize("pattern", ["{0..9.tar", "0..9}.tar", "}{"])
 def test_braces_that_do_not_pair_are_refused(pattern: str) -> None:
-    with pytest.raises(ValueError, match=r"the braces of .* are not balanced; expected a pattern such as shards/\{000"):
+    with pytest.raises(ValueError, match=r"unbalanced braces in .*; expected a pattern such as shards/\{000"):
         expand_shards(pattern, None)
 
 

@@ -231,7 +231,7 @@ REFUSED = {
     "saelens: k": (of(files.saelens_topk, lambda r: config(r, k=10)), "k is 10; expected a whole number of 1 to 9"),
     "saelens: a tensor more": (
         of(files.saelens_standard, lambda r: weights(r, r_mag=torch.ones(3))),
-        "SAELens' standard has no r_mag; it is of another kind, and would compute something else",
+        "SAELens' standard has no r_mag; it is of another kind, and computes differently",
     ),
     "saelens: a tensor less": (
         of(files.saelens_jumprelu, lambda r: weights(r, threshold=None)),

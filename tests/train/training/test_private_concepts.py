@@ -260,9 +260,7 @@ def test_slots_are_asked_for_by_their_numbers_alone(said: object, tmp_path: Path
         lambda: growth_settings(trained(k_private=1), sparsity=said),  # type: ignore[arg-type]
     )
     for ask in asks:
-        with pytest.raises(
-            ValueError, match=r"^[^\n]*sparsity 'splittopk' is what n_private and k_private call for; give"
-        ):
+        with pytest.raises(ValueError, match=r"^[^\n]*sparsity 'splittopk' comes from n_private and k_private; give"):
             ask()
 
 
