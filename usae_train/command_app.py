@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from usae_train.files.wording import expectation, short
+from usae_train.files.wording import expectation, shorten
 from usae_train.runtime.printing import say, say_error
 
 
@@ -53,7 +53,7 @@ class _OneLineUsageErrors(TyperGroup):
             # pydantic's, which is not imported here
             if (errors := getattr(error.__cause__, "errors", None)) is not None:
                 first = errors()[0]
-                error.message = f"{expectation(first)}, found {short(first['input'])}"
+                error.message = f"{expectation(first)}, found {shorten(first['input'])}"
             raise
 
 

@@ -12,10 +12,10 @@ import timm
 from timm.models import _builder
 from torch import Tensor, nn
 
-from usae_train.backbones.packaged import in_order
+from usae_train.backbones.packaged import match_in_order
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.backbones.weight_forms import as_timm_names, foreign_form
-from usae_train.backbones.weight_names import beyond, misfit, unknown_part, without_prefix
+from usae_train.backbones.weight_names import describe_misfit, first_beyond_blocks, unknown_part, without_prefix
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import first_line
 from usae_train.runtime.shortage import is_fault
@@ -114,7 +114,7 @@ def _readings(loaded: LoadedWeights, initial: Mapping[str, Tensor]) -> Iterator[
     """A file's tensors as they are named, and otherwise read where that is unambiguous: the most likely last."""
     if loaded.spec.tensors == "ordered":
         try:
-            yield in_order(loaded.content, initial, loaded.misfits)
+            yield match_in_order(loaded.content, initial, loaded.misfits)
         except UsageError as error:
             raise Misfit(str(error)) from error
         return
@@ -149,7 +149,7 @@ def _under_timm_names(
         with redirect_stdout(StringIO()):  # it prints, for DINOv3 a line per block
             return dict(rename(dict(weights), model))
     except Exception as error:  # converters meet names and shapes that they were not written for
-        raise Misfit(f"{loaded.misfits}{misfit(weights, initial) or first_line(error)}") from error
+        raise Misfit(f"{loaded.misfits}{describe_misfit(weights, initial) or first_line(error)}") from error
 
 
 def _fitting_tensors(
@@ -165,12 +165,12 @@ def _fitting_tensors(
         Misfit: when it lacks some, or they are of another size, a deeper network, or one with further parts.
     """
     tensors = _with_classifier(loaded, tensors, config)
-    if complete and (further := beyond(tensors, initial)) is not None:
+    if complete and (further := first_beyond_blocks(tensors, initial)) is not None:
         raise Misfit(f"{loaded.misfits}it has {further!r}, beyond the model's last block; it is of a deeper one")
     needed = {key: value for key, value in initial.items() if _is_needed(value, complete)}
     lacking = [key for key in needed if key not in tensors]
     if lacking or any(key in tensors and tensors[key].shape != value.shape for key, value in initial.items()):
-        raise Misfit(f"{loaded.misfits}{misfit(tensors, needed if lacking else initial)}")
+        raise Misfit(f"{loaded.misfits}{describe_misfit(tensors, needed if lacking else initial)}")
     if complete and (part := unknown_part(tensors, initial)) is not None:
         raise Misfit(f"{loaded.misfits}it has {part!r}, a part that the model lacks; it is of another model")
     return {key: tensors[key] for key in initial if key in tensors}

@@ -63,7 +63,7 @@ def weight_file(name: str, spec: BackboneSpec) -> Path:
     return path
 
 
-def in_order(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor], misfits: str) -> dict[str, Tensor]:
+def match_in_order(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor], misfits: str) -> dict[str, Tensor]:
     """A file's tensors under a model's names, one to one in their order.
 
     Args:

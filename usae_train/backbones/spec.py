@@ -15,7 +15,7 @@ from pydantic import (
 )
 
 from usae_train.backbones.options import check_values
-from usae_train.files.homes import from_home
+from usae_train.files.homes import expand_home
 from usae_train.files.validation import OneLineErrorModel
 from usae_train.runtime.errors import UsageError
 
@@ -80,8 +80,8 @@ class BackboneSpec(OneLineErrorModel):
     @classmethod
     def _from_home(cls, text: str) -> str:
         if text.startswith("~"):
-            return str(from_home(text))
-        return LOCAL + str(from_home(text.removeprefix(LOCAL))) if text.startswith(LOCAL + "~") else text
+            return str(expand_home(text))
+        return LOCAL + str(expand_home(text.removeprefix(LOCAL))) if text.startswith(LOCAL + "~") else text
 
     @model_validator(mode="after")
     def _needs_a_file(self) -> BackboneSpec:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from usae_train.backbones.weight_names import below
+from usae_train.backbones.weight_names import tensors_below
 
 Names = tuple[tuple[str, str], ...]  # regular expressions of whole names, and what they become
 
@@ -134,7 +134,7 @@ def _marked(weights: Mapping[str, Tensor], markers: tuple[str, str]) -> dict[str
     prefixes = [prefix for prefix in prefixes if prefix + second in weights]
     if len(prefixes) != 1:
         return None
-    return below(weights, prefixes[0])
+    return tensors_below(weights, prefixes[0])
 
 
 def _renamed_by_form(form: Form, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -96,7 +96,7 @@ def without_prefix(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor])
     most = max(covered.values(), default=0)
     if 2 * most < len(initial):
         return None
-    candidates = [below(weights, prefix) for prefix in sorted(covered, key=len) if covered[prefix] == most]
+    candidates = [tensors_below(weights, prefix) for prefix in sorted(covered, key=len) if covered[prefix] == most]
     if any(not _same(candidates[0], other, initial) for other in candidates[1:]):
         names = ", ".join(prefix for prefix in covered if covered[prefix] == most)
         raise UsageError(f"it has the network several times, below {names}; save the one that you mean")
@@ -109,7 +109,7 @@ def _prefixes(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> I
         yield from (key.removesuffix(probe) for key in weights if key.endswith("." + probe))
 
 
-def below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def tensors_below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with a prefix, by what follows it."""
     return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
 
@@ -119,7 +119,7 @@ def _same(weights: Mapping[str, Tensor], others: Mapping[str, Tensor], initial: 
     return all(key in others and torch.equal(weights[key], others[key]) for key in initial if key in weights)
 
 
-def misfit(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
+def describe_misfit(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
     """Why tensors cannot be a model's, in words; None where it does not show from names and shapes."""
     shared = [key for key in initial if key in weights]
     if not shared:
@@ -136,7 +136,7 @@ def misfit(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str 
     return None
 
 
-def beyond(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
+def first_beyond_blocks(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
     """The first tensor of a block that the model does not have: its blocks' numbers end before."""
     model_parts = {own_part for key in initial for own_part in _indexed_parts(key)}
     stems = {stem for stem, _ in model_parts}

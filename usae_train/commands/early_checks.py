@@ -13,7 +13,7 @@ from typing import Any
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import check_free
 from usae_train.files.locks import folder_lock
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.images.places import check_images
 from usae_train.model.outline import outline_here
 from usae_train.model.spec_files import read_specs
@@ -108,4 +108,4 @@ def check_usaes(usaes: Sequence[str]) -> None:
 
 def _is_there(where: str) -> bool:
     folder, _, layer = where.rpartition("@")  # a layer of saev's
-    return named_place(where).exists() or (layer.lstrip("-").isdigit() and named_place(folder).is_dir())
+    return path_of_name(where).exists() or (layer.lstrip("-").isdigit() and path_of_name(folder).is_dir())

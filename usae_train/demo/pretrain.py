@@ -149,7 +149,7 @@ def _teach(
     hardness = min(1.0, max(0.0, (progress - CLEAN) / RAMP))
     reach = PERTURBATION * hardness
     batch = scenes.draw(SCENES_PER_BATCH, generator, INPUT_SIZE, ZOOMED, scenes.NOISE + 0.1 * hardness, PLAIN_SURFACES)
-    batch = replace(batch, images=dirty(batch.images, generator, hardness)).to(device)
+    batch = replace(batch, images=degrade(batch.images, generator, hardness)).to(device)
     images, losses = batch.images, []
     perturbation = (torch.rand(images.shape, generator=generator).to(device) - 0.5) * reach
     pupil.lesson.prepare(batch, generator)
@@ -248,7 +248,7 @@ class _Pupil(nn.Module):
         return self.lesson(tokens[:, : self.trunk.num_prefix_tokens], tokens[:, self.trunk.num_prefix_tokens :])
 
 
-def dirty(images: Tensor, generator: torch.Generator, share: float = 1.0) -> Tensor:
+def degrade(images: Tensor, generator: torch.Generator, share: float = 1.0) -> Tensor:
     """Make scenes cover what an optimized picture looks like: blur, 1/f clouds, lower contrast. Labels still hold.
 
     Args:

@@ -57,7 +57,7 @@ class Ceiling:
         for part in range(FOLDS):
             fitted, measured = self.moments[part], self.moments[1 - part]
             at = fitted[-1] / fitted[-1, -1]
-            for pair, of_pair in self._errors(around(fitted, at), around(measured, at)).items():
+            for pair, of_pair in self._errors(recentred(fitted, at), recentred(measured, at)).items():
                 errors[pair] = errors.get(pair, 0.0) + of_pair
         variances = {name: self._variance(name) for name in self.widths}
         return {
@@ -104,7 +104,7 @@ class Ceiling:
         place, variance, square = self._places()[name], 0.0, 0.0
         for moments in self.moments:
             mean, count = moments[-1] / moments[-1, -1], moments[-1, -1]
-            variance += around(moments, mean)[place, place].diagonal().sum().item()
+            variance += recentred(moments, mean)[place, place].diagonal().sum().item()
             square += (count * (mean[place] + self.centres[name].double().cpu()).square().sum()).item()
         return variance if variance > STILL * (variance + square) else float("nan")
 
@@ -114,7 +114,7 @@ class Ceiling:
         return {name: slice(end - width, end) for (name, width), end in zip(self.widths.items(), ends, strict=True)}
 
 
-def around(moments: Tensor, at: Tensor) -> Tensor:
+def recentred(moments: Tensor, at: Tensor) -> Tensor:
     """Sums of products (size, size), the last row their sums and count, taken around another point (size,)."""
     sums, count = moments[-1], moments[-1, -1]
     return moments - sums.outer(at) - at.outer(sums) + count * at.outer(at)

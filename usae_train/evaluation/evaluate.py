@@ -82,7 +82,7 @@ class Comparison:
     label_column: str | None = None  # of a dataset, which column is the pictures' class
 
     @classmethod
-    def opened(cls, settings: EvaluateSettings, usae: USAE, **how: Any) -> Comparison:
+    def from_settings(cls, settings: EvaluateSettings, usae: USAE, **how: Any) -> Comparison:
         """What settings name, opened for a USAE; `how` are fields that they have not: workers, ranks, checkpointer.
 
         Raises:

@@ -143,7 +143,7 @@ def evaluate(
     check_usae(usae)
     chosen = _settings(settings)
     source = as_source(images, chosen.limit)
-    compared = Comparison.opened(chosen, usae, workers=workers)
+    compared = Comparison.from_settings(chosen, usae, workers=workers)
     with _running_in(usae.backbones, chosen.dtype), progress_display(quiet) as progress:
         measured = evaluate_source(
             usae,

@@ -157,7 +157,7 @@ def duplicates(dictionaries: list[Tensor], chunk: int = 1024) -> list[tuple[int,
     return sorted((twin, concept) for concept, twin in enumerate(like.tolist()) if twin >= 0)
 
 
-def match(alike: Tensor) -> Tensor:
+def match_one_to_one(alike: Tensor) -> Tensor:
     """Pair rows with columns, one to one, so that the sum of `alike` (rows, columns) is largest.
 
     The Hungarian method, scipy's.
@@ -184,7 +184,7 @@ def matched_cosines(dictionaries: Sequence[Tensor], others: Sequence[Tensor]) ->
         (n_concepts,); NaN for a concept without a partner.
     """
     alike = torch.stack([a @ b.T for a, b in zip(dictionaries, others, strict=True)]).mean(0)
-    partner = match(alike)
+    partner = match_one_to_one(alike)
     cosines = alike.gather(1, partner.clamp_min(0)[:, None])[:, 0]
     return torch.where(partner >= 0, cosines, torch.nan)
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.evaluation.metrics import Reconstruction, match
+from usae_train.evaluation.metrics import Reconstruction, match_one_to_one
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 
@@ -60,7 +60,7 @@ class PostHoc:
         for name, other in combinations(self.independent, 2):
             table = self.together[f"{name}>{other}"]
             norms = self.squares[name].sqrt()[:, None] * self.squares[other].sqrt()
-            partner = match((table / norms.clamp_min(1e-12)).nan_to_num(0.0))
+            partner = match_one_to_one((table / norms.clamp_min(1e-12)).nan_to_num(0.0))
             for source, target, sums in ((name, other, table), (other, name, table.T)):
                 if source == other:
                     back = torch.full((table.shape[1],), -1, dtype=torch.long)

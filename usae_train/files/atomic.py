@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from usae_train.files.placing import permit, place_of, put
+from usae_train.files.placing import apply_umask, move_into_place, place_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.starting import restore_ctrl_c
@@ -36,8 +36,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
         restore_ctrl_c()  # Ctrl-C clears up behind itself from here on
         yield temporary
-        permit(temporary)
-        put(temporary, place)
+        apply_umask(temporary)
+        move_into_place(temporary, place)
     except (OSError, SafetensorError) as error:  # safetensors has an error of its own for a full disk
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UsageError(

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from usae_train.files.binary import binary_kind
 from usae_train.files.regular import another_kind
-from usae_train.files.wording import expectation, short, shows_value
+from usae_train.files.wording import expectation, shorten, shows_value
 from usae_train.runtime.errors import UsageError
 
 Validated = TypeVar("Validated")
@@ -125,7 +125,7 @@ def fault_in(error: ValidationError) -> str:
     """The first of what pydantic found wrong: `key.inner: what was expected (found 3)`."""
     first = error.errors()[0]
     where = ".".join(map(str, first["loc"]))
-    message = expectation(first) + (f" (found {short(first['input'])})" if shows_value(first) else "")
+    message = expectation(first) + (f" (found {shorten(first['input'])})" if shows_value(first) else "")
     return f"{where}: {message}" if where else message
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, 
 from pydantic_core import PydanticCustomError
 
 from usae_train.files.whole_numbers import is_truth
-from usae_train.files.wording import expectation, short
+from usae_train.files.wording import expectation, shorten
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warning_kinds import FormerNameWarning
 
@@ -43,7 +43,9 @@ class OneLineErrorModel(FrozenModel):
     def __setattr__(self, name: str, value: Any) -> None:
         kind = type(self)
         if kind.model_config.get("frozen") and name in kind.model_fields:
-            raise AttributeError(f"{name} stays as it is; make others instead: {kind.__name__}({name}={short(value)})")
+            raise AttributeError(
+                f"{name} stays as it is; make others instead: {kind.__name__}({name}={shorten(value)})"
+            )
         super().__setattr__(name, value)
 
 
@@ -104,7 +106,7 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> UsageError:
     near = difflib.get_close_matches(str(first["loc"][-1]), field_names, n=1) if name else []
     hint = f"; did you mean {field_names[near[0]]!r}?" if near and first["type"] == "extra_forbidden" else ""
     is_mapping = isinstance(first["input"], Mapping | BaseModel)  # not all of a recipe
-    setting = name if is_mapping else f"{name} = {short(first['input'])}"
+    setting = name if is_mapping else f"{name} = {shorten(first['input'])}"
     return UsageError(f"{setting}: {message}{hint}" if name else message)
 
 

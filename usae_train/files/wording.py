@@ -65,7 +65,7 @@ def shows_value(error: Mapping[str, Any]) -> bool:
     return plain and error["type"] not in OF_NO_VALUE and not PYDANTIC_PREFIX.match(str(error["msg"]))
 
 
-def short(value: Any) -> str:
+def shorten(value: Any) -> str:
     """A value, cut to what a line can hold."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else text[:77] + "..."

@@ -15,7 +15,7 @@ from ruamel.yaml.error import YAMLError
 
 from usae_train.files.binary import binary_kind
 from usae_train.files.regular import check_regular
-from usae_train.files.wording import expectation, short
+from usae_train.files.wording import expectation, shorten
 from usae_train.files.yaml_checks import check_events
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import did_you_mean, one_line
@@ -128,7 +128,7 @@ def check_mapping(
         ValueError: with file, line, key, what was expected, and the nearest right key.
     """
     if odd := [key for key in content if not isinstance(key, str)]:
-        raise UsageError(f"{file}:{key_line(content, odd[0])}: keys must be words (found {short(odd[0])})")
+        raise UsageError(f"{file}:{key_line(content, odd[0])}: keys must be words (found {shorten(odd[0])})")
     try:
         made = model.model_validate(dict(**content))
     except ValidationError as error:
@@ -143,7 +143,7 @@ def check_mapping(
         message = expectation(first)
         if not path or first["type"] in ("clash", "missing"):
             raise UsageError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from None
-        raise UsageError(f"{file}:{line}: {name}: {message} (found {short(first['input'])})") from None
+        raise UsageError(f"{file}:{line}: {name}: {message} (found {shorten(first['input'])})") from None
     if (place := _false_number(content, made)) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
         raise UsageError(f"{file}:{_line(content, place)}: {name}: true and false are not numbers or words")

@@ -20,7 +20,7 @@ def pictures_below(folder: Path) -> tuple[list[Path], Counter[str]]:
     to a folder that it lies in itself is left out.
     """
     walk = _Walk(folder.resolve())
-    walk.through(folder)
+    walk.walk(folder)
     while walk.links:
         link = min(walk.links)
         walk.links.remove(link)
@@ -49,7 +49,7 @@ class _Walk:
         self.left_out: Counter[str] = Counter()
         self._gone_through: set[tuple[int, int]] = set()
 
-    def through(self, folder: Path) -> None:
+    def walk(self, folder: Path) -> None:
         """Go through a folder and those in it, but for links."""
         waiting = [folder]
         while waiting:
@@ -70,7 +70,7 @@ class _Walk:
         if self.root.is_relative_to(place) or link.parent.resolve().is_relative_to(place):
             self.left_out["links to a folder that they lie in"] += 1
         else:
-            self.through(link)
+            self.walk(link)
 
     def _take(self, entry: os.DirEntry[str], waiting: list[Path]) -> None:
         if is_hidden(entry.name):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from usae_train.files.place_names import name_as_utf8, named_place
+from usae_train.files.place_names import name_as_utf8, path_of_name
 from usae_train.files.provenance import import_extra
 from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
@@ -156,7 +156,7 @@ def _request_of(dataset: str) -> DatasetRequest:
     """A folder's own name may have colons: the longest that is one is taken."""
     colons = [colon.start() for colon in _COLON.finditer(dataset)]
     for end in [len(dataset), *reversed(colons)]:  # an empty name is the folder that one is in
-        local = named_place(dataset[:end])
+        local = path_of_name(dataset[:end])
         if end and local.is_dir():
             return DatasetRequest(dataset[:end], *_split_and_column(dataset[end + 1 :]), local.resolve())
     name, _, rest = dataset.partition(":")

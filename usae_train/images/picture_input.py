@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
 
 from PIL import Image
 
-from usae_train.files.place_names import name_as_utf8, named_place
+from usae_train.files.place_names import name_as_utf8, path_of_name
 from usae_train.images.decoding import centre_square, read_whole, upright_rgb
 from usae_train.runtime.errors import UsageError
 
@@ -52,7 +52,7 @@ def read_named(name: str | Path, what: str = "picture") -> Image.Image:
     Raises:
         ValueError: for a file that is not there, or cannot be read.
     """
-    file = named_place(name)
+    file = path_of_name(name)
     if not file.exists():
         raise UsageError(f"no {what} {str(name)!r}: there is no such file")
     return read_whole(file)

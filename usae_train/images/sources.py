@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from usae_train.files.place_names import name_as_utf8, named_place
+from usae_train.files.place_names import name_as_utf8, path_of_name
 from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import content_of, fingerprint_of
 from usae_train.images.folders import pictures_below
@@ -208,7 +208,7 @@ def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
     Raises:
         ValueError: for a source that is missing, cannot be fetched or has no pictures in it.
     """
-    text, folder = check_images(images, limit), named_place(images)
+    text, folder = check_images(images, limit), path_of_name(images)
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
     if text.startswith("hf:"):

@@ -16,8 +16,8 @@ from typing import BinaryIO, NamedTuple
 
 from torch import Tensor
 
-from usae_train.files.homes import from_home
-from usae_train.files.place_names import name_as_utf8, named_place
+from usae_train.files.homes import expand_home
+from usae_train.files.place_names import name_as_utf8, path_of_name
 from usae_train.files.provenance import import_extra
 from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
@@ -68,7 +68,7 @@ class TarImages(IndexedImages):
     def __init__(self, pattern: str) -> None:
         with_field = _WITH_FIELD.fullmatch(pattern)
         places, field = (with_field[1], with_field[2]) if with_field else (pattern, None)
-        parts = [part if REMOTE.match(part) else str(named_place(part).absolute()) for part in places.split("::")]
+        parts = [part if REMOTE.match(part) else str(path_of_name(part).absolute()) for part in places.split("::")]
         self.name = name_as_utf8("::".join(parts)) + (f":{field}" if field else "")
         self.shards: list[Path] = []
         self.members: list[Member] = []
@@ -232,7 +232,7 @@ def fetch_shard(url: str) -> Path:
     """
     from torch.hub import download_url_to_file
 
-    cache = from_home(os.environ.get("USAE_CACHE", "~/.cache/usae"))
+    cache = expand_home(os.environ.get("USAE_CACHE", "~/.cache/usae"))
     place = cache / "shards" / hashlib.sha256(url.encode()).hexdigest()[:16] / url.rpartition("/")[2]
     if not place.is_file():
         try:

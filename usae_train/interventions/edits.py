@@ -7,7 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
 from usae_train.files.whole_numbers import as_index
-from usae_train.model.outline import Described, check_concept
+from usae_train.model.outline import UsaeDescription, check_concept
 from usae_train.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Edit(NamedTuple):
     shift: float
 
 
-def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Edit]:
+def parse_edits(usae: UsaeDescription, edits: Mapping[int, EditValue]) -> dict[int, Edit]:
     """Edits as a caller writes them, checked: {12: 0.0, 7: ("scale", 2.0), 3: ("add", 1.5)}.
 
     Raises:

@@ -16,7 +16,7 @@ from usae_train.model.places import LABELS, config_file, folder_here
 from usae_train.runtime.errors import UsageError
 
 
-class Described(Protocol):
+class UsaeDescription(Protocol):
     """What a USAE and its outline have in common."""
 
     @property
@@ -62,7 +62,7 @@ class UsaeOutline:
         return check_backbone_name(self.names, name)
 
 
-def check_concept(usae: Described, concept: int) -> int:
+def check_concept(usae: UsaeDescription, concept: int) -> int:
     """The concept itself.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.runtime.errors import UsageError
 
 LABELS = "labels.json"  # names of concepts, in the form that usae-viz takes
@@ -29,7 +29,7 @@ def folder_here(usae: str) -> Path | None:
     """
     if usae in EMBEDDED:
         return EMBEDDED[usae]
-    folder = named_place(usae)
+    folder = path_of_name(usae)
     if folder.is_dir():
         return folder
     if usae.count("/") == 1 and not usae.startswith((".", "~", "/")):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from usae_train.backbones.spec import PAPER, Level, PositiveStd
 from usae_train.backbones.weight_files import not_plain
-from usae_train.files.homes import beside
+from usae_train.files.homes import resolve_beside
 from usae_train.files.torch_state import read_torch_file
 from usae_train.files.yaml_config import check_mapping, read_mapping
 from usae_train.model.usae import USAE
@@ -90,7 +90,7 @@ def import_published(config: str | Path) -> USAE:
         raise UsageError(f"{config}: num_tokens {sorted(grids)}; expected one square number for all backbones")
     size, checkpoints = release.global_.nb_components, dict[str, dict[str, Tensor]]()
     for name, (their_name, model) in zoo.items():
-        file = beside(model.checkpoint_path, config.parent)
+        file = resolve_beside(model.checkpoint_path, config.parent)
         checkpoints[name] = _read_checkpoint(file, their_name)
         # before memory is taken for what the YAML says
         _tensor(checkpoints[name], f"{LINEAR}.weight", (size, model.input_shape), str(file))
@@ -107,7 +107,7 @@ def import_published(config: str | Path) -> USAE:
     except UsageError as error:
         raise UsageError(f"{config}: {error}") from error
     for name, (_, model) in zoo.items():
-        _copy_pair(usae, name, checkpoints[name], str(beside(model.checkpoint_path, config.parent)))
+        _copy_pair(usae, name, checkpoints[name], str(resolve_beside(model.checkpoint_path, config.parent)))
         usae.scale(name).set(torch.tensor(model.model_mean), torch.tensor(model.model_std))
     return usae.eval().requires_grad_(False)
 

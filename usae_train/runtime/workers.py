@@ -74,7 +74,7 @@ class Workers(Generic[Outcome]):
 
     def __enter__(self) -> Workers[Outcome]:
         self._left.extend(range(len(self.jobs)))
-        if self.spread:
+        if self.is_parallel:
             if self.handles_ctrl_c:
                 self._stack.enter_context(handle_signals(self._stop, (signal.SIGINT,)))
             gc.freeze()  # a collection would write into every page that a worker has in common with this process
@@ -87,7 +87,7 @@ class Workers(Generic[Outcome]):
         self._stack.close()
 
     @property
-    def spread(self) -> bool:
+    def is_parallel(self) -> bool:
         """Whether there are workers."""
         return min(self.count, len(self.jobs)) > 1
 
@@ -99,7 +99,7 @@ class Workers(Generic[Outcome]):
             NotDone: when Ctrl-C came before it was begun, or had come to anything.
             ChildProcessError: when its workers were killed, again and again.
         """
-        if not self.spread:
+        if not self.is_parallel:
             return self.jobs[number](lambda words: self.reported(number, words))
         self._receive(0)
         while number not in self._results:

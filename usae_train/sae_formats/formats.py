@@ -11,7 +11,7 @@ from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.names import check_name
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import atomic_path, check_free
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.files.validation import check_settings
 from usae_train.files.variant_registry import import_all
 from usae_train.model.usae import USAE, check_usae
@@ -47,7 +47,7 @@ def read_sae(
     Raises:
         ValueError: for what is missing, in an unknown format, broken, or cannot be reproduced exactly.
     """
-    place = named_place(place)
+    place = path_of_name(place)
     if not place.exists():
         raise UsageError(f"no folder or file at {str(place)!r}")
     place, kind = _recognize(place) if format is None else (place, _format_by_name(format))

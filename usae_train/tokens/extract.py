@@ -24,7 +24,7 @@ from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import drawn_numbers
 from usae_train.runtime.signals import Stopped, handle_signals
 from usae_train.runtime.torch_defaults import with_torch_defaults
-from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin, failures_before, images_tried
+from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin_or_resume, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
 from usae_train.tokens.pieces import PIECE_SECONDS, ExtractedTokens, Pieces
 from usae_train.tokens.settings import ExtractSettings
@@ -138,7 +138,7 @@ def _record_to_resume(
 ) -> tuple[StoreRecord, list[dict[str, object]]]:
     """The record to resume with, and the images of its shards that could not be read; the same on all ranks."""
     with ranks.raise_together():
-        to_resume = begin(record, out, warn) if ranks.is_main else record
+        to_resume = begin_or_resume(record, out, warn) if ranks.is_main else record
         failures = failures_before(out, to_resume) if ranks.is_main else []
     return ranks.from_main((to_resume, failures))
 

@@ -33,7 +33,7 @@ Warn = Callable[[str], None]
 Written = tuple[Shard, list[dict[str, object]]]  # a shard, and those of its images that cannot be read
 
 
-def begin(record: StoreRecord, out: Path, warn: Warn = lambda why: None) -> StoreRecord:
+def begin_or_resume(record: StoreRecord, out: Path, warn: Warn = lambda why: None) -> StoreRecord:
     """The record to resume with: a new one, or that of the same extraction, as far as its shards are whole."""
     check_store_place(out)
     if is_store(out):
@@ -75,7 +75,7 @@ def source_for(images: str, limit: int | None, out: Path) -> ImageSource:
     Raises:
         ValueError: for a source that cannot be opened, or a store whose record is broken.
     """
-    source = SourceRecord(images, limit, read_record(out).fingerprint).opened() if is_store(out) else None
+    source = SourceRecord(images, limit, read_record(out).fingerprint).reopened() if is_store(out) else None
     return open_images(images, limit) if source is None else source
 
 

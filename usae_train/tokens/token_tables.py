@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from usae_train.backbones.names import check_name
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.files.regular import check_regular
 from usae_train.files.tensor_files import load_file
 from usae_train.runtime.errors import UsageError
@@ -86,7 +86,7 @@ def read_tokens(place: str) -> TokenTables:
     elif place.endswith(".npy"):
         raise UsageError(f"{place} is of one backbone and does not say which; {EXPECTED_TOKENS}")
     else:
-        tokens = tensors_of(named_place(place))
+        tokens = tensors_of(path_of_name(place))
     for name, values in tokens.items():
         check_name(name)
         if values.ndim not in (2, 3) or values.numel() == 0:
@@ -119,9 +119,9 @@ def read_one(place: str) -> Tensor:
         ValueError: for a broken file, or anything else.
     """
     where, _, layer = place.rpartition("@")
-    if where and layer.lstrip("-").isdigit() and named_place(where).is_dir():
-        return read_saev_folder(named_place(where), int(layer))
-    path = named_place(place)
+    if where and layer.lstrip("-").isdigit() and path_of_name(where).is_dir():
+        return read_saev_folder(path_of_name(where), int(layer))
+    path = path_of_name(place)
     if path.is_dir():
         return read_saev_folder(path, None)
     if not path.is_file():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from usae_train.files.validation import FrozenModel
-from usae_train.model.outline import Described
+from usae_train.model.outline import UsaeDescription
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_viz.concepts.labels import Label
@@ -68,7 +68,7 @@ def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | No
     return [one_concept(usae, item)]
 
 
-def check_selected(usae: Described, item: int | str | Selection, labels: Sequence[Label]) -> None:
+def check_selected(usae: UsaeDescription, item: int | str | Selection, labels: Sequence[Label]) -> None:
     """Raise a ValueError as `select`, where no statistics are needed."""
     if isinstance(item, Selection):
         for backbone in (item.backbone, item.minus):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from usae_train.files.homes import from_home
+from usae_train.files.homes import expand_home
 from usae_train.files.json_files import MAX_NESTING, parse_json, read_json, read_object
 from usae_train.images.sources import open_images
 
@@ -48,6 +48,6 @@ def test_of_a_file(tmp_path):
 
 def test_the_home_of_nobody_is_one_line():
     with pytest.raises(ValueError, match=r"'~nobody-here/x': this machine knows no home of ~nobody-here"):
-        from_home("~nobody-here/x")
+        expand_home("~nobody-here/x")
     with pytest.raises(ValueError, match="knows no home of"):
         open_images("~nobody-here/pictures")

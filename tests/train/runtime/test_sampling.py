@@ -106,10 +106,10 @@ def test_pictures_are_found_again_by_either_rule_and_not_when_they_changed(class
         (6, first, labels_of(whole)[:6]),
         (18, whole.fingerprint(), labels_of(whole)),
     ):
-        assert labels_of(SourceRecord(name, count, fingerprint).opened()) == expected
-    assert SourceRecord(name, 18, first).opened() is None
-    assert SourceRecord(name, 6, "another").opened() is None
-    assert SourceRecord("demo", 7, open_images("demo", 7).fingerprint()).opened() is not None
+        assert labels_of(SourceRecord(name, count, fingerprint).reopened()) == expected
+    assert SourceRecord(name, 18, first).reopened() is None
+    assert SourceRecord(name, 6, "another").reopened() is None
+    assert SourceRecord("demo", 7, open_images("demo", 7).fingerprint()).reopened() is not None
 
 
 def test_a_usae_of_before_finds_its_first_pictures(classes: Path) -> None:

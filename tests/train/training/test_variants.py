@@ -13,7 +13,7 @@ from toys import WIDTHS, toy_settings, toy_tokens
 import usae_train as ut
 from usae_train.model.sparsity.batchtopk import BatchTopK
 from usae_train.model.sparsity.jumprelu import JumpReLU
-from usae_train.model.sparsity.variant import EntryIndices, all_above, batch_threshold
+from usae_train.model.sparsity.variant import EntryIndices, batch_threshold, entries_above
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import MemoryFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
@@ -205,7 +205,7 @@ def test_what_exceeds_a_threshold_is_found_by_bits_as_by_numbers(
     pre_codes[0], pre_codes[1], pre_codes[2] = 0.0, -0.0, torch.as_tensor(limit).to(dtype)  # equal does not exceed
     threshold = limit.to(dtype) if isinstance(limit, torch.Tensor) else limit
     expected = (pre_codes > threshold).nonzero()
-    found = all_above(pre_codes, limit)
+    found = entries_above(pre_codes, limit)
     assert found.tokens.tolist() == expected[:, 0].tolist()
     assert found.concepts.tolist() == expected[:, 1].tolist()
     assert 0 < len(expected) < pre_codes.numel()

@@ -157,7 +157,7 @@ class Sparsity(FrozenModel, ABC):
         """Set the threshold that a USAE keeps, when training is over; pre-codes (tokens, n_concepts) without noise."""
 
 
-def above(pre_codes: Tensor, threshold: Tensor | float) -> Codes:
+def codes_above(pre_codes: Tensor, threshold: Tensor | float) -> Codes:
     """ReLU of the pre-codes that exceed a threshold, in as many slots as the fullest token takes.
 
     Args:
@@ -170,7 +170,7 @@ def above(pre_codes: Tensor, threshold: Tensor | float) -> Codes:
     return Codes(*active.topk(slots, dim=-1))
 
 
-def all_above(pre_codes: Tensor, threshold: Tensor | float) -> EntryIndices:
+def entries_above(pre_codes: Tensor, threshold: Tensor | float) -> EntryIndices:
     """The entries of (tokens, n_concepts) that exceed a threshold: a number, or (n_concepts,).
 
     Pre-codes are finite: a NaN may be among them or not.
