@@ -183,7 +183,7 @@ def demo(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Rebuild the demo universe: its backbones, its USAE, its statistics (on 2 cores about two and a quarter hours).
+    """Rebuild the demo universe: its backbones, its USAE, its statistics (about two and a quarter hours on 2 cores).
 
     A build that was stopped is resumed by the same command.
     """
@@ -206,10 +206,10 @@ def photos(
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Rebuild `photos`, the USAE over two real networks: its statistics, its card (on a core about five minutes).
+    """Rebuild `photos`, the USAE over two real networks: its statistics, its card (about five minutes on one core).
 
-    The networks' weights are the packages of the extra `photos`. Names of concepts belong to the weights that they were
-    given to, and are not made anew.
+    The networks' weights are the packages of the extra `photos`. The concepts' names belong to the published weights,
+    and are not rebuilt.
     """
     with one_line_errors(quiet):
         from usae_train.photos.build import SETTINGS, build
