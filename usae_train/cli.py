@@ -216,10 +216,10 @@ def photos(
 
         chosen = SETTINGS.model_copy(update={"seed": settings.seed})
         with progress_report(quiet) as report:
-            made = build(train, held_out, out, chosen, pick_device(device), report, say_skipped)
+            build_report = build(train, held_out, out, chosen, pick_device(device), report, say_skipped)
         if not quiet:
-            say(f"{out}: {plural(chosen.n_concepts, 'concept')} over {', '.join(made.live)}")
-            say(*made.in_words())
+            say(f"{out}: {plural(chosen.n_concepts, 'concept')} over {', '.join(build_report.live)}")
+            say(*build_report.in_words())
 
 
 app.command()(measure_commands.evaluate)

@@ -94,9 +94,9 @@ def consensus(
     clusters = find_agreement(members, share, alike)
     with progress_display(quiet) as progress:
         bars = FitBars(progress, chosen.steps)
-        how = Execution(device, bars.beside(callbacks or FitCallbacks()), checkpointer, memory, readers)
-        shown = open_data(data, members[0], chosen, limit, how)
-        usae = fit_consensus(members, clusters, shown, chosen, how)
+        execution = Execution(device, bars.beside(callbacks or FitCallbacks()), checkpointer, memory, readers)
+        fit_data = open_data(data, members[0], chosen, limit, execution)
+        usae = fit_consensus(members, clusters, fit_data, chosen, execution)
         bars.close(usae)
     return usae
 
@@ -104,33 +104,33 @@ def consensus(
 def fit_consensus(
     members: Sequence[USAE],
     clusters: Clusters,
-    shown: FitData,
+    data: FitData,
     settings: FitSettings,
-    how: Execution = IN_THIS_PROCESS,
+    execution: Execution = IN_THIS_PROCESS,
 ) -> USAE:
     """A USAE that is trained from the clusters' mean rows; its statistics measured.
 
     Args:
         members: the trainings.
         clusters: which of their concepts are one.
-        shown: what it is fitted on.
+        data: what it is fitted on.
         settings: as `consensus_settings` gives them.
-        how: where, and with which callbacks.
+        execution: where, and with which callbacks.
     """
-    callbacks, checkpointer = how.callbacks, how.checkpointer
+    callbacks, checkpointer = execution.callbacks, execution.checkpointer
     settings = settings.model_copy(update={"n_concepts": len(clusters.members)})
     rows = mean_rows([raw_rows(member) for member in members], clusters)
-    usae = start_space(members[0], rows, shown.feed, settings)
+    usae = start_space(members[0], rows, data.feed, settings)
     usae.agreement = clusters.share
     if checkpointer is not None:
         checkpointer.data = {
-            **shown.state_data,
+            **data.state_data,
             "members": [member.sha256 for member in members],
             "found": clusters.members.tolist(),
         }
-    fit_tokens(shown.feed, settings, usae, how.device, callbacks.steps, checkpointer, callbacks.log_every)
-    usae.measured_on = shown.images
-    usae.statistics = measure(usae, shown.sample())
+    fit_tokens(data.feed, settings, usae, execution.device, callbacks.steps, checkpointer, callbacks.log_every)
+    usae.measured_on = data.images
+    usae.statistics = measure(usae, data.sample())
     return usae.to("cpu")
 
 
@@ -149,8 +149,8 @@ def consensus_settings(
     for name, requested, theirs in other_sizes(first, settings):
         raise UsageError(f"{name} is {requested}, but the USAEs have {theirs}")
     check_none_private(settings, "the concepts of a consensus are shared by all backbones")
-    named = named_recipe(recipe)
-    check_variants(first, named, settings)
+    base_recipe = named_recipe(recipe)
+    check_variants(first, base_recipe, settings)
     of_members = {
         "batch_norm": first.batch_norm,
         "unit_norm": first.unit_norm,
@@ -160,7 +160,7 @@ def consensus_settings(
     fixed = {"frozen": False, "dictionary_init": "random", "tied": True}  # random: rows begin as they are given
     nesting = {} if settings.get("matryoshka_fractions") or settings.get("matryoshka") else NO_MATRYOSHKA
     settings["n_concepts"], settings["k"] = first.n_concepts, first.k
-    return fit_settings(named.model_copy(update={**of_members, **fixed, **nesting}), **settings)
+    return fit_settings(base_recipe.model_copy(update={**of_members, **fixed, **nesting}), **settings)
 
 
 def check_variants(first: USAE, recipe: TrainingRecipe, settings: FitOptions) -> None:

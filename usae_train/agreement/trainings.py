@@ -74,21 +74,22 @@ def fit_starts(
     empty = empty_space(data, specs, settings)
     execution = executions.execution
     opening = Execution(executions.device, callbacks, memory=execution.memory, readers=execution.readers)
-    shown = open_data(data, empty, settings, how=opening)
+    fit_data = open_data(data, empty, settings, how=opening)
 
     def fit_one(_: str, seeded: FitSettings, how: Execution) -> USAE:
         usae = new_usae(empty.widths, seeded, specs=empty.specs, grid=empty.grid)
         usae.weights = dict(empty.weights)
         assert how.checkpointer is not None
-        how.checkpointer.data = dict(shown.state_data)
-        fit_tokens(shown.feed, seeded, usae, how.device, how.callbacks.steps, how.checkpointer, how.callbacks.log_every)
-        usae.measured_on = shown.images
-        usae.statistics = measure(usae, shown.sample())
+        how.checkpointer.data = dict(fit_data.state_data)
+        steps, log_every = how.callbacks.steps, how.callbacks.log_every
+        fit_tokens(fit_data.feed, seeded, usae, how.device, steps, how.checkpointer, log_every)
+        usae.measured_on = fit_data.images
+        usae.statistics = measure(usae, fit_data.sample())
         return usae.to("cpu")
 
     names = [f"start-{number}" for number in range(count)]
     with folder_lock(trainings):
-        fit_each(names, settings, fit_one, trainings, executions, shown.state_data)
+        fit_each(names, settings, fit_one, trainings, executions, fit_data.state_data)
     members = [load(trainings / name) for name in names]
     check_members(members)
-    return members, shown
+    return members, fit_data

@@ -146,5 +146,5 @@ def named_layer(module: nn.Module, layer: str) -> nn.Module:
     if layer not in layers:
         near = difflib.get_close_matches(layer, layers, n=3) or list(layers)[1:6]
         raise UsageError(f"no layer {layer!r} in {type(module).__name__}; there are {', '.join(near)}")
-    named: nn.Module = layers[layer]
-    return named
+    module_read: nn.Module = layers[layer]
+    return module_read

@@ -99,10 +99,10 @@ def _fill_network(
     for weights in _readings(loaded, initial):
         try:
             if not loaded.official and _has_all(weights, initial):
-                named = dict(weights)
+                renamed = dict(weights)
             else:
-                named = _under_timm_names(loaded, weights, initial, model, rename)
-            model.load_state_dict(_fitting_tensors(loaded, named, initial, config, complete), strict=False)
+                renamed = _under_timm_names(loaded, weights, initial, model, rename)
+            model.load_state_dict(_fitting_tensors(loaded, renamed, initial, config, complete), strict=False)
             return
         except Misfit as error:
             reasons.append(error)
@@ -189,8 +189,8 @@ def _with_classifier(loaded: LoadedWeights, tensors: dict[str, Tensor], config: 
     Raises:
         Misfit: when it keeps one, and the file's has another size.
     """
-    named, classes = config.get("classifier") or (), loaded.spec.classes
-    classifiers = [named] if isinstance(named, str) else list(named)
+    classifier_names, classes = config.get("classifier") or (), loaded.spec.classes
+    classifiers = [classifier_names] if isinstance(classifier_names, str) else list(classifier_names)
     if classes == 0:
         return {key: tensor for key, tensor in tensors.items() if key.rpartition(".")[0] not in classifiers}
     offset = config.get("label_offset") or 0

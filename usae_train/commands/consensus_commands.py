@@ -72,7 +72,7 @@ def consensus(
                 log_stages({"training": metrics}, steps, execution, quiet) as (callbacks,),
                 checkpointer.stop_on_signals(),
             ):
-                made = agree(
+                usae = agree(
                     members,
                     data if has_tokens else open_pictures(data, execution.limit),
                     share=agreement.share,
@@ -86,9 +86,9 @@ def consensus(
                     **settings,
                 )
             with checkpointer.naming_last_state():
-                save(made, out, beside=[metrics] if metrics.is_file() else ())
+                save(usae, out, beside=[metrics] if metrics.is_file() else ())
         if not quiet:
-            say(*agreement_in_words(made, members, out))
+            say(*agreement_in_words(usae, members, out))
 
 
 def fit_from_starts(request: FitRequest, agreement: AgreementSettings) -> None:
@@ -106,24 +106,24 @@ def fit_from_starts(request: FitRequest, agreement: AgreementSettings) -> None:
     with request.executions() as executions:
         with folder_lock(request.out):
             check_free(request.out)
-            opened = open_fit_data(request)
+            fit_input = open_fit_data(request)
             source: TokenTables | ActivationStore | ImageSource
-            source, specs = (opened.source, opened.specs) if isinstance(opened, Pictures) else (opened, {})
+            source, specs = (fit_input.source, fit_input.specs) if isinstance(fit_input, Pictures) else (fit_input, {})
             callbacks = FitCallbacks(
                 pictures=lambda done, total: executions.report("pictures", done, total, ""), failure=executions.failure
             )
-            members, shown = fit_starts(
+            members, fit_data = fit_starts(
                 agreement.starts, source, specs, request.settings, trainings, executions, callbacks
             )
-            made = _fit_consensus(members, shown, request.settings, agreement, executions)
-            save(made, request.out)
+            usae = _fit_consensus(members, fit_data, request.settings, agreement, executions)
+            save(usae, request.out)
             shutil.rmtree(trainings, ignore_errors=True)
         if not request.quiet:
-            say(*agreement_in_words(made, members, request.out))
+            say(*agreement_in_words(usae, members, request.out))
 
 
 def _fit_consensus(
-    members: list[USAE], shown: FitData, settings: FitSettings, agreement: AgreementSettings, executions: Executions
+    members: list[USAE], fit_data: FitData, settings: FitSettings, agreement: AgreementSettings, executions: Executions
 ) -> USAE:
     """The space of what trainings agree on, fitted with their own settings."""
     from usae_train.agreement.consensus import consensus_settings, find_agreement, fit_consensus
@@ -136,14 +136,14 @@ def _fit_consensus(
         steps=lambda step, metrics: executions.report("consensus", step, settings.steps, loss_in_words(metrics))
     )
     clusters = find_agreement(members, agreement.share, agreement.alike)
-    return fit_consensus(members, clusters, shown, trained_with, Execution(executions.device, callbacks))
+    return fit_consensus(members, clusters, fit_data, trained_with, Execution(executions.device, callbacks))
 
 
-def agreement_in_words(made: USAE, members: list[USAE], out: Path) -> list[str]:
+def agreement_in_words(usae: USAE, members: list[USAE], out: Path) -> list[str]:
     """How many concepts were kept, and how many of them came back in all trainings."""
-    assert made.agreement is not None
-    in_all = int((made.agreement == 1).sum())
+    assert usae.agreement is not None
+    in_all = int((usae.agreement == 1).sum())
     return [
-        f"{out}: {plural(made.n_concepts, 'concept')} over {', '.join(made.names)}, of {members[0].n_concepts} in each "
+        f"{out}: {plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}, of {members[0].n_concepts} in each "
         f"of {len(members)} trainings; {in_all} were found in all of them"
     ]

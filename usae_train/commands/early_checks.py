@@ -70,9 +70,9 @@ def has_data(data: str, limit: int | None = None) -> bool:
         ValueError: for what is not there.
     """
     if names_tokens(data):
-        for where in (named_tokens(data) or {}).values():
-            if not _is_there(where):
-                raise UsageError(f"there is no {where}; {EXPECTED_TOKENS}")
+        for place in (named_tokens(data) or {}).values():
+            if not _is_there(place):
+                raise UsageError(f"there is no {place}; {EXPECTED_TOKENS}")
         return True
     if not is_store(data):
         check_images(data, limit)
@@ -106,6 +106,6 @@ def check_usaes(usaes: Sequence[str]) -> None:
         outline_here(usae)
 
 
-def _is_there(where: str) -> bool:
-    folder, _, layer = where.rpartition("@")  # a layer of saev's
-    return path_of_name(where).exists() or (layer.lstrip("-").isdigit() and path_of_name(folder).is_dir())
+def _is_there(place: str) -> bool:
+    folder, _, layer = place.rpartition("@")  # a layer of saev's
+    return path_of_name(place).exists() or (layer.lstrip("-").isdigit() and path_of_name(folder).is_dir())

@@ -70,15 +70,15 @@ def fit_together(request: FitRequest) -> None:
     from usae_train.training.execution import Execution
     from usae_train.training.logging.metrics_log import METRICS
 
-    where = pick_device(request.device)
-    with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
+    device = pick_device(request.device)
+    with ranks_of_torchrun(device) as ranks, contextlib.ExitStack() as holding:
         with ranks.raise_together():
             checkpointer = holding.enter_context(training_place(request.out, request.resume, request.execution, ranks))
             ranks.local_batch(request.settings.batch)
             data = open_fit_data(request, ranks.is_main)
         _look_at_store(request, data, ranks)
         memory, readers = request.execution.memory, request.execution.readers
-        how = Execution(where, checkpointer=checkpointer, memory=memory, readers=readers, ranks=ranks)
+        how = Execution(device, checkpointer=checkpointer, memory=memory, readers=readers, ranks=ranks)
         usae, metrics = _train(request, data, how)
         if ranks.is_main:
             with checkpointer.naming_last_state():

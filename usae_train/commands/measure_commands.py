@@ -66,12 +66,12 @@ def evaluate(
         compared = Comparison.from_settings(settings, model, checkpointer=checkpointer, ranks=ranks, workers=workers)
         unseen = quiet or not ranks.is_main
         with report_stop_on_main(ranks.is_main), progress_report(unseen) as report, checkpointer.stop_on_signals():
-            made = evaluate_source(model, source, settings.image_batch, _beside_workers(report), compared)
-        if made is None:  # the first process writes
+            evaluated = evaluate_source(model, source, settings.image_batch, _beside_workers(report), compared)
+        if evaluated is None:  # the first process writes
             return
         from usae_train.evaluation.report import write_report
 
-        figures, statistics = made
+        figures, statistics = evaluated
         write_report(figures, out)
         filled = fills_statistics(model, statistics) if settings.fill is None else settings.fill
         if filled:

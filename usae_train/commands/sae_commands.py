@@ -71,11 +71,11 @@ def export_sae(
         from usae_train.files.atomic import check_free
         from usae_train.model.outline import UsaeDescription, outline_here
 
-        def check_backbone(of: UsaeDescription) -> None:
+        def check_backbone(description: UsaeDescription) -> None:
             if settings.backbone is not None:
-                of.check_backbone(settings.backbone)
-            elif len(of.names) > 1:
-                raise UsageError(f"{usae} has {', '.join(of.names)}; say whose to write with --backbone")
+                description.check_backbone(settings.backbone)
+            elif len(description.names) > 1:
+                raise UsageError(f"{usae} has {', '.join(description.names)}; say whose to write with --backbone")
 
         check_free(out)
         if (outline := outline_here(usae)) is not None:

@@ -110,10 +110,10 @@ def _fit_independent(request: FitRequest) -> None:
     from usae_train.training.logging.display import dead_shares
 
     settings = request.settings
-    opened = (lambda: None) if request.quiet else (lambda: say_default_backbones(request.backbones))
+    on_open = (lambda: None) if request.quiet else (lambda: say_default_backbones(request.backbones))
     with request.executions() as executions:
         dead = fit_independent(
-            request.images, request.out, request.backbones, settings, executions, request.verify_checksums, opened
+            request.images, request.out, request.backbones, settings, executions, request.verify_checksums, on_open
         )
     if not request.quiet:
         concepts = plural(settings.n_concepts, "concept")

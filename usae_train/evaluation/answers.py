@@ -93,11 +93,11 @@ class Answers:
         """For the report."""
         counts = {name: int(count) for name, count in self.counts.items() if count}
         means = {name: self.sums[name] / self.counts[name] for name in counts}
-        by = {name: OWN_ANSWER if labels is None else LABELS for name, labels in self.labels.items()}
+        counts_as_right = {name: OWN_ANSWER if labels is None else LABELS for name, labels in self.labels.items()}
         return {
             "refused": self.refused,
             "backbones": {
-                name: {"by": by[name], "images": count, **surviving_answers(means[name], self.usae.names)}
+                name: {"by": counts_as_right[name], "images": count, **surviving_answers(means[name], self.usae.names)}
                 for name, count in counts.items()
             },
         }

@@ -56,8 +56,8 @@ class Ceiling:
         errors: dict[tuple[str, str], Tensor] = {}
         for part in range(FOLDS):
             fitted, measured = self.moments[part], self.moments[1 - part]
-            at = fitted[-1] / fitted[-1, -1]
-            for pair, of_pair in self._errors(recentred(fitted, at), recentred(measured, at)).items():
+            mean = fitted[-1] / fitted[-1, -1]
+            for pair, of_pair in self._errors(recentred(fitted, mean), recentred(measured, mean)).items():
                 errors[pair] = errors.get(pair, 0.0) + of_pair
         variances = {name: self._variance(name) for name in self.widths}
         return {
@@ -114,10 +114,10 @@ class Ceiling:
         return {name: slice(end - width, end) for (name, width), end in zip(self.widths.items(), ends, strict=True)}
 
 
-def recentred(moments: Tensor, at: Tensor) -> Tensor:
+def recentred(moments: Tensor, point: Tensor) -> Tensor:
     """Sums of products (size, size), the last row their sums and count, taken around another point (size,)."""
     sums, count = moments[-1], moments[-1, -1]
-    return moments - sums.outer(at) - at.outer(sums) + count * at.outer(at)
+    return moments - sums.outer(point) - point.outer(sums) + count * point.outer(point)
 
 
 def ceiling_figures(ceiling: Ceiling, r2: Matrix) -> CeilingFigures | None:

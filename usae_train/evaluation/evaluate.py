@@ -186,8 +186,7 @@ def _stoppable(progress: StageCallback, checkpointer: PassCheckpointer | None) -
 def _check_others(usae: USAE, others: Sequence[USAE]) -> None:
     """Refuse trainings from other seeds that are not alike, and so cannot be compared."""
     for number, other in enumerate(others):
-        _check_alike(usae, other)
-        for before in others[:number]:
+        for before in (usae, *others[:number]):
             _check_alike(before, other)
 
 

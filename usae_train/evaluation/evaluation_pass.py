@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -130,9 +129,9 @@ def run_pass(
             state.load_state_dict(saved)
     shares = [rank_share(numbers, state.settings.batch, ranks) for numbers in state.measures.shares(n_images)]
     while state.half < len(shares):
-        left = shares[state.half][state.done :]
+        remaining = shares[state.half][state.done :]
         before = sum(map(len, shares[: state.half]))
-        for read, failures in _add_batches(state, stream, left, workers):
+        for read, failures in _add_batches(state, stream, remaining, workers):
             state.failures.extend(failures)
             state.done += read + len(failures)
             progress(before + state.done, sum(map(len, shares)))
@@ -173,12 +172,12 @@ def _merge_others(state: PassState, checkpointer: PassCheckpointer | None, ranks
         state.failures.extend(other["failures"])
 
 
-def _add_batches(state: PassState, stream: Stream, left: range, workers: int) -> Iterator[tuple[int, list[str]]]:
+def _add_batches(state: PassState, stream: Stream, remaining: range, workers: int) -> Iterator[tuple[int, list[str]]]:
     """Add pictures to the sums: after each batch how many could be read, and why others could not."""
     measures, half, batch = state.measures, state.half, state.settings.batch
-    batches = [left[first : first + batch] for first in range(0, len(left), batch)]
+    batches = [remaining[first : first + batch] for first in range(0, len(remaining), batch)]
     if workers == 1 or len(batches) == 1:
-        for paired in stream(left) if len(left) else ():
+        for paired in stream(remaining) if len(remaining) else ():
             if len(paired.numbers):
                 measures.add(paired, half)
             yield len(paired.numbers), paired.failures
@@ -216,12 +215,8 @@ def _meet(
     if at_first_only and not ranks.is_main:
         return
     others = [file for rank, file in enumerate(files) if rank != ranks.rank]
-    _wait_for(others, checkpointer)
-    for file in others:  # one in memory at a time
-        yield checkpointer.read_other(file)
-
-
-def _wait_for(files: list[Path], checkpointer: PassCheckpointer) -> None:
-    while not all(file.is_file() for file in files):
+    while not all(file.is_file() for file in others):
         checkpointer.check()
         time.sleep(LOOK_AGAIN)
+    for file in others:  # one in memory at a time
+        yield checkpointer.read_other(file)

@@ -96,14 +96,14 @@ def same_network(backbone: Backbone, other: Backbone) -> bool:
 
 def judge_spec(text: str) -> tuple[str, BackboneSpec]:
     """The name and spec of the one backbone that a text names; as in `open_judge`."""
-    place, colon, named = text.rpartition(":")
+    place, colon, backbone = text.rpartition(":")
     several = colon and (place in BACKBONE_PRESETS or place.endswith((".yaml", ".yml")))
     specs = read_specs(place if several else text)
-    if several and named not in specs:
-        raise UsageError(f"--judge {text}: {place} has no backbone {named!r}; it has {', '.join(specs)}")
+    if several and backbone not in specs:
+        raise UsageError(f"--judge {text}: {place} has no backbone {backbone!r}; it has {', '.join(specs)}")
     if not several and len(specs) > 1:
         raise UsageError(f"--judge {text} is {len(specs)} backbones; say which: {text}:{next(iter(specs))}")
-    name = named if several else next(iter(specs))
+    name = backbone if several else next(iter(specs))
     return name, specs[name]
 
 

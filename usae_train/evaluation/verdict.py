@@ -22,8 +22,8 @@ def warnings(report: Report) -> list[str]:
     lines = [*_sharing(report), *_concepts(report), *_comparisons(report)]
     missing = [level for level in report["quantiles_missing"] if level < 1]
     if missing:
-        named = ", ".join(f"{100 * level:g}% (needs {images_needed(level)})" for level in missing)
-        lines.append(f"{report['n_images']} pictures are too few for these quantiles, which are left out: {named}.")
+        quantiles = ", ".join(f"{100 * level:g}% (needs {images_needed(level)})" for level in missing)
+        lines.append(f"{report['n_images']} pictures are too few for these quantiles, which are left out: {quantiles}.")
     if report.get("unreadable"):
         lines.append(f"{plural(len(report['unreadable']), 'picture')} could not be read: {report['unreadable'][0]}")
     if "truth" in report and (unseen := report["truth"]["unseen"]):

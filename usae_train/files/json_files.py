@@ -124,9 +124,9 @@ def validate(check: Callable[[Any], Validated], values: Any) -> Validated:
 def fault_in(error: ValidationError) -> str:
     """The first of what pydantic found wrong: `key.inner: what was expected (found 3)`."""
     first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
+    key = ".".join(map(str, first["loc"]))
     message = expectation(first) + (f" (found {shorten(first['input'])})" if shows_value(first) else "")
-    return f"{where}: {message}" if where else message
+    return f"{key}: {message}" if key else message
 
 
 def _check_depth(values: Any) -> None:

@@ -72,7 +72,8 @@ def read_mapping(file: str | Path, expected: str = "a YAML file of settings") ->
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UsageError(f"{file}{where}: not valid YAML: {reason}") from error
     if not isinstance(content, CommentedMap):
-        raise UsageError(f"{file}: expected a mapping (`key: value`) at the top, found {_plain(content)}")
+        kind = type(content).__name__
+        raise UsageError(f"{file}: expected a mapping (`key: value`) at the top, found {KINDS.get(kind, kind)}")
     return content
 
 
@@ -88,10 +89,6 @@ def _composed(text: str, file: Path) -> Any:
         return YAML(typ="rt").load(text)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UsageError(f"{file}: not valid YAML: {one_line(error)[:200]}") from error
-
-
-def _plain(content: Any) -> str:
-    return KINDS.get(type(content).__name__, type(content).__name__)
 
 
 def _check_size(content: Any, file: Path) -> None:
@@ -130,7 +127,7 @@ def check_mapping(
     if odd := [key for key in content if not isinstance(key, str)]:
         raise UsageError(f"{file}:{key_line(content, odd[0])}: keys must be words (found {shorten(odd[0])})")
     try:
-        made = model.model_validate(dict(**content))
+        validated = model.model_validate(dict(**content))
     except ValidationError as error:
         first = _most_telling(error.errors())
         path = _written(content, [*first["loc"], *first.get("ctx", {}).get("inside", ())])
@@ -144,10 +141,10 @@ def check_mapping(
         if not path or first["type"] in ("clash", "missing"):
             raise UsageError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from None
         raise UsageError(f"{file}:{line}: {name}: {message} (found {shorten(first['input'])})") from None
-    if (place := _false_number(content, made)) is not None:
+    if (place := _false_number(content, validated)) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
         raise UsageError(f"{file}:{_line(content, place)}: {name}: true and false are not numbers or words")
-    return made
+    return validated
 
 
 def _most_telling(errors: Sequence[Any]) -> Any:
@@ -156,12 +153,12 @@ def _most_telling(errors: Sequence[Any]) -> Any:
     return max(same, key=lambda error: (not error["type"].endswith("_type"), len(error["loc"])))
 
 
-def _false_number(content: Any, made: Any) -> list[str | int] | None:
+def _false_number(content: Any, model: Any) -> list[str | int] | None:
     """The path to a `true` or `false` that was taken for 1 or 0."""
     keys = content if isinstance(content, CommentedMap) else range(len(content))
     for key in keys:
         try:
-            value = _value_of(made, key)
+            value = _value_of(model, key)
         except (AttributeError, LookupError, TypeError):  # not kept as it was written, so checked by who changed it
             continue
         if isinstance(content[key], bool) and not isinstance(value, bool):
@@ -171,11 +168,11 @@ def _false_number(content: Any, made: Any) -> list[str | int] | None:
     return None
 
 
-def _value_of(made: Any, key: Any) -> Any:
+def _value_of(model: Any, key: Any) -> Any:
     """What was made of a key, which a model may have by another name than an older file."""
-    if isinstance(made, BaseModel):
-        return getattr(made, getattr(made, "FORMER", {}).get(key, key))
-    return made[key]
+    if isinstance(model, BaseModel):
+        return getattr(model, getattr(model, "FORMER", {}).get(key, key))
+    return model[key]
 
 
 def _line(content: Any, path: Sequence[str | int]) -> int:

@@ -47,8 +47,8 @@ def classes_of(source: ImageSource, column: str | None = None) -> ImageClasses |
     if column is not None and not isinstance(source, HubImages):
         raise UsageError(f"{source.name} has no column {column!r}: only a dataset (`hf:NAME`) has columns of labels")
     if isinstance(source, HubImages):
-        named = source.classes(column)
-        classes = None if named is None else ImageClasses(tuple(named[0]), tuple(named[1]))
+        labels = source.classes(column)
+        classes = None if labels is None else ImageClasses(tuple(labels[0]), tuple(labels[1]))
     elif isinstance(source, TarImages):
         classes = _classes_of(source.classes())
     else:

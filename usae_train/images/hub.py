@@ -106,9 +106,9 @@ class HubImages(IndexedImages):
         if column not in features:
             raise UsageError(f"{self.name} has no column {column!r}; its columns are {', '.join(features)}")
         values = self._split.select_columns([column]).select(self.numbers)[:][column]
-        named = getattr(features[column], "names", None)
-        if named is not None:
-            return list(named), [-1 if value is None else int(value) for value in values]
+        class_names = getattr(features[column], "names", None)
+        if class_names is not None:
+            return list(class_names), [-1 if value is None else int(value) for value in values]
         if not all(value is None or isinstance(value, str | int) for value in values):
             raise UsageError(f"{self.name}: column {column!r} is not a label; expected classes, texts or whole numbers")
         names = sorted({str(value) for value in values if value is not None})

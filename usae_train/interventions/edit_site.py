@@ -67,8 +67,8 @@ class EditSite:
         by, touched = (
             torch.cat([each.new_zeros(*each.shape[:1], before, each.shape[2]), each], 1) for each in (by, touched)
         )
-        laid, where = self.layout.like(by, output), self.layout.like(touched, output)
-        return torch.where(where, output + laid.to(output.dtype), output)
+        laid, is_moved = self.layout.like(by, output), self.layout.like(touched, output)
+        return torch.where(is_moved, output + laid.to(output.dtype), output)
 
     def slope_of_read(self, output: Tensor, slope: Tensor) -> Tensor:
         """Of a slope by the output, laid out as it, the one by its read patch tokens: (batch, token, width)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -76,19 +77,12 @@ def _logits(usae: USAE, backbone: str, site: EditSite, canvases: Tensor, decoded
         replacements = (torch.zeros_like(tokens), mean.expand_as(tokens), *decoded)
         return site.move(output, replacements[number - 1] - tokens)
 
-    def all_versions(output: Tensor) -> Tensor:
-        return torch.cat([version(output, number) for number in range(count)])
-
     if site.grows:
-        with site.hook(all_versions):
+        with site.hook(lambda output: torch.cat([version(output, number) for number in range(count)])):
             answers: Tensor = network.logits(canvases).unflatten(0, (count, len(canvases)))
             return answers
     logits = []
     for number in range(count):
-
-        def replace_output(output: Tensor, number: int = number) -> Tensor:
-            return version(output, number)
-
-        with site.hook(replace_output):
+        with site.hook(partial(version, number=number)):
             logits.append(network.logits(canvases))
     return torch.stack(logits)

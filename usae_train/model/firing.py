@@ -183,9 +183,9 @@ def _peak_codes(values: Tensor, indices: Tensor, n_concepts: int) -> tuple[Tenso
         Both (pictures, concepts).
     """
     n_images, n_tokens, k = values.shape
-    flat, where = values.flatten(1), indices.flatten(1)
-    largest = torch.zeros(n_images, n_concepts).scatter_reduce_(1, where, flat, "amax")
+    flat, concepts = values.flatten(1), indices.flatten(1)
+    largest = torch.zeros(n_images, n_concepts).scatter_reduce_(1, concepts, flat, "amax")
     token = torch.arange(n_tokens).repeat_interleave(k).expand(n_images, -1)
-    token = torch.where(flat == largest.gather(1, where), token, n_tokens)  # the first of those that reach it
-    place = torch.full((n_images, n_concepts), n_tokens).scatter_reduce_(1, where, token, "amin")
+    token = torch.where(flat == largest.gather(1, concepts), token, n_tokens)  # the first of those that reach it
+    place = torch.full((n_images, n_concepts), n_tokens).scatter_reduce_(1, concepts, token, "amin")
     return largest, torch.where(largest > 0, place, 0).int()

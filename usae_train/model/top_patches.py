@@ -90,5 +90,5 @@ def top_patches(
 def _patch(source: ImageSource, strongest: tuple[float, int, int], grid: tuple[int, int], size: int) -> TopPatch:
     code, number, token = strongest
     row, col = divmod(token, grid[1])
-    down, across = (slice(size * at // of, size * (at + 1) // of) for at, of in ((row, grid[0]), (col, grid[1])))
+    down, across = (slice(size * at // n, size * (at + 1) // n) for at, n in ((row, grid[0]), (col, grid[1])))
     return TopPatch(code, number, source.label(number), row, col, source.read(number, size)[:, down, across])

@@ -77,14 +77,9 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else ending}"
 
 
-def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """The end of a message that names the nearest known word; empty where none is near.
-
-    Example:
-        >>> did_you_mean("dina", ["vit", "dino"])
-        "; did you mean 'dino'?"
-    """
-    near = difflib.get_close_matches(str(word), known, n=1)
+def did_you_mean(word: object, candidates: Iterable[str]) -> str:
+    """The end of a message that names the nearest candidate; empty where none is near."""
+    near = difflib.get_close_matches(str(word), candidates, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

@@ -191,9 +191,9 @@ def outliers_of(store: ActivationStore) -> dict[str, Outliers]:
     return {name: sums.outliers for name, sums in sums_of(feed, rows).items()}
 
 
-def rounds_of(left: range, images_per_shard: int, ranks: int) -> list[list[range]]:
+def rounds_of(images: range, images_per_shard: int, ranks: int) -> list[list[range]]:
     """The images of each rank's shard, round after round; the last round may have fewer shards than there are ranks."""
-    shards = [left[first : first + images_per_shard] for first in range(0, len(left), images_per_shard)]
+    shards = [images[first : first + images_per_shard] for first in range(0, len(images), images_per_shard)]
     return [shards[first : first + ranks] for first in range(0, len(shards), ranks)]
 
 
@@ -213,12 +213,12 @@ class _RankShards:
         self.record, self.backbones, self.pieces, self.rank = record, backbones, pieces, ranks.rank
         own_shards = [each[ranks.rank] for each in rounds if ranks.rank < len(each)]
         self.pieces_of = {tried: pieces.of(tried, record.widths, record.grid) for tried in own_shards}
-        left = {
+        remaining = {
             tried: tried[ready[-1].tried.stop - tried.start :] if ready else tried
             for tried, ready in self.pieces_of.items()
         }
         batch = settings.image_batch
-        groups = {tried: [rest[n : n + batch] for n in range(0, len(rest), batch)] for tried, rest in left.items()}
+        groups = {tried: [rest[n : n + batch] for n in range(0, len(rest), batch)] for tried, rest in remaining.items()}
         self.counts = {tried: len(batches) for tried, batches in groups.items()}
         self.batches = read_groups(source, largest_input(backbones), list(chain(*groups.values())), settings.readers)
 

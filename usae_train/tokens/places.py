@@ -52,10 +52,10 @@ def named_tokens(place: str) -> dict[str, str] | None:
         return None
     place_of: dict[str, str] = {}
     for part in place.split(","):
-        name, _, where = part.strip().partition("=")
-        if not name or not where:
+        name, _, tokens_place = part.strip().partition("=")
+        if not name or not tokens_place:
             raise UsageError(f"{part.strip()!r} names no tokens; {EXPECTED_TOKENS}")
         if name in place_of:
             raise UsageError(f"{name} is named twice; {EXPECTED_TOKENS}")
-        place_of[name] = where
+        place_of[name] = tokens_place
     return place_of

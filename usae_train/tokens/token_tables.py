@@ -81,8 +81,8 @@ def read_tokens(place: str) -> TokenTables:
     Raises:
         ValueError: for files that are not tokens, or that do not pair; says which.
     """
-    if (named := named_tokens(place)) is not None:
-        tokens = {name: read_one(where) for name, where in named.items()}
+    if (place_of := named_tokens(place)) is not None:
+        tokens = {name: read_one(where) for name, where in place_of.items()}
     elif place.endswith(".npy"):
         raise UsageError(f"{place} is of one backbone and does not say which; {EXPECTED_TOKENS}")
     else:
@@ -118,9 +118,9 @@ def read_one(place: str) -> Tensor:
     Raises:
         ValueError: for a broken file, or anything else.
     """
-    where, _, layer = place.rpartition("@")
-    if where and layer.lstrip("-").isdigit() and path_of_name(where).is_dir():
-        return read_saev_folder(path_of_name(where), int(layer))
+    folder, _, layer = place.rpartition("@")
+    if folder and layer.lstrip("-").isdigit() and path_of_name(folder).is_dir():
+        return read_saev_folder(path_of_name(folder), int(layer))
     path = path_of_name(place)
     if path.is_dir():
         return read_saev_folder(path, None)

@@ -71,10 +71,10 @@ def _object_patches(parameters: SceneParameters, front: Tensor, grid: tuple[int,
 def _mean_codes(usae: USAE, name: str, pictures: Tensor, concepts_of_pair: Tensor, patches: Tensor) -> Tensor:
     """(pairs, concepts): each picture's codes of its wanted (pairs, concepts), the mean over its own patches."""
     means = []
-    for shown, concepts, covered in zip(
+    for canvases, concepts, covered in zip(
         *(every.split(SCENE_BATCH_SIZE) for every in (pictures, concepts_of_pair, patches)), strict=True
     ):
-        codes = usae.encode(name, usae.tokens(name, shown))
+        codes = usae.encode(name, usae.tokens(name, canvases))
         is_concept = codes.indices.cpu()[..., None] == concepts[:, None, None]
         values = (codes.values.cpu()[..., None] * is_concept).sum(-2)  # (pairs, patches, concepts)
         means.append((values * covered[..., None]).sum(1) / covered.sum(1, keepdim=True).clamp_min(1))

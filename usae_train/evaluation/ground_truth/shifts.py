@@ -68,9 +68,9 @@ def figures_under(
     truth = []
     for first in range(0, len(parameters), 32):
         scenes = look.scene(parameters.select(slice(first, first + 32)))
-        shown = look.picture(render_scenes(scenes, size).images)
-        tokens = {name: usae.tokens(name, shown) for name in usae.names}
-        measures.add(PairedTokens(tokens, torch.arange(first, first + len(shown))), half=0)
+        pictures = look.picture(render_scenes(scenes, size).images)
+        tokens = {name: usae.tokens(name, pictures) for name in usae.names}
+        measures.add(PairedTokens(tokens, torch.arange(first, first + len(pictures))), half=0)
         truth.append(patch_truth(render_scenes(scenes, SIZE).labels, usae.grid))
     statistics = measures.firing.statistics()
     areas = _areas(measures, torch.cat(truth).flatten(0, 1), concept_of)
