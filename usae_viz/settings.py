@@ -186,7 +186,7 @@ class MaximizeSettings(Settings):
     @field_validator("start", "reference", "spectrum", mode="before")
     @classmethod
     def _kept_as_text(cls, value: Any) -> Any:
-        return name_as_utf8(value) if isinstance(value, str) else value  # `named_place` finds it again
+        return name_as_utf8(value) if isinstance(value, str) else value  # `path_of_name` finds it again
 
     @field_validator("parameterization", mode="before")
     @classmethod
