@@ -18,7 +18,7 @@ from usae_train.backbones.backbone import build_backbones, set_compute_dtype
 from usae_train.backbones.common_sizes import common_grid, largest_input
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.activations import known_world
-from usae_train.images.indexing import Indexed
+from usae_train.images.indexing import IndexedImages
 from usae_train.tokens.extract import extract, plan_extraction
 from usae_train.tokens.settings import ExtractSettings
 from usae_train.training.loop import fit_tokens, new_usae
@@ -222,7 +222,7 @@ def both_ways(loss: Callable[[Any], Tensor], inputs: Any, size: Size, device: st
     return milliseconds
 
 
-class ReadyImages(Indexed):
+class ReadyImages(IndexedImages):
     """Canvases that are there already: what is measured beside them is not how fast pictures are decoded."""
 
     name, left_out, drawn_from = "canvases that are there", "", None

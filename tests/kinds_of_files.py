@@ -352,7 +352,7 @@ def of_evaluations(room: Path) -> list[Kind]:
         state.measures.firing.statistics()
         state.measures.codes()
         assert state.measures.posthoc is not None
-        _ = state.measures.whole().r2, state.measures.posthoc.cross.r2, state.measures.ceiling.r2()
+        _ = state.measures.total().r2, state.measures.posthoc.cross.r2, state.measures.ceiling.r2()
 
     go_on()
     return [Kind("evaluation state", folder, folder / "state-0.pt", mutated_state, go_on)]

@@ -21,7 +21,7 @@ OUTSIDE = {  # where calls of other software are wrapped, of which ValueError is
     "usae_train/runtime/capacity.py:free_memory": "the same",
     "usae_train/runtime/distributed.py:ranks_of_torchrun": "torch.distributed",
     "usae_train/runtime/json_text.py:json_text": "json",
-    "usae_train/tokens/given_tokens.py:read_npy": "numpy",
+    "usae_train/tokens/token_tables.py:read_npy": "numpy",
     "usae_train/tokens/pieces.py:_ranges": "int, of a file's name",
     "usae_viz/objectives/backbone.py:_direction": "torch.as_tensor",
     "usae_viz/objectives/custom_score.py:scored": "an objective of the user's own",

@@ -42,7 +42,7 @@ app = command_app(
 def extract(
     context: typer.Context,
     images: Images,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The store; one that was stopped is resumed.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Store to write; one that was stopped is resumed.")],
     settings: ExtractSettings,
     verify_checksums: Annotated[
         bool, typer.Option("--verify-checksums", help="Compare a finished store's checksums, and do nothing else.")
@@ -177,13 +177,13 @@ def demo(
     workers: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Worker processes, which share the work by backbones; one per core by default, on a GPU one."
+            min=1, help="Worker processes, each for some of the backbones; by default one per core, and one on a GPU."
         ),
     ] = None,
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Rebuild the demo universe: its backbones, its USAE, its statistics (on 2 cores about two and a quarter hours).
+    """Rebuild the demo universe: its backbones, its USAE, its statistics (about two and a quarter hours on 2 cores).
 
     A build that was stopped is resumed by the same command.
     """
@@ -202,26 +202,24 @@ def photos(
     out: Out,
     settings: BuildSettings,
     train: Annotated[str, typer.Argument(help="Photographs to train on, a folder.")] = "photos/train",
-    held: Annotated[
-        str, typer.Argument(help="Photographs to judge it on, a folder; none of the others.")
-    ] = "photos/held",
+    held_out: Annotated[str, typer.Argument(help="Held-out photographs to measure it on, a folder.")] = "photos/held",
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Rebuild `photos`, the USAE over two real networks: its statistics, its card (on a core about five minutes).
+    """Rebuild `photos`, the USAE over two real networks: its statistics, its card (about five minutes on one core).
 
-    The networks' weights are the packages of the extra `photos`. Names of concepts belong to the weights that they were
-    given to, and are not made anew.
+    The networks' weights are the packages of the extra `photos`. The concepts' names belong to the published weights,
+    and are not rebuilt.
     """
     with one_line_errors(quiet):
         from usae_train.photos.build import SETTINGS, build
 
         chosen = SETTINGS.model_copy(update={"seed": settings.seed})
         with progress_report(quiet) as report:
-            made = build(train, held, out, chosen, pick_device(device), report, say_skipped)
+            build_report = build(train, held_out, out, chosen, pick_device(device), report, say_skipped)
         if not quiet:
-            say(f"{out}: {plural(chosen.n_concepts, 'concept')} over {', '.join(made.live)}")
-            say(*made.in_words())
+            say(f"{out}: {plural(chosen.n_concepts, 'concept')} over {', '.join(build_report.live)}")
+            say(*build_report.in_words())
 
 
 app.command()(measure_commands.evaluate)

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from usae_train.files.wording import expectation, short
+from usae_train.files.wording import expectation, shorten
 from usae_train.runtime.printing import say, say_error
 
 
-class _InOurWords(TyperGroup):
-    """A command line that tells of wrong usage as of all else that is wrong: in one line, in our words, status 2."""
+class _OneLineUsageErrors(TyperGroup):
+    """A command line that reports wrong usage as it does any error: in one line, in our words, with status 2."""
 
     def main(
         self,
@@ -37,7 +37,7 @@ class _InOurWords(TyperGroup):
         raise SystemExit(status or 0)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As typer's; an empty word means nothing: it is what a variable of the shell leaves that was never set."""
+        """As typer's; an empty word means nothing: it is what an unset variable of the shell leaves."""
         typed = [] if ctx.resilient_parsing else ["", *args]  # a shell that completes a word asks of unfinished ones
         for before, word in pairwise(typed):
             if not word or (word.startswith("--") and word.partition("=")[1:] == ("=", "")):
@@ -53,7 +53,7 @@ class _InOurWords(TyperGroup):
             # pydantic's, which is not imported here
             if (errors := getattr(error.__cause__, "errors", None)) is not None:
                 first = errors()[0]
-                error.message = f"{expectation(first)}, found {short(first['input'])}"
+                error.message = f"{expectation(first)}, found {shorten(first['input'])}"
             raise
 
 
@@ -79,15 +79,15 @@ def command_app(name: str, purpose: str) -> typer.Typer:
     """
     app = typer.Typer(
         name=name,
-        cls=_InOurWords,
+        cls=_OneLineUsageErrors,
         help=purpose,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
-    def tell(asked: bool) -> None:
-        if asked:
+    def tell(show_version: bool) -> None:
+        if show_version:
             say(version_line(name))
             raise typer.Exit
 
@@ -106,6 +106,6 @@ def version_line(name: str) -> str:
     """What a report of a fault should begin with: our version and those that decide what comes out."""
     from usae_train.files.provenance import versions
 
-    known = versions()
-    others = ", ".join(f"{package} {version}" for package, version in known.items() if package != "usae")
-    return f"{name} {known['usae']} ({others})"
+    package_versions = versions()
+    others = ", ".join(f"{package} {version}" for package, version in package_versions.items() if package != "usae")
+    return f"{name} {package_versions['usae']} ({others})"

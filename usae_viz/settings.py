@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, Self, TypedDict, get_args
 from pydantic import ConfigDict, Field, field_validator
 
 from usae_train.backbones.precision import ComputeDtype
-from usae_train.files.place_names import printable
+from usae_train.files.place_names import name_as_utf8
 from usae_train.files.validation import Settings
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.written_edits import EditTexts
@@ -186,7 +186,7 @@ class MaximizeSettings(Settings):
     @field_validator("start", "reference", "spectrum", mode="before")
     @classmethod
     def _kept_as_text(cls, value: Any) -> Any:
-        return printable(value) if isinstance(value, str) else value  # `named_place` finds it again
+        return name_as_utf8(value) if isinstance(value, str) else value  # `path_of_name` finds it again
 
     @field_validator("parameterization", mode="before")
     @classmethod

@@ -105,7 +105,7 @@ from usae_train.agreement.members import joint_rows, raw_rows
 from usae_train.demo.activations import KnownWorld
 from usae_train.demo.build import SETTINGS
 from usae_train.evaluation.measures import Measures
-from usae_train.evaluation.metrics import match, matched_cosines, r2_summary
+from usae_train.evaluation.metrics import match_one_to_one, matched_cosines, r2_summary
 from usae_train.images.sources import DemoImages
 from usae_train.model.checkpoint import load, save
 from usae_train.model.usae import USAE
@@ -169,7 +169,7 @@ def by_reference(members: Sequence[USAE], alike: float) -> Clusters:
     matched = torch.arange(len(units[0]))[:, None].repeat(1, len(units))
     for number, rows in enumerate(units[1:], 1):
         cosines = units[0] @ rows.T
-        partner = match(cosines)
+        partner = match_one_to_one(cosines)
         matched[:, number] = partner.where(cosines.gather(1, partner[:, None])[:, 0] >= alike, -1)
     return Clusters(matched, means_of(units, matched)).at_least(0.5)
 
@@ -204,7 +204,7 @@ def figures(ground: Ground, usae: USAE) -> str:
     """R² off and on the diagonal on held-out tokens, live share, and true atoms found."""
     measures = Measures(usae)
     measures.add(PairedTokens({n: ground.held.tokens[n] for n in usae.names}, ground.held.numbers), 0)
-    r2 = measures.whole().r2
+    r2 = measures.total().r2
     if ground.world is not None:  # a backbone of pure noise is none to be judged by
         shared = ground.world.atoms
         r2 = {a: {b: r2[a][b] for b in shared} for a in shared}

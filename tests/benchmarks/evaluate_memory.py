@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 
 from usae_train.evaluation.measures import Measures
-from usae_train.model.firing import ENCODED_AT_ONCE
+from usae_train.model.firing import ENCODING_BATCH_SIZE
 from usae_train.model.usae import USAE
 from usae_train.tokens.paired import PairedTokens
 
@@ -49,13 +49,13 @@ def main() -> None:
     measures, generator = Measures(usae), torch.Generator().manual_seed(0)
     began, encoding, adding = resident(), 0.0, 0.0
     print(f"libraries and USAE: {began:.0f} MB", flush=True)
-    for first in range(0, n_images, ENCODED_AT_ONCE):
-        tokens = {n: torch.randn(ENCODED_AT_ONCE, TOKENS, w, generator=generator) for n, w in WIDTHS.items()}
+    for first in range(0, n_images, ENCODING_BATCH_SIZE):
+        tokens = {n: torch.randn(ENCODING_BATCH_SIZE, TOKENS, w, generator=generator) for n, w in WIDTHS.items()}
         clock = time.process_time()
         for name, rows in tokens.items():
             usae.encode(name, rows)
         encoding, clock = encoding + time.process_time() - clock, time.process_time()
-        measures.add(PairedTokens(tokens, torch.arange(first, first + ENCODED_AT_ONCE)), 0)
+        measures.add(PairedTokens(tokens, torch.arange(first, first + ENCODING_BATCH_SIZE)), 0)
         adding += time.process_time() - clock
     kept = sum(block.numel() * block.element_size() for block in measures.firing.largest) / 1e6
     print(f"{n_images} pictures: at most {peak():.0f} MB resident, of which {kept:.1f} grow with the pictures")

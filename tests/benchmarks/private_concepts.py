@@ -152,7 +152,7 @@ def judged(usae: USAE, held: PairedTokens) -> tuple[dict[str, dict[str, float]],
     measures.add(PairedTokens(tokens, held.numbers), 0)
     statistics = measures.firing.statistics()
     shares = statistics.firing_share[:, usae.private.n_shared :].sum(1)
-    return measures.whole().r2, dict(zip(usae.names, shares.tolist(), strict=True))
+    return measures.total().r2, dict(zip(usae.names, shares.tolist(), strict=True))
 
 
 def alone(tokens: Mapping[str, Tensor], held: PairedTokens, settings: FitSettings) -> dict[str, float]:

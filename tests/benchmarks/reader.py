@@ -11,7 +11,7 @@ from kornia.color import rgb_to_hsv
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.demo.pretrain import dirty
+from usae_train.demo.pretrain import degrade
 from usae_train.scenes import world as scenes
 from usae_train.scenes.factors import COLOURS, TEXTURES, patch_shares
 
@@ -88,7 +88,7 @@ def train_texture_reader(steps: int = 500, batch: int = 32, seed: int = 11) -> t
         shares = patch_shares(drawn.labels["texture"], len(TEXTURES), (12, 12)).mT.unflatten(2, (12, 12))
         if step == steps:
             break
-        loss = functional.cross_entropy(reader(dirty(drawn.images, generator)), shares)
+        loss = functional.cross_entropy(reader(degrade(drawn.images, generator)), shares)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -204,7 +204,7 @@ def judged(label: str, recipe: TrainingRecipe, feed: Feed, held: PairedTokens, s
     _, seconds = since(began)
     measures = Measures(usae)
     measures.add(PairedTokens({name: held.tokens[name] for name in usae.names}, held.numbers), 0)
-    statistics, summary = measures.firing.statistics(), r2_summary(measures.whole().r2)
+    statistics, summary = measures.firing.statistics(), r2_summary(measures.total().r2)
     live = ", ".join(f"{1 - share:.2f}" for share in statistics.dead_share.tolist())
     entropy = statistics.firing_entropy[statistics.fires.amax(0) > 0].mean().item()
     off = "" if summary["off_diagonal"] is None else f"{summary['off_diagonal']:.3f}"
@@ -226,7 +226,7 @@ def main() -> None:
     for number, label in enumerate(chosen.only):
         measures = judged(label, VARIANTS[label], train, tokens, chosen.steps)
         if number == 0:
-            linear = ceiling_figures(measures.ceiling, measures.whole().r2)
+            linear = ceiling_figures(measures.ceiling, measures.total().r2)
             assert linear is not None
             print(f"  a dense linear map: {linear['mean']:.3f} off the diagonal; this {linear['mean_share']:.0%} of it")
     if chosen.alone:

@@ -225,7 +225,7 @@ def judged(world: World, usae: USAE) -> tuple[float, float, list[float], float]:
     measures = Measures(usae)
     tokens = {name: world.held.tokens[name].float() for name in usae.names}
     measures.add(PairedTokens(tokens, world.held.numbers), 0)
-    summary = r2_summary(measures.whole().r2)
+    summary = r2_summary(measures.total().r2)
     active = [(usae.encode(name, own.flatten(0, 1)).values > 0).sum(-1).float().mean() for name, own in tokens.items()]
     live = (1 - measures.firing.statistics().dead_share).tolist()
     own, off = summary["diagonal"], summary["off_diagonal"]

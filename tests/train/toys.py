@@ -1,10 +1,21 @@
 """Tokens and settings that a training takes a moment for."""
 
+from pathlib import Path
+
 import torch
 
+from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.settings import FitSettings, TrainingRecipe
 
 WIDTHS = {"a": 6, "b": 5, "c": 7}
+SMALL = ["--n-concepts", "6", "-k", "2", "--steps", "3", "--batch", "8", "--device", "cpu"]  # of `fit`
+
+
+class AfterEach(TrainingCheckpointer):
+    """Writes a state after each step."""
+
+    def __init__(self, folder: Path, keep: int = 2) -> None:
+        super().__init__(folder, minutes=0, keep=keep)
 
 
 def toy_tokens(rows: int = 64) -> dict[str, torch.Tensor]:

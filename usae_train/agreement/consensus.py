@@ -69,14 +69,14 @@ def consensus(
         usaes: two or more, of the same backbones, sizes and recipe: USAEs, folders or ids.
         data: what `fit` takes: tokens, pictures, or a store; pictures are seen with the USAEs' backbones.
         share: of the trainings in which a concept must have come back.
-        alike: cosine over all backbones from which on two trainings' concepts are one.
+        alike: smallest cosine, over all backbones, of two trainings' concepts that count as one.
         recipe: `default`, `published` or a `TrainingRecipe`, for the encoders. Its matryoshka_fractions are left out:
             no part of a consensus has to explain the tokens alone, unless `settings` name some.
-        limit: take at most so many pictures.
+        limit: take at most this many pictures.
         readers: processes that read pictures; 0 reads in this one.
         memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
-        callbacks: callbacks for progress of your own, beside what is shown.
+        callbacks: your own callbacks for progress, beside what is shown.
         checkpointer: writes training states, and resumes from the last.
         quiet: show no bars, and say nothing at the end.
         settings: fields of `FitSettings`: steps, batch, seed, dtype, mask_outliers, matryoshka_fractions, max_broken.
@@ -85,7 +85,7 @@ def consensus(
         The USAE, `agreement` its concepts' shares of the trainings, the most frequent first.
 
     Raises:
-        ValueError: for fewer than two USAEs, others than of one kind, no concept that comes back, or data of other
+        ValueError: for fewer than two USAEs, USAEs of different kinds, no common concept, or data of other
             backbones.
     """
     members = [member if isinstance(member, USAE) else load(member) for member in usaes]
@@ -94,9 +94,9 @@ def consensus(
     clusters = find_agreement(members, share, alike)
     with progress_display(quiet) as progress:
         bars = FitBars(progress, chosen.steps)
-        how = Execution(device, bars.beside(callbacks or FitCallbacks()), checkpointer, memory, readers)
-        shown = open_data(data, members[0], chosen, limit, how)
-        usae = fit_consensus(members, clusters, shown, chosen, how)
+        execution = Execution(device, bars.beside(callbacks or FitCallbacks()), checkpointer, memory, readers)
+        fit_data = open_data(data, members[0], chosen, limit, execution)
+        usae = fit_consensus(members, clusters, fit_data, chosen, execution)
         bars.close(usae)
     return usae
 
@@ -104,33 +104,33 @@ def consensus(
 def fit_consensus(
     members: Sequence[USAE],
     clusters: Clusters,
-    shown: FitData,
+    data: FitData,
     settings: FitSettings,
-    how: Execution = IN_THIS_PROCESS,
+    execution: Execution = IN_THIS_PROCESS,
 ) -> USAE:
     """A USAE that is trained from the clusters' mean rows; its statistics measured.
 
     Args:
         members: the trainings.
         clusters: which of their concepts are one.
-        shown: what it is fitted on.
+        data: what it is fitted on.
         settings: as `consensus_settings` gives them.
-        how: it is carried out.
+        execution: where, and with which callbacks.
     """
-    callbacks, checkpointer = how.callbacks, how.checkpointer
+    callbacks, checkpointer = execution.callbacks, execution.checkpointer
     settings = settings.model_copy(update={"n_concepts": len(clusters.members)})
     rows = mean_rows([raw_rows(member) for member in members], clusters)
-    usae = start_space(members[0], rows, shown.feed, settings)
+    usae = start_space(members[0], rows, data.feed, settings)
     usae.agreement = clusters.share
     if checkpointer is not None:
         checkpointer.data = {
-            **shown.state_data,
+            **data.state_data,
             "members": [member.sha256 for member in members],
             "found": clusters.members.tolist(),
         }
-    fit_tokens(shown.feed, settings, usae, how.device, callbacks.steps, checkpointer, callbacks.log_every)
-    usae.measured_on = shown.images
-    usae.statistics = measure(usae, shown.sample())
+    fit_tokens(data.feed, settings, usae, execution.device, callbacks.steps, checkpointer, callbacks.log_every)
+    usae.measured_on = data.images
+    usae.statistics = measure(usae, data.sample())
     return usae.to("cpu")
 
 
@@ -145,12 +145,12 @@ def consensus_settings(
     """
     first = members[0]
     if first.recipe.startswith(IMPORTED):
-        raise UsageError(f"these USAEs were {first.recipe}; a consensus is of trainings that were made here")
-    for name, given, theirs in other_sizes(first, settings):
-        raise UsageError(f"{name} is {given}, and that of the USAEs {theirs}")
+        raise UsageError(f"these USAEs were {first.recipe}; a consensus needs USAEs that were trained here")
+    for name, requested, theirs in other_sizes(first, settings):
+        raise UsageError(f"{name} is {requested}, but the USAEs have {theirs}")
     check_none_private(settings, "the concepts of a consensus are shared by all backbones")
-    named = named_recipe(recipe)
-    check_variants(first, named, settings)
+    base_recipe = named_recipe(recipe)
+    check_variants(first, base_recipe, settings)
     of_members = {
         "batch_norm": first.batch_norm,
         "unit_norm": first.unit_norm,
@@ -160,7 +160,7 @@ def consensus_settings(
     fixed = {"frozen": False, "dictionary_init": "random", "tied": True}  # random: rows begin as they are given
     nesting = {} if settings.get("matryoshka_fractions") or settings.get("matryoshka") else NO_MATRYOSHKA
     settings["n_concepts"], settings["k"] = first.n_concepts, first.k
-    return fit_settings(named.model_copy(update={**of_members, **fixed, **nesting}), **settings)
+    return fit_settings(base_recipe.model_copy(update={**of_members, **fixed, **nesting}), **settings)
 
 
 def check_variants(first: USAE, recipe: TrainingRecipe, settings: FitOptions) -> None:
@@ -173,14 +173,14 @@ def check_variants(first: USAE, recipe: TrainingRecipe, settings: FitOptions) ->
     if sparsity is None and recipe.sparsity != DEFAULT.sparsity:
         sparsity = recipe.sparsity
     if sparsity is not None and trained_sparsity(sparsity).kind != first.sparsity.kind:
-        raise UsageError(f"sparsity is {sparsity!r}, and that of the USAEs {first.sparsity.kind!r}; leave it out")
+        raise UsageError(f"sparsity is {sparsity!r}, but the USAEs have {first.sparsity.kind!r}; leave it out")
     if dictionary is not None and read_dictionary(dictionary) != Free():
-        raise UsageError(f"dictionary is {dictionary!r}; rows of a consensus are means of the USAEs', and `free`")
+        raise UsageError(f"dictionary is {dictionary!r}; a consensus averages the USAEs' rows, so its own is `free`")
 
 
 @torch.no_grad()
 def find_agreement(members: Sequence[USAE], share: float = SHARE, alike: float = ALIKE) -> Clusters:
-    """The concepts that come back in at least a share of the trainings, the most frequent first.
+    """The concepts that are in at least a share of the trainings, the most frequent first.
 
     Raises:
         ValueError: for a share or a cosine that is not one, or when fewer than k come back.
@@ -189,17 +189,17 @@ def find_agreement(members: Sequence[USAE], share: float = SHARE, alike: float =
         if not 0 < value <= 1:
             raise UsageError(f"{name} is {value}; expected a number above 0 and up to 1")
     every = cluster(joint_rows(members, [raw_rows(member) for member in members]), alike)
-    common = every.at_least(max(share, 2 / len(members)))  # what one training alone has did not come back
+    common = every.at_least(max(share, 2 / len(members)))  # what one training alone has is not common
     if len(common.members) < members[0].k:
         raise UsageError(
-            f"{plural(len(common.members), 'concept')} in common to {share:.0%} of {len(members)} trainings, and k is "
-            f"{members[0].k}; train longer, or lower --share or --alike"
+            f"{plural(len(common.members), 'concept')} in common to {share:.0%} of {len(members)} trainings, fewer "
+            f"than k = {members[0].k}; train longer, or lower --share or --alike"
         )
     return common
 
 
 def mean_rows(rows: Sequence[Mapping[str, Tensor]], clusters: Clusters) -> dict[str, Tensor]:
-    """{backbone: (clusters, width)}, in raw units: the mean direction of the members' rows, as long as they on average.
+    """{backbone: (clusters, width)}, in raw units: the mean direction of the members' rows, at their mean length.
 
     What differs from training to training has no direction of its own, and the mean loses it; the mean's length would
     shrink by it, and codes with it.

@@ -16,16 +16,16 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.tokens.arrays import token_tensors
 from usae_train.tokens.feeding import Feed, MemoryFeed, StoreFeed
-from usae_train.tokens.given_tokens import GivenTokens, read_tokens
 from usae_train.tokens.paired import PairedTokens
 from usae_train.tokens.places import is_store, names_tokens
 from usae_train.tokens.store import ActivationStore
+from usae_train.tokens.token_tables import TokenTables, read_tokens
 from usae_train.training.execution import IN_THIS_PROCESS, Execution
 from usae_train.training.fitting import feed_pictures
 from usae_train.training.resolving import allowed_memory
 from usae_train.training.settings import FitSettings, check_for_pictures
 
-Data = Mapping[str, Tensor] | GivenTokens | str | Path | ImageSource | ActivationStore
+Data = Mapping[str, Tensor] | TokenTables | str | Path | ImageSource | ActivationStore
 
 
 class FitData(NamedTuple):
@@ -52,8 +52,8 @@ def open_data(
     if isinstance(data, str) and names_tokens(data):
         data = read_tokens(data)
     if isinstance(data, Mapping):
-        data = GivenTokens(token_tensors(data))
-    if isinstance(data, GivenTokens):
+        data = TokenTables(token_tensors(data))
+    if isinstance(data, TokenTables):
         check_for_pictures("the data is tokens already", settings, limit, readers=how.readers)
         feed = MemoryFeed(data.flat)
         check_widths(feed.widths, first, "the tokens are")
@@ -81,7 +81,7 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Fit
     record = store.record
     check_widths(record.widths, first, "the store is")
     if record.grid != first.grid:
-        raise UsageError(f"the store has a grid of {record.grid}, and the USAEs {first.grid}; extract it on theirs")
+        raise UsageError(f"the store has the grid {record.grid}, but the USAEs {first.grid}; extract it on theirs")
     for name, record_there in record.weights.items():
         if name in first.weights and first.weights[name].sha256 != record_there.sha256:
             raise UsageError(f"the store's {name} had other weights than the USAEs'; extract it with theirs")
@@ -98,5 +98,5 @@ def check_widths(widths: Mapping[str, int], first: USAE, what: str) -> None:
         ValueError: with both.
     """
     if list(widths.items()) != list(first.widths.items()):
-        theirs, expected = sizes_in_words(widths), sizes_in_words(first.widths)
-        raise UsageError(f"{what} of backbones and widths {theirs}; expected those of the USAEs: {expected}")
+        sizes, expected = sizes_in_words(widths), sizes_in_words(first.widths)
+        raise UsageError(f"{what} of backbones and widths {sizes}; expected those of the USAEs: {expected}")

@@ -33,7 +33,7 @@ class Clusters(NamedTuple):
         return (self.members >= 0).float().mean(1)
 
     def at_least(self, share: float) -> Clusters:
-        """Those that came back in so many trainings, the most frequent first, else in the order that they have."""
+        """Those that came back in at least this share, the most frequent first, and else in their order."""
         order = self.share.argsort(descending=True, stable=True)
         frequent = order[self.share[order] >= share - 1e-6]
         return Clusters(self.members[frequent], self.centres[frequent])
@@ -67,21 +67,21 @@ def joined_pairs(units: Sequence[Tensor], alike: float) -> Tensor:
         alike: smallest cosine of a pair.
     """
     pairs = []
-    for one in range(len(units)):
-        for other in range(one + 1, len(units)):
-            cosines = units[one] @ units[other].T
+    for training in range(len(units)):
+        for other in range(training + 1, len(units)):
+            cosines = units[training] @ units[other].T
             nearest = torch.zeros_like(cosines, dtype=torch.bool)
             nearest[torch.arange(len(cosines)), cosines.argmax(1)] = True
             nearest[cosines.argmax(0), torch.arange(cosines.shape[1])] = True
             for concept, match in (nearest & (cosines >= alike)).nonzero().tolist():
-                pairs.append((-cosines[concept, match].item(), one, concept, other, match))
+                pairs.append((-cosines[concept, match].item(), training, concept, other, match))
     cluster_of: dict[tuple[int, int], dict[int, int]] = {
         (training, concept): {training: concept}
         for training, rows in enumerate(units)
         for concept in (rows.norm(dim=1) > 0).nonzero().squeeze(1).tolist()
     }
-    for _, one, concept, other, match in sorted(pairs):
-        first, second = cluster_of[one, concept], cluster_of[other, match]
+    for _, training, concept, other, match in sorted(pairs):
+        first, second = cluster_of[training, concept], cluster_of[other, match]
         if first.keys().isdisjoint(second):
             first.update(second)
             for each in second.items():

@@ -19,21 +19,21 @@ def check_members(members: Sequence[USAE]) -> None:
         ValueError: for fewer than two, one given twice, or one of another kind; says what differs.
     """
     if len(members) < 2:
-        raise UsageError(f"a consensus is of two trainings or more; got {len(members)}")
+        raise UsageError(f"a consensus needs two trainings or more; got {len(members)}")
     for place, member in enumerate(members):
         for other in members[:place]:
             if member is other or (member.sha256 is not None and member.sha256 == other.sha256):
-                one, same = training_name(members, member), training_name(members, other)
-                raise UsageError(f"{one} and {same} are the same training; give each once")
+                name, other_name = training_name(members, member), training_name(members, other)
+                raise UsageError(f"{name} and {other_name} are the same training; give each once")
         if member.private:
-            one = training_name(members, member)
-            raise UsageError(f"{one} has private concepts; a consensus is of trainings whose concepts all share")
+            name = training_name(members, member)
+            raise UsageError(f"{name} has private concepts; a consensus needs trainings whose concepts are all shared")
         for what, its, firsts in differences(member, members[0]):
             if its != firsts:
-                one, first = training_name(members, member), training_name(members, members[0])
+                name, first = training_name(members, member), training_name(members, members[0])
                 raise UsageError(
-                    f"{one} has {what} {its}, and {first} {firsts}; a consensus is of trainings that differ in their "
-                    "start alone"
+                    f"{name} has {what} {its}, and {first} {firsts}; a consensus needs trainings that differ in "
+                    "their start alone"
                 )
 
 
@@ -78,7 +78,7 @@ def raw_rows(usae: USAE) -> dict[str, Tensor]:
     """{backbone: (n_concepts, width)}: what a code of 1 adds, in the backbone's own units.
 
     Trainings standardize by samples of their own: in raw units their rows can be compared, and averaged. A concept that
-    no backbone fires in the pictures of the statistics is none: its rows are zeros.
+    no backbone fires in the pictures of the statistics does not count: its rows are zeros.
     """
     rows = {name: usae.scale(name).inverse_of_difference(usae.rows(name)).cpu() for name in usae.names}
     if usae.statistics is None:

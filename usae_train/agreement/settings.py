@@ -14,8 +14,8 @@ class AgreementSettings(Settings):
         1,
         ge=1,
         le=100,
-        description="train from so many starts, and write what the trainings agree on (see consensus); the same "
+        description="train from this many starts, and write what the trainings agree on (see consensus); the same "
         "command resumes",
     )
-    share: float = Field(0.5, description="keep the concepts that come back in at least such a share of the trainings")
-    alike: float = Field(0.7, description="cosine over all backbones from which on two trainings' concepts are one")
+    share: float = Field(0.5, description="keep the concepts found in at least this share of the trainings")
+    alike: float = Field(0.7, description="smallest cosine, over all backbones, of concepts that count as one")

@@ -17,8 +17,8 @@ from usae_train.model.checkpoint import load
 from usae_train.model.firing import measure
 from usae_train.model.usae import USAE
 from usae_train.tokens.feeding import MemoryFeed
-from usae_train.tokens.given_tokens import GivenTokens
 from usae_train.tokens.store import ActivationStore
+from usae_train.tokens.token_tables import TokenTables
 from usae_train.training.execution import Execution
 from usae_train.training.independent_fit import Executions, fit_each
 from usae_train.training.logging.callbacks import FitCallbacks
@@ -27,10 +27,10 @@ from usae_train.training.settings import FitSettings
 
 
 def empty_space(
-    data: ImageSource | ActivationStore | GivenTokens, specs: Mapping[str, BackboneSpec], settings: FitSettings
+    data: ImageSource | ActivationStore | TokenTables, specs: Mapping[str, BackboneSpec], settings: FitSettings
 ) -> USAE:
     """An untrained USAE of a store's backbones, of given tokens, or of these specs: what all trainings are on."""
-    if isinstance(data, GivenTokens):
+    if isinstance(data, TokenTables):
         return new_usae(MemoryFeed(data.flat).widths, settings)
     if isinstance(data, ActivationStore):
         record = data.record
@@ -46,7 +46,7 @@ def empty_space(
 
 def fit_starts(
     count: int,
-    data: ImageSource | ActivationStore | GivenTokens,
+    data: ImageSource | ActivationStore | TokenTables,
     specs: Mapping[str, BackboneSpec],
     settings: FitSettings,
     trainings: Path,
@@ -72,23 +72,24 @@ def fit_starts(
     """
     check_writable(trainings)
     empty = empty_space(data, specs, settings)
-    asked = executions.execution
-    opening = Execution(executions.device, callbacks, memory=asked.memory, readers=asked.readers)
-    shown = open_data(data, empty, settings, how=opening)
+    execution = executions.execution
+    opening = Execution(executions.device, callbacks, memory=execution.memory, readers=execution.readers)
+    fit_data = open_data(data, empty, settings, how=opening)
 
     def fit_one(_: str, seeded: FitSettings, how: Execution) -> USAE:
         usae = new_usae(empty.widths, seeded, specs=empty.specs, grid=empty.grid)
         usae.weights = dict(empty.weights)
         assert how.checkpointer is not None
-        how.checkpointer.data = dict(shown.state_data)
-        fit_tokens(shown.feed, seeded, usae, how.device, how.callbacks.steps, how.checkpointer, how.callbacks.log_every)
-        usae.measured_on = shown.images
-        usae.statistics = measure(usae, shown.sample())
+        how.checkpointer.data = dict(fit_data.state_data)
+        steps, log_every = how.callbacks.steps, how.callbacks.log_every
+        fit_tokens(fit_data.feed, seeded, usae, how.device, steps, how.checkpointer, log_every)
+        usae.measured_on = fit_data.images
+        usae.statistics = measure(usae, fit_data.sample())
         return usae.to("cpu")
 
     names = [f"start-{number}" for number in range(count)]
     with folder_lock(trainings):
-        fit_each(names, settings, fit_one, trainings, executions, shown.state_data)
+        fit_each(names, settings, fit_one, trainings, executions, fit_data.state_data)
     members = [load(trainings / name) for name in names]
     check_members(members)
-    return members, shown
+    return members, fit_data

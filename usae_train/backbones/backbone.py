@@ -78,7 +78,7 @@ class Backbone(nn.Module):
         with self._trial([spec, *beside]):
             for each in (spec, *beside):
                 check_site(name, self.model, each, trial_picture(self.input_size))
-            pairs = self._foldable([spec, *beside])
+        pairs = self._foldable([spec, *beside])
         keep_statistics(pairs)
         fold(self.model, pairs)
         self._set_output()
@@ -148,7 +148,7 @@ class Backbone(nn.Module):
     @with_torch_defaults
     @torch.no_grad()
     def notes(self) -> list[str]:
-        """A sentence for each thing in which it is read otherwise than its spec makes one expect; takes two passes."""
+        """A sentence for each way in which it is read differently than its spec suggests; takes two passes."""
         from usae_train.backbones.folding import PassRecorder
         from usae_train.backbones.timm_models import data_config
 
@@ -217,7 +217,7 @@ class Backbone(nn.Module):
 
     @contextmanager
     def _trial(self, specs: Sequence[BackboneSpec]) -> Iterator[None]:
-        """Within it the network is run for the first time, and little else: what it raises then is said in one line.
+        """For the first passes of the network, and nothing else: what it raises in them becomes one line.
 
         Raises:
             UsageError: then, with the places that were to be read, the input size and timm's own.
@@ -242,16 +242,16 @@ class Backbone(nn.Module):
         from usae_train.backbones.folding import PassRecorder
 
         zeros = torch.zeros(1, 3, self.input_size, self.input_size)
-        with PassRecorder(self.model) as reading:
+        with PassRecorder(self.model) as reading, self._trial(specs):
             features = self._first_features(specs, zeros)
         first, *further = (reading.pairs(layer) for layer in features)
         pairs = [pair for pair in first if all(pair in pairs_there for pairs_there in further)]
         if not self.spec.classes:
             return pairs
-        with PassRecorder(self.model) as classifying:
+        with PassRecorder(self.model) as classifying, self._trial(specs):
             logits = self.model(zeros)
-        both = classifying.pairs(logits)
-        return [pair for pair in both if pair in pairs or not reading.ran(pair.convolution)]
+        of_logits = classifying.pairs(logits)
+        return [pair for pair in of_logits if pair in pairs or not reading.ran(pair.convolution)]
 
     @torch.no_grad()
     def _set_output(self) -> None:
@@ -305,7 +305,7 @@ def build_backbones(specs: Mapping[str, BackboneSpec | Backbone], warn: bool = T
 
     Args:
         specs: by the backbones' names; one that is built already stays as it is.
-        warn: whether to warn (`UnexpectedReadingWarning`) where one is read otherwise than its spec makes one expect.
+        warn: whether to warn (`UnexpectedReadingWarning`) where one is read differently than its spec suggests.
 
     Raises:
         ValueError: for a name that none can have, or a spec that cannot be built.

@@ -44,11 +44,11 @@ def copy_all_weights(specs: Mapping[str, BackboneSpec], into: Path) -> dict[str,
     Raises:
         ValueError: for files that are gone or cannot be read.
     """
-    brought: dict[str, dict[str, Any]] = {}
+    copied: dict[str, dict[str, Any]] = {}
     for name, spec in specs.items():
-        if _files_of(spec) not in brought:
-            brought[_files_of(spec)] = copy_weights(name, spec, into).model_dump(include=PLACED)
-    return {name: spec.model_copy(update=brought[_files_of(spec)]) for name, spec in specs.items()}
+        if _files_of(spec) not in copied:
+            copied[_files_of(spec)] = copy_weights(name, spec, into).model_dump(include=PLACED)
+    return {name: spec.model_copy(update=copied[_files_of(spec)]) for name, spec in specs.items()}
 
 
 def _files_of(spec: BackboneSpec) -> str:

@@ -33,7 +33,7 @@ def keep_statistics(pairs: Iterable[tuple[nn.Module, nn.BatchNorm2d]]) -> None:
     """
     for convolution, norm in pairs:
         natural = _of_norm(norm)
-        if natural is not None and natural.known:
+        if natural is not None and natural.has_scale:
             convolution.register_buffer("natural_mean", natural.mean.clone(), persistent=False)
             convolution.register_buffer("natural_std", natural.std.clone(), persistent=False)
 
@@ -62,7 +62,7 @@ def statistics_distances(model: nn.Module, n_pictures: int, most: int) -> Iterat
     Args:
         model: the network.
         n_pictures: how many pictures the views are of.
-        most: features of more numbers a view are left out: a network has few of them, and they take most of the time.
+        most: features with more numbers per view are left out: a network has few, and they take most of the time.
     """
     distances: dict[nn.Module, Tensor] = {}
 
@@ -73,7 +73,7 @@ def statistics_distances(model: nn.Module, n_pictures: int, most: int) -> Iterat
         features, mean, variance = _Moments.apply(features, n_pictures)
         of_mean = ((mean - natural.mean) / natural.std).square()
         of_std = ((variance.clamp_min(0) + 1e-8).sqrt() / natural.std - 1).square()
-        distances[module] = (of_mean + of_std).mean(1) * natural.known
+        distances[module] = (of_mean + of_std).mean(1) * natural.has_scale
         return features
 
     handles = [module.register_forward_hook(note) for module in norms_with_statistics(model)]
@@ -99,7 +99,7 @@ class _Natural(NamedTuple):
 
     mean: Tensor  # (channels,)
     std: Tensor  # (channels,), above zero
-    known: Tensor | bool = True  # False for a norm that scales all by nothing, as before training
+    has_scale: Tensor | bool = True  # False for a norm that scales all by nothing, as before training
 
 
 def _natural(module: nn.Module) -> _Natural:
@@ -117,9 +117,9 @@ def _of_norm(norm: nn.BatchNorm2d) -> _Natural | None:
         return None
     std = torch.ones_like(norm.running_mean) if norm.weight is None else norm.weight.detach().abs()
     mean = torch.zeros_like(std) if norm.bias is None else norm.bias.detach()
-    known = std.any()
+    has_scale = std.any()
     least = (LEAST_STD * std.mean().double()).to(std.dtype)
-    return _Natural(mean, torch.where(known, torch.maximum(std, least), 1.0), known)
+    return _Natural(mean, torch.where(has_scale, torch.maximum(std, least), 1.0), has_scale)
 
 
 class _Moments(torch.autograd.Function):

@@ -50,8 +50,8 @@ def pretrained_file(name: str, spec: BackboneSpec) -> Path:
         return _file_from_hub(name, spec, spec.model.partition(":")[2], FILES)
     config = timm.models.get_pretrained_cfg(spec.model, allow_unregistered=True)
     if config is not None and config.hf_hub_id:
-        named = config.hf_hub_filename
-        return _file_from_hub(name, spec, config.hf_hub_id, FILES if named is None else _safe_first(named))
+        file_name = config.hf_hub_filename
+        return _file_from_hub(name, spec, config.hf_hub_id, FILES if file_name is None else _safe_first(file_name))
     if config is None or not config.url:
         raise UsageError(f"{name}: timm has no weights of {spec.model!r}; give a file in `weights`, or `random`")
     try:

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
 
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FrozenModel
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warning_kinds import SimilarWeightsWarning
 
@@ -24,7 +24,7 @@ RECORDED_TOKENS = 16  # tokens, and features of each, that a record keeps: 1 KB 
 TOLERANCE = 0.05
 
 
-class WeightsRecord(Frozen):
+class WeightsRecord(FrozenModel):
     """What a USAE and a store keep of a backbone's weights."""
 
     sha256: str = Field(description="of the model's tensors as they were loaded, whatever file they came from")
@@ -45,10 +45,10 @@ class WeightsRecord(Frozen):
         Raises:
             ValueError: for tokens that are not numbers.
         """
-        ours, theirs = _unpack(self.tokens), _unpack(other.tokens)
-        if ours.shape != theirs.shape:
+        values, others = _unpack(self.tokens), _unpack(other.tokens)
+        if values.shape != others.shape:
             return math.inf
-        return float(np.linalg.norm(theirs - ours) / max(float(np.linalg.norm(ours - ours.mean())), 1e-12))
+        return float(np.linalg.norm(others - values) / max(float(np.linalg.norm(values - values.mean())), 1e-12))
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -109,7 +109,7 @@ def check_records(
             continue
         hashes = f"hash {record.sha256[:12]}..., trained with {expected[name].sha256[:12]}..."
         if not distance <= TOLERANCE:
-            difference = "the weights are the same, but they are read otherwise" if same else hashes
+            difference = "the weights are the same, but they are read differently" if same else hashes
             raise UsageError(
                 f"{name} is not the backbone that this USAE was trained with ({difference}; tokens of the test picture "
                 f"differ by {distance:.0%}): {hints[name]}"

@@ -20,8 +20,8 @@ from usae_train.runtime.torch_defaults import with_torch_defaults
 class ModuleBackbone(Backbone):
     """A custom network as a backbone: what one of its layers gives, as patch tokens.
 
-    It is put into evaluation, moved to where it is used, and its parameters no longer ask for gradients; nothing else
-    of it is changed. A USAE folder does not hold it, only its name and a hash of its weights: give it again, as in
+    It is put into evaluation mode, moved to where it is used, and its parameters need no gradients any more; nothing
+    else of it is changed. A USAE folder does not hold it, only its name and a hash of its weights: give it again, as in
     `load(folder, modules={"mine": ModuleBackbone(...)})`.
 
     Args:
@@ -107,13 +107,13 @@ class ModuleBackbone(Backbone):
 
     def _features_and_logits(self, normalized: Tensor) -> tuple[Tensor, Tensor]:
         outputs: list[object] = []
-        hook = self._read[0].register_forward_hook(lambda module, given, output: outputs.append(output))
+        hook = self._read[0].register_forward_hook(lambda module, inputs, output: outputs.append(output))
         try:
             output: Tensor = self.model(normalized)
         finally:
             hook.remove()
         if not outputs:
-            raise UsageError(f"{self.name}: layer {self._layer!r} took no part when a picture was seen")
+            raise UsageError(f"{self.name}: layer {self._layer!r} did not run when a picture went through the network")
         return self._as_features(outputs[-1]), output
 
     def _as_features(self, output: object) -> Tensor:
@@ -146,5 +146,5 @@ def named_layer(module: nn.Module, layer: str) -> nn.Module:
     if layer not in layers:
         near = difflib.get_close_matches(layer, layers, n=3) or list(layers)[1:6]
         raise UsageError(f"no layer {layer!r} in {type(module).__name__}; there are {', '.join(near)}")
-    named: nn.Module = layers[layer]
-    return named
+    module_read: nn.Module = layers[layer]
+    return module_read

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Collection
 
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import did_you_mean
 
 NAME = re.compile(r"[A-Za-z0-9_-]+(@-?[0-9]+)?")  # and the layer, where one network is read at several
 RESERVED = ("images", "shared", "sheet")  # a store's tensor of numbers; pictures that are not a single backbone's
@@ -23,18 +23,16 @@ def check_name(name: str) -> None:
         )
 
 
-def check_known(known: Collection[str], name: str) -> str:
+def check_backbone_name(names: Collection[str], name: str) -> str:
     """The name itself.
 
     Args:
-        known: names of a USAE's backbones.
+        names: names of a USAE's backbones.
         name: of one of them.
 
     Raises:
-        ValueError: for another; names those that there are.
+        ValueError: for any other; lists the USAE's.
     """
-    if not isinstance(name, str) or name not in known:
-        near = difflib.get_close_matches(str(name), known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"unknown backbone {name!r}; this USAE has {', '.join(known)}{hint}")
+    if not isinstance(name, str) or name not in names:
+        raise UsageError(f"unknown backbone {name!r}; this USAE has {', '.join(names)}{did_you_mean(name, names)}")
     return name

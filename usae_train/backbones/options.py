@@ -72,8 +72,8 @@ def check_values(options: Mapping[str, Any]) -> None:
         ValueError: for an option that shapes no network, or a value other than a number, a word, true, false or a list
             of these; it says which.
     """
-    if ours := SPEC_FIELDS & options.keys():
-        raise UsageError(f"{', '.join(sorted(ours))} cannot be set here; use `input_size`, `weights` and `classes`")
+    if fields := SPEC_FIELDS & options.keys():
+        raise UsageError(f"{', '.join(sorted(fields))} cannot be set here; use `input_size`, `weights` and `classes`")
     for name, value in options.items():
         if name in REFUSED_OPTIONS:
             raise UsageError(f"{name} is not an option of a network and is not passed to timm; leave it out")
@@ -111,10 +111,10 @@ def check_names(model: str, architecture: str, options: Mapping[str, Any]) -> No
     Raises:
         ValueError: for a name that none of them takes, or a layer that timm does not know; it says which.
     """
-    known = option_names(architecture) if options else frozenset()
+    valid_names = option_names(architecture) if options else frozenset()
     for name, value in options.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1) or sorted(known - {"in_chans"})[:6]
+        if name not in valid_names:
+            near = difflib.get_close_matches(name, valid_names, n=1) or sorted(valid_names - {"in_chans"})[:6]
             raise UsageError(f"{model!r} has no option {name!r} that shapes it; it has {', '.join(near)}")
         if isinstance(value, str) and name.endswith(("act_layer", "norm_layer")) and not _is_layer(name, value):
             raise UsageError(
@@ -139,7 +139,7 @@ def option_names(architecture: str) -> frozenset[str]:
     """The names of options that shape networks of an architecture's family: what its classes' signatures have.
 
     Raises:
-        RuntimeError: for an architecture that timm has not.
+        RuntimeError: for an architecture that timm does not have.
     """
     from timm.models import model_entrypoint
 

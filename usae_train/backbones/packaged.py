@@ -63,7 +63,7 @@ def weight_file(name: str, spec: BackboneSpec) -> Path:
     return path
 
 
-def in_order(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor], misfits: str) -> dict[str, Tensor]:
+def match_in_order(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor], misfits: str) -> dict[str, Tensor]:
     """A file's tensors under a model's names, one to one in their order.
 
     Args:
@@ -79,10 +79,10 @@ def in_order(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor], misfi
             f"{misfits}it has {plural(len(weights), 'tensor')}, and the model {len(initial)}; the classifier is among "
             "these if `classes` says so"
         )
-    for (theirs, tensor), (ours, expected) in zip(weights.items(), initial.items(), strict=True):
+    for (file_name, tensor), (model_name, expected) in zip(weights.items(), initial.items(), strict=True):
         if tensor.shape != expected.shape:
             raise UsageError(
-                f"{misfits}in order, its {theirs!r} is {tuple(tensor.shape)} where the model's {ours!r} is "
+                f"{misfits}in order, its {file_name!r} is {tuple(tensor.shape)} where the model's {model_name!r} is "
                 f"{tuple(expected.shape)}"
             )
     return dict(zip(initial, weights.values(), strict=True))

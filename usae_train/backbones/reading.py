@@ -1,4 +1,4 @@
-"""How a backbone's layer is read, where it is not what one would expect of it: in words for who chose it.
+"""Warnings where a backbone's layer is not read as one would expect.
 
 No model's name is asked: which parameters take part in a pass shows what is left out. Seen in timm 1.0.31: a norm that
 `norm: true` does not reach, for it comes in the head (71 architectures' `fc_norm`, ConvNeXt's `head.norm`); a last

@@ -32,11 +32,11 @@ def read_sites(model: nn.Module, specs: Sequence[BackboneSpec], norm: bool, norm
         For each spec, (batch, width, rows, cols).
     """
     layers = sorted({spec.layer for spec in specs})
-    whole = any(spec.site not in TIMM_PARTS for spec in specs)
+    reads_blocks = any(spec.site not in TIMM_PARTS for spec in specs)
     prefixed = {"return_prefix_tokens": True} if any(spec.site == "prefix" for spec in specs) else {}
     with _record_outputs([part_of(model, spec) for spec in specs if spec.site in TIMM_PARTS]) as outputs:
         intermediates = model.forward_intermediates(  # type: ignore[operator]  # timm's own method
-            normalized, indices=layers, norm=norm and whole, stop_early=True, intermediates_only=True, **prefixed
+            normalized, indices=layers, norm=norm and reads_blocks, stop_early=True, intermediates_only=True, **prefixed
         )
     of_layers = dict(zip(layers, intermediates, strict=True))
 
@@ -102,7 +102,7 @@ def _layers_are_blocks(model: nn.Module, spec: BackboneSpec, picture: Tensor) ->
 
 
 def _laid_out(tokens: Tensor, like: Tensor) -> Tensor:
-    """The last tokens (batch, prefix and patches, width) as features of so many rows and columns."""
+    """The last tokens (batch, prefix and patches, width) as features on the same rows and columns."""
     rows, cols = like.shape[-2:]
     features: Tensor = tokens[:, -rows * cols :].mT.unflatten(2, (rows, cols))
     return features

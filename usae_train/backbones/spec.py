@@ -15,8 +15,8 @@ from pydantic import (
 )
 
 from usae_train.backbones.options import check_values
-from usae_train.files.homes import from_home
-from usae_train.files.validation import Worded
+from usae_train.files.homes import expand_home
+from usae_train.files.validation import OneLineErrorModel
 from usae_train.runtime.errors import UsageError
 
 PRETRAINED = "pretrained"
@@ -30,20 +30,20 @@ Side = Annotated[int, Field(ge=1, le=4096)]  # tokens of a grid: a picture of 16
 PositiveStd = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
-class BackboneSpec(Worded):
+class BackboneSpec(OneLineErrorModel):
     """Everything that is particular to one backbone. Nothing elsewhere asks for a model's name."""
 
     model: str = Field(
         min_length=1,
-        description="timm id, `hf-hub:` and a repository, or `local-dir:` and a folder of timm's form",
+        description="timm id, `hf-hub:` and a repository, or `local-dir:` and a folder in timm's form",
     )
     weights: str = Field(
         PRETRAINED,
-        description="`pretrained`, `random`, a .safetensors/.pth file of timm's form, or one inside an installed "
+        description="`pretrained`, `random`, a .safetensors/.pth file in timm's form, or one inside an installed "
         "package: `package:NAME==VERSION/FILE`",
     )
     sha256: str | None = Field(
-        None, pattern=r"^[0-9a-f]{64}$", description="of the weights' file: another is refused; not checked by default"
+        None, pattern=r"^[0-9a-f]{64}$", description="of the weight file: any other is refused; not checked by default"
     )
     tensors: Literal["named", "ordered"] = Field(
         "named",
@@ -56,7 +56,7 @@ class BackboneSpec(Worded):
         "its `mlp` gives, or `prefix`, its class and register tokens, side by side as one token per picture",
     )
     norm: bool = Field(
-        True, description="apply the model's final norm to `block` or `prefix`, where timm can; said where it cannot"
+        True, description="apply the model's final norm to `block` or `prefix`; a warning says where timm cannot"
     )
     input_size: int | None = Field(None, ge=1, description="pixels per side; timm's own by default")
     mean: tuple[Level, Level, Level] | None = Field(None, description="normalization; timm's own by default")
@@ -80,13 +80,13 @@ class BackboneSpec(Worded):
     @classmethod
     def _from_home(cls, text: str) -> str:
         if text.startswith("~"):
-            return str(from_home(text))
-        return LOCAL + str(from_home(text.removeprefix(LOCAL))) if text.startswith(LOCAL + "~") else text
+            return str(expand_home(text))
+        return LOCAL + str(expand_home(text.removeprefix(LOCAL))) if text.startswith(LOCAL + "~") else text
 
     @model_validator(mode="after")
     def _needs_a_file(self) -> BackboneSpec:
         if not (self.is_packaged or self.has_own_file) and (self.sha256 is not None or self.tensors == "ordered"):
-            raise UsageError(f"sha256 and tensors are of a weight file, and weights is {self.weights!r}")
+            raise UsageError(f"sha256 and tensors describe a weight file, but weights is {self.weights!r}")
         if self.tensors == "ordered" and self.weights.endswith(".safetensors"):
             raise UsageError("tensors cannot be `ordered`: a .safetensors file keeps no order")
         return self
@@ -134,8 +134,8 @@ class BackboneSpec(Worded):
         if self.model.startswith(MODULE):
             module = self.model.removeprefix(MODULE)
             return (
-                f"give {module}, a module of yours that no folder holds, as in training: load(..., modules={{...}}); "
-                "no command takes one: draw it from Python"
+                f"give {module}, a module that no folder holds, as you gave it for training: load(..., "
+                f"modules={{...}}); no command takes one, so use Python"
             )
         if self.weights == RANDOM:
             import torch
@@ -144,7 +144,7 @@ class BackboneSpec(Worded):
         if self.weights == PRETRAINED:
             return f"give the weights of the training as a file in `weights` of its spec; {self.model!r} has others now"
         if self.is_packaged:
-            return f"install the package of the training anew, of which its spec says {self.weights}"
+            return f"reinstall the package that the training used; its spec says {self.weights}"
         return f"put the weight file of the training at {self.weights}"
 
     def relative_to(self, folder: Path) -> BackboneSpec:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from usae_train.backbones.fetching import model_config_file, pretrained_file
-from usae_train.backbones.given_weights import GivenWeights, Misfit, timm_given
+from usae_train.backbones.network_filling import LoadedWeights, Misfit, fill_timm_networks
 from usae_train.backbones.options import check_names
 from usae_train.backbones.packaged import weight_file
 from usae_train.backbones.spec import PRETRAINED, RANDOM, BackboneSpec
@@ -45,7 +45,7 @@ def create_model(name: str, spec: BackboneSpec) -> nn.Module:
         raise UsageError(f"{name}: {error}") from error
     if spec.weights == RANDOM:
         return _timm_model(name, spec, config, options)
-    with timm_given(_given(name, spec)):
+    with fill_timm_networks(_load_weights(name, spec)):
         return _timm_model(name, spec, config, options, pretrained=True)
 
 
@@ -64,13 +64,13 @@ def _config(name: str, spec: BackboneSpec) -> TimmDescription | None:
     return None
 
 
-def _given(name: str, spec: BackboneSpec) -> GivenWeights:
+def _load_weights(name: str, spec: BackboneSpec) -> LoadedWeights:
     """The weights of a spec, read."""
     official = spec.weights == PRETRAINED and not is_unlisted(spec.model)
     path = pretrained_file(name, spec) if spec.weights == PRETRAINED else weight_file(name, spec)
     # releases that timm names itself may lie under keys that its own converters look for
     content = read_content(name, path) if official else read_weights(name, path)
-    return GivenWeights(name, spec, path.name if official else str(path), content, official)
+    return LoadedWeights(name, spec, path.name if official else str(path), content, official)
 
 
 def _timm_model(

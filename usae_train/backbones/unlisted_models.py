@@ -81,8 +81,8 @@ def read_description(name: str, model: str, file: Path) -> TimmDescription:
     where = f"{name}: config.json of {model!r}"
     content = _read(where, file)
     if "architecture" not in content:
-        of = f"that of Hugging Face's {content['model_type']}" if "model_type" in content else "without an architecture"
-        raise UsageError(f"{where} is {of}; expected timm's form, with `architecture`, as `timm` writes it to the hub")
+        form = f"that of Hugging Face's {content['model_type']}" if "model_type" in content else "of unknown form"
+        raise UsageError(f"{where} is {form}; expected timm's form, with `architecture`, as timm writes it to the hub")
     try:
         # an older form has one mapping for all
         config = validate(_Config.model_validate, {"pretrained_cfg": content, **content})

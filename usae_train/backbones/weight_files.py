@@ -91,7 +91,7 @@ def _damage_in_words(where: str) -> Iterator[None]:
     except UsageError:
         raise
     except Exception as error:  # a broken file can raise anything
-        if shortage(error) is not None:  # the file is none the worse
+        if shortage(error) is not None:  # which says nothing of the file
             raise
         raise UsageError(f"{where} is not a readable weight file ({first_line(error)}); it may be cut short") from error
 

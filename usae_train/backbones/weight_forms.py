@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from usae_train.backbones.weight_names import below
+from usae_train.backbones.weight_names import tensors_below
 
 Names = tuple[tuple[str, str], ...]  # regular expressions of whole names, and what they become
 
@@ -134,7 +134,7 @@ def _marked(weights: Mapping[str, Tensor], markers: tuple[str, str]) -> dict[str
     prefixes = [prefix for prefix in prefixes if prefix + second in weights]
     if len(prefixes) != 1:
         return None
-    return below(weights, prefixes[0])
+    return tensors_below(weights, prefixes[0])
 
 
 def _renamed_by_form(form: Form, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -165,7 +165,7 @@ def _pooling(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """SigLIP's attention pooling: torch keeps query, key and value as one, timm the query apart."""
     pooling: dict[str, Tensor] = {}
     for kind in ("weight", "bias"):
-        if (whole := weights.get(f"head.attention.in_proj_{kind}")) is not None:
-            query, key, value = whole.chunk(3)
+        if (in_proj := weights.get(f"head.attention.in_proj_{kind}")) is not None:
+            query, key, value = in_proj.chunk(3)
             pooling |= {f"attn_pool.q.{kind}": query, f"attn_pool.kv.{kind}": torch.cat([key, value])}
     return pooling

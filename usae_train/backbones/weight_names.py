@@ -96,7 +96,7 @@ def without_prefix(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor])
     most = max(covered.values(), default=0)
     if 2 * most < len(initial):
         return None
-    candidates = [below(weights, prefix) for prefix in sorted(covered, key=len) if covered[prefix] == most]
+    candidates = [tensors_below(weights, prefix) for prefix in sorted(covered, key=len) if covered[prefix] == most]
     if any(not _same(candidates[0], other, initial) for other in candidates[1:]):
         names = ", ".join(prefix for prefix in covered if covered[prefix] == most)
         raise UsageError(f"it has the network several times, below {names}; save the one that you mean")
@@ -109,23 +109,23 @@ def _prefixes(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> I
         yield from (key.removesuffix(probe) for key in weights if key.endswith("." + probe))
 
 
-def below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def tensors_below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose names begin with a prefix, by what follows it."""
     return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
 
 
-def _same(one: Mapping[str, Tensor], other: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> bool:
+def _same(weights: Mapping[str, Tensor], others: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> bool:
     """Whether two sets of tensors give a network the same, as where a module is saved under two names."""
-    return all(key in other and torch.equal(one[key], other[key]) for key in initial if key in one)
+    return all(key in others and torch.equal(weights[key], others[key]) for key in initial if key in weights)
 
 
-def misfit(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
+def describe_misfit(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
     """Why tensors cannot be a model's, in words; None where it does not show from names and shapes."""
     shared = [key for key in initial if key in weights]
     if not shared:
         return (
             f"none of its {len(weights)} names is one of the model's: it has {next(iter(weights))!r}, the model "
-            f"{next(iter(initial))!r}; give it timm's names, or the model that it is of"
+            f"{next(iter(initial))!r}; give it timm's names, or name the model that it belongs to"
         )
     if lacking := [key for key in initial if key not in weights]:
         return f"it lacks {plural(len(lacking), 'tensor')}, {lacking[0]!r} first"
@@ -136,13 +136,13 @@ def misfit(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str 
     return None
 
 
-def beyond(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
-    """The first tensor of a block that the model has not: its blocks' numbers end before."""
-    known = {own_part for key in initial for own_part in _indexed_parts(key)}
-    stems = {stem for stem, _ in known}
+def first_beyond_blocks(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
+    """The first tensor of a block that the model does not have: its blocks' numbers end before."""
+    model_parts = {own_part for key in initial for own_part in _indexed_parts(key)}
+    stems = {stem for stem, _ in model_parts}
     for key in weights:
         for stem, number in _indexed_parts(key):
-            if stem in stems and (stem, number) not in known:
+            if stem in stems and (stem, number) not in model_parts:
                 return key
     return None
 

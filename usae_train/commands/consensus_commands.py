@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from usae_train.agreement.fit_data import FitData
     from usae_train.images.sources import ImageSource
     from usae_train.model.usae import USAE
-    from usae_train.tokens.given_tokens import GivenTokens
     from usae_train.tokens.store import ActivationStore
+    from usae_train.tokens.token_tables import TokenTables
     from usae_train.training.independent_fit import Executions
 
 
@@ -37,8 +37,8 @@ OF_THE_MEMBERS = ["n_concepts", "k", "n_private", "k_private", "init_seed", "spa
 @takes_settings(ExecutionSettings)
 @takes_settings(FitSettings, ranges=False, leave_out=OF_THE_MEMBERS, defaults=RECIPE_DEFAULTS)
 def consensus(
-    usaes: Annotated[list[str], typer.Argument(help="Two or more USAEs that differ in their start: folders or ids.")],
-    data: Annotated[str, typer.Option(help=f"What encoders are fitted on, required: {DATA}")],
+    usaes: Annotated[list[str], typer.Argument(help="Two or more USAEs from different starts: folders or ids.")],
+    data: Annotated[str, typer.Option(help=f"Data that encoders are fitted on, required: {DATA}")],
     out: Out,
     execution: ExecutionSettings,
     agreement: AgreementSettings,
@@ -50,7 +50,7 @@ def consensus(
     """Make one USAE of the concepts that several trainings agree on.
 
     Concepts are matched over all backbones' dictionaries at once; those that come back often enough are kept, their
-    rows the mean of the matched ones, and from these all of it is trained. In how large a share of the trainings each
+    rows the mean of the matched ones, and from these all of it is trained. The share of the trainings in which each
     came back is kept in the folder (agreement.safetensors).
     """
     with one_line_errors(quiet):
@@ -72,7 +72,7 @@ def consensus(
                 log_stages({"training": metrics}, steps, execution, quiet) as (callbacks,),
                 checkpointer.stop_on_signals(),
             ):
-                made = agree(
+                usae = agree(
                     members,
                     data if has_tokens else open_pictures(data, execution.limit),
                     share=agreement.share,
@@ -86,12 +86,12 @@ def consensus(
                     **settings,
                 )
             with checkpointer.naming_last_state():
-                save(made, out, beside=[metrics] if metrics.is_file() else ())
+                save(usae, out, beside=[metrics] if metrics.is_file() else ())
         if not quiet:
-            say(*agreement_in_words(made, members, out))
+            say(*agreement_in_words(usae, members, out))
 
 
-def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
+def fit_from_starts(request: FitRequest, agreement: AgreementSettings) -> None:
     """`fit --starts`: train from several starts, each into `.NAME.starts`, then write what they agree on.
 
     The trainings are kept there until the consensus is written; given again, the command resumes where it was.
@@ -102,28 +102,28 @@ def fit_from_starts(asked: FitRequest, agreement: AgreementSettings) -> None:
     from usae_train.model.checkpoint import save
     from usae_train.training.logging.callbacks import FitCallbacks
 
-    trainings = asked.out.with_name(f".{asked.out.name}.starts")
-    with asked.executions() as executions:
-        with folder_lock(asked.out):
-            check_free(asked.out)
-            opened = open_fit_data(asked)
-            source: GivenTokens | ActivationStore | ImageSource
-            source, specs = (opened.source, opened.specs) if isinstance(opened, Pictures) else (opened, {})
+    trainings = request.out.with_name(f".{request.out.name}.starts")
+    with request.executions() as executions:
+        with folder_lock(request.out):
+            check_free(request.out)
+            fit_input = open_fit_data(request)
+            source: TokenTables | ActivationStore | ImageSource
+            source, specs = (fit_input.source, fit_input.specs) if isinstance(fit_input, Pictures) else (fit_input, {})
             callbacks = FitCallbacks(
                 pictures=lambda done, total: executions.report("pictures", done, total, ""), failure=executions.failure
             )
-            members, shown = fit_starts(
-                agreement.starts, source, specs, asked.settings, trainings, executions, callbacks
+            members, fit_data = fit_starts(
+                agreement.starts, source, specs, request.settings, trainings, executions, callbacks
             )
-            made = _fit_consensus(members, shown, asked.settings, agreement, executions)
-            save(made, asked.out)
+            usae = _fit_consensus(members, fit_data, request.settings, agreement, executions)
+            save(usae, request.out)
             shutil.rmtree(trainings, ignore_errors=True)
-        if not asked.quiet:
-            say(*agreement_in_words(made, members, asked.out))
+        if not request.quiet:
+            say(*agreement_in_words(usae, members, request.out))
 
 
 def _fit_consensus(
-    members: list[USAE], shown: FitData, settings: FitSettings, agreement: AgreementSettings, executions: Executions
+    members: list[USAE], fit_data: FitData, settings: FitSettings, agreement: AgreementSettings, executions: Executions
 ) -> USAE:
     """The space of what trainings agree on, fitted with their own settings."""
     from usae_train.agreement.consensus import consensus_settings, find_agreement, fit_consensus
@@ -136,14 +136,14 @@ def _fit_consensus(
         steps=lambda step, metrics: executions.report("consensus", step, settings.steps, loss_in_words(metrics))
     )
     clusters = find_agreement(members, agreement.share, agreement.alike)
-    return fit_consensus(members, clusters, shown, trained_with, Execution(executions.device, callbacks))
+    return fit_consensus(members, clusters, fit_data, trained_with, Execution(executions.device, callbacks))
 
 
-def agreement_in_words(made: USAE, members: list[USAE], out: Path) -> list[str]:
+def agreement_in_words(usae: USAE, members: list[USAE], out: Path) -> list[str]:
     """How many concepts were kept, and how many of them came back in all trainings."""
-    assert made.agreement is not None
-    in_all = int((made.agreement == 1).sum())
+    assert usae.agreement is not None
+    in_all = int((usae.agreement == 1).sum())
     return [
-        f"{out}: {plural(made.n_concepts, 'concept')} over {', '.join(made.names)}, of {members[0].n_concepts} in each "
-        f"of {len(members)} trainings; {in_all} came back in all of them"
+        f"{out}: {plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}, of {members[0].n_concepts} in each "
+        f"of {len(members)} trainings; {in_all} were found in all of them"
     ]

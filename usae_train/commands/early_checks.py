@@ -1,6 +1,6 @@
 """What was typed, checked by text and small files alone: a mistake is answered before torch or a network is loaded.
 
-All of it is asked again, with what weights and pictures tell, by what does the work. Loading torch takes seconds, and
+What does the work checks all of it again, with what weights and pictures tell. Loading torch takes seconds, and
 so do networks (tests/benchmarks/mistakes.py has the figures).
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import check_free
 from usae_train.files.locks import folder_lock
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.images.places import check_images
 from usae_train.model.outline import outline_here
 from usae_train.model.spec_files import read_specs
@@ -70,9 +70,9 @@ def has_data(data: str, limit: int | None = None) -> bool:
         ValueError: for what is not there.
     """
     if names_tokens(data):
-        for where in (named_tokens(data) or {}).values():
-            if not _is_there(where):
-                raise UsageError(f"there is no {where}; {EXPECTED_TOKENS}")
+        for place in (named_tokens(data) or {}).values():
+            if not _is_there(place):
+                raise UsageError(f"there is no {place}; {EXPECTED_TOKENS}")
         return True
     if not is_store(data):
         check_images(data, limit)
@@ -106,6 +106,6 @@ def check_usaes(usaes: Sequence[str]) -> None:
         outline_here(usae)
 
 
-def _is_there(where: str) -> bool:
-    folder, _, layer = where.rpartition("@")  # a layer of saev's
-    return named_place(where).exists() or (layer.lstrip("-").isdigit() and named_place(folder).is_dir())
+def _is_there(place: str) -> bool:
+    folder, _, layer = place.rpartition("@")  # a layer of saev's
+    return path_of_name(place).exists() or (layer.lstrip("-").isdigit() and path_of_name(folder).is_dir())

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from usae_train.images.sources import ImageSource
     from usae_train.model.usae import USAE
     from usae_train.runtime.distributed import DistributedContext
-    from usae_train.tokens.given_tokens import GivenTokens
     from usae_train.tokens.store import ActivationStore
+    from usae_train.tokens.token_tables import TokenTables
     from usae_train.training.execution import Execution
     from usae_train.training.independent_fit import Executions
 
@@ -58,7 +58,7 @@ class Pictures(NamedTuple):
     specs: Mapping[str, BackboneSpec]
 
 
-def fit_together(asked: FitRequest) -> None:
+def fit_together(request: FitRequest) -> None:
     """Train one USAE and write it.
 
     Raises:
@@ -70,74 +70,74 @@ def fit_together(asked: FitRequest) -> None:
     from usae_train.training.execution import Execution
     from usae_train.training.logging.metrics_log import METRICS
 
-    where = pick_device(asked.device)
-    with ranks_of_torchrun(where) as ranks, contextlib.ExitStack() as holding:
+    device = pick_device(request.device)
+    with ranks_of_torchrun(device) as ranks, contextlib.ExitStack() as holding:
         with ranks.raise_together():
-            checkpointer = holding.enter_context(training_place(asked.out, asked.resume, asked.execution, ranks))
-            ranks.local_batch(asked.settings.batch)
-            data = open_fit_data(asked, ranks.is_main)
-        _look_at_store(asked, data, ranks)
-        memory, readers = asked.execution.memory, asked.execution.readers
-        how = Execution(where, checkpointer=checkpointer, memory=memory, readers=readers, ranks=ranks)
-        usae, metrics = _train(asked, data, how)
+            checkpointer = holding.enter_context(training_place(request.out, request.resume, request.execution, ranks))
+            ranks.local_batch(request.settings.batch)
+            data = open_fit_data(request, ranks.is_main)
+        _look_at_store(request, data, ranks)
+        memory, readers = request.execution.memory, request.execution.readers
+        how = Execution(device, checkpointer=checkpointer, memory=memory, readers=readers, ranks=ranks)
+        usae, metrics = _train(request, data, how)
         if ranks.is_main:
             with checkpointer.naming_last_state():
-                save(usae, asked.out, beside=[checkpointer.folder / METRICS])
+                save(usae, request.out, beside=[checkpointer.folder / METRICS])
             holding.close()
-            if not asked.quiet:
-                _summarize(usae, asked.out, metrics)
+            if not request.quiet:
+                _summarize(usae, request.out, metrics)
 
 
-def open_fit_data(asked: FitRequest, is_main: bool = True) -> GivenTokens | ActivationStore | Pictures:
+def open_fit_data(request: FitRequest, is_main: bool = True) -> TokenTables | ActivationStore | Pictures:
     """What a training sees: tokens, a store, or pictures; of several processes the main one says what is left out."""
     from usae_train.backbones.bundled_weights import check_weights
     from usae_train.model.spec_files import read_specs
-    from usae_train.tokens.given_tokens import tokens_to_fit
+    from usae_train.tokens.token_tables import tokens_to_fit
     from usae_train.training.fitting import store_to_fit
 
-    limit = asked.execution.limit
-    tokens = tokens_to_fit(asked.images, asked.backbones, limit, asked.verify_checksums)
+    limit = request.execution.limit
+    tokens = tokens_to_fit(request.images, request.backbones, limit, request.verify_checksums)
     if tokens is not None:
         return tokens
-    store = store_to_fit(asked.images, asked.backbones, limit, asked.settings.dtype, asked.verify_checksums)
+    store = store_to_fit(request.images, request.backbones, limit, request.settings.dtype, request.verify_checksums)
     if store is None:
-        specs = read_specs(asked.backbones or DEFAULT_BACKBONES)
-        pictures = Pictures(open_pictures(asked.images, limit, is_main), specs)
-        if is_main and not asked.quiet:
-            say_default_backbones(asked.backbones)
+        specs = read_specs(request.backbones or DEFAULT_BACKBONES)
+        pictures = Pictures(open_pictures(request.images, limit, is_main), specs)
+        if is_main and not request.quiet:
+            say_default_backbones(request.backbones)
         return pictures
     if is_main:
         check_weights(store.specs)
     return store
 
 
-def _look_at_store(asked: FitRequest, data: object, ranks: DistributedContext) -> None:
+def _look_at_store(request: FitRequest, data: object, ranks: DistributedContext) -> None:
     """Compare a store's checksums where that was asked for, and say when its pictures are others by now."""
     from usae_train.tokens.store import ActivationStore
     from usae_train.tokens.verifying import check_checksums
 
     if not isinstance(data, ActivationStore):
         return
-    if asked.verify_checksums:
-        with progress_report(asked.quiet or not ranks.is_main) as report:
+    if request.verify_checksums:
+        with progress_report(request.quiet or not ranks.is_main) as report:
             check_checksums(data, report, ranks)
     if ranks.is_main and data.changed_pictures():
         say(
-            f"warning: {data.record.source} has changed since {asked.images} was extracted; its tokens are whole, "
+            f"warning: {data.record.source} has changed since {request.images} was extracted; its tokens are intact, "
             "but the USAE's top pictures may not be found there",
             err=True,
         )
 
 
 def _train(
-    asked: FitRequest,
-    data: GivenTokens | ActivationStore | Pictures,
+    request: FitRequest,
+    data: TokenTables | ActivationStore | Pictures,
     how: Execution,
 ) -> tuple[USAE, Mapping[str, Any]]:
     """The USAE, and the last metrics of its training; its bars, metrics and states are the first process's.
 
     Args:
-        asked: what was typed.
+        request: what was typed.
         data: what it is trained on.
         how: it is carried out, but for its callbacks.
     """
@@ -149,12 +149,12 @@ def _train(
 
     assert how.checkpointer is not None
     states = how.checkpointer.folder
-    is_main, unseen, last = how.ranks.is_main, asked.quiet or not how.ranks.is_main, dict[str, Any]()
+    is_main, unseen, last = how.ranks.is_main, request.quiet or not how.ranks.is_main, dict[str, Any]()
     with how.ranks.raise_together():
         trackers = []
         if is_main:
-            settings = asked.settings.model_dump(mode="json")
-            trackers = open_trackers(asked.tensorboard, asked.wandb, asked.out.name, settings, states)
+            settings = request.settings.model_dump(mode="json")
+            trackers = open_trackers(request.tensorboard, request.wandb, request.out.name, settings, states)
     with (
         report_stop_on_main(is_main),
         MetricsLogger(states / METRICS, trackers) as metrics_logger,
@@ -167,23 +167,23 @@ def _train(
             last.update(metrics)
             return summary(metrics) if progress.disable else ""
 
-        callbacks = FitCallbacks(log_every=asked.execution.log_every)
+        callbacks = FitCallbacks(log_every=request.execution.log_every)
         if is_main:
-            report, steps = bars_or_lines(progress, unseen), asked.settings.steps
+            report, steps = bars_or_lines(progress, unseen), request.settings.steps
             callbacks = logging_callbacks(
                 metrics_logger, report, steps, note=beneath_the_bars, failure=say_skipped, log_every=callbacks.log_every
             )
-        return _fit_by_kind(data, asked.settings, replace(how, callbacks=callbacks)), last
+        return _fit_by_kind(data, request.settings, replace(how, callbacks=callbacks)), last
 
 
-def _fit_by_kind(data: GivenTokens | ActivationStore | Pictures, settings: FitSettings, how: Execution) -> USAE:
+def _fit_by_kind(data: TokenTables | ActivationStore | Pictures, settings: FitSettings, how: Execution) -> USAE:
     """By what the data is."""
-    from usae_train.tokens.given_tokens import GivenTokens
+    from usae_train.tokens.token_tables import TokenTables
     from usae_train.training.fitting import fit_given, fit_pictures, fit_store
 
     if isinstance(data, Pictures):
         return fit_pictures(data.source, settings, data.specs, how)
-    return fit_given(data, settings, how) if isinstance(data, GivenTokens) else fit_store(data, settings, how)
+    return fit_given(data, settings, how) if isinstance(data, TokenTables) else fit_store(data, settings, how)
 
 
 def _summarize(usae: USAE, out: Path, metrics: Mapping[str, Any]) -> None:

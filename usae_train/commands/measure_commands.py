@@ -49,7 +49,7 @@ def evaluate(
         from usae_train.evaluation.checkpointing import PassCheckpointer
         from usae_train.evaluation.evaluate import Comparison, evaluate_source
         from usae_train.files.placing import place_of
-        from usae_train.model.checkpoint import fill_statistics, fills, load
+        from usae_train.model.checkpoint import fill_statistics, fills_statistics, load
         from usae_train.runtime.distributed import torchrun_context
         from usae_train.runtime.signals import report_stop_on_main
         from usae_train.runtime.workers import one_thread
@@ -63,17 +63,17 @@ def evaluate(
         place = place_of(out)
         states = place.with_name(f".{place.name}.evaluation")
         checkpointer = PassCheckpointer(states, ranks.rank, settings.checkpoint_minutes)
-        compared = Comparison.opened(settings, model, checkpointer=checkpointer, ranks=ranks, workers=workers)
+        compared = Comparison.from_settings(settings, model, checkpointer=checkpointer, ranks=ranks, workers=workers)
         unseen = quiet or not ranks.is_main
         with report_stop_on_main(ranks.is_main), progress_report(unseen) as report, checkpointer.stop_on_signals():
-            made = evaluate_source(model, source, settings.image_batch, _beside_workers(report), compared)
-        if made is None:  # the first process writes
+            evaluated = evaluate_source(model, source, settings.image_batch, _beside_workers(report), compared)
+        if evaluated is None:  # the first process writes
             return
         from usae_train.evaluation.report import write_report
 
-        figures, statistics = made
+        figures, statistics = evaluated
         write_report(figures, out)
-        filled = fills(model, statistics) if settings.fill is None else settings.fill
+        filled = fills_statistics(model, statistics) if settings.fill is None else settings.fill
         if filled:
             factors = figures["truth"]["factors"] if "truth" in figures else ()
             fill_statistics(model, statistics, source, factors)
@@ -151,6 +151,6 @@ def spectrum(
                 broken.add_one,
                 settings.readers,
             )
-        save_spectrum(magnitude, out, source, len(broken.known))
+        save_spectrum(magnitude, out, source, len(broken.failures))
         if not quiet:
-            say(f"{out}: the spectrum of {plural(len(source) - len(broken.known), 'picture')}")
+            say(f"{out}: the spectrum of {plural(len(source) - len(broken.failures), 'picture')}")

@@ -77,8 +77,8 @@ def _summarize(concepts: ClassConcepts, n_concepts: int, out: Path) -> None:
     names = names_of(concepts)
     say(
         f"{out}: {plural(len(names), 'concept')} of {n_concepts} named, after {len({each.name for each in names})} of "
-        f"{plural(len(concepts.classes.names), 'class')}; were the classes dealt out "
-        f"at random, {concepts.by_chance} would be"
+        f"{plural(len(concepts.classes.names), 'class')}; with classes assigned at random "
+        f"{concepts.by_chance} would be"
     )
 
 

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from usae_train.images.sources import ImageSource
 
 
-def open_pictures(images: str, limit: int | None = None, shown: bool = True) -> ImageSource:
+def open_pictures(images: str, limit: int | None = None, is_main: bool = True) -> ImageSource:
     """Open pictures, and say on stderr how many of what are there and left out.
 
     Args:
         images: what `open_images` takes.
-        limit: take at most so many pictures.
-        shown: of processes that work as one, the first says it.
+        limit: take at most this many pictures.
+        is_main: of processes that work as one, the first says it.
 
     Raises:
         ValueError: as `open_images` does.
@@ -28,16 +28,16 @@ def open_pictures(images: str, limit: int | None = None, shown: bool = True) -> 
     from usae_train.images.sources import open_images
 
     source = open_images(images, limit)
-    if shown:
+    if is_main:
         say_left_out(source.left_out)
     return source
 
 
-def say_default_backbones(named: str | None) -> None:
+def say_default_backbones(backbones: str | None) -> None:
     """Say on stderr, before anything is fetched, which backbones are taken where none were named."""
     from usae_train.backbones.spec import PAPER
 
-    if named is None:
+    if backbones is None:
         models = ", ".join(spec.model for spec in PAPER.values())
         say(f"no --backbones: taking `paper`, {len(PAPER)} networks from the hub ({models})", err=True)
 

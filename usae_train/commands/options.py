@@ -24,8 +24,8 @@ TrainingData = Annotated[str, typer.Argument(help=f"What it is trained on: {DATA
 Backbones = Annotated[
     str | None,
     typer.Option(
-        help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids with commas; paper by default, a store has its "
-        "own."
+        help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids separated by commas; paper by default, a store "
+        "has its own."
     ),
 ]
 VerifyChecksums = Annotated[
@@ -35,7 +35,7 @@ Independent = Annotated[
     bool,
     typer.Option(
         "--independent",
-        help="Not one USAE but an SAE per backbone, each in a folder of --out; the same command resumes.",
+        help="Train an SAE per backbone instead of one USAE, each into a folder of --out; the same command resumes.",
     ),
 ]
 TensorBoardFolder = Annotated[

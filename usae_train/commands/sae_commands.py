@@ -29,11 +29,11 @@ def import_sae(
     with one_line_errors(quiet):
         from usae_train.commands.early_checks import one_backbone
         from usae_train.files.atomic import check_free
-        from usae_train.files.place_names import named_place
+        from usae_train.files.place_names import path_of_name
 
         check_free(out)
-        if not named_place(place).exists():
-            raise UsageError(f"no folder or file at {str(named_place(place))!r}")
+        if not path_of_name(place).exists():
+            raise UsageError(f"no folder or file at {str(path_of_name(place))!r}")
         own_name, spec = None, None
         if settings.backbone is not None:
             own_name, spec = one_backbone(settings.backbone, "an autoencoder has one")
@@ -69,13 +69,13 @@ def export_sae(
     """
     with one_line_errors(quiet):
         from usae_train.files.atomic import check_free
-        from usae_train.model.outline import Described, outline_here
+        from usae_train.model.outline import UsaeDescription, outline_here
 
-        def check_backbone(of: Described) -> None:
+        def check_backbone(description: UsaeDescription) -> None:
             if settings.backbone is not None:
-                of.check_backbone(settings.backbone)
-            elif len(of.names) > 1:
-                raise UsageError(f"{usae} has {', '.join(of.names)}; say whose to write with --backbone")
+                description.check_backbone(settings.backbone)
+            elif len(description.names) > 1:
+                raise UsageError(f"{usae} has {', '.join(description.names)}; say whose to write with --backbone")
 
         check_free(out)
         if (outline := outline_here(usae)) is not None:

@@ -1,4 +1,4 @@
-"""`usae-train fit` and `add-backbone`: the commands that train a concept space, and teach it a backbone more."""
+"""`usae-train fit` and `add-backbone`: the commands that train a concept space, and teach it one more backbone."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ def fit(
 
         chosen = typed_settings(settings, execution)
         check_pictures_options(images, {*settings, *execution.model_fields_set})
-        asked = FitRequest(
+        request = FitRequest(
             images, out, backbones, chosen, execution, verify_checksums, resume, tensorboard, wandb, device, quiet
         )
-        _check_kind(asked, independent, agreement)
+        _check_kind(request, independent, agreement)
         if is_alone():
             if independent:
                 check_folder(out)
@@ -74,49 +74,50 @@ def fit(
                 check_training(out, resume, from_starts=agreement.starts > 1)
             check_data(images, backbones, execution.limit)
         if independent:
-            _fit_independent(asked)
+            _fit_independent(request)
         elif agreement.starts > 1:
-            fit_from_starts(asked, agreement)
+            fit_from_starts(request, agreement)
         else:
-            fit_together(asked)
+            fit_together(request)
 
 
-def _check_kind(asked: FitRequest, independent: bool, agreement: AgreementSettings) -> None:
-    """Refuse options that are of one kind of training, and another is asked for."""
-    from_starts, tracked = agreement.starts > 1, asked.tensorboard is not None or asked.wandb is not None
+def _check_kind(request: FitRequest, independent: bool, agreement: AgreementSettings) -> None:
+    """Refuse options of another kind of training than the one that is asked for."""
+    from_starts, tracked = agreement.starts > 1, request.tensorboard is not None or request.wandb is not None
     if independent and from_starts:
         raise typer.BadParameter("--independent and --starts: give one of them")
     if not from_starts and agreement.model_fields_set & {"share", "alike"}:
-        raise typer.BadParameter("--share and --alike are of several trainings; give --starts as well")
-    if asked.settings.n_private and (independent or from_starts):
+        raise typer.BadParameter("--share and --alike need several trainings; give --starts as well")
+    if request.settings.n_private and (independent or from_starts):
         why = "an SAE has all concepts for itself" if independent else "a consensus is of concepts that all share"
-        raise typer.BadParameter(f"--n-private is of one training of several backbones; {why}")
+        raise typer.BadParameter(f"--n-private needs one training of several backbones; {why}")
     if independent and tracked:
-        raise typer.BadParameter("--independent is many trainings; each has its metrics.jsonl, and no tracker")
-    if asked.resume and (independent or from_starts):
+        raise typer.BadParameter("--independent runs many trainings; each writes metrics.jsonl, and has no tracker")
+    if request.resume and (independent or from_starts):
         many = "--independent" if independent else "--starts"
         raise typer.BadParameter(f"what {many} began is resumed by the same command; leave --resume out")
-    if from_starts and (asked.verify_checksums or tracked):
+    if from_starts and (request.verify_checksums or tracked):
         raise typer.BadParameter(
-            "--starts is many trainings; it takes neither --verify-checksums nor --tensorboard nor --wandb"
+            "--starts runs many trainings; it takes neither --verify-checksums nor --tensorboard nor --wandb"
         )
     if from_starts and not is_alone():
         raise UsageError("--starts trains in one process; start it without torchrun")
 
 
-def _fit_independent(asked: FitRequest) -> None:
+def _fit_independent(request: FitRequest) -> None:
     """`fit --independent`: the same settings for each backbone's own space."""
     from usae_train.training.independent_fit import fit_independent
     from usae_train.training.logging.display import dead_shares
 
-    opened = (lambda: None) if asked.quiet else (lambda: say_default_backbones(asked.backbones))
-    with asked.executions() as executions:
+    settings = request.settings
+    on_open = (lambda: None) if request.quiet else (lambda: say_default_backbones(request.backbones))
+    with request.executions() as executions:
         dead = fit_independent(
-            asked.images, asked.out, asked.backbones, asked.settings, executions, asked.verify_checksums, opened
+            request.images, request.out, request.backbones, settings, executions, request.verify_checksums, on_open
         )
-    if not asked.quiet:
-        concepts = plural(asked.settings.n_concepts, "concept")
-        say(f"{asked.out}: an SAE of {concepts} for each backbone; dead: {dead_shares(dead)}")
+    if not request.quiet:
+        concepts = plural(settings.n_concepts, "concept")
+        say(f"{request.out}: an SAE of {concepts} for each backbone; dead: {dead_shares(dead)}")
 
 
 NewBackbone = Annotated[

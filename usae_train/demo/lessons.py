@@ -214,6 +214,6 @@ class ImageText(nn.Module):
         patches = self._pair_loss(
             self.patch_projection(tokens).flatten(0, 1), self.patch_texts, self.holds, self.weight, 0
         )
-        whole = torch.eye(len(tokens), device=tokens.device)
-        scene = self._pair_loss(self.image_projection(tokens.mean(1)), self.scene_texts, whole, 1.0, 1)
+        own_scene = torch.eye(len(tokens), device=tokens.device)
+        scene = self._pair_loss(self.image_projection(tokens.mean(1)), self.scene_texts, own_scene, 1.0, 1)
         return 0.2 * patches + 0.2 * scene

@@ -149,14 +149,14 @@ def _teach(
     hardness = min(1.0, max(0.0, (progress - CLEAN) / RAMP))
     reach = PERTURBATION * hardness
     batch = scenes.draw(SCENES_PER_BATCH, generator, INPUT_SIZE, ZOOMED, scenes.NOISE + 0.1 * hardness, PLAIN_SURFACES)
-    batch = replace(batch, images=dirty(batch.images, generator, hardness)).to(device)
+    batch = replace(batch, images=degrade(batch.images, generator, hardness)).to(device)
     images, losses = batch.images, []
     perturbation = (torch.rand(images.shape, generator=generator).to(device) - 0.5) * reach
     pupil.lesson.prepare(batch, generator)
     for _ in range(REPLAYS if hardness > 0 else 1):
-        shown = (images + perturbation).clamp(0, 1).requires_grad_(reach > 0)
+        perturbed = (images + perturbation).clamp(0, 1).requires_grad_(reach > 0)
         with torch.autocast(images.device.type, torch.bfloat16):
-            loss = pupil(shown)
+            loss = pupil(perturbed)
         for optimizer, _ in optimized:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -164,8 +164,8 @@ def _teach(
         for optimizer, schedule in optimized:
             optimizer.step()
             schedule.step()
-        if shown.grad is not None:
-            perturbation = (perturbation + reach * shown.grad.sign()).clamp(-reach, reach)
+        if perturbed.grad is not None:
+            perturbation = (perturbation + reach * perturbed.grad.sign()).clamp(-reach, reach)
         losses.append(loss.item())
     return losses
 
@@ -178,7 +178,7 @@ def _schedule(optimizer: torch.optim.Optimizer, steps: int) -> torch.optim.lr_sc
 
 
 def _resume(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
-    """Take over a training state; the step that it is of.
+    """Take over a training state; its step.
 
     Raises:
         ValueError: for one that cannot be read, or has other parts.
@@ -243,12 +243,12 @@ class _Pupil(nn.Module):
         self.register_buffer("mean", torch.tensor(config["mean"]).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(config["std"]).view(3, 1, 1))
 
-    def forward(self, shown: Tensor) -> Tensor:
-        tokens = self.trunk.forward_features((self.lesson.cover(shown) - self.mean) / self.std)
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.trunk.forward_features((self.lesson.cover(images) - self.mean) / self.std)
         return self.lesson(tokens[:, : self.trunk.num_prefix_tokens], tokens[:, self.trunk.num_prefix_tokens :])
 
 
-def dirty(images: Tensor, generator: torch.Generator, share: float = 1.0) -> Tensor:
+def degrade(images: Tensor, generator: torch.Generator, share: float = 1.0) -> Tensor:
     """Make scenes cover what an optimized picture looks like: blur, 1/f clouds, lower contrast. Labels still hold.
 
     Args:

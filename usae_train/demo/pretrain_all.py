@@ -81,9 +81,9 @@ def in_processes(
                 while waiting and len(running) < workers:
                     name = waiting.pop(0)
                     arguments = (job, jobs[name], reports, threads)
-                    begun = spawn.Process(target=_process, args=arguments, daemon=True)
-                    begun.start()
-                    running[name] = begun
+                    started = spawn.Process(target=_process, args=arguments, daemon=True)
+                    started.start()
+                    running[name] = started
                 _pass_on(reports, report)
                 for name in [name for name, process in running.items() if not process.is_alive()]:
                     status = running.pop(name).exitcode

@@ -70,14 +70,14 @@ class Answers:
         for name, labels in self.labels.items():
             logits = replaced_logits(self.usae, name, canvases, own_grid_tokens).double()
             right_class = logits[CLEAN].argmax(-1) if labels is None else labels[numbers].to(logits.device)
-            known = right_class != NO_CLASS
-            if not known.any():
+            labelled = right_class != NO_CLASS
+            if not labelled.any():
                 continue
-            logits, right_class = logits[:, known], right_class[known].expand(len(logits), -1)
+            logits, right_class = logits[:, labelled], right_class[labelled].expand(len(logits), -1)
             right = (logits.argmax(-1) == right_class).sum(1)
             loss = functional.cross_entropy(logits.movedim(-1, 1), right_class, reduction="none").sum(1)
             self.sums[name] += torch.stack([right.double(), loss], 1).cpu()
-            self.counts[name] += int(known.sum())
+            self.counts[name] += int(labelled.sum())
 
     def state_dict(self) -> dict[str, Any]:
         """All that was added up."""
@@ -93,11 +93,11 @@ class Answers:
         """For the report."""
         counts = {name: int(count) for name, count in self.counts.items() if count}
         means = {name: self.sums[name] / self.counts[name] for name in counts}
-        by = {name: OWN_ANSWER if labels is None else LABELS for name, labels in self.labels.items()}
+        counts_as_right = {name: OWN_ANSWER if labels is None else LABELS for name, labels in self.labels.items()}
         return {
             "refused": self.refused,
             "backbones": {
-                name: {"by": by[name], "images": count, **surviving_answers(means[name], self.usae.names)}
+                name: {"by": counts_as_right[name], "images": count, **surviving_answers(means[name], self.usae.names)}
                 for name, count in counts.items()
             },
         }
@@ -133,16 +133,16 @@ def classifier_classes(classes: ImageClasses, count: int) -> Tensor | None:
     """(pictures,): each picture's class as a classifier of ImageNet numbers it, -1 for none.
 
     Folders are called by WordNet's ids (n02123045) or by a class's name (tabby). None where the classifier is not
-    ImageNet's, or some of the names are none of its classes, or name two of them (crane).
+    ImageNet's, or a name is not one of its classes, or names two of them (crane).
     """
-    known = imagenet_classes(count)
-    if known is None:
+    imagenet = imagenet_classes(count)
+    if imagenet is None:
         return None
     number = dict[str, int]()
-    for index, (_, names) in enumerate(known):
+    for index, (_, names) in enumerate(imagenet):
         for word in {_letters_of(each) for each in names.split(",")}:
             number[word] = NO_CLASS if word in number else index  # a crane is a bird, and a machine
-    number |= {_letters_of(wordnet_id): index for index, (wordnet_id, _) in enumerate(known)}
+    number |= {_letters_of(wordnet_id): index for index, (wordnet_id, _) in enumerate(imagenet)}
     class_of = [number.get(_letters_of(name), NO_CLASS) for name in classes.names]
     if NO_CLASS in class_of:
         return None

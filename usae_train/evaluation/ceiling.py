@@ -56,8 +56,8 @@ class Ceiling:
         errors: dict[tuple[str, str], Tensor] = {}
         for part in range(FOLDS):
             fitted, measured = self.moments[part], self.moments[1 - part]
-            at = fitted[-1] / fitted[-1, -1]
-            for pair, of_pair in self._errors(around(fitted, at), around(measured, at)).items():
+            mean = fitted[-1] / fitted[-1, -1]
+            for pair, of_pair in self._errors(recentred(fitted, mean), recentred(measured, mean)).items():
                 errors[pair] = errors.get(pair, 0.0) + of_pair
         variances = {name: self._variance(name) for name in self.widths}
         return {
@@ -93,9 +93,9 @@ class Ceiling:
                 maps = [torch.zeros_like(fitted)]
                 if not math.isnan(self._variance(source)):  # of what never varies rounding would make a map
                     maps += [fitted / (variance + ridge * variance.mean())[:, None] for ridge in RIDGES]
-                whole = measured_moments[columns, columns].diagonal().sum()
+                total = measured_moments[columns, columns].diagonal().sum()
                 errors[source, target] = torch.stack(
-                    [whole - 2 * (linear * measured).sum() + (linear * (turned @ linear)).sum() for linear in maps]
+                    [total - 2 * (linear * measured).sum() + (linear * (turned @ linear)).sum() for linear in maps]
                 )
         return errors
 
@@ -104,7 +104,7 @@ class Ceiling:
         place, variance, square = self._places()[name], 0.0, 0.0
         for moments in self.moments:
             mean, count = moments[-1] / moments[-1, -1], moments[-1, -1]
-            variance += around(moments, mean)[place, place].diagonal().sum().item()
+            variance += recentred(moments, mean)[place, place].diagonal().sum().item()
             square += (count * (mean[place] + self.centres[name].double().cpu()).square().sum()).item()
         return variance if variance > STILL * (variance + square) else float("nan")
 
@@ -114,10 +114,10 @@ class Ceiling:
         return {name: slice(end - width, end) for (name, width), end in zip(self.widths.items(), ends, strict=True)}
 
 
-def around(moments: Tensor, at: Tensor) -> Tensor:
+def recentred(moments: Tensor, point: Tensor) -> Tensor:
     """Sums of products (size, size), the last row their sums and count, taken around another point (size,)."""
     sums, count = moments[-1], moments[-1, -1]
-    return moments - sums.outer(at) - at.outer(sums) + count * at.outer(at)
+    return moments - sums.outer(point) - point.outer(sums) + count * point.outer(point)
 
 
 def ceiling_figures(ceiling: Ceiling, r2: Matrix) -> CeilingFigures | None:

@@ -26,7 +26,7 @@ LEAST_IMAGES = 4  # pictures of a class, two in each half
 
 
 @dataclass(frozen=True)
-class Standing:
+class ClassConcept:
     """A concept, and the class or classes that it stands for in both halves."""
 
     concept: int
@@ -41,16 +41,16 @@ class ClassConcepts:
 
     classes: ImageClasses
     areas: Tensor  # (backbones, classes, concepts), AUROC over all pictures
-    standing: list[Standing]
-    by_chance: int  # how many concepts would be named were the classes dealt out at random
+    standing: list[ClassConcept]
+    by_chance: int  # how many concepts would be named were classes assigned at random
 
     @property
-    def named(self) -> list[Standing]:
+    def named(self) -> list[ClassConcept]:
         """Those that stand for one class, the surest first."""
         return [each for each in self.standing if len(each.classes) == 1]
 
     @property
-    def shared(self) -> list[Standing]:
+    def shared(self) -> list[ClassConcept]:
         """Those that several classes share."""
         return [each for each in self.standing if len(each.classes) > 1]
 
@@ -60,8 +60,8 @@ def check_counts(classes: ImageClasses, counts: Sequence[int]) -> None:
     for name, count in zip(classes.names, counts, strict=True):
         if count < LEAST_IMAGES:
             raise UsageError(
-                f"class {name!r} has {plural(count, 'picture')} that can be read; names are tried on "
-                f"two halves, which takes {LEAST_IMAGES} of each class: add some, or take the class out"
+                f"class {name!r} has {plural(count, 'picture')} that can be read; names are tested on "
+                f"two halves, which needs {LEAST_IMAGES} per class: add some, or leave the class out"
             )
 
 
@@ -76,56 +76,55 @@ def class_concepts(peaks: Tensor, numbers: Tensor, classes: ImageClasses, seed: 
     """
     every = torch.tensor(classes.numbers)[numbers]
     counts = torch.bincount(every[every != NO_CLASS], minlength=len(classes.names))
-    known = (every != NO_CLASS) & (counts[every.clamp_min(0)] >= LEAST_IMAGES)
-    known_peaks, of = peaks[known].float(), every[known]
+    labelled = (every != NO_CLASS) & (counts[every.clamp_min(0)] >= LEAST_IMAGES)
+    labelled_peaks, class_of = peaks[labelled].float(), every[labelled]
     generator = torch.Generator().manual_seed(seed)
-    standing = standing_concepts(known_peaks, of, len(classes.names), generator)
-    dealt = standing_concepts(
-        known_peaks, of[torch.randperm(len(of), generator=generator)], len(classes.names), generator
+    standing = concepts_of(labelled_peaks, class_of, len(classes.names), generator)
+    dealt = concepts_of(
+        labelled_peaks, class_of[torch.randperm(len(class_of), generator=generator)], len(classes.names), generator
     )
-    one_hot = torch.nn.functional.one_hot(of, len(classes.names)).bool()
-    areas = torch.stack([auroc(known_peaks[:, row], one_hot) for row in range(known_peaks.shape[1])])
+    one_hot = torch.nn.functional.one_hot(class_of, len(classes.names)).bool()
+    areas = torch.stack([auroc(labelled_peaks[:, row], one_hot) for row in range(labelled_peaks.shape[1])])
     return ClassConcepts(classes, areas, standing, sum(len(each.classes) == 1 for each in dealt))
 
 
-def standing_concepts(peaks: Tensor, of: Tensor, n_classes: int, generator: torch.Generator) -> list[Standing]:
+def concepts_of(peaks: Tensor, class_of: Tensor, n_classes: int, generator: torch.Generator) -> list[ClassConcept]:
     """The concepts that stand for classes in both of two halves, the surest first.
 
     Args:
         peaks: (pictures, backbones, concepts).
-        of: (pictures,) each one's class.
+        class_of: (pictures,) each one's class.
         n_classes: how many classes there are; those without pictures are passed over.
         generator: deals out the halves.
     """
-    first = halves(of, generator)
-    areas = [_smallest(peaks[half], of[half], n_classes) for half in (first, ~first)]
+    first = halves(class_of, generator)
+    areas = [_smallest(peaks[half], class_of[half], n_classes) for half in (first, ~first)]
     standing = []
     for concept in (torch.minimum(*areas).amax(0) >= WORTH_A_LOOK).nonzero().flatten().tolist():
-        both = [
-            _stands_for(peaks[half, :, concept], of[half], areas[n][:, concept])
+        in_first, in_second = (
+            _stands_for(peaks[half, :, concept], class_of[half], areas[n][:, concept])
             for n, half in enumerate((first, ~first))
-        ]
-        if both[0] is None or both[1] is None or both[0][0] != both[1][0]:
+        )
+        if in_first is None or in_second is None or in_first[0] != in_second[0]:
             continue
-        members = both[0][0]
-        strongest = _strongest(peaks[:, :, concept], of, members)
-        standing.append(Standing(concept, members, min(stands[1] for stands in both if stands is not None), strongest))
+        strongest = _strongest(peaks[:, :, concept], class_of, in_first[0])
+        standing.append(ClassConcept(concept, in_first[0], min(in_first[1], in_second[1]), strongest))
     return sorted(standing, key=lambda each: (-each.auroc, each.concept))
 
 
-def halves(of: Tensor, generator: torch.Generator) -> Tensor:
+def halves(class_of: Tensor, generator: torch.Generator) -> Tensor:
     """(pictures,) bool: a random half of each class, of (pictures,) classes; the larger one of an odd number."""
-    first = torch.zeros(len(of), dtype=torch.bool)
-    for number in of.unique().tolist():
-        places = (of == number).nonzero().flatten()
+    first = torch.zeros(len(class_of), dtype=torch.bool)
+    for number in class_of.unique().tolist():
+        places = (class_of == number).nonzero().flatten()
         drawn = torch.randperm(len(places), generator=generator)[: (len(places) + 1) // 2]
         first[places[drawn]] = True
     return first
 
 
-def _smallest(peaks: Tensor, of: Tensor, n_classes: int) -> Tensor:
+def _smallest(peaks: Tensor, class_of: Tensor, n_classes: int) -> Tensor:
     """(classes, concepts): AUROC against all other classes, the smallest of the backbones in which a concept fires."""
-    truth = torch.nn.functional.one_hot(of, n_classes).bool()
+    truth = torch.nn.functional.one_hot(class_of, n_classes).bool()
     smallest = torch.full((n_classes, peaks.shape[2]), torch.inf)
     for row in range(peaks.shape[1]):
         fires = (peaks[:, row] > 0).any(0)
@@ -134,45 +133,45 @@ def _smallest(peaks: Tensor, of: Tensor, n_classes: int) -> Tensor:
     return smallest.nan_to_num(0.0, posinf=0.0)
 
 
-def _stands_for(peaks: Tensor, of: Tensor, areas: Tensor) -> tuple[tuple[int, ...], float] | None:
+def _stands_for(peaks: Tensor, class_of: Tensor, areas: Tensor) -> tuple[tuple[int, ...], float] | None:
     """The classes that a concept stands for in some pictures, in their order, and the AUROC of the least of them.
 
     Args:
         peaks: (pictures, backbones), its codes.
-        of: (pictures,) classes.
+        class_of: (pictures,) classes.
         areas: (classes,) the smallest AUROC against all others.
     """
     order = areas.argsort(descending=True, stable=True)[:RIVALS].tolist()
-    order = [number for number in order if (of == number).any()]
+    order = [number for number in order if (class_of == number).any()]
     fires = (peaks > 0).any(0)
-    tables = [_pairwise(peaks[:, row], of, order) for row in fires.nonzero().flatten().tolist()]
+    tables = [_pairwise(peaks[:, row], class_of, order) for row in fires.nonzero().flatten().tolist()]
     if not tables:
         return None
-    sizes = torch.tensor([int((of == number).sum()) for number in order] + [0])
-    sizes[-1] = len(of) - int(sizes.sum())
+    sizes = torch.tensor([int((class_of == number).sum()) for number in order] + [0])
+    sizes[-1] = len(class_of) - int(sizes.sum())
     alone = min(_against(table, sizes, 0, 1) for table in tables)
     apart = min(table[0, other].item() for table in tables for other in range(1, len(order)))
     if alone >= STANDS and apart >= APART:
-        return ((order[0],), alone) if _mostly(peaks[:, fires], of, (order[0],)) else None
+        return ((order[0],), alone) if _mostly(peaks[:, fires], class_of, (order[0],)) else None
     for size in range(min(len(order), RIVALS - 1), 1, -1):
         least = min(_against(table, sizes, place, size) for table in tables for place in range(size))
         members = tuple(sorted(order[:size]))
-        if least >= STANDS and _mostly(peaks[:, fires], of, members):
+        if least >= STANDS and _mostly(peaks[:, fires], class_of, members):
             return members, least
     return None
 
 
-def _pairwise(peaks: Tensor, of: Tensor, order: Sequence[int]) -> Tensor:
+def _pairwise(peaks: Tensor, class_of: Tensor, order: Sequence[int]) -> Tensor:
     """(classes + 1, classes + 1): how often a picture of one has a larger code than one of another, ties as half.
 
     The last are all pictures of none of these classes.
     """
-    group = torch.full((len(of),), len(order))
+    group = torch.full((len(class_of),), len(order))
     for place, number in enumerate(order):
-        group[of == number] = place
+        group[class_of == number] = place
     levels, level = peaks.unique(return_inverse=True)
     counts = torch.zeros(len(order) + 1, len(levels), dtype=torch.double)
-    counts.index_put_((group, level), torch.ones(len(of), dtype=torch.double), accumulate=True)
+    counts.index_put_((group, level), torch.ones(len(class_of), dtype=torch.double), accumulate=True)
     below = counts.cumsum(1) - counts / 2
     sizes = counts.sum(1)
     return (counts @ below.T) / (sizes[:, None] * sizes[None, :]).clamp_min(1)
@@ -186,17 +185,17 @@ def _against(table: Tensor, sizes: Tensor, place: int, size: int) -> float:
     return ((table[place, size:] * outside).sum() / outside.sum()).item()
 
 
-def _mostly(peaks: Tensor, of: Tensor, members: tuple[int, ...]) -> bool:
-    right, count = _strongest(peaks, of, members)
+def _mostly(peaks: Tensor, class_of: Tensor, members: tuple[int, ...]) -> bool:
+    right, count = _strongest(peaks, class_of, members)
     return right >= STRONGEST * count
 
 
-def _strongest(peaks: Tensor, of: Tensor, members: tuple[int, ...]) -> tuple[int, int]:
+def _strongest(peaks: Tensor, class_of: Tensor, members: tuple[int, ...]) -> tuple[int, int]:
     """Of as many strongest pictures as the classes have, how many are of them, by the backbone with the fewest.
 
-    Pictures without a code are none of the strongest.
+    Pictures without a code are never among the strongest.
     """
-    inside = torch.isin(of, torch.tensor(members))
+    inside = torch.isin(class_of, torch.tensor(members))
     count = int(inside.sum())
     counts = []
     for codes in peaks.T:

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import Tensor
 
-from usae_train.evaluation.class_concepts import ClassConcepts, Standing, class_concepts
-from usae_train.evaluation.report_form import ClassFigures, StandingFigures
+from usae_train.evaluation.class_concepts import ClassConcept, ClassConcepts, class_concepts
+from usae_train.evaluation.report_form import ClassConceptFigures, ClassFigures
 from usae_train.images.classes import ImageClasses
 
 BEST = 5  # concepts of a class in the report, the best by the backbone in which each is worst
@@ -41,7 +41,7 @@ def _best(concepts: ClassConcepts, number: int, names: list[str]) -> list[dict[s
     return [{"concept": k, "auroc": dict(zip(names, areas[:, k].tolist(), strict=True))} for k in order]
 
 
-def _record(each: Standing, classes: ImageClasses) -> StandingFigures:
+def _record(each: ClassConcept, classes: ImageClasses) -> ClassConceptFigures:
     return {
         "concept": each.concept,
         "classes": [classes.names[number] for number in each.classes],

@@ -44,7 +44,7 @@ from usae_train.files.provenance import versions
 from usae_train.images.classes import ImageClasses, classes_or_none
 from usae_train.images.sources import DemoImages, ImageSource, none_can_be_read
 from usae_train.model.checkpoint import load
-from usae_train.model.firing import ENCODED_AT_ONCE, dead_counts
+from usae_train.model.firing import ENCODING_BATCH_SIZE, dead_counts
 from usae_train.model.scale import STD_EPSILON
 from usae_train.model.statistics import LEVELS, Statistics, images_needed
 from usae_train.model.usae import USAE
@@ -82,7 +82,7 @@ class Comparison:
     label_column: str | None = None  # of a dataset, which column is the pictures' class
 
     @classmethod
-    def opened(cls, settings: EvaluateSettings, usae: USAE, **how: Any) -> Comparison:
+    def from_settings(cls, settings: EvaluateSettings, usae: USAE, **how: Any) -> Comparison:
         """What settings name, opened for a USAE; `how` are fields that they have not: workers, ranks, checkpointer.
 
         Raises:
@@ -186,8 +186,7 @@ def _stoppable(progress: StageCallback, checkpointer: PassCheckpointer | None) -
 def _check_others(usae: USAE, others: Sequence[USAE]) -> None:
     """Refuse trainings from other seeds that are not alike, and so cannot be compared."""
     for number, other in enumerate(others):
-        _check_alike(usae, other)
-        for before in others[:number]:
+        for before in (usae, *others[:number]):
             _check_alike(before, other)
 
 
@@ -199,7 +198,7 @@ def _pass_settings(
     measures: Measures,
     classes: ImageClasses | None,
 ) -> PassSettings:
-    """What a pass that was stopped is resumed by: it must be of the same."""
+    """The settings that a stopped pass must share with the one that resumes it."""
     return PassSettings(
         usae=usae.sha256,
         images=source.fingerprint(),
@@ -215,7 +214,7 @@ def _pass_settings(
 
 
 def _measures(usae: USAE, source: ImageSource, compared: Comparison, classes: ImageClasses | None) -> Measures:
-    """What is added up, with nothing in it."""
+    """The measures, with nothing in them yet."""
     if compared.answers:
         check_answers(usae, usae.backbones)
     asks_classifiers = (
@@ -250,7 +249,7 @@ def figures_of(usae: USAE, measures: Measures, compared: Comparison | None = Non
     """All figures that need no knowledge of the pictures, and the statistics."""
     compared = compared or Comparison()
     statistics = measures.firing.statistics()
-    whole = measures.whole()
+    reconstruction = measures.total()
     several = len(usae.names) > 1
     figures: Figures = {
         "n_concepts": usae.n_concepts,
@@ -259,11 +258,11 @@ def figures_of(usae: USAE, measures: Measures, compared: Comparison | None = Non
         "backbones": usae.names,
         "n_images": int(statistics.counts[0]),
         "n_tokens": int(statistics.counts[1]),
-        "r2": whole.r2,
-        "r2_scalar": whole.r2_scalar,
-        "r2_summary": r2_summary(whole.r2),
-        "ceiling": ceiling_figures(measures.ceiling, whole.r2),
-        "errors": standardized_errors(usae, whole),
+        "r2": reconstruction.r2,
+        "r2_scalar": reconstruction.r2_scalar,
+        "r2_summary": r2_summary(reconstruction.r2),
+        "ceiling": ceiling_figures(measures.ceiling, reconstruction.r2),
+        "errors": standardized_errors(usae, reconstruction),
         **concept_figures(usae, statistics),
         "quantiles_missing": [level for level in LEVELS if int(statistics.counts[0]) < images_needed(level)],
     }
@@ -271,7 +270,7 @@ def figures_of(usae: USAE, measures: Measures, compared: Comparison | None = Non
         alone = measures.posthoc.alone.r2
         figures["independent"] = {
             "r2": {name: alone[name][name] for name in usae.names},
-            "cost": {name: alone[name][name] - whole.r2[name][name] for name in usae.names},
+            "cost": {name: alone[name][name] - reconstruction.r2[name][name] for name in usae.names},
             "consistency": consistency(usae, compared.independent, statistics.co_fires, compared.seed),
         }
         aligned = several and measures.posthoc.measured
@@ -283,17 +282,17 @@ def figures_of(usae: USAE, measures: Measures, compared: Comparison | None = Non
     return figures, statistics
 
 
-def standardized_errors(usae: USAE, whole: Reconstruction) -> dict[str, Matrix]:
+def standardized_errors(usae: USAE, reconstruction: Reconstruction) -> dict[str, Matrix]:
     """Mean squared and absolute errors in units of each target's own standard deviation.
 
     That is the one of its scalar standardization, as training sees them; without one, that of these tokens.
     """
     stds = {name: usae.scale(name).std for name in usae.names}
-    spread = {name: whole.spread(name) if std is None else std.item() + STD_EPSILON for name, std in stds.items()}
+    spread = {n: reconstruction.spread(n) if std is None else std.item() + STD_EPSILON for n, std in stds.items()}
     return {
         kind: {
             source: {target: value / spread[target] ** power for target, value in row.items()}
-            for source, row in whole.mean_error(kind).items()
+            for source, row in reconstruction.mean_error(kind).items()
         }
         for kind, power in (("squared", 2), ("absolute", 1))
     }
@@ -345,7 +344,7 @@ def concept_figures(usae: USAE, statistics: Statistics) -> Figures:
 
 
 def log_correlation(co_fires: torch.Tensor, energy: torch.Tensor, least: int) -> float:
-    """r between log co-fires and log energy over the concepts with at least so many co-fires; NaN for fewer than 3."""
+    """r between log co-fires and log energy over the concepts with at least `least` co-fires; NaN for fewer than 3."""
     chosen = (co_fires >= least) & (energy > 0)
     if int(chosen.sum()) < 3:
         return float("nan")
@@ -354,12 +353,12 @@ def log_correlation(co_fires: torch.Tensor, energy: torch.Tensor, least: int) ->
 
 def posthoc_figures(posthoc: PostHoc, joint: Reconstruction) -> PosthocFigures:
     """R² across backbones of independent SAEs aligned afterwards, beside the joint space's on the same pictures."""
-    aligned, together = posthoc.cross.r2, joint.r2
+    aligned, joint_r2 = posthoc.cross.r2, joint.r2
     return {
         "r2": aligned,
         "r2_summary": r2_summary(aligned),
-        "joint_r2": together,
-        "joint_r2_summary": r2_summary(together),
+        "joint_r2": joint_r2,
+        "joint_r2_summary": r2_summary(joint_r2),
     }
 
 
@@ -378,8 +377,8 @@ def _bytes_of_a_batch(usae: USAE, batch: int) -> float:
     assert usae.grid is not None
     tokens, widths = usae.grid[0] * usae.grid[1], list(usae.widths.values())
     numbers = batch * tokens * (2 * sum(widths) + BLOCK_NUMBERS * max(widths))
-    numbers += ENCODED_AT_ONCE * tokens * usae.n_concepts * (len(widths) + 3)
-    sums = (batch / ENCODED_AT_ONCE) * 2 * (sum(widths) + 1) ** 2  # as they are, and as they are sent
+    numbers += ENCODING_BATCH_SIZE * tokens * usae.n_concepts * (len(widths) + 3)
+    sums = (batch / ENCODING_BATCH_SIZE) * 2 * (sum(widths) + 1) ** 2  # as they are, and as they are sent
     return 4.0 * numbers + 2 * 8.0 * sums
 
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -21,7 +20,7 @@ from usae_train.evaluation.posthoc import PostHoc
 from usae_train.evaluation.state_checks import check_matching, check_measures
 from usae_train.files.tensor_checks import Damaged
 from usae_train.files.torch_state import write_state
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FrozenModel
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
@@ -32,7 +31,7 @@ Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> the
 LOOK_AGAIN = 0.2  # seconds
 
 
-class PassSettings(Frozen):
+class PassSettings(FrozenModel):
     """What a pass that was stopped must have in common with the one that resumes it."""
 
     measured: int = 3  # what is measured: 1 lacks the sums of the linear ceiling, 2 those of answers and pictures
@@ -130,9 +129,9 @@ def run_pass(
             state.load_state_dict(saved)
     shares = [rank_share(numbers, state.settings.batch, ranks) for numbers in state.measures.shares(n_images)]
     while state.half < len(shares):
-        left = shares[state.half][state.done :]
+        remaining = shares[state.half][state.done :]
         before = sum(map(len, shares[: state.half]))
-        for read, failures in _add_batches(state, stream, left, workers):
+        for read, failures in _add_batches(state, stream, remaining, workers):
             state.failures.extend(failures)
             state.done += read + len(failures)
             progress(before + state.done, sum(map(len, shares)))
@@ -173,21 +172,21 @@ def _merge_others(state: PassState, checkpointer: PassCheckpointer | None, ranks
         state.failures.extend(other["failures"])
 
 
-def _add_batches(state: PassState, stream: Stream, left: range, workers: int) -> Iterator[tuple[int, list[str]]]:
+def _add_batches(state: PassState, stream: Stream, remaining: range, workers: int) -> Iterator[tuple[int, list[str]]]:
     """Add pictures to the sums: after each batch how many could be read, and why others could not."""
     measures, half, batch = state.measures, state.half, state.settings.batch
-    batches = [left[first : first + batch] for first in range(0, len(left), batch)]
+    batches = [remaining[first : first + batch] for first in range(0, len(remaining), batch)]
     if workers == 1 or len(batches) == 1:
-        for some in stream(left) if len(left) else ():
-            if len(some.numbers):
-                measures.add(some, half)
-            yield len(some.numbers), some.failures
+        for paired in stream(remaining) if len(remaining) else ():
+            if len(paired.numbers):
+                measures.add(paired, half)
+            yield len(paired.numbers), paired.failures
         return
 
     def job(tried: range) -> Job[tuple[int, list[str], Any]]:
         def look(report: JobReport) -> tuple[int, list[str], Any]:  # noqa: ARG001
-            (some,) = stream(tried)
-            return len(some.numbers), some.failures, measures.compute_sums(some, half)
+            (paired,) = stream(tried)
+            return len(paired.numbers), paired.failures, measures.compute_sums(paired, half)
 
         return look
 
@@ -216,12 +215,8 @@ def _meet(
     if at_first_only and not ranks.is_main:
         return
     others = [file for rank, file in enumerate(files) if rank != ranks.rank]
-    _wait_for(others, checkpointer)
-    for file in others:  # one in memory at a time
-        yield checkpointer.read_other(file)
-
-
-def _wait_for(files: list[Path], checkpointer: PassCheckpointer) -> None:
-    while not all(file.is_file() for file in files):
+    while not all(file.is_file() for file in others):
         checkpointer.check()
         time.sleep(LOOK_AGAIN)
+    for file in others:  # one in memory at a time
+        yield checkpointer.read_other(file)

@@ -21,7 +21,7 @@ from usae_train.evaluation.settings import EvaluateSettings
 from usae_train.evaluation.verdict import ceiling_lines, headline
 from usae_train.files.validation import check_settings
 from usae_train.images.sources import ImageSource, as_source
-from usae_train.model.firing import ENCODED_AT_ONCE
+from usae_train.model.firing import ENCODING_BATCH_SIZE
 from usae_train.model.statistics import Statistics
 from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.arrays import Array
@@ -34,7 +34,7 @@ from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.arrays import paired_tokens
 from usae_train.tokens.paired import TokenSource, stream_readable
 
-TOKENS_AT_ONCE = 4096  # given tokens that are encoded at a time: tokens x concepts numbers
+TOKEN_CHUNK_SIZE = 4096  # given tokens that are encoded at a time: tokens x concepts numbers
 
 
 class EvaluateOptions(TypedDict, total=False):
@@ -143,7 +143,7 @@ def evaluate(
     check_usae(usae)
     chosen = _settings(settings)
     source = as_source(images, chosen.limit)
-    compared = Comparison.opened(chosen, usae, workers=workers)
+    compared = Comparison.from_settings(chosen, usae, workers=workers)
     with _running_in(usae.backbones, chosen.dtype), progress_display(quiet) as progress:
         measured = evaluate_source(
             usae,
@@ -178,7 +178,7 @@ def r2_matrix(
         data: raw tokens {backbone: (n, width) or (images, tokens, width)}, row n the same patch of the same image in
             all, as tensors or NumPy arrays; or pictures, as `open_images` takes them, or an opened source. Best are
             ones that it was not trained on.
-        limit: of pictures, at most so many.
+        limit: at most this many pictures.
         quiet: show no bar.
 
     Returns:
@@ -195,11 +195,11 @@ def r2_matrix(
     """
     check_usae(usae)
     with progress_display(quiet) as progress:
-        lots = _lots(usae, data, limit, stage_counter(progress.report, "pictures"))
-        return reconstruction_of(usae, lots).r2
+        batches = _token_batches(usae, data, limit, stage_counter(progress.report, "pictures"))
+        return reconstruction_of(usae, batches).r2
 
 
-def _lots(
+def _token_batches(
     usae: USAE,
     data: Mapping[str, Array] | str | Path | ImageSource,
     limit: int | None,
@@ -210,21 +210,23 @@ def _lots(
         if limit is not None:
             raise UsageError("limit is for pictures; the data is tokens already")
         flat = paired_tokens(data, usae.widths)
-        for first in range(0, len(next(iter(flat.values()))), TOKENS_AT_ONCE):
-            yield {name: some[first : first + TOKENS_AT_ONCE] for name, some in flat.items()}
+        for first in range(0, len(next(iter(flat.values()))), TOKEN_CHUNK_SIZE):
+            yield {name: values[first : first + TOKEN_CHUNK_SIZE] for name, values in flat.items()}
         return
     source, backbones = as_source(data, limit), usae.backbones
     assert usae.grid is not None
-    for paired in stream_readable(TokenSource(backbones, source, usae.grid), ENCODED_AT_ONCE, progress=progress):
+    for paired in stream_readable(TokenSource(backbones, source, usae.grid), ENCODING_BATCH_SIZE, progress=progress):
         yield paired.flat()
 
 
-def _settings(given: EvaluateOptions) -> EvaluateSettings:
-    """Those that were given, checked; what the command does with files is none of them, and is not done unseen."""
-    chosen = check_settings(EvaluateSettings, **given)
-    for name in given:
+def _settings(options: EvaluateOptions) -> EvaluateSettings:
+    """The options, checked; those of the command's own files are refused."""
+    chosen = check_settings(EvaluateSettings, **options)
+    for name in options:
         if EvaluateSettings.FORMER.get(name, name) not in EvaluateOptions.__annotations__:
-            raise UsageError(f"{name} is of the command, which keeps states and statistics in files; leave it out here")
+            raise UsageError(
+                f"{name} is of the command alone, which keeps states and statistics in files; leave it out"
+            )
     return chosen
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from usae_train.backbones.spec import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.evaluation.metrics import SAME_ATOM, matched_cosines, random_like
 from usae_train.evaluation.places import check_saes_place
-from usae_train.evaluation.report_form import Consistency, Matched
+from usae_train.evaluation.report_form import Consistency, MatchedAtoms
 from usae_train.files.provenance import file_hash
 from usae_train.model.checkpoint import load
 from usae_train.model.usae import USAE
@@ -49,9 +49,9 @@ def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
     return saes
 
 
-def _differences(one: BackboneSpec | None, other: BackboneSpec | None) -> str:
+def _differences(spec: BackboneSpec | None, other: BackboneSpec | None) -> str:
     """What two specs read differently; nothing where one is of bare activations."""
-    if one is None or other is None:
+    if spec is None or other is None:
         return ""
     a, b = (
         {
@@ -59,7 +59,7 @@ def _differences(one: BackboneSpec | None, other: BackboneSpec | None) -> str:
             "model": _model_identity(spec),
             "weights": _identity(spec.weights),
         }
-        for spec in (one, other)
+        for spec in (spec, other)
     )
     return ", ".join(key for key in a if a[key] != b[key])
 
@@ -107,6 +107,6 @@ def consistency(usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor, s
     return figures
 
 
-def _matched(cosines: Tensor) -> Matched:
+def _matched(cosines: Tensor) -> MatchedAtoms:
     share_alike = (cosines > SAME_ATOM).float().mean().item()
     return {"share_alike": share_alike, "mean": cosines.nanmean().item(), "cosines": cosines.tolist()}

@@ -1,4 +1,4 @@
-"""An embedding network that took no part, and whether what a concept fires on is alike to it."""
+"""An embedding network outside the USAE, and whether what a concept fires on is alike to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.torch_defaults import with_torch_defaults
 
 OWN_PREFIX = "own:"  # before the name of one of the space's backbones
-CONCEPTS_AT_ONCE = 256  # concepts whose weighted sums of embeddings are laid out at a time
+CONCEPT_CHUNK_SIZE = 256  # concepts whose weighted sums of embeddings are laid out at a time
 
 
 class Judge:
@@ -77,18 +77,18 @@ def open_judge(text: str, usae: USAE) -> Judge:
         return Judge(usae.backbones[usae.check_backbone(text.removeprefix(OWN_PREFIX))])
     name, spec = judge_spec(text)
     backbone = Backbone(name, spec).to(usae.device)
-    for known, of_space in usae.backbones.items():
-        if same_network(backbone, of_space):
+    for own_name, own_backbone in usae.backbones.items():
+        if same_network(backbone, own_backbone):
             raise UsageError(
-                f"--judge {text} is this USAE's own backbone {known}, which would judge itself; name a network that "
-                f"took no part, or say {OWN_PREFIX}{known} if that is meant"
+                f"--judge {text} is this USAE's own backbone {own_name}, which would judge itself; name a network that "
+                f"took no part, or say {OWN_PREFIX}{own_name} if that is meant"
             )
     return Judge(backbone)
 
 
-def same_network(one: Backbone, other: Backbone) -> bool:
+def same_network(backbone: Backbone, other: Backbone) -> bool:
     """Whether most weights of two backbones are the same, whatever layer each is read at and with or without a head."""
-    weights, others = dict(one.model.named_parameters()), dict(other.model.named_parameters())
+    weights, others = dict(backbone.model.named_parameters()), dict(other.model.named_parameters())
     matrices = [name for name, each in weights.items() if each.ndim > 1]
     same = [name for name in matrices if name in others and torch.equal(weights[name], others[name])]
     return len(same) > len(matrices) / 2
@@ -96,14 +96,14 @@ def same_network(one: Backbone, other: Backbone) -> bool:
 
 def judge_spec(text: str) -> tuple[str, BackboneSpec]:
     """The name and spec of the one backbone that a text names; as in `open_judge`."""
-    place, colon, named = text.rpartition(":")
+    place, colon, backbone = text.rpartition(":")
     several = colon and (place in BACKBONE_PRESETS or place.endswith((".yaml", ".yml")))
     specs = read_specs(place if several else text)
-    if several and named not in specs:
-        raise UsageError(f"--judge {text}: {place} has no backbone {named!r}; it has {', '.join(specs)}")
+    if several and backbone not in specs:
+        raise UsageError(f"--judge {text}: {place} has no backbone {backbone!r}; it has {', '.join(specs)}")
     if not several and len(specs) > 1:
         raise UsageError(f"--judge {text} is {len(specs)} backbones; say which: {text}:{next(iter(specs))}")
-    name = named if several else next(iter(specs))
+    name = backbone if several else next(iter(specs))
     return name, specs[name]
 
 
@@ -122,13 +122,13 @@ def monosemanticity(peaks: Tensor, embeddings: Tensor) -> Tensor:
     """
     scores = []
     unit = functional.normalize(embeddings.double(), dim=-1)  # to the last bit: what is left of sums can be small
-    for some in peaks.split(CONCEPTS_AT_ONCE, 1):
-        codes = some.double()
+    for chunk in peaks.split(CONCEPT_CHUNK_SIZE, 1):
+        codes = chunk.double()
         squares = codes.square().sum(0)
-        together = (codes.T @ unit).square().sum(1)
+        all_pairs = (codes.T @ unit).square().sum(1)
         pairs = codes.sum(0).square() - squares
         fires = (codes > 0).sum(0) >= 2
-        scores.append(torch.where(fires, (together - squares) / torch.where(fires, pairs, 1.0), torch.nan))
+        scores.append(torch.where(fires, (all_pairs - squares) / torch.where(fires, pairs, 1.0), torch.nan))
     return torch.cat(scores)
 
 
@@ -154,14 +154,14 @@ def monosemanticity_figures(
 
 
 def _summary(scores: Tensor, chance: float) -> ByName:
-    known = scores[~scores.isnan()]
+    defined = scores[~scores.isnan()]
     levels = torch.tensor([0.1, 0.5, 0.9], dtype=torch.double)
-    low, middle, high = known.quantile(levels).tolist() if len(known) else [torch.nan] * 3
+    low, middle, high = defined.quantile(levels).tolist() if len(defined) else [torch.nan] * 3
     return {
-        "concepts": len(known),
-        "mean": known.mean().item(),
+        "concepts": len(defined),
+        "mean": defined.mean().item(),
         "tenth": low,
         "median": middle,
         "ninetieth": high,
-        "above_chance": (known > chance).double().mean().item(),
+        "above_chance": (defined > chance).double().mean().item(),
     }

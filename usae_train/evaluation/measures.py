@@ -13,7 +13,7 @@ from usae_train.evaluation.ceiling import Ceiling
 from usae_train.evaluation.metrics import Reconstruction
 from usae_train.evaluation.picture_embeddings import PictureEmbeddings
 from usae_train.evaluation.posthoc import PostHoc
-from usae_train.model.firing import ENCODED_AT_ONCE, FiringTally
+from usae_train.model.firing import ENCODING_BATCH_SIZE, FiringTally
 from usae_train.model.sparse import Codes, joined_codes, sparse_decode
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -65,27 +65,27 @@ class Measures:
             ValueError: for tokens that are not finite.
         """
         device = self.usae.device
-        for few in paired.lots(ENCODED_AT_ONCE):
-            tokens = {name: some.to(device, torch.float32) for name, some in few.tokens.items()}
-            numbers = few.numbers
-            if wrong := [name for name, some in tokens.items() if not some.isfinite().all()]:
+        for batch in paired.batches(ENCODING_BATCH_SIZE):
+            tokens = {name: values.to(device, torch.float32) for name, values in batch.tokens.items()}
+            numbers = batch.numbers
+            if wrong := [name for name, values in tokens.items() if not values.isfinite().all()]:
                 raise UsageError(
                     f"{', '.join(wrong)}: some tokens of the pictures {numbers.min()} to {numbers.max()} are NaN or "
                     "infinite; check the backbone's weights"
                 )
-            codes = {name: self.usae.encode(name, some) for name, some in tokens.items()}
+            codes = {name: self.usae.encode(name, values) for name, values in tokens.items()}
             self.firing.add(numbers, codes)
             if len(tokens) > 1:
                 self.ceiling.add(numbers, tokens)
-            flat = {name: some.flatten(0, 1) for name, some in tokens.items()}
+            flat = {name: values.flatten(0, 1) for name, values in tokens.items()}
             reconstruct(self.usae, flat, codes, self.reconstruction[half])
             if self.posthoc is not None:
                 self.posthoc.add(flat, matching=half == 0)
             if self.stored_codes is not None:
                 self.stored_codes.append({"numbers": numbers, **_codes_as_tensors(codes)})
             if self.of_pictures:
-                assert few.canvases is not None
-                self._add_pictures(numbers, few.canvases, tokens)
+                assert batch.canvases is not None
+                self._add_pictures(numbers, batch.canvases, tokens)
 
     def _add_pictures(self, numbers: Tensor, canvases: Tensor, tokens: Mapping[str, Tensor]) -> None:
         if self.answers is not None:
@@ -102,14 +102,14 @@ class Measures:
         if self.posthoc is not None:
             return paired
         states = []
-        for few in paired.lots(ENCODED_AT_ONCE):
+        for batch in paired.batches(ENCODING_BATCH_SIZE):
             sums = Measures(
                 self.usae,
                 keep_codes=self.stored_codes is not None,
                 answers=None if self.answers is None else self.answers.fresh(),
                 pictures=None if self.pictures is None else self.pictures.fresh(),
             )
-            sums.add(few, half)
+            sums.add(batch, half)
             states.append(sums.state_dict())
         return states
 
@@ -121,7 +121,7 @@ class Measures:
         for state in worked_out:
             self.merge(state)
 
-    def whole(self) -> Reconstruction:
+    def total(self) -> Reconstruction:
         """The reconstruction of all pictures."""
         every = Reconstruction(self.usae.names, self.usae.names)
         for half in self.reconstruction:
@@ -137,10 +137,10 @@ class Measures:
         assert self.stored_codes is not None
         codes = {}
         for name in self.usae.names:
-            together = joined_codes(
+            joined = joined_codes(
                 [Codes(part[f"{name}.values"], part[f"{name}.indices"].long()) for part in self.stored_codes]
             )
-            codes[name] = Codes(together.values.flatten(0, 1), together.indices.flatten(0, 1))
+            codes[name] = Codes(joined.values.flatten(0, 1), joined.indices.flatten(0, 1))
         return torch.cat([part["numbers"] for part in self.stored_codes]), codes
 
     def state_dict(self) -> dict[str, Any]:
@@ -190,12 +190,12 @@ def reconstruct(usae: USAE, tokens: Mapping[str, Tensor], codes: Mapping[str, Co
             )
 
 
-def reconstruction_of(usae: USAE, lots: Iterable[Mapping[str, Tensor]]) -> Reconstruction:
+def reconstruction_of(usae: USAE, batches: Iterable[Mapping[str, Tensor]]) -> Reconstruction:
     """Every backbone's codes of raw tokens {backbone: (n, width)}, lot after lot, decoded by every dictionary."""
     sums, device = Reconstruction(usae.names, usae.names), usae.device
-    for lot in lots:
-        tokens = {name: some.to(device, torch.float32) for name, some in lot.items()}
-        reconstruct(usae, tokens, {name: usae.encode(name, some) for name, some in tokens.items()}, sums)
+    for batch in batches:
+        tokens = {name: values.to(device, torch.float32) for name, values in batch.items()}
+        reconstruct(usae, tokens, {name: usae.encode(name, values) for name, values in tokens.items()}, sums)
     return sums
 
 

@@ -154,10 +154,10 @@ def duplicates(dictionaries: list[Tensor], chunk: int = 1024) -> list[tuple[int,
         later = alike.triu(first + 1)  # of each row, the columns of higher numbers
         first_like = torch.where(later.any(0), later.int().argmax(0) + first, -1)
         like = torch.where(like < 0, first_like, like)
-    return sorted((one, concept) for concept, one in enumerate(like.tolist()) if one >= 0)
+    return sorted((twin, concept) for concept, twin in enumerate(like.tolist()) if twin >= 0)
 
 
-def match(alike: Tensor) -> Tensor:
+def match_one_to_one(alike: Tensor) -> Tensor:
     """Pair rows with columns, one to one, so that the sum of `alike` (rows, columns) is largest.
 
     The Hungarian method, scipy's.
@@ -173,25 +173,25 @@ def match(alike: Tensor) -> Tensor:
     return partner
 
 
-def matched_cosines(one: Sequence[Tensor], other: Sequence[Tensor]) -> Tensor:
+def matched_cosines(dictionaries: Sequence[Tensor], others: Sequence[Tensor]) -> Tensor:
     """How alike two concept spaces are: each concept's cosine with its match, one to one.
 
     Args:
-        one: each backbone's atoms, (n_concepts, width), unit norm.
-        other: the same backbones' atoms of the other space. What is matched is the cosine's mean over backbones.
+        dictionaries: each backbone's atoms, (n_concepts, width), unit norm.
+        others: the same backbones' atoms of the other space. What is matched is the cosine's mean over backbones.
 
     Returns:
         (n_concepts,); NaN for a concept without a partner.
     """
-    alike = torch.stack([a @ b.T for a, b in zip(one, other, strict=True)]).mean(0)
-    partner = match(alike)
+    alike = torch.stack([a @ b.T for a, b in zip(dictionaries, others, strict=True)]).mean(0)
+    partner = match_one_to_one(alike)
     cosines = alike.gather(1, partner.clamp_min(0)[:, None])[:, 0]
     return torch.where(partner >= 0, cosines, torch.nan)
 
 
-def matched_cosine(one: Sequence[Tensor], other: Sequence[Tensor]) -> float:
+def matched_cosine(dictionaries: Sequence[Tensor], others: Sequence[Tensor]) -> float:
     """The mean of `matched_cosines`."""
-    return matched_cosines(one, other).nanmean().item()
+    return matched_cosines(dictionaries, others).nanmean().item()
 
 
 def random_like(atoms: Tensor, generator: torch.Generator) -> Tensor:

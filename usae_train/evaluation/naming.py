@@ -64,8 +64,8 @@ def name_concepts(
     classes = need_classes(source, settings.label_column)
     check_counts(classes, classes.counts)  # before an hour of encoding
     numbers, peaks = peak_codes(usae, source, progress, failure, settings.readers)
-    of = torch.tensor(classes.numbers)[numbers]
-    check_counts(classes, torch.bincount(of[of >= 0], minlength=len(classes.names)).tolist())
+    class_of = torch.tensor(classes.numbers)[numbers]
+    check_counts(classes, torch.bincount(class_of[class_of >= 0], minlength=len(classes.names)).tolist())
     return class_concepts(peaks, numbers, classes, settings.seed)
 
 

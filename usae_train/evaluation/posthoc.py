@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.evaluation.metrics import Reconstruction, match
+from usae_train.evaluation.metrics import Reconstruction, match_one_to_one
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 
-PAIRS_AT_ONCE = 2_000_000  # pairs of active concepts that are added to a table at a time: 16 MB of places
+PAIR_CHUNK_SIZE = 2_000_000  # pairs of active concepts that are added to a table at a time: 16 MB of places
 
 
 class PostHoc:
@@ -57,11 +57,11 @@ class PostHoc:
         """
         if not self.together:
             return
-        for one, other in combinations(self.independent, 2):
-            table = self.together[f"{one}>{other}"]
-            norms = self.squares[one].sqrt()[:, None] * self.squares[other].sqrt()
-            partner = match((table / norms.clamp_min(1e-12)).nan_to_num(0.0))
-            for source, target, sums in ((one, other, table), (other, one, table.T)):
+        for name, other in combinations(self.independent, 2):
+            table = self.together[f"{name}>{other}"]
+            norms = self.squares[name].sqrt()[:, None] * self.squares[other].sqrt()
+            partner = match_one_to_one((table / norms.clamp_min(1e-12)).nan_to_num(0.0))
+            for source, target, sums in ((name, other, table), (other, name, table.T)):
                 if source == other:
                     back = torch.full((table.shape[1],), -1, dtype=torch.long)
                     matched = partner >= 0
@@ -116,11 +116,11 @@ class PostHoc:
         for name, sae in self.independent.items():
             sums = self.squares.setdefault(name, torch.zeros(sae.n_concepts))
             sums.index_add_(0, codes[name].indices.cpu().flatten(), codes[name].values.cpu().flatten().square())
-        for one, other in combinations(self.independent, 2):
-            shape = self.independent[one].n_concepts, self.independent[other].n_concepts
-            table = self.together.setdefault(f"{one}>{other}", torch.zeros(shape))
-            a, b = codes[one], codes[other]
-            step = max(1, PAIRS_AT_ONCE // (a.values.shape[1] * b.values.shape[1]))
+        for name, other in combinations(self.independent, 2):
+            shape = self.independent[name].n_concepts, self.independent[other].n_concepts
+            table = self.together.setdefault(f"{name}>{other}", torch.zeros(shape))
+            a, b = codes[name], codes[other]
+            step = max(1, PAIR_CHUNK_SIZE // (a.values.shape[1] * b.values.shape[1]))
             for first in range(0, len(a.values), step):
                 (u, i), (v, j) = (
                     (c.values[first : first + step].cpu(), c.indices[first : first + step].cpu()) for c in (a, b)

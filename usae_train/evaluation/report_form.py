@@ -38,7 +38,7 @@ class PerConcept(TypedDict):
     universality: list[float]
 
 
-class Matched(TypedDict):
+class MatchedAtoms(TypedDict):
     """Atoms of one dictionary matched with another's."""
 
     share_alike: float
@@ -46,12 +46,12 @@ class Matched(TypedDict):
     cosines: list[float]
 
 
-class Consistency(Matched):
+class Consistency(MatchedAtoms):
     """A backbone's dictionary of the joint space with that of its own SAE; the baseline is of random atoms."""
 
     mean_of_most_co_firing: float
     most: int
-    baseline: Matched
+    baseline: MatchedAtoms
 
 
 class IndependentFigures(TypedDict):
@@ -107,7 +107,7 @@ class MonosemanticityFigures(TypedDict):
     concepts: dict[str, list[float]]
 
 
-class StandingFigures(TypedDict):
+class ClassConceptFigures(TypedDict):
     """A concept, and the classes that it stands for."""
 
     concept: int
@@ -120,8 +120,8 @@ class ClassFigures(TypedDict):
     """What concepts have to do with the pictures' classes."""
 
     classes: dict[str, dict[str, Any]]
-    stand_for_one: list[StandingFigures]
-    shared: list[StandingFigures]
+    stand_for_one: list[ClassConceptFigures]
+    shared: list[ClassConceptFigures]
     by_chance: int
 
 

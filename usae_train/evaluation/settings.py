@@ -26,7 +26,7 @@ class EvaluateSettings(Settings):
 
     independent_saes: Path | None = Field(
         None,
-        description="folder of `usae-train fit --independent`: also measures what universality costs and beats",
+        description="folder of `usae-train fit --independent`: also measures what a shared space costs and gains",
     )
     other_seed: tuple[str, ...] = Field(
         (),
@@ -34,14 +34,14 @@ class EvaluateSettings(Settings):
     )
     judge: str | None = Field(
         None,
-        description="a network that took no part, which says how alike the pictures are that a concept fires on: a "
+        description="a network outside the USAE, which judges how alike the pictures are that a concept fires on: a "
         "timm id, or a YAML of specs and a name, `specs.yaml:dino`; `own:NAME` is one of the USAE's own",
     )
     answers: bool | None = Field(
         None,
         json_schema_extra={"option": "--answers/--no-answers"},
-        description="what of a classifier's answers survives the reconstruction of its tokens. By default where a "
-        "backbone has a classifier",
+        description="measure how much of a classifier's answers survives the reconstruction of its tokens. By default "
+        "where a backbone has a classifier",
     )
     label_column: LabelColumn = None
     image_batch: ImageBatch = IMAGE_BATCH
@@ -49,8 +49,8 @@ class EvaluateSettings(Settings):
     fill: bool | None = Field(
         None,
         json_schema_extra={"option": "--fill/--no-fill"},
-        description="put the statistics into the USAE's folder. By default if they are of at least as many pictures"
-        " as those that are there",
+        description="write the statistics into the USAE's folder. By default if they cover at least as many pictures"
+        " as those in it",
     )
     checkpoint_minutes: float = Field(2.0, ge=0, description="minutes between two states that can be resumed from")
     dtype: BackbonesDtype = "auto"

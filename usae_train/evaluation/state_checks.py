@@ -28,7 +28,7 @@ def check_measures(state: Any, measures: Measures) -> None:
     halves = state["reconstruction"]
     if not isinstance(halves, list) or len(halves) != measures.halves:
         raise Damaged(f"reconstruction has other parts than {measures.halves}")
-    pairs = [(one, other) for one in usae.names for other in usae.names]
+    pairs = [(source, target) for source in usae.names for target in usae.names]
     for number, half in enumerate(halves):
         _check_forms(half, forms_of_sums(usae.widths, pairs), f"reconstruction {number}")
     _check_keys(state["ceiling"], {"moments"}, "ceiling")
@@ -103,8 +103,8 @@ def forms_of_sums(widths: Mapping[str, int], pairs: Iterable[tuple[str, str]]) -
     for name, width in widths.items():
         forms |= {f"{name}.sum": ((width,), torch.double), f"{name}.square": ((width,), torch.double)}
         forms[f"{name}.count"] = ((), torch.long)
-    for one, other in pairs:
-        forms |= {f"{one}>{other}.{kind}": ((), torch.double) for kind in ("absolute", "squared")}
+    for source, target in pairs:
+        forms |= {f"{source}>{target}.{kind}": ((), torch.double) for kind in ("absolute", "squared")}
     return forms
 
 

@@ -81,10 +81,10 @@ def class_lines(report: Report) -> list[str]:
     if "classes" not in report:
         return []
     figures = report["classes"]
-    known = {name for standing in figures["stand_for_one"] for name in standing["classes"]}
+    represented = {name for standing in figures["stand_for_one"] for name in standing["classes"]}
     return [
-        f"concepts that stand for one class: {len(figures['stand_for_one'])}, of {len(known)} of "
-        f"{len(figures['classes'])} classes; shared by several: {len(figures['shared'])}; were the classes dealt out "
+        f"concepts that stand for one class: {len(figures['stand_for_one'])}, of {len(represented)} of "
+        f"{len(figures['classes'])} classes; shared by several: {len(figures['shared'])}; with classes assigned "
         f"at random: {figures['by_chance']}"
     ]
 

@@ -22,8 +22,8 @@ def warnings(report: Report) -> list[str]:
     lines = [*_sharing(report), *_concepts(report), *_comparisons(report)]
     missing = [level for level in report["quantiles_missing"] if level < 1]
     if missing:
-        named = ", ".join(f"{100 * level:g}% (needs {images_needed(level)})" for level in missing)
-        lines.append(f"{report['n_images']} pictures are too few for these quantiles, which are left out: {named}.")
+        quantiles = ", ".join(f"{100 * level:g}% (needs {images_needed(level)})" for level in missing)
+        lines.append(f"{report['n_images']} pictures are too few for these quantiles, which are left out: {quantiles}.")
     if report.get("unreadable"):
         lines.append(f"{plural(len(report['unreadable']), 'picture')} could not be read: {report['unreadable'][0]}")
     if "truth" in report and (unseen := report["truth"]["unseen"]):
@@ -39,8 +39,8 @@ def _sharing(report: Report) -> Iterator[str]:
         yield "One backbone: cross-model figures need two."
     for name, row in report["r2"].items():
         others = [other for other in report["r2"] if other != name]
-        both = [value for other in others for value in (row[other], report["r2"][other][name])]
-        shared = [value for value in both if not math.isnan(value)]
+        across = [value for other in others for value in (row[other], report["r2"][other][name])]
+        shared = [value for value in across if not math.isnan(value)]
         if shared and max(shared) < HARDLY_SHARED:
             yield f"{name} shares hardly anything: R² from and to the others is at most {max(shared):.2f}."
         if math.isnan(row[name]):
@@ -65,7 +65,7 @@ def _concepts(report: Report) -> Iterator[str]:
     if len(report["dense"]) > TOO_MANY * n_concepts:
         yield f"{len(report['dense'])} concepts fire on more than {DENSE:.0%} of a backbone's tokens."
     if len(report["duplicates"]) > TOO_MANY * n_concepts:
-        yield f"{len(report['duplicates'])} pairs of concepts are one in every backbone."
+        yield f"{len(report['duplicates'])} pairs of concepts are duplicates in every backbone."
     if peak is not None and peak < 0.5:
         yield "Most concepts fire in few of the backbones: the space is not a shared one."
 
@@ -111,17 +111,17 @@ def ceiling_lines(report: Report) -> list[str]:
 
 
 def why_above_the_map(report: Report) -> list[str]:
-    """Why a space can reach more than what there is to share, in a line; none where it reaches more nowhere."""
+    """Why a space can reach more than what there is to share, in a line; empty where it never does."""
     ceiling = report.get("ceiling")
     if not ceiling:
         return []
     shares = [ceiling["mean_share"], *(share for row in ceiling["share"].values() for share in row.values())]
     if not any(share is not None and share > 1 for share in shares):  # report.json has None for NaN
         return []
-    few = plural(math.ceil(report["n_images"] / 2), "picture")
-    return [f"above 100%: the linear map was fitted on few pictures ({few}); evaluate on more to know what there is"]
+    half = plural(math.ceil(report["n_images"] / 2), "picture")
+    return [f"above 100%: the linear map was fitted on few pictures ({half}); evaluate on more"]
 
 
 def _reached(share: float | None, words: str) -> str:
-    """A share in words; nothing where the linear map, on few pictures, reaches nothing that one could be of."""
+    """A share in words; empty where the linear map, on few pictures, explains nothing itself."""
     return "" if share is None or math.isnan(share) else words.format(share)

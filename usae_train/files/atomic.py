@@ -12,7 +12,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from usae_train.files.placing import permit, place_of, put
+from usae_train.files.placing import apply_umask, move_into_place, place_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.json_text import json_text
 from usae_train.runtime.starting import restore_ctrl_c
@@ -36,8 +36,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
             shutil.rmtree(temporary)
         restore_ctrl_c()  # Ctrl-C clears up behind itself from here on
         yield temporary
-        permit(temporary)
-        put(temporary, place)
+        apply_umask(temporary)
+        move_into_place(temporary, place)
     except (OSError, SafetensorError) as error:  # safetensors has an error of its own for a full disk
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         raise UsageError(
@@ -104,7 +104,7 @@ def leftovers_of(target: Path) -> list[Path]:
 
 
 def remove_leftovers(temporaries: Iterable[Path]) -> None:
-    """Remove temporary files and folders (.NAME.PID.part) whose process lives no more; a living one's are let be.
+    """Remove temporary files and folders (.NAME.PID.part) whose process has ended; those of running ones stay.
 
     Processes are those of this machine: on a disk that several share, call it where no other one writes.
     """
@@ -171,7 +171,7 @@ def check_folder(out: Path) -> None:
         ValueError: for a file, and for what cannot be written.
     """
     if out.is_file():
-        raise UsageError(f"{out} is a file; expected a folder, or a name that is free")
+        raise UsageError(f"{out} is a file; expected a folder, or a name that is not taken")
     check_writable(out)
 
 
@@ -182,7 +182,7 @@ def check_free(folder: Path) -> None:
         ValueError: when it does, is a file, or its parent folder cannot be made or written.
     """
     if not folder.name:  # what is beside it could not be named after it
-        raise UsageError(f"{str(folder)!r} is not a name of a folder; give one with --out")
+        raise UsageError(f"{str(folder)!r} does not name a folder; give one with --out")
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise UsageError(f"{folder} exists already; choose another --out, or remove it first")
     check_writable(folder)

@@ -7,16 +7,16 @@ from pathlib import Path
 from usae_train.runtime.errors import UsageError
 
 
-def beside(place: str | Path, folder: Path) -> Path:
+def resolve_beside(place: str | Path, folder: Path) -> Path:
     """The path that a file in `folder` names: `~` written out, and else relative to that folder.
 
     Raises:
-        ValueError: as `from_home`.
+        ValueError: as `expand_home`.
     """
-    return folder / from_home(place)
+    return folder / expand_home(place)
 
 
-def from_home(path: str | Path) -> Path:
+def expand_home(path: str | Path) -> Path:
     """The path with `~` or `~name` replaced by that person's home.
 
     Raises:
@@ -26,5 +26,5 @@ def from_home(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise UsageError(
-            f"{str(path)!r}: this machine knows no home of {Path(path).parts[0]}; write the path out"
+            f"{str(path)!r}: this machine knows no home of {Path(path).parts[0]}; write the path in full"
         ) from error

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from usae_train.files.binary import binary_kind
 from usae_train.files.regular import another_kind
-from usae_train.files.wording import expectation, short, shows_value
+from usae_train.files.wording import expectation, shorten, shows_value
 from usae_train.runtime.errors import UsageError
 
 Validated = TypeVar("Validated")
@@ -29,7 +29,7 @@ def read_json(file: Path) -> Any:
     """What a JSON file holds.
 
     Raises:
-        ValueError: for a file that is missing or no JSON of the form above; says why, and leaves the name to who calls.
+        ValueError: for a file that is missing or not JSON of the form above; says why, without the file's name.
     """
     if (kind := another_kind(file)) is not None:
         raise UsageError(f"it is {kind}; expected a file")
@@ -124,9 +124,9 @@ def validate(check: Callable[[Any], Validated], values: Any) -> Validated:
 def fault_in(error: ValidationError) -> str:
     """The first of what pydantic found wrong: `key.inner: what was expected (found 3)`."""
     first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    message = expectation(first) + (f" (found {short(first['input'])})" if shows_value(first) else "")
-    return f"{where}: {message}" if where else message
+    key = ".".join(map(str, first["loc"]))
+    message = expectation(first) + (f" (found {shorten(first['input'])})" if shows_value(first) else "")
+    return f"{key}: {message}" if key else message
 
 
 def _check_depth(values: Any) -> None:
@@ -140,7 +140,7 @@ def _check_depth(values: Any) -> None:
 
 
 def _not_finite(word: str) -> NoReturn:
-    raise UsageError(f"it holds {word}, which is not a number of JSON")
+    raise UsageError(f"it holds {word}, which is not a JSON number")
 
 
 def _finite_number(text: str) -> float:

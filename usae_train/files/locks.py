@@ -13,7 +13,7 @@ from usae_train.runtime.errors import UsageError
 
 
 def acquire_lock(file: Path, busy: str) -> FileLock:
-    """Take a lock file at once. Where there are no locks, as on a file system that knows none, nothing is held.
+    """Take a lock file at once. On a file system without locks nothing is held.
 
     Raises:
         ValueError: with the words `busy`, when another process has it.

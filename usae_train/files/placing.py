@@ -29,7 +29,7 @@ def place_of(target: Path) -> Path:
     return place
 
 
-def permit(written: Path) -> None:
+def apply_umask(written: Path) -> None:
     """Give files that only their owner can read the permissions that the umask gives new ones, in a folder too."""
     private = [file for file in _files_of(written) if file.stat().st_mode & 0o777 == OWNER_ONLY]
     if not private:
@@ -45,7 +45,7 @@ def permit(written: Path) -> None:
         file.chmod(mode)
 
 
-def sync(written: Path) -> None:
+def sync_to_disk(written: Path) -> None:
     """Have a file, or a folder with all in it, written to the disk: a rename may reach it before the content does."""
     inside = [*written.rglob("*")] if written.is_dir() else []
     with ThreadPoolExecutor(SYNCING) as syncing:
@@ -53,7 +53,7 @@ def sync(written: Path) -> None:
     _sync_one(written)
 
 
-def put(written: Path, place: Path) -> None:
+def move_into_place(written: Path, place: Path) -> None:
     """Rename what is written to its place, and have that written to the disk.
 
     An empty folder gives way. One that cannot, as a mount point, is filled file by file; nothing is left in it when
@@ -62,7 +62,7 @@ def put(written: Path, place: Path) -> None:
     Raises:
         OSError: when it cannot be written.
     """
-    sync(written)
+    sync_to_disk(written)
     try:
         os.replace(written, place)
     except OSError as error:
@@ -76,7 +76,7 @@ def _carry(written: Path, place: Path) -> None:
     """Copy a file over one that stays where it is, or a folder's files into one."""
     if written.is_file():
         shutil.copyfile(written, place)
-        sync(place)
+        sync_to_disk(place)
         return
     place.mkdir(exist_ok=True)
     before, temporary_name = set(place.iterdir()), written.name
@@ -86,9 +86,9 @@ def _carry(written: Path, place: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             beside = target.with_name(f"{temporary_name}.{target.name}")
             shutil.copyfile(file, beside)
-            sync(beside)
+            sync_to_disk(beside)
             os.replace(beside, target)
-        sync(place)
+        sync_to_disk(place)
     except BaseException:
         for left in set(place.iterdir()) - before:
             with suppress(OSError):

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
 
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.files.regular import check_regular
 from usae_train.runtime.errors import UsageError
 
@@ -43,7 +43,7 @@ def import_extra(package: str, extra: str) -> ModuleType:
 
 
 def install_command(extra: str) -> str:
-    """What to type to have an extra: of the clone that runs, from wherever one stands, or of the installed package.
+    """What to type to have an extra: of the clone that runs, from any folder, or of the installed package.
 
     Example:
         >>> install_command("hf").startswith("pip install ")
@@ -92,6 +92,6 @@ def hash_of_named(file: str) -> str:
         ValueError: for one that cannot be read.
     """
     try:
-        return file_hash(named_place(file))
+        return file_hash(path_of_name(file))
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror or error}") from error

@@ -63,6 +63,6 @@ def read_torch_file(
             f"{name} holds more than tensors, and nothing that can run code is loaded; save its state_dict alone"
         ) from error
     except Exception as error:  # a broken file can raise anything
-        if shortage(error) is not None:  # the file is none the worse
+        if shortage(error) is not None:  # which says nothing of the file
             raise
         raise UsageError(f"{name} is not a readable {kind} ({first_line(error)}); it may be cut short") from error

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError, 
 from pydantic_core import PydanticCustomError
 
 from usae_train.files.whole_numbers import is_truth
-from usae_train.files.wording import expectation, short
+from usae_train.files.wording import expectation, shorten
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.warning_kinds import FormerNameWarning
 
@@ -21,13 +21,13 @@ Checked = TypeVar("Checked", bound=BaseModel)
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]  # of a file or folder of ours
 
 
-class Frozen(BaseModel):
+class FrozenModel(BaseModel):
     """A model that stays as it is made, and refuses fields that it does not have."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Worded(Frozen):
+class OneLineErrorModel(FrozenModel):
     """A frozen model that people make in Python: what is wrong in it is one line of error, as on the command line."""
 
     def __init__(self, /, **values: Any) -> None:
@@ -43,11 +43,13 @@ class Worded(Frozen):
     def __setattr__(self, name: str, value: Any) -> None:
         kind = type(self)
         if kind.model_config.get("frozen") and name in kind.model_fields:
-            raise AttributeError(f"{name} stays as it is; make others instead: {kind.__name__}({name}={short(value)})")
+            raise AttributeError(
+                f"{name} stays as it is; make others instead: {kind.__name__}({name}={shorten(value)})"
+            )
         super().__setattr__(name, value)
 
 
-class Settings(Worded):
+class Settings(OneLineErrorModel):
     """Settings, which may be given by names that they had before, with a warning.
 
     Attributes:
@@ -100,12 +102,12 @@ def _refusal(model: type[BaseModel], error: ValidationError) -> UsageError:
     inner: Any = model
     for key in first["loc"][:-1]:  # settings of settings
         inner = getattr(getattr(inner, "model_fields", {}).get(key), "annotation", None)
-    known = {**{field: field for field in getattr(inner, "model_fields", ())}, **getattr(inner, "FORMER", {})}
-    near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1) if name else []
-    hint = f"; did you mean {known[near[0]]!r}?" if near and first["type"] == "extra_forbidden" else ""
-    whole = isinstance(first["input"], Mapping | BaseModel)  # not all of a recipe
-    given = name if whole else f"{name} = {short(first['input'])}"
-    return UsageError(f"{given}: {message}{hint}" if name else message)
+    field_names = {**{field: field for field in getattr(inner, "model_fields", ())}, **getattr(inner, "FORMER", {})}
+    near = difflib.get_close_matches(str(first["loc"][-1]), field_names, n=1) if name else []
+    hint = f"; did you mean {field_names[near[0]]!r}?" if near and first["type"] == "extra_forbidden" else ""
+    is_mapping = isinstance(first["input"], Mapping | BaseModel)  # not all of a recipe
+    setting = name if is_mapping else f"{name} = {shorten(first['input'])}"
+    return UsageError(f"{setting}: {message}{hint}" if name else message)
 
 
 def _refuse_truth_values(settings: BaseModel, values: Mapping[str, Any]) -> None:

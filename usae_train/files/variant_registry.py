@@ -1,8 +1,7 @@
-"""Variants that a folder of modules holds, each by its `kind`: a file more there is a variant more."""
+"""Variants that a folder of modules holds, each by its `kind`: a new file there is a new variant."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from pkgutil import iter_modules
@@ -13,6 +12,7 @@ from pydantic import BaseModel
 
 from usae_train.files.json_files import validate
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import did_you_mean
 
 Kind = TypeVar("Kind", bound=BaseModel)
 
@@ -36,8 +36,8 @@ def read_kind(
 
     Args:
         settings: {"kind": ..., its own settings}.
-        kinds: those that there are.
-        what: they are variants of.
+        kinds: all kinds, by name.
+        what: what they are variants of.
         offered: gives the kinds that an error names; all by default.
 
     Raises:
@@ -45,10 +45,8 @@ def read_kind(
     """
     kind = str(settings.get("kind") if isinstance(settings, Mapping) else None)
     if kind not in kinds:
-        known = sorted(kinds if offered is None else offered())
-        near = difflib.get_close_matches(kind, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"{what} of kind {kind!r}; expected {', '.join(known)}{hint}")
+        names = sorted(kinds if offered is None else offered())
+        raise UsageError(f"{what} of kind {kind!r}; expected {', '.join(names)}{did_you_mean(kind, names)}")
     return validate(kinds[kind].model_validate, settings)
 
 

@@ -39,7 +39,7 @@ def as_index(value: Any, what: str, or_else: str = "") -> int:
 
     Args:
         value: such as 3; True and 3.0 are none.
-        what: of the message.
+        what: its name in the message.
         or_else: what else could be given, for the message, such as ` or a name`.
 
     Raises:
@@ -59,7 +59,7 @@ def at_least(least: int, value: Any, what: str) -> int:
     Args:
         least: the smallest that is taken.
         value: such as 3.
-        what: of the message.
+        what: its name in the message.
 
     Raises:
         ValueError: for anything else, and for a smaller one.

@@ -12,7 +12,7 @@ TEXT, MAPPING, LIST = "expected text", "expected keys with values, such as {{key
 INTEGER, NUMBER, TRUTH = "expected a whole number", "expected a number", "expected true or false"
 WORDS = {
     "missing": "it is missing",
-    "extra_forbidden": "there is none of that name",
+    "extra_forbidden": "unknown name",
     "greater_than": "expected more than {gt}",
     "greater_than_equal": "expected at least {ge}",
     "less_than": "expected less than {lt}",
@@ -65,7 +65,7 @@ def shows_value(error: Mapping[str, Any]) -> bool:
     return plain and error["type"] not in OF_NO_VALUE and not PYDANTIC_PREFIX.match(str(error["msg"]))
 
 
-def short(value: Any) -> str:
-    """A value in so many letters as a line can take."""
+def shorten(value: Any) -> str:
+    """A value, cut to what a line can hold."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else text[:77] + "..."

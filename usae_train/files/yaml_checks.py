@@ -31,8 +31,8 @@ def check_events(written: str, file: Path) -> None:
     """Refuse all but plain words, numbers, lists and mappings, with anchors and aliases.
 
     Raises:
-        ValueError: with the line, for tags, dates without quotes, numbers and nesting without end, characters that no
-            text has, and an alias inside what it stands for.
+        ValueError: with the line, for tags, unquoted dates, endless numbers or nesting, characters that text cannot
+            have, and an alias inside what it stands for.
         YAMLError: for what is not YAML.
     """
     yaml, within = YAML(typ="rt"), list[_Open]()
@@ -80,7 +80,7 @@ def _unread(yaml: YAML, event: Any, open_anchors: Sequence[str | None]) -> str |
 def _unread_scalar(yaml: YAML, event: Any) -> str | None:
     """Why a word or number cannot be one of settings."""
     if NO_TEXT.search(event.value):
-        return f"{event.value[:40]!r} has a character that no text has"
+        return f"{event.value[:40]!r} has a character that text cannot have"
     plain, _ = event.implicit
     if not plain:
         return None

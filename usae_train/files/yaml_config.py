@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +15,10 @@ from ruamel.yaml.error import YAMLError
 
 from usae_train.files.binary import binary_kind
 from usae_train.files.regular import check_regular
-from usae_train.files.wording import expectation, short
+from usae_train.files.wording import expectation, shorten
 from usae_train.files.yaml_checks import check_events
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import one_line
+from usae_train.runtime.printing import did_you_mean, one_line
 
 Model = TypeVar("Model", bound=BaseModel)
 MAX_YAML_BYTES = 200_000  # bytes: no person writes more, and a parser of Python is slow on what nests without end
@@ -48,7 +47,7 @@ def read_mapping(file: str | Path, expected: str = "a YAML file of settings") ->
         expected: what is to be given, for the message of a file that holds no text.
 
     Raises:
-        ValueError: for a file that is missing, no YAML, or no mapping.
+        ValueError: for a file that is missing, not YAML, or not a mapping.
     """
     file = Path(file)
     check_regular(file)
@@ -73,7 +72,8 @@ def read_mapping(file: str | Path, expected: str = "a YAML file of settings") ->
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise UsageError(f"{file}{where}: not valid YAML: {reason}") from error
     if not isinstance(content, CommentedMap):
-        raise UsageError(f"{file}: expected a mapping (`key: value`) at the top, found {_plain(content)}")
+        kind = type(content).__name__
+        raise UsageError(f"{file}: expected a mapping (`key: value`) at the top, found {KINDS.get(kind, kind)}")
     return content
 
 
@@ -91,12 +91,8 @@ def _composed(text: str, file: Path) -> Any:
         raise UsageError(f"{file}: not valid YAML: {one_line(error)[:200]}") from error
 
 
-def _plain(content: Any) -> str:
-    return KINDS.get(type(content).__name__, type(content).__name__)
-
-
 def _check_size(content: Any, file: Path) -> None:
-    """Refuse aliases that stand for more than anybody wrote, or for themselves."""
+    """Refuse aliases that stand for more than a person would write, or for themselves."""
     sizes: dict[int, int | None] = {}  # None while a part is being counted: met again, it holds itself
 
     def size(part: Any) -> int:
@@ -107,8 +103,8 @@ def _check_size(content: Any, file: Path) -> None:
             sizes[id(part)] = 1 + sum(map(size, part.values() if isinstance(part, CommentedMap) else part))
         count = sizes[id(part)]
         if count is None or count > MAX_VALUES:
-            much = "itself" if count is None else f"more than {MAX_VALUES} values"
-            raise UsageError(f"{file}:{part.lc.line + 1}: an alias that stands for {much}; write out what is meant")
+            alias = "itself" if count is None else f"more than {MAX_VALUES} values"
+            raise UsageError(f"{file}:{part.lc.line + 1}: an alias that stands for {alias}; write out what is meant")
         return count
 
     size(content)
@@ -129,26 +125,26 @@ def check_mapping(
         ValueError: with file, line, key, what was expected, and the nearest right key.
     """
     if odd := [key for key in content if not isinstance(key, str)]:
-        raise UsageError(f"{file}:{key_line(content, odd[0])}: keys must be words (found {short(odd[0])})")
+        raise UsageError(f"{file}:{key_line(content, odd[0])}: keys must be words (found {shorten(odd[0])})")
     try:
-        made = model.model_validate(dict(**content))
+        validated = model.model_validate(dict(**content))
     except ValidationError as error:
         first = _most_telling(error.errors())
         path = _written(content, [*first["loc"], *first.get("ctx", {}).get("inside", ())])
         line = _line(content, path)
         name = ".".join(str(part) for part in (*inside, *path))
         if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(path[-1]), _fields(model, path[:-1]), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_fields(model, path[:-1]))}"
+            keys = _fields(model, path[:-1])
+            hint = did_you_mean(path[-1], keys) or f"; known keys are {', '.join(keys)}"
             raise UsageError(f"{file}:{line}: unknown key {name!r}{hint}") from None
         message = expectation(first)
         if not path or first["type"] in ("clash", "missing"):
             raise UsageError(f"{file}:{line}: {name + ': ' if name else ''}{message}") from None
-        raise UsageError(f"{file}:{line}: {name}: {message} (found {short(first['input'])})") from None
-    if (place := _false_number(content, made)) is not None:
+        raise UsageError(f"{file}:{line}: {name}: {message} (found {shorten(first['input'])})") from None
+    if (place := _false_number(content, validated)) is not None:
         name = ".".join(str(part) for part in (*inside, *place))
         raise UsageError(f"{file}:{_line(content, place)}: {name}: true and false are not numbers or words")
-    return made
+    return validated
 
 
 def _most_telling(errors: Sequence[Any]) -> Any:
@@ -157,12 +153,12 @@ def _most_telling(errors: Sequence[Any]) -> Any:
     return max(same, key=lambda error: (not error["type"].endswith("_type"), len(error["loc"])))
 
 
-def _false_number(content: Any, made: Any) -> list[str | int] | None:
+def _false_number(content: Any, model: Any) -> list[str | int] | None:
     """The path to a `true` or `false` that was taken for 1 or 0."""
     keys = content if isinstance(content, CommentedMap) else range(len(content))
     for key in keys:
         try:
-            value = _value_of(made, key)
+            value = _value_of(model, key)
         except (AttributeError, LookupError, TypeError):  # not kept as it was written, so checked by who changed it
             continue
         if isinstance(content[key], bool) and not isinstance(value, bool):
@@ -172,11 +168,11 @@ def _false_number(content: Any, made: Any) -> list[str | int] | None:
     return None
 
 
-def _value_of(made: Any, key: Any) -> Any:
+def _value_of(model: Any, key: Any) -> Any:
     """What was made of a key, which a model may have by another name than an older file."""
-    if isinstance(made, BaseModel):
-        return getattr(made, getattr(made, "FORMER", {}).get(key, key))
-    return made[key]
+    if isinstance(model, BaseModel):
+        return getattr(model, getattr(model, "FORMER", {}).get(key, key))
+    return model[key]
 
 
 def _line(content: Any, path: Sequence[str | int]) -> int:

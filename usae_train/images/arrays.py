@@ -20,7 +20,7 @@ def canvas_of(picture: Array, what: str = "a picture") -> Tensor:
 
     Args:
         picture: a tensor; or an array, uint8 of (H, W, 3), or float 0..1 of (3, H, W) or (H, W, 3).
-        what: to name it by.
+        what: its name in a message.
 
     Raises:
         ValueError: for an array of another shape, other numbers or another range, or one that could be read either way.
@@ -41,7 +41,7 @@ def canvases_of(pictures: Array, what: str = "a picture") -> Tensor:
 
     Args:
         pictures: a tensor; or an array, as for `canvas_of`, with the batch first.
-        what: to name one by.
+        what: the name of one in a message.
 
     Raises:
         ValueError: as `canvas_of`.

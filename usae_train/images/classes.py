@@ -47,8 +47,8 @@ def classes_of(source: ImageSource, column: str | None = None) -> ImageClasses |
     if column is not None and not isinstance(source, HubImages):
         raise UsageError(f"{source.name} has no column {column!r}: only a dataset (`hf:NAME`) has columns of labels")
     if isinstance(source, HubImages):
-        named = source.classes(column)
-        classes = None if named is None else ImageClasses(tuple(named[0]), tuple(named[1]))
+        labels = source.classes(column)
+        classes = None if labels is None else ImageClasses(tuple(labels[0]), tuple(labels[1]))
     elif isinstance(source, TarImages):
         classes = _classes_of(source.classes())
     else:
@@ -75,10 +75,10 @@ def need_classes(source: ImageSource, column: str | None = None) -> ImageClasses
             expected.
     """
     classes = classes_of(source, column)
-    known = source.class_columns if isinstance(source, HubImages) and column is None else []
-    if len(known) > 1:
+    columns = source.class_columns if isinstance(source, HubImages) and column is None else []
+    if len(columns) > 1:
         raise UsageError(
-            f"{source.name} has {len(known)} columns of classes, {' and '.join(known)}; say which with --label-column"
+            f"{source.name} has several columns of classes, {' and '.join(columns)}; say which with --label-column"
         )
     if classes is None:
         raise UsageError(
@@ -100,8 +100,8 @@ def imagenet_classes(count: int) -> tuple[tuple[str, str], ...] | None:
     subset = infer_imagenet_subset({"num_classes": count})
     if subset is None:
         return None
-    known = ImageNetInfo(subset)
-    return tuple((known.index_to_label_name(index), known.index_to_description(index)) for index in range(count))
+    info = ImageNetInfo(subset)
+    return tuple((info.index_to_label_name(index), info.index_to_description(index)) for index in range(count))
 
 
 def _of_folders(source: FolderImages) -> ImageClasses:

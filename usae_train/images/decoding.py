@@ -1,4 +1,4 @@
-"""From a picture file to a canvas: upright, RGB, 8 bits a channel, on white."""
+"""From a picture file to a canvas: upright, RGB, 8 bits per channel, on white."""
 
 from __future__ import annotations
 

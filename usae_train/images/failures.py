@@ -20,7 +20,7 @@ class BrokenPictures:
 
     def __init__(self, n_pictures: int, max_broken: float = 1.0, say: Callable[[str], None] = lambda why: None) -> None:
         self.n_pictures, self.max_broken, self.say = n_pictures, max_broken, say
-        self.known: dict[str, None] = {}  # in the order in which they were found
+        self.failures: dict[str, None] = {}  # in the order in which they were found
 
     def add_one(self, why: str) -> None:
         """Take note of one; see `add`."""
@@ -33,11 +33,11 @@ class BrokenPictures:
             ValueError: when they are too many.
         """
         for why in failures:
-            if why not in self.known:
-                self.known[why] = None
+            if why not in self.failures:
+                self.failures[why] = None
                 self.say(why)
-        if len(self.known) > self.max_broken * self.n_pictures:
+        if len(self.failures) > self.max_broken * self.n_pictures:
             raise UsageError(
-                f"{len(self.known)} of {self.n_pictures} pictures cannot be read, more than {self.max_broken:.1%}; the "
-                f"first: {next(iter(self.known))}; fix or remove them, or allow more with --max-broken"
+                f"{len(self.failures)} of {self.n_pictures} pictures cannot be read, more than {self.max_broken:.1%}; "
+                f"the first: {next(iter(self.failures))}; fix or remove them, or allow more with --max-broken"
             )

@@ -50,17 +50,17 @@ def fingerprint_of(pictures: Iterable[tuple[str, Content]], count: int) -> str:
     return f"{names.hexdigest()}+{contents.hexdigest()}"
 
 
-def same_pictures(one: str | None, other: str | None) -> bool:
+def same_pictures(fingerprint: str | None, other: str | None) -> bool:
     """Whether two fingerprints are of the same pictures; where one is of names and sizes alone, by these."""
-    if not (isinstance(one, str) and isinstance(other, str)):  # None, or what a damaged record says
+    if not (isinstance(fingerprint, str) and isinstance(other, str)):  # None, or what a damaged record says
         return False
-    (names, _, contents), (other_names, _, other_contents) = one.partition("+"), other.partition("+")
+    (names, _, contents), (other_names, _, other_contents) = fingerprint.partition("+"), other.partition("+")
     return names == other_names and (not contents or not other_contents or contents == other_contents)
 
 
-def same_setting(name: str, one: Any, other: Any) -> bool:
+def same_setting(name: str, value: Any, other: Any) -> bool:
     """Whether two values of what something was made with are the same, of which some are fingerprints by their name."""
-    return same_pictures(one, other) if name in _FINGERPRINTS else bool(one == other)
+    return same_pictures(value, other) if name in _FINGERPRINTS else bool(value == other)
 
 
 @lru_cache(maxsize=2 * FINGERPRINTED_FILES)

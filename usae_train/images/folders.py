@@ -19,13 +19,13 @@ def pictures_below(folder: Path) -> tuple[list[Path], Counter[str]]:
     are taken when they begin as pictures do. A folder that is there and linked to as well is taken where it is; a link
     to a folder that it lies in itself is left out.
     """
-    walk = _Walk(folder.resolve())
-    walk.through(folder)
-    while walk.links:
-        link = min(walk.links)
-        walk.links.remove(link)
-        walk.follow(link)
-    return sorted(_without_annotations(walk.files, walk.left_out)), walk.left_out
+    tree = _Tree(folder.resolve())
+    tree.add_folder(folder)
+    while tree.links:
+        link = min(tree.links)
+        tree.links.remove(link)
+        tree.follow(link)
+    return sorted(_without_annotations(tree.files, tree.left_out)), tree.left_out
 
 
 def _without_annotations(files: list[Path], left_out: Counter[str]) -> Iterator[Path]:
@@ -39,7 +39,7 @@ def _without_annotations(files: list[Path], left_out: Counter[str]) -> Iterator[
             yield file
 
 
-class _Walk:
+class _Tree:
     """What has been found so far; `links` to folders are still to be followed."""
 
     def __init__(self, root: Path) -> None:
@@ -49,7 +49,7 @@ class _Walk:
         self.left_out: Counter[str] = Counter()
         self._gone_through: set[tuple[int, int]] = set()
 
-    def through(self, folder: Path) -> None:
+    def add_folder(self, folder: Path) -> None:
         """Go through a folder and those in it, but for links."""
         waiting = [folder]
         while waiting:
@@ -70,7 +70,7 @@ class _Walk:
         if self.root.is_relative_to(place) or link.parent.resolve().is_relative_to(place):
             self.left_out["links to a folder that they lie in"] += 1
         else:
-            self.through(link)
+            self.add_folder(link)
 
     def _take(self, entry: os.DirEntry[str], waiting: list[Path]) -> None:
         if is_hidden(entry.name):
@@ -95,6 +95,6 @@ class _Walk:
     def _first_time(self, folder: Path) -> bool:
         status = folder.stat()
         key = status.st_dev, status.st_ino
-        known = key in self._gone_through
+        visited = key in self._gone_through
         self._gone_through.add(key)
-        return not known
+        return not visited

@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from usae_train.files.place_names import named_place, printable
+from usae_train.files.place_names import name_as_utf8, path_of_name
 from usae_train.files.provenance import import_extra
 from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
-from usae_train.images.indexing import Indexed
+from usae_train.images.indexing import IndexedImages
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import one_line
 
@@ -36,11 +36,11 @@ class DatasetRequest(NamedTuple):
     @property
     def text(self) -> str:
         """As it is asked for, the folder in full."""
-        name = self.name if self.local is None else printable(str(self.local))
+        name = self.name if self.local is None else name_as_utf8(str(self.local))
         return "hf:" + ":".join([name, self.split, self.column]).rstrip(":")
 
 
-class HubImages(Indexed):
+class HubImages(IndexedImages):
     """The pictures of one column of one split, numbered as its rows.
 
     A dataset of the hub is fetched by `datasets` into its own cache, whole, and read in any order from there.
@@ -76,10 +76,10 @@ class HubImages(Indexed):
 
     def chosen(self, numbers: Sequence[int]) -> HubImages:
         """Those of its pictures alone; they keep their labels."""
-        some = copy(self)
-        some.rows = self.rows.select(numbers)
-        some.numbers = [self.numbers[number] for number in numbers]
-        return some
+        subset = copy(self)
+        subset.rows = self.rows.select(numbers)
+        subset.numbers = [self.numbers[number] for number in numbers]
+        return subset
 
     @property
     def class_columns(self) -> list[str]:
@@ -100,15 +100,15 @@ class HubImages(Indexed):
         """
         features = self._split.features
         if column is None:
-            if len(known := self.class_columns) != 1:
+            if len(columns := self.class_columns) != 1:
                 return None
-            column = known[0]
+            column = columns[0]
         if column not in features:
             raise UsageError(f"{self.name} has no column {column!r}; its columns are {', '.join(features)}")
         values = self._split.select_columns([column]).select(self.numbers)[:][column]
-        named = getattr(features[column], "names", None)
-        if named is not None:
-            return list(named), [-1 if value is None else int(value) for value in values]
+        class_names = getattr(features[column], "names", None)
+        if class_names is not None:
+            return list(class_names), [-1 if value is None else int(value) for value in values]
         if not all(value is None or isinstance(value, str | int) for value in values):
             raise UsageError(f"{self.name}: column {column!r} is not a label; expected classes, texts or whole numbers")
         names = sorted({str(value) for value in values if value is not None})
@@ -156,7 +156,7 @@ def _request_of(dataset: str) -> DatasetRequest:
     """A folder's own name may have colons: the longest that is one is taken."""
     colons = [colon.start() for colon in _COLON.finditer(dataset)]
     for end in [len(dataset), *reversed(colons)]:  # an empty name is the folder that one is in
-        local = named_place(dataset[:end])
+        local = path_of_name(dataset[:end])
         if end and local.is_dir():
             return DatasetRequest(dataset[:end], *_split_and_column(dataset[end + 1 :]), local.resolve())
     name, _, rest = dataset.partition(":")
@@ -179,7 +179,7 @@ def _column(datasets: Any, rows: Any, request: DatasetRequest) -> str:
     if not columns:
         raise UsageError(f"{request.text} has no column of pictures; its columns are {', '.join(rows.features)}")
     if request.column and request.column not in columns:
-        raise UsageError(f"{request.text}: no column of pictures is called so; expected {' or '.join(columns)}")
+        raise UsageError(f"{request.text}: no column of pictures has that name; expected {' or '.join(columns)}")
     if not request.column and len(columns) > 1:
         raise UsageError(
             f"{request.text} has {len(columns)} columns of pictures, {' and '.join(columns)}; say which, as in "

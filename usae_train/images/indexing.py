@@ -13,7 +13,7 @@ from usae_train.runtime.errors import UsageError
 INDEXED_SIZE = 224  # pixels per side of what indexing gives: what most backbones see; `read` takes any other
 
 
-class Indexed:
+class IndexedImages:
     """What a numbered source of pictures has of a sequence."""
 
     def __len__(self) -> int:

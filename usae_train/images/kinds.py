@@ -50,8 +50,8 @@ _LONGEST_ENDING = 10  # characters; what follows the last dot of a sentence is n
 @cache
 def endings() -> frozenset[str]:
     """Endings of picture files, in small letters, with the dot."""
-    known = Image.registered_extensions()
-    return frozenset(ending for ending, kind in known.items() if kind in FORMATS or kind in _OF_A_FORMAT)
+    formats = Image.registered_extensions()
+    return frozenset(ending for ending, kind in formats.items() if kind in FORMATS or kind in _OF_A_FORMAT)
 
 
 def is_picture_name(name: str) -> bool:
@@ -88,9 +88,9 @@ def left_out_in_words(left_out: Counter[str], place: str) -> str:
     if not left_out:
         return ""
     kinds = sorted(left_out.items(), key=lambda kind: (-kind[1], kind[0]))
-    shown = NAMED if len(kinds) > NAMED + 1 else len(kinds)
-    named = [f"{count} {_of_one(kind) if count == 1 else kind}" for kind, count in kinds[:shown]]
-    if others := kinds[shown:]:
+    n_named = NAMED if len(kinds) > NAMED + 1 else len(kinds)
+    named = [f"{count} {_of_one(kind) if count == 1 else kind}" for kind, count in kinds[:n_named]]
+    if others := kinds[n_named:]:
         named.append(f"{sum(count for _, count in others)} of {len(others)} other kinds")
     return f"{sum(left_out.values())} left out of {place}: {', '.join(named)}"
 

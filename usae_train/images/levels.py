@@ -1,4 +1,4 @@
-"""Pictures of whole numbers of another range than 0..255, as scanners, microscopes and numpy write them."""
+"""Pictures of whole numbers in another range than 0..255, as scanners, microscopes and numpy write them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def levels_of(picture: Image.Image) -> Levels | None:
         ValueError: for numbers of a range that the file does not say, or of which PIL keeps too little.
     """
     if picture.mode == "F":
-        raise UsageError("its pixels are floating-point numbers of unknown range; convert it to 8 bits a channel")
+        raise UsageError("its pixels are floating-point numbers of unknown range; convert it to 8 bits per channel")
     tags: Any = picture.tag_v2 if isinstance(picture, TiffImageFile) else {}
     bits, signed = _first(tags, BITSPERSAMPLE, 16), _first(tags, SAMPLEFORMAT, 1) == SIGNED
     low, high = _stated(tags, bits)
@@ -42,18 +42,18 @@ def levels_of(picture: Image.Image) -> Levels | None:
             high = 2**bits - 1
         if high is None or (low is None and signed):
             kind = f"{'signed ' if signed else ''}whole numbers of {bits} bits"
-            raise UsageError(f"its pixels are {kind} of unknown range; convert it to 8 bits a channel")
+            raise UsageError(f"its pixels are {kind} of unknown range; convert it to 8 bits per channel")
         if (low or 0) >= high:
-            raise UsageError(f"its numbers are to reach from {low or 0} to {high}; convert it to 8 bits a channel")
+            raise UsageError(f"its numbers are to reach from {low or 0} to {high}; convert it to 8 bits per channel")
         ends = (low or 0, high) if _first(tags, PHOTOMETRIC_INTERPRETATION, 1) != WHITE_IS_ZERO else (high, low or 0)
         return Levels(*ends, bits, signed)
     if bits > 8 and high is not None and high < 2**bits - 1:  # PIL has taken the upper 8 bits
-        raise UsageError(f"its colours reach to {high}, of {2**bits - 1}; convert it to 8 bits a channel")
+        raise UsageError(f"its colours reach to {high}, of {2**bits - 1}; convert it to 8 bits per channel")
     return None
 
 
 def to_eight_bits(picture: Image.Image, levels: Levels) -> Image.Image:
-    """A picture of `levels` in grey of 8 bits; what is beyond black or white is these."""
+    """A picture of `levels` in grey of 8 bits; what is beyond black or white becomes black or white."""
     numbers = np.asarray(picture)
     if levels.signed and levels.bits == 8:
         numbers = numbers.view(np.int8)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.runtime.errors import UsageError
 
 _SHARDS = re.compile(r".*\.tar(:[\w.;]+)?", re.DOTALL)
 
 
 def is_shards(text: str) -> bool:
-    """Whether a text names tar shards, here or elsewhere, and not a folder that is called so."""
+    """Whether a text names tar shards, here or elsewhere, and not a folder of that name."""
     return text.startswith(("http://", "https://")) or (
-        _SHARDS.fullmatch(text) is not None and not named_place(text).is_dir()
+        _SHARDS.fullmatch(text) is not None and not path_of_name(text).is_dir()
     )
 
 
@@ -32,7 +32,7 @@ def check_images(images: str | Path, limit: int | None = None) -> str:
         raise UsageError(f"limit is {limit}; expected 1 picture or more")
     if text == "demo" or text.startswith(("demo:", "hf:")) or is_shards(text):
         return text
-    folder = named_place(images)
+    folder = path_of_name(images)
     if not folder.exists():
         raise UsageError(f"no folder {text!r}; expected a folder of pictures, or `demo`")
     if not folder.is_dir():

@@ -93,13 +93,13 @@ def picture_of(sample: str, fields: Iterable[str], asked_field: str | None = Non
     Raises:
         ValueError: when several are left; names them.
     """
-    known = list(fields)
+    names = list(fields)
     if asked_field is not None:
-        return next((each for each in asked_field.lower().split(";") if each in known), None)
-    best_rank = min(map(_field_rank, known), default=_NEVER)
+        return next((each for each in asked_field.lower().split(";") if each in names), None)
+    best_rank = min(map(_field_rank, names), default=_NEVER)
     if best_rank == _NEVER:
         return None
-    best = [each for each in known if _field_rank(each) == best_rank]
+    best = [each for each in names if _field_rank(each) == best_rank]
     photographs = [each for each in best if each.rpartition(".")[2] in _OF_PHOTOGRAPHS]
     if len(best) > 1 and photographs:
         best = photographs

@@ -20,13 +20,13 @@ Readers = Annotated[int, Field(ge=0, le=256, description="processes that read pi
 
 LabelColumn = Annotated[
     str | None,
-    Field(description="of a dataset, the column that says each picture's class; by default the only one of classes"),
+    Field(description="column of a dataset that holds each picture's class; by default its only column of classes"),
 ]
 
 
 class SpectrumSettings(Settings):
     """How the mean Fourier magnitude is measured."""
 
-    size: int = Field(96, ge=16, le=2048, description="side of the canvas in pixels that a picture is read as")
+    size: int = Field(96, ge=16, le=2048, description="pixels per side of the canvas that each picture is read into")
     limit: Limit = None
     readers: Readers = 0

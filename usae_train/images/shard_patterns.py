@@ -32,18 +32,18 @@ def count_of(pattern: str) -> int:
         ValueError: for braces that do not pair.
     """
     total, depth, start = 1, 0, 0
-    for at, letter in enumerate(pattern):
+    for position, letter in enumerate(pattern):
         if letter == "{":
             depth += 1
-            start = at + 1 if depth == 1 else start
+            start = position + 1 if depth == 1 else start
         elif letter == "}":
             depth -= 1
             if depth == 0:
-                total *= _count_of_group(pattern[start:at])
+                total *= _count_of_group(pattern[start:position])
         if depth < 0:
             break
     if depth != 0:
-        raise UsageError(f"the braces of {pattern!r} do not pair; expected a pattern such as shards/{{000..009}}.tar")
+        raise UsageError(f"unbalanced braces in {pattern!r}; expected a pattern such as shards/{{000..009}}.tar")
     return total
 
 
@@ -54,9 +54,9 @@ def _count_of_group(group: str) -> int:
     if (ends := _LETTERS.fullmatch(group)) is not None:
         return abs(ord(ends[1]) - ord(ends[2])) + 1
     alternatives, depth, start = list[str](), 0, 0
-    for at, letter in enumerate(group):
+    for position, letter in enumerate(group):
         depth += (letter == "{") - (letter == "}")
         if letter == "," and depth == 0:
-            alternatives.append(group[start:at])
-            start = at + 1
+            alternatives.append(group[start:position])
+            start = position + 1
     return sum(map(count_of, [*alternatives, group[start:]]))

@@ -32,12 +32,12 @@ class SourceRecord:
         """What a training state says of the images that it is trained on."""
         return {"pictures": self.name, "fingerprint": self.fingerprint}
 
-    def is_of(self, source: ImageSource) -> bool:
+    def matches(self, source: ImageSource) -> bool:
         """Whether a source has the same images, wherever they lie."""
         return same_pictures(source.fingerprint(), self.fingerprint)
 
-    def opened(self) -> ImageSource | None:
-        """The images, opened again; None where others are there now, or there is no name.
+    def reopened(self) -> ImageSource | None:
+        """The images, opened again; None where there are different ones now, or there is no name.
 
         Versions before 0.4 took the first `count` ones of a source, and still find those.
 
@@ -47,10 +47,10 @@ class SourceRecord:
         if self.name is None:
             return None
         source = open_images(self.name, self.count)
-        if self.is_of(source):
+        if self.matches(source):
             return source
         if getattr(source, "drawn_from", None) is None:
             return None
-        whole = open_images(self.name)
-        first = whole.chosen(range(len(source)))  # type: ignore[attr-defined]  # what was drawn from can be chosen from
-        return first if self.is_of(first) else None
+        all_images = open_images(self.name)
+        first = all_images.chosen(range(len(source)))  # type: ignore[attr-defined]  # what was drawn from can be chosen from
+        return first if self.matches(first) else None

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from usae_train.files.place_names import named_place, printable
+from usae_train.files.place_names import name_as_utf8, path_of_name
 from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import content_of, fingerprint_of
 from usae_train.images.folders import pictures_below
 from usae_train.images.hub import HubImages
-from usae_train.images.indexing import Indexed
+from usae_train.images.indexing import IndexedImages
 from usae_train.images.kinds import left_out_in_words, no_pictures
 from usae_train.images.places import check_images, is_shards
 from usae_train.images.settings import IMAGE_BATCH
@@ -57,7 +57,7 @@ class ImageSource(Protocol):
 
 
 class IndexedSource(ImageSource, Protocol):
-    """Numbered pictures that are a sequence as well; see `Indexed`."""
+    """Numbered pictures that are a sequence as well; see `IndexedImages`."""
 
     @overload
     def __getitem__(self, index: SupportsIndex) -> Tensor: ...
@@ -68,7 +68,7 @@ class IndexedSource(ImageSource, Protocol):
     def __iter__(self) -> Iterator[Tensor]: ...
 
 
-class Choosable(IndexedSource, Protocol):
+class SelectableSource(IndexedSource, Protocol):
     """A source that can be limited to some of its pictures."""
 
     drawn_from: int | None  # how many pictures there were, where it has some of them
@@ -78,16 +78,16 @@ class Choosable(IndexedSource, Protocol):
         ...
 
 
-Drawable = TypeVar("Drawable", bound=Choosable)
+Drawable = TypeVar("Drawable", bound=SelectableSource)
 
 
 def take_limit(source: Drawable, limit: int | None) -> Drawable:
-    """At most so many pictures, drawn from all, in the source's order; the same ones whenever it is asked."""
+    """At most this many pictures, drawn from all, in the source's order; the same ones whenever it is asked."""
     if limit is None or limit >= len(source):
         return source
-    some = source.chosen(drawn_numbers(len(source), limit).tolist())
-    some.drawn_from = len(source)
-    return some
+    subset = source.chosen(drawn_numbers(len(source), limit).tolist())
+    subset.drawn_from = len(source)
+    return subset
 
 
 def count_before(source: ImageSource) -> int:
@@ -95,27 +95,27 @@ def count_before(source: ImageSource) -> int:
     return getattr(source, "drawn_from", None) or len(source)
 
 
-class FolderImages(Indexed):
+class FolderImages(IndexedImages):
     """Every picture file below a folder, in the order of their paths; `pictures_below` says which.
 
-    EXIF rotation is undone, grey becomes RGB, alpha is laid on white, and the centre square is taken.
+    EXIF rotation is applied, grey becomes RGB, alpha is laid on white, and the centre square is taken.
     """
 
     drawn_from: int | None = None
 
     def __init__(self, folder: Path) -> None:
-        self.name = printable(str(folder.resolve()))
+        self.name = name_as_utf8(str(folder.resolve()))
         self.folder = folder
         self.files, left_out = pictures_below(folder)
-        self.left_out = left_out_in_words(left_out, printable(str(folder)))
+        self.left_out = left_out_in_words(left_out, name_as_utf8(str(folder)))
         if not self.files:
             raise UsageError(no_pictures(folder, self.left_out))
 
     def chosen(self, numbers: Sequence[int]) -> FolderImages:
         """Those of its pictures alone."""
-        some = copy(self)
-        some.files = [self.files[number] for number in numbers]
-        return some
+        subset = copy(self)
+        subset.files = [self.files[number] for number in numbers]
+        return subset
 
     def __len__(self) -> int:
         return len(self.files)
@@ -124,13 +124,13 @@ class FolderImages(Indexed):
         return read_picture(self.files[index], size, self.label(index))
 
     def label(self, index: int) -> str:
-        return printable(str(self.files[index].relative_to(self.folder)))
+        return name_as_utf8(str(self.files[index].relative_to(self.folder)))
 
     def fingerprint(self) -> str:
         return fingerprint_of(((self.label(n), content_of(file)) for n, file in enumerate(self.files)), len(self))
 
 
-class DemoImages(Indexed):
+class DemoImages(IndexedImages):
     """Scenes of the demo universe, numbered; a scene's pixels depend on its number and the split's seed alone."""
 
     BLOCK = 64
@@ -147,9 +147,9 @@ class DemoImages(Indexed):
 
     def chosen(self, numbers: Sequence[int]) -> DemoImages:
         """Those of its scenes alone; each stays the scene that it was."""
-        some = copy(self)
-        some.numbers = [self.numbers[number] for number in numbers]
-        return some
+        subset = copy(self)
+        subset.numbers = [self.numbers[number] for number in numbers]
+        return subset
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -171,7 +171,7 @@ class DemoImages(Indexed):
     def parameters(self, numbers: Sequence[int]) -> SceneParameters:
         """The decisions behind some of the scenes."""
         scenes = [self._parameters(number) for number in numbers]
-        return SceneParameters(**{key: torch.cat([getattr(one, key) for one in scenes]) for key in vars(scenes[0])})
+        return SceneParameters(**{key: torch.cat([getattr(scene, key) for scene in scenes]) for key in vars(scenes[0])})
 
     def label(self, index: int) -> str:
         return f"scene {self.numbers[index]}"
@@ -202,13 +202,13 @@ def open_images(images: str | Path, limit: int | None = None) -> IndexedSource:
 
     Args:
         images: what to open.
-        limit: take at most so many pictures, drawn from all of them, the same ones each time; of the demo's scenes,
+        limit: take at most this many pictures, drawn from all of them, the same ones each time; of the demo's scenes,
             which are drawn one by one, the first.
 
     Raises:
         ValueError: for a source that is missing, cannot be fetched or has no pictures in it.
     """
-    text, folder = check_images(images, limit), named_place(images)
+    text, folder = check_images(images, limit), path_of_name(images)
     if text == "demo" or text.startswith("demo:"):
         return DemoImages(limit or DEMO_IMAGES, text.partition(":")[2] or "held-out")
     if text.startswith("hf:"):
@@ -223,7 +223,7 @@ def as_source(images: str | Path | ImageSource, limit: int | None = None) -> Ima
 
     Args:
         images: what `open_images` takes, or a source.
-        limit: of what is named, at most so many.
+        limit: at most this many of what is named.
 
     Raises:
         UsageError: for what is neither, or a limit of a source that is open already.
@@ -305,7 +305,7 @@ def readable_batches(
 
 
 def none_can_be_read(count: int, source: ImageSource, why: str, what: str = "picture") -> UsageError:
-    """The error of so many pictures without a single whole one; `why` is the first one's."""
+    """The error when none of so many pictures can be read; `why` is the first one's."""
     return UsageError(f"none of the {plural(count, what)} of {source.name} can be read; the first: {why}")
 
 
@@ -326,13 +326,13 @@ class _Reading(Dataset[tuple[int, Tensor] | Failure]):
         try:
             return number, self.source.read(number, self.size)
         except ValueError as error:  # a caller's own sources may raise any; of ours it would be a fault
-            if isinstance(self.source, Indexed) and not isinstance(error, UsageError):
+            if isinstance(self.source, IndexedImages) and not isinstance(error, UsageError):
                 raise
             return Failure(number, str(error))
 
 
 def _together(read: Sequence[tuple[int, Tensor] | Failure]) -> tuple[list[int], Tensor, list[Failure]]:
     failures = [each for each in read if isinstance(each, Failure)]
-    whole = [each for each in read if not isinstance(each, Failure)]
-    canvases = torch.stack([canvas for _, canvas in whole]) if whole else torch.empty(0, 3, 0, 0)
-    return [number for number, _ in whole], canvases, failures
+    decoded = [each for each in read if not isinstance(each, Failure)]
+    canvases = torch.stack([canvas for _, canvas in decoded]) if decoded else torch.empty(0, 3, 0, 0)
+    return [number for number, _ in decoded], canvases, failures

@@ -36,7 +36,7 @@ def mean_magnitude(
         size: the side in pixels that they are read at.
         progress: called after each batch with pictures done, and in all.
         device: where it is computed.
-        failure: called with each picture that cannot be read, and why; it counts for nothing.
+        failure: called with each picture that cannot be read, and why; it is left out.
         readers: processes that read pictures; 0 reads in this one.
 
     Raises:

@@ -16,13 +16,13 @@ from typing import BinaryIO, NamedTuple
 
 from torch import Tensor
 
-from usae_train.files.homes import from_home
-from usae_train.files.place_names import named_place, printable
+from usae_train.files.homes import expand_home
+from usae_train.files.place_names import name_as_utf8, path_of_name
 from usae_train.files.provenance import import_extra
 from usae_train.files.regular import check_regular
 from usae_train.images.decoding import read_picture
 from usae_train.images.fingerprints import Content, fingerprint_of
-from usae_train.images.indexing import Indexed
+from usae_train.images.indexing import IndexedImages
 from usae_train.images.kinds import is_hidden, is_picture_name, left_out_in_words, no_pictures
 from usae_train.images.samples import picture_of, split_annotation, split_member_name
 from usae_train.images.shard_patterns import expand_shards
@@ -46,7 +46,7 @@ class Member(NamedTuple):
     class_at: tuple[int, int] | None = None  # where the sample's `.cls` lies, and its bytes
 
 
-class TarImages(Indexed):
+class TarImages(IndexedImages):
     """The pictures of a WebDataset: one per sample, numbered in the order of the shards and of their members.
 
     The shards' headers are read when it is opened, so that any picture can be read at any time. Shards at URLs are
@@ -68,8 +68,8 @@ class TarImages(Indexed):
     def __init__(self, pattern: str) -> None:
         with_field = _WITH_FIELD.fullmatch(pattern)
         places, field = (with_field[1], with_field[2]) if with_field else (pattern, None)
-        parts = [part if REMOTE.match(part) else str(named_place(part).absolute()) for part in places.split("::")]
-        self.name = printable("::".join(parts)) + (f":{field}" if field else "")
+        parts = [part if REMOTE.match(part) else str(path_of_name(part).absolute()) for part in places.split("::")]
+        self.name = name_as_utf8("::".join(parts)) + (f":{field}" if field else "")
         self.shards: list[Path] = []
         self.members: list[Member] = []
         left_out: Counter[str] = Counter()
@@ -82,9 +82,9 @@ class TarImages(Indexed):
 
     def chosen(self, numbers: Sequence[int]) -> TarImages:
         """Those of its pictures alone."""
-        some = copy(self)
-        some.members = [self.members[number] for number in numbers]
-        return some
+        subset = copy(self)
+        subset.members = [self.members[number] for number in numbers]
+        return subset
 
     def __len__(self) -> int:
         return len(self.members)
@@ -113,7 +113,7 @@ class TarImages(Indexed):
             try:
                 opened = self.shards[number].open("rb")
             except OSError as error:
-                raise UsageError(f"{printable(self.shards[number].name)} cannot be read: {error}") from error
+                raise UsageError(f"{name_as_utf8(self.shards[number].name)} cannot be read: {error}") from error
             with opened as shard:
                 classes += [self._class(member, shard) for member in members]
         return classes
@@ -128,13 +128,13 @@ class TarImages(Indexed):
             shard.seek(offset)
             name = " ".join(shard.read(size).decode().split())
         except (OSError, UnicodeDecodeError, UsageError) as error:
-            where = printable(f"{self.shards[member.shard].name}/{member.name}")
+            where = name_as_utf8(f"{self.shards[member.shard].name}/{member.name}")
             raise UsageError(f"the .cls of {where} cannot be read: {error}; expected a number or a name") from error
         return None if name in ("", "-1") else name
 
     def label(self, index: int) -> str:
         member = self.members[index]
-        return printable(f"{self.shards[member.shard].name}/{member.name}")
+        return name_as_utf8(f"{self.shards[member.shard].name}/{member.name}")
 
     def fingerprint(self) -> str:
         changed = [shard.stat().st_mtime_ns for shard in self.shards]
@@ -154,7 +154,7 @@ def pictures_of(shard: Path, number: int, asked_field: str | None, left_out: Cou
         with _Headers(shard) as file, tarfile.open(fileobj=file, mode="r:") as opened:
             for member in opened:
                 if member.size < 0:
-                    raise tarfile.ReadError(f"{printable(member.name)} claims {member.size} bytes")
+                    raise tarfile.ReadError(f"{name_as_utf8(member.name)} claims {member.size} bytes")
                 if member.isdir():
                     continue
                 if any(map(is_hidden, member.name.removeprefix("./").split("/"))):
@@ -163,11 +163,11 @@ def pictures_of(shard: Path, number: int, asked_field: str | None, left_out: Cou
                     left_out["links, pipes or devices"] += 1
                 else:
                     sample, field = split_member_name(member.name)
-                    known = samples.setdefault(sample, {})
-                    if field in known:
-                        left_out["of a name that came before"] += 1
+                    members = samples.setdefault(sample, {})
+                    if field in members:
+                        left_out["with the name of an earlier one"] += 1
                     else:
-                        known[field] = Member(number, member.name, member.offset_data, member.size)
+                        members[field] = Member(number, member.name, member.offset_data, member.size)
             _check_end(opened)
     except FileNotFoundError as error:
         raise UsageError(f"no shard {str(shard)!r}; check the pattern's numbers") from error
@@ -175,7 +175,7 @@ def pictures_of(shard: Path, number: int, asked_field: str | None, left_out: Cou
         raise UsageError(f"{shard} is not a whole, uncompressed tar file: {error}") from error
     if asked_field is None:
         samples = dict(_without_annotations(samples, left_out))
-    chosen = [_picture(sample, known, asked_field, left_out) for sample, known in samples.items()]
+    chosen = [_picture(sample, members, asked_field, left_out) for sample, members in samples.items()]
     return sorted((member for member in chosen if member is not None), key=lambda member: member.offset)
 
 
@@ -194,25 +194,25 @@ def _without_annotations(
 ) -> Iterator[tuple[str, dict[str, Member]]]:
     """The samples but for those that are a mask or the like of another: `5_mask.png` beside `5.jpg`."""
     pictures = {
-        sample for sample, known in samples.items() if any(is_picture_name(each.name) for each in known.values())
+        sample for sample, members in samples.items() if any(is_picture_name(each.name) for each in members.values())
     }
-    for sample, known in samples.items():
+    for sample, members in samples.items():
         annotation = split_annotation(sample) if sample in pictures else None
         if annotation is not None and annotation[0] in pictures:
-            left_out.update(f"{annotation[1]}.{field} beside a picture" for field in known)
+            left_out.update(f"{annotation[1]}.{field} beside a picture" for field in members)
         else:
-            yield sample, known
+            yield sample, members
 
 
-def _picture(sample: str, known: dict[str, Member], asked_field: str | None, left_out: Counter[str]) -> Member | None:
-    pictures = [field for field in known if is_picture_name(known[field].name)]
+def _picture(sample: str, members: dict[str, Member], asked_field: str | None, left_out: Counter[str]) -> Member | None:
+    pictures = [field for field in members if is_picture_name(members[field].name)]
     chosen = picture_of(sample, pictures, asked_field)
     if chosen is None:
-        left_out[f"samples without a picture ({', '.join(sorted(known)) or 'without an ending'})"] += 1
+        left_out[f"samples without a picture ({', '.join(sorted(members)) or 'without an ending'})"] += 1
         return None
     left_out.update(f"{field} beside a picture" for field in pictures if field != chosen)
-    label = known.get("cls")
-    return known[chosen] if label is None else known[chosen]._replace(class_at=(label.offset, label.size))
+    label = members.get("cls")
+    return members[chosen] if label is None else members[chosen]._replace(class_at=(label.offset, label.size))
 
 
 def _check_end(shard: tarfile.TarFile) -> None:
@@ -221,7 +221,7 @@ def _check_end(shard: tarfile.TarFile) -> None:
     shard.fileobj.seek(shard.offset)
     if shard.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         where = f"after {len(shard.getmembers())} members, at byte {shard.offset}"
-        raise tarfile.ReadError(f"{where}, it is cut short or damaged, or was written without a mark of its end")
+        raise tarfile.ReadError(f"{where}, it is cut short or damaged, or was written without an end mark")
 
 
 def fetch_shard(url: str) -> Path:
@@ -232,7 +232,7 @@ def fetch_shard(url: str) -> Path:
     """
     from torch.hub import download_url_to_file
 
-    cache = from_home(os.environ.get("USAE_CACHE", "~/.cache/usae"))
+    cache = expand_home(os.environ.get("USAE_CACHE", "~/.cache/usae"))
     place = cache / "shards" / hashlib.sha256(url.encode()).hexdigest()[:16] / url.rpartition("/")[2]
     if not place.is_file():
         try:

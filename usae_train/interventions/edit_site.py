@@ -47,8 +47,8 @@ class EditSite:
         """
         normed = output if self.norm is None else self.norm.module(output.float())
         tokens = self.layout.tokens(normed)
-        asked = tokens if prefix else tokens[:, self.layout.prefix :]
-        return asked.float().contiguous()  # a product of other strides rounds otherwise
+        requested = tokens if prefix else tokens[:, self.layout.prefix :]
+        return requested.float().contiguous()  # a product of other strides rounds otherwise
 
     def move(self, output: Tensor, by: Tensor) -> Tensor:
         """The output with read tokens moved; equal to the bit at each token that is moved by zeros.
@@ -67,8 +67,8 @@ class EditSite:
         by, touched = (
             torch.cat([each.new_zeros(*each.shape[:1], before, each.shape[2]), each], 1) for each in (by, touched)
         )
-        laid, where = self.layout.like(by, output), self.layout.like(touched, output)
-        return torch.where(where, output + laid.to(output.dtype), output)
+        laid, is_moved = self.layout.like(by, output), self.layout.like(touched, output)
+        return torch.where(is_moved, output + laid.to(output.dtype), output)
 
     def slope_of_read(self, output: Tensor, slope: Tensor) -> Tensor:
         """Of a slope by the output, laid out as it, the one by its read patch tokens: (batch, token, width)."""
@@ -76,13 +76,13 @@ class EditSite:
         return slopes if self.norm is None else slopes / self.norm.gain(stream)
 
     def resume_from(self, output: Tensor | None) -> AbstractContextManager[None]:
-        """Within it passes begin here with what the module gave, (1, ...); where that is not known, as ever."""
+        """Within it passes begin here with what the module gave, (1, ...); where that is None, as usual."""
         return nullcontext() if output is None or self.earlier is None else self.earlier.skip(output)
 
     @contextmanager
     def hook(self, change: TokenChange) -> Iterator[None]:
         """Let a function see, and if it gives something replace, what the module gives; it is gone afterwards."""
-        handle = self.module.register_forward_hook(lambda module, given, output: change(output))
+        handle = self.module.register_forward_hook(lambda module, inputs, output: change(output))
         try:
             yield
         finally:
@@ -102,7 +102,7 @@ _KNOWN: WeakKeyDictionary[Backbone, EditSite] = WeakKeyDictionary()
 
 
 def edit_site_of(backbone: Backbone) -> EditSite:
-    """Where a backbone's read tokens can be edited; found by a few passes when it is first asked for.
+    """Where a backbone's read tokens can be edited; found by a few passes at the first call.
 
     Raises:
         ValueError: where they cannot be: no module gives them, or what is put in their place is not what is read.
@@ -159,10 +159,10 @@ def _sites_before_norm(backbone: Backbone, canvas: Tensor, read: Tensor) -> list
     """Where what is read is a copy that a norm has gone over: the modules that give what the norm takes."""
     candidates: list[tuple[nn.Module, Tensor, Layout]] = []
 
-    def note(module: nn.Module, given: tuple[Any, ...], output: Any) -> None:
+    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         layout = layout_of(output, read)
-        if layout is not None and given and isinstance(given[0], Tensor) and given[0].shape == output.shape:
-            candidates.append((module, given[0].clone(), layout))
+        if layout is not None and inputs and isinstance(inputs[0], Tensor) and inputs[0].shape == output.shape:
+            candidates.append((module, inputs[0].clone(), layout))
 
     with _hook_all(backbone.model, note):
         backbone(canvas)
@@ -200,12 +200,12 @@ def _holds(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -> 
 def _try_out(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -> EditSite:
     """The site with what a pass of two pictures made of one shows: whether that can be, and what the tokens decide."""
 
-    def both(output: Tensor) -> Tensor:
+    def with_noise(output: Tensor) -> Tensor:
         first = output[:1]
         return torch.cat([first, site.move(first, _noise(read))])
 
     plain = backbone.whole_pass(canvas)
-    with site.hook(both):
+    with site.hook(with_noise):
         try:
             outcome = backbone.whole_pass(canvas)
             grows = len(outcome) == 2 and nearly_equal(outcome[:1], plain)

@@ -7,7 +7,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
 from usae_train.files.whole_numbers import as_index
-from usae_train.model.outline import Described, check_concept
+from usae_train.model.outline import UsaeDescription, check_concept
 from usae_train.runtime.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,28 +28,28 @@ class Edit(NamedTuple):
     shift: float
 
 
-def parse_edits(usae: Described, edits: Mapping[int, EditValue]) -> dict[int, Edit]:
+def parse_edits(usae: UsaeDescription, edits: Mapping[int, EditValue]) -> dict[int, Edit]:
     """Edits as a caller writes them, checked: {12: 0.0, 7: ("scale", 2.0), 3: ("add", 1.5)}.
 
     Raises:
-        ValueError: for a concept that there is not, a number beyond a million, a kind that there is not, or for what
+        ValueError: for an unknown concept, a number beyond a million, an unknown kind, or for what
             is not a mapping.
     """
     if not isinstance(edits, Mapping):
         raise UsageError(f'edits are {edits!r}; expected {{concept: its code, ("scale", factor) or ("add", code)}}')
     parsed = {}
-    for given, edit in edits.items():
-        concept = as_index(given, "an edit of", f", a concept's: 0 to {usae.n_concepts - 1}")
+    for key, edit in edits.items():
+        concept = as_index(key, "an edit of", f", a concept's: 0 to {usae.n_concepts - 1}")
         parsed[check_concept(usae, concept)] = read_edit(concept, edit)
     return parsed
 
 
 def check_not_others(usae: USAE, backbone: str, concepts: Iterable[int]) -> None:
-    """Refuse a concept that is private to another backbone: to edit it would change nothing."""
+    """Refuse a concept that is private to another backbone: editing it would change nothing."""
     for concept in concepts:
         owner = usae.private.owner(concept)
         if owner not in (None, backbone):
-            raise UsageError(f"concept {concept} is private to {owner}; to edit it changes nothing in {backbone}")
+            raise UsageError(f"concept {concept} is private to {owner}; editing it changes nothing in {backbone}")
 
 
 def read_edit(concept: int | str, edit: EditValue) -> Edit:
@@ -60,7 +60,7 @@ def read_edit(concept: int | str, edit: EditValue) -> Edit:
         edit: a code, ("scale", factor) or ("add", code).
 
     Raises:
-        ValueError: for a number beyond a million, or a kind that there is not.
+        ValueError: for a number beyond a million, or an unknown kind.
     """
     kind, number = edit if isinstance(edit, tuple) and len(edit) == 2 else ("set", edit)
     if kind not in EDIT_KINDS or isinstance(number, bool) or not isinstance(number, Real):
@@ -100,11 +100,11 @@ def removal_shifts(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Se
     """
     from torch import stack
 
-    concepts = sorted({concept for some in removed for concept in some})
+    concepts = sorted(set[int]().union(*removed))
     if not concepts:
         return codes.values.new_zeros(len(removed), codes.values.shape[1], usae.widths[backbone])
     values = stack([codes.of(concept)[0] for concept in concepts], -1)  # (token, concepts)
-    is_removed = values.new_tensor([[concept in some for concept in concepts] for some in map(set, removed)])
+    is_removed = values.new_tensor([[concept in members for concept in concepts] for members in map(set, removed)])
     return (-is_removed[:, None, :] * values) @ raw_atoms(usae, backbone, concepts)
 
 

@@ -93,8 +93,8 @@ def transplant(usae: USAE, backbone: str, donor: str, canvases: Array, keep_rest
     with use_torch_defaults(), torch.no_grad():
         giving = usae.backbones[usae.check_backbone(donor)]
         shown = canvases_of(canvases, "canvases").to(giving.mean.device)
-        codes_given = usae.encode(donor, giving(shown, network.grid).contiguous())
-        donated = usae.decode(backbone, codes_given)
+        donor_codes = usae.encode(donor, giving(shown, network.grid).contiguous())
+        donated = usae.decode(backbone, donor_codes)
 
     def change(tokens: Tensor, codes: Codes) -> Tensor:
         if len(tokens) != len(donated):

@@ -56,9 +56,9 @@ def layout_of(output: object, tokens: Tensor) -> Layout | None:
     return None
 
 
-def nearly_equal(one: Tensor, other: Tensor) -> bool:
+def nearly_equal(tensor: Tensor, other: Tensor) -> bool:
     """Whether two tensors are the same but for rounding."""
-    if one.shape != other.shape:
+    if tensor.shape != other.shape:
         return False
     spread = float(other.float().std(correction=0).clamp_min(1e-12))
-    return bool(torch.isfinite(one).all()) and float((one.float() - other.float()).abs().max()) <= CLOSE * spread
+    return bool(torch.isfinite(tensor).all()) and float((tensor.float() - other.float()).abs().max()) <= CLOSE * spread

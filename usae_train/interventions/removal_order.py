@@ -47,7 +47,7 @@ def removal_order(
         estimate = _estimate_without(usae, backbone, canvas, view, removed)
         tried = sorted(remaining, key=lambda k: -estimate[k].item())[: max(TRIED, 2 * missing)]
         logits = without_each(usae, backbone, canvas, [[*removed, k] for k in tried], view)[1:, view.class_]
-        removed += [tried[at] for at in logits.argsort().tolist()[:missing]]
+        removed += [tried[index] for index in logits.argsort().tolist()[:missing]]
         remaining = [k for k in remaining if k not in removed]
     return removed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -43,9 +44,9 @@ def replaced_logits(usae: USAE, backbone: str, canvases: Tensor, tokens_by_sourc
     size = max(1, IMAGES_PER_PASS // (MEAN + 1 + len(tokens_by_source)))
     logits = []
     for first in range(0, len(canvases), size):
-        few = slice(first, first + size)
-        decoded = [_decoded(usae, backbone, name, tokens[few]) for name, tokens in tokens_by_source.items()]
-        logits.append(_logits(usae, backbone, site, canvases[few], decoded))
+        chunk = slice(first, first + size)
+        decoded = [_decoded(usae, backbone, name, tokens[chunk]) for name, tokens in tokens_by_source.items()]
+        logits.append(_logits(usae, backbone, site, canvases[chunk], decoded))
     return torch.cat(logits, 1)
 
 
@@ -76,19 +77,12 @@ def _logits(usae: USAE, backbone: str, site: EditSite, canvases: Tensor, decoded
         replacements = (torch.zeros_like(tokens), mean.expand_as(tokens), *decoded)
         return site.move(output, replacements[number - 1] - tokens)
 
-    def all_versions(output: Tensor) -> Tensor:
-        return torch.cat([version(output, number) for number in range(count)])
-
     if site.grows:
-        with site.hook(all_versions):
+        with site.hook(lambda output: torch.cat([version(output, number) for number in range(count)])):
             answers: Tensor = network.logits(canvases).unflatten(0, (count, len(canvases)))
             return answers
     logits = []
     for number in range(count):
-
-        def one(output: Tensor, number: int = number) -> Tensor:
-            return version(output, number)
-
-        with site.hook(one):
+        with site.hook(partial(version, number=number)):
             logits.append(network.logits(canvases))
     return torch.stack(logits)

@@ -1,6 +1,6 @@
 """agreement.safetensors of a USAE folder: in which share of several trainings each concept came back.
 
-A file of its own, and beside the others: versions from before it read the folder all the same.
+A file of its own, and beside the others: earlier versions ignore it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHARE_TENSOR = "share"  # the one tensor
 
 
 def save_agreement(share: Tensor, folder: Path, usae_sha256: str) -> None:
-    """Write shares (n_concepts,) into a USAE's folder, with the hash of the weights that they are of."""
+    """Write shares (n_concepts,) into a USAE's folder, with the hash of the USAE's weights."""
     save_tensors({SHARE_TENSOR: share.cpu().float()}, folder / AGREEMENT, {"usae_sha256": usae_sha256})
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from usae_train.backbones.backbone import Backbone
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.files.provenance import file_hash
 from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import ImageSource
@@ -50,15 +50,15 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
         modules: {backbone: `ModuleBackbone`}, those that were given to its training, which no folder holds.
 
     Raises:
-        ValueError: for an id that nothing answers to, or a folder that is broken; the message says which file. For a
+        ValueError: for an unknown id, or a broken folder; the message says which file. For a
             module that the USAE has no backbone for, or of another width.
     """
     return read_folder(USAE, usae, device, modules)
 
 
-def fills(usae: USAE, statistics: Statistics) -> bool:
+def fills_statistics(usae: USAE, statistics: Statistics) -> bool:
     """Whether statistics belong into the folder of a USAE: its own folder, and no better ones are there."""
-    is_custom = usae.source not in EMBEDDED and (named_place(str(usae.source)) / WEIGHTS).is_file()
+    is_custom = usae.source not in EMBEDDED and (path_of_name(str(usae.source)) / WEIGHTS).is_file()
     return is_custom and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
 
 
@@ -74,7 +74,7 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
     Raises:
         ValueError: when it was not loaded from a folder that can be written, or the weights there are others by now.
     """
-    folder = named_place(str(usae.source))
+    folder = path_of_name(str(usae.source))
     if usae.source in EMBEDDED or not (folder / WEIGHTS).is_file():
         raise UsageError(f"{usae.source} is not a folder of yours; save the USAE to one, and evaluate that")
     if (sha256 := file_hash(folder / WEIGHTS)) != usae.sha256:

@@ -1,8 +1,8 @@
-"""What a concept may be called: a name is typed where concepts are, so it is none of what means something else there.
+"""What a concept may be called: a name is typed where concepts are, so it must not mean something else there.
 
 Names are compared as `bare_name` gives them, in small letters and without spaces. So compared, a name
 
-1. has no comma, which parts concepts;
+1. has no comma, which separates concepts;
 2. has none of `*`, `?` and `[`, which make a pattern of names (`colour:*`);
 3. is not a whole number (`12`, `-3`) or a range of them (`40-42`, with whichever dash);
 4. does not begin with `top:`, and is not `all` or `favourites`.
@@ -29,7 +29,7 @@ def bare_name(name: str) -> str:
 
 
 def why_no_name(name: str) -> str | None:
-    """Why a concept cannot be called so; None where it can (also without a name).
+    """Why a concept cannot have this name; None where it can (also without a name).
 
     Example:
         >>> why_no_name("40-42")
@@ -37,7 +37,7 @@ def why_no_name(name: str) -> str | None:
     """
     bare = bare_name(name)
     if "," in bare:
-        return "a comma parts concepts"
+        return "a comma separates concepts"
     if (sign := WILD.search(bare)) is not None:
         return f"{sign[0]} makes a pattern of names"
     if WHOLE_NUMBER.fullmatch(bare):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validat
 from usae_train.backbones.identity import WeightsRecord
 from usae_train.backbones.names import check_name
 from usae_train.backbones.spec import BackboneSpec, Side
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FrozenModel
 from usae_train.images.source_record import SourceRecord
 from usae_train.model.private import PrivateConcepts
 from usae_train.model.sparsity.topk import TopK
@@ -21,7 +21,7 @@ from usae_train.tokens.standardization import Outliers
 CONFIG_SCHEMA = 1
 
 
-class UsaeConfig(Frozen):
+class UsaeConfig(FrozenModel):
     """What config.json holds."""
 
     model_config = ConfigDict(protected_namespaces=())
@@ -64,8 +64,8 @@ class UsaeConfig(Frozen):
     def as_json(self) -> str:
         """The file's text. What older folders all are is left out, so that they are saved again as they were."""
         usual = {"sparsity": TopK(), "unit_norm": True, "private": {}}
-        known = {key for key, value in usual.items() if getattr(self, key) == value}
-        return self.model_dump_json(indent=2, by_alias=True, exclude=known) + "\n"
+        at_default = {key for key, value in usual.items() if getattr(self, key) == value}
+        return self.model_dump_json(indent=2, by_alias=True, exclude=at_default) + "\n"
 
     @model_validator(mode="after")
     def _of_its_backbones(self) -> UsaeConfig:

@@ -24,14 +24,15 @@ def check_weights_form(file: Path, config: UsaeConfig) -> None:
     """Compare what a model.safetensors says of its tensors with what config.json says of the USAE.
 
     Raises:
-        ValueError: for a tensor that is missing or too many, of another shape, or of no floating-point numbers; for a
+        ValueError: for a missing or superfluous tensor, one of another shape, or of no floating-point numbers; for a
             file that is broken.
     """
     try:
         with safe_open(file, "pt") as opened:
             slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  # it is not a mapping
             shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
-            wrong = [name for name, part in slices.items() if part.get_dtype() not in FLOAT_NAMES and not _counts(name)]
+            wrong = [name for name, part in slices.items() if part.get_dtype() not in FLOAT_NAMES]
+            wrong = [name for name in wrong if not name.endswith("num_batches_tracked")]
     except (SafetensorError, OSError) as error:
         raise UsageError(f"{file} is broken or incomplete ({error}); save or copy the USAE again") from error
     expected = weight_shapes(config, shapes)
@@ -68,10 +69,6 @@ def weight_shapes(config: UsaeConfig, present: Mapping[str, Shape]) -> dict[str,
         if threshold is not None:
             shapes[f"thresholds.{name}"] = threshold
     return shapes
-
-
-def _counts(name: str) -> bool:
-    return name.endswith("num_batches_tracked")
 
 
 def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -16,7 +16,7 @@ from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.paired import PairedTokens
 
 HALF_MAX = torch.finfo(torch.float16).max
-ENCODED_AT_ONCE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
+ENCODING_BATCH_SIZE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
 
 
 class FiringTally:
@@ -126,14 +126,15 @@ class FiringTally:
         """(backbones, concepts, levels), linear between pictures as numpy's default."""
         n_images = int(self.counts[0])
         quantiles = torch.full((len(self.names), self.n_concepts, len(LEVELS)), torch.nan)
-        known = torch.tensor([n_images >= images_needed(level) for level in LEVELS])
-        places = torch.tensor(LEVELS, dtype=torch.float64)[known] * (n_images - 1)
+        measurable = torch.tensor([n_images >= images_needed(level) for level in LEVELS])
+        places = torch.tensor(LEVELS, dtype=torch.float64)[measurable] * (n_images - 1)
+        weights = (places % 1).float()
         for row in range(len(self.names)):
             for first in range(0, self.n_concepts, chunk):
-                some = torch.cat([block[:, row, first : first + chunk] for block in self.largest]).float()
-                ordered = some.sort(dim=0).values
+                peaks = torch.cat([block[:, row, first : first + chunk] for block in self.largest]).float()
+                ordered = peaks.sort(dim=0).values
                 low, high = ordered[places.floor().long()], ordered[places.ceil().long()]
-                quantiles[row, first : first + chunk][:, known] = torch.lerp(low, high, (places % 1).float()[:, None]).T
+                quantiles[row, first : first + chunk][:, measurable] = torch.lerp(low, high, weights[:, None]).T
         quantiles[..., -1] = self.top_values[..., 0]
         return quantiles
 
@@ -141,7 +142,7 @@ class FiringTally:
 @with_torch_defaults
 @torch.no_grad()
 def measure(
-    usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = ENCODED_AT_ONCE, input_size: int = 0
+    usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = ENCODING_BATCH_SIZE, input_size: int = 0
 ) -> Statistics:
     """Work out a USAE's statistics on paired tokens, a chunk of pictures at a time.
 
@@ -157,11 +158,11 @@ def measure(
     """
     device = usae.device
     tally, top = FiringTally(usae.names, usae.n_concepts, usae.lengths), TopCodes(usae.names)
-    for lot in [paired] if isinstance(paired, PairedTokens) else paired:
-        for few in lot.lots(chunk):
-            codes = {name: usae.encode(name, few.tokens[name].to(device, torch.float32)) for name in usae.names}
-            tally.add(few.numbers, codes)
-            top.add(few.numbers, codes, tally.top_images)
+    for part in [paired] if isinstance(paired, PairedTokens) else paired:
+        for batch in part.batches(chunk):
+            codes = {name: usae.encode(name, batch.tokens[name].to(device, torch.float32)) for name in usae.names}
+            tally.add(batch.numbers, codes)
+            top.add(batch.numbers, codes, tally.top_images)
     statistics = tally.statistics()
     usae.maps = (
         top.maps(statistics.top_images, statistics.quantiles[..., -1], input_size) if usae.specs and usae.grid else None
@@ -170,7 +171,7 @@ def measure(
 
 
 def dead_counts(usae: USAE, statistics: Statistics) -> dict[str, int]:
-    """{backbone: how many of its concepts it never fires}; what others have for themselves is none of them."""
+    """{backbone: how many of its concepts it never fires}; those private to others are not counted."""
     never = zip(usae.private.counts().items(), (statistics.fires == 0).sum(1).tolist(), strict=True)
     return {name: silent - (usae.n_concepts - count) for (name, count), silent in never}
 
@@ -182,9 +183,9 @@ def _peak_codes(values: Tensor, indices: Tensor, n_concepts: int) -> tuple[Tenso
         Both (pictures, concepts).
     """
     n_images, n_tokens, k = values.shape
-    flat, where = values.flatten(1), indices.flatten(1)
-    largest = torch.zeros(n_images, n_concepts).scatter_reduce_(1, where, flat, "amax")
+    flat, concepts = values.flatten(1), indices.flatten(1)
+    largest = torch.zeros(n_images, n_concepts).scatter_reduce_(1, concepts, flat, "amax")
     token = torch.arange(n_tokens).repeat_interleave(k).expand(n_images, -1)
-    token = torch.where(flat == largest.gather(1, where), token, n_tokens)  # the first of those that reach it
-    place = torch.full((n_images, n_concepts), n_tokens).scatter_reduce_(1, where, token, "amin")
+    token = torch.where(flat == largest.gather(1, concepts), token, n_tokens)  # the first of those that reach it
+    place = torch.full((n_images, n_concepts), n_tokens).scatter_reduce_(1, concepts, token, "amin")
     return largest, torch.where(largest > 0, place, 0).int()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from usae_train.images.sources import ImageSource
-from usae_train.model.firing import ENCODED_AT_ONCE, FiringTally
+from usae_train.model.firing import ENCODING_BATCH_SIZE, FiringTally
 from usae_train.model.sparse import Codes
 from usae_train.model.top_maps import TopCodes, TopMaps
 from usae_train.model.usae import USAE
@@ -53,7 +53,7 @@ def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
     if usae.measured_on.name is None:
         return None, "The pictures that this USAE was measured on are not shipped with it; --images takes your own."
     try:
-        source = usae.measured_on.opened()
+        source = usae.measured_on.reopened()
         if source is None:
             changed = f"The pictures of {usae.measured_on.name} have changed since the statistics were measured"
             return None, f"{changed}: none is shown; --images takes your own."
@@ -83,7 +83,7 @@ def find_strongest(
     Raises:
         ValueError: when none can be read, or for a USAE without backbones.
     """
-    if usae.statistics is not None and usae.measured_on.is_of(source):
+    if usae.statistics is not None and usae.measured_on.matches(source):
         return _of_statistics(usae, source)
     tally, top = FiringTally(usae.names, usae.n_concepts), TopCodes(usae.names)
     for numbers, codes in encode_pictures(usae, source, progress, failure):
@@ -128,8 +128,8 @@ def peak_codes(
     for paired in stream_readable(
         TokenSource(backbones, source, usae.grid, readers=readers), progress=progress, failure=failure
     ):
-        for few in paired.lots(ENCODED_AT_ONCE):
-            tally.add(few.numbers, {name: usae.encode(name, tokens) for name, tokens in few.tokens.items()})
+        for batch in paired.batches(ENCODING_BATCH_SIZE):
+            tally.add(batch.numbers, {name: usae.encode(name, tokens) for name, tokens in batch.tokens.items()})
         numbers.append(paired.numbers)
     return torch.cat(numbers), torch.cat(tally.largest)
 

@@ -9,14 +9,14 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from usae_train.backbones.names import check_known
+from usae_train.backbones.names import check_backbone_name
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.json_files import read_object, validate
 from usae_train.model.places import LABELS, config_file, folder_here
 from usae_train.runtime.errors import UsageError
 
 
-class Described(Protocol):
+class UsaeDescription(Protocol):
     """What a USAE and its outline have in common."""
 
     @property
@@ -41,7 +41,7 @@ class Described(Protocol):
         """The name itself, of a backbone.
 
         Raises:
-            ValueError: when no backbone is called so.
+            ValueError: when no backbone has that name.
         """
         ...
 
@@ -59,10 +59,10 @@ class UsaeOutline:
 
     def check_backbone(self, name: str) -> str:
         """As a USAE's."""
-        return check_known(self.names, name)
+        return check_backbone_name(self.names, name)
 
 
-def check_concept(usae: Described, concept: int) -> int:
+def check_concept(usae: UsaeDescription, concept: int) -> int:
     """The concept itself.
 
     Raises:

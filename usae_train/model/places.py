@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.runtime.errors import UsageError
 
 LABELS = "labels.json"  # names of concepts, in the form that usae-viz takes
@@ -16,7 +16,7 @@ def folder_of(usae: str) -> Path:
     """The folder of a USAE; a repository of the hub is fetched.
 
     Raises:
-        ValueError: for what nothing answers to; says what is nearest.
+        ValueError: for an unknown name; says what is nearest.
     """
     return folder_here(usae) or _from_hub(usae)
 
@@ -29,7 +29,7 @@ def folder_here(usae: str) -> Path | None:
     """
     if usae in EMBEDDED:
         return EMBEDDED[usae]
-    folder = named_place(usae)
+    folder = path_of_name(usae)
     if folder.is_dir():
         return folder
     if usae.count("/") == 1 and not usae.startswith((".", "~", "/")):
@@ -61,6 +61,6 @@ def _from_hub(repository: str) -> Path:
         return Path(snapshot_download(repository, allow_patterns=allowed))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         raise UsageError(
-            f"no folder {repository!r}, and the hub did not give it either; check the id and the network, "
+            f"no folder {repository!r}, and the hub does not have it either; check the id and the network, "
             "or name a local folder"
         ) from error

@@ -136,7 +136,7 @@ def private_ranges(names: Sequence[str], n_concepts: int, each: int) -> dict[str
 
 @torch.no_grad()
 def close_foreign(usae: USAE, names: Sequence[str] | None = None) -> None:
-    """Have what these backbones (all by default) make of others' own concepts be nothing again, after it was set.
+    """Close others' private concepts in these backbones (all by default) again, after weights were set.
 
     Rows become zero, so that such codes add nothing, and pre-codes `CLOSED` whatever the token.
     """
@@ -162,8 +162,8 @@ def check_closed(usae: USAE, file: object) -> None:
         for foreign in usae.private.foreign(name):
             if any((part[foreign] != value).any() for part, value in _parts(usae, name)):
                 raise UsageError(
-                    f"{file} is broken: {name} has weights for concepts that config.json says others have for "
-                    "themselves; save or copy the USAE again"
+                    f"{file} is broken: {name} has weights for concepts that are private to others by "
+                    "config.json; save or copy the USAE again"
                 )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from usae_train.backbones.spec import PAPER, Level, PositiveStd
 from usae_train.backbones.weight_files import not_plain
-from usae_train.files.homes import beside
+from usae_train.files.homes import resolve_beside
 from usae_train.files.torch_state import read_torch_file
 from usae_train.files.yaml_config import check_mapping, read_mapping
 from usae_train.model.usae import USAE
@@ -26,7 +26,7 @@ LINEAR, NORM, ATOMS = "encoder.final_block.0", "encoder.final_block.1", "diction
 
 
 class _Lenient(BaseModel):
-    """Their YAML says much that is of their training only."""
+    """Their YAML also says much about their training."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
@@ -80,18 +80,18 @@ def import_published(config: str | Path) -> USAE:
     release = check_mapping(_Release, read_mapping(config), config)
     zoo = {NAMES.get(name, (name, 0))[0]: (name, model) for name, model in release.model_zoo.items()}
     if len(zoo) < len(release.model_zoo):
-        raise UsageError(f"{config}: model_zoo names a backbone twice, in their word and in ours; leave one out")
+        raise UsageError(f"{config}: model_zoo names a backbone twice, by the authors' name and by ours; leave one out")
     if release.sae_params.top_k > release.global_.nb_components:
         raise UsageError(f"{config}: top_k {release.sae_params.top_k} of {release.global_.nb_components} nb_components")
-    known = all(model.input_shape == NAMES.get(theirs, ("", 0))[1] for theirs, model in zoo.values())
+    has_paper_widths = all(model.input_shape == NAMES.get(their_name, ("", 0))[1] for their_name, model in zoo.values())
     grids = {model.num_tokens for _, model in zoo.values()}
     side = math.isqrt(min(grids))
     if len(grids) > 1 or side * side != min(grids):
         raise UsageError(f"{config}: num_tokens {sorted(grids)}; expected one square number for all backbones")
     size, checkpoints = release.global_.nb_components, dict[str, dict[str, Tensor]]()
-    for name, (theirs, model) in zoo.items():
-        file = beside(model.checkpoint_path, config.parent)
-        checkpoints[name] = _read_checkpoint(file, theirs)
+    for name, (their_name, model) in zoo.items():
+        file = resolve_beside(model.checkpoint_path, config.parent)
+        checkpoints[name] = _read_checkpoint(file, their_name)
         # before memory is taken for what the YAML says
         _tensor(checkpoints[name], f"{LINEAR}.weight", (size, model.input_shape), str(file))
     try:
@@ -100,14 +100,14 @@ def import_published(config: str | Path) -> USAE:
             size,
             release.sae_params.top_k,
             batch_norm=True,
-            specs={name: PAPER[name] for name in zoo} if known else None,
+            specs={name: PAPER[name] for name in zoo} if has_paper_widths else None,
             grid=(side, side),
             recipe="published",
         )
     except UsageError as error:
         raise UsageError(f"{config}: {error}") from error
     for name, (_, model) in zoo.items():
-        _copy_pair(usae, name, checkpoints[name], str(beside(model.checkpoint_path, config.parent)))
+        _copy_pair(usae, name, checkpoints[name], str(resolve_beside(model.checkpoint_path, config.parent)))
         usae.scale(name).set(torch.tensor(model.model_mean), torch.tensor(model.model_std))
     return usae.eval().requires_grad_(False)
 

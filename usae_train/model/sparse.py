@@ -17,7 +17,7 @@ class Codes(NamedTuple):
     """Codes kept sparse: the k active concepts of each token.
 
     Attributes:
-        values: (..., k), >= 0, in descending order. A token with fewer active concepts is filled up with zeros. Where
+        values: (..., k), >= 0, in descending order. A token with fewer active concepts is padded with zeros. Where
             the sparsity keeps no fixed number, k is the most of any of these tokens.
         indices: (..., k), the concepts that the values belong to.
     """
@@ -57,7 +57,7 @@ def top_k(pre_codes: Tensor, k: int) -> Codes:
 def joined_codes(parts: Sequence[Codes]) -> Codes:
     """Codes of several batches as one, along their first dimension.
 
-    Where a sparsity keeps no fixed number, those of fewer slots are filled up with zeros, of concepts that the token
+    Where a sparsity keeps no fixed number, those with fewer slots are padded with zeros, of concepts that the token
     has in no other slot: each stays named once.
     """
     slots = max(part.values.shape[-1] for part in parts)

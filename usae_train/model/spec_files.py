@@ -40,7 +40,7 @@ class _WrittenSpec(BackboneSpec):
 
 
 def read_specs(text: str) -> dict[str, BackboneSpec]:
-    """Turn what `--backbones` takes into specs: `paper`, `demo`, `photos`, a YAML file, or timm ids with commas.
+    """The specs that `--backbones` names: `paper`, `demo`, `photos`, a YAML file, or timm ids separated by commas.
 
     The YAML maps names that you choose to specs. Weight files and `local-dir:` are taken relative to the YAML's folder.
     With `layers: [5, 8]` in the place of `layer` it stands for one backbone per layer, `NAME@5` and `NAME@8`: of one
@@ -71,7 +71,7 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
         return specs
     models = [part.strip() for part in text.split(",") if part.strip()]
     if not models:
-        raise UsageError("no backbones; expected `paper`, `demo`, `photos`, a YAML file, or timm ids with commas")
+        raise UsageError("no backbones; expected `paper`, `demo`, `photos`, a YAML file, or timm ids (a,b,...)")
     specs = {spec.short_name: spec for spec in map(_spec_of_id, models)}
     if len(specs) < len(models):
         raise UsageError(f"{text!r} names a backbone twice; give them names of their own in a YAML file")

@@ -65,11 +65,11 @@ class Statistics:
             figures = load_file(file)
         except (SafetensorError, OSError) as error:
             raise UsageError(f"{file} is not a readable statistics file: {error}") from error
-        known = [field.name for field in fields(cls)]
-        if lacking := [name for name in known if name not in figures and name != "auroc"]:
+        names = [field.name for field in fields(cls)]
+        if lacking := [name for name in names if name not in figures and name != "auroc"]:
             raise UsageError(f"{file} is not a readable statistics file: it lacks {', '.join(lacking)}")
-        if others := [name for name in figures if name not in known]:
-            raise UsageError(f"{file} is not a readable statistics file: it has {', '.join(others)}, which none has")
+        if others := [name for name in figures if name not in names]:
+            raise UsageError(f"{file} is not a readable statistics file: it also has {', '.join(others)}")
         return cls(**figures)
 
     @property
@@ -133,10 +133,10 @@ class Statistics:
         Between two quantiles it is interpolated; above the largest code that was seen it is 100.
         """
         quantiles = self.quantiles[backbone, concept].tolist()
-        known = [
+        measured = [
             (level, quantile) for level, quantile in zip(LEVELS, quantiles, strict=True) if not math.isnan(quantile)
         ]
-        levels, values = zip((0.0, 0.0), *known, strict=True)
+        levels, values = zip((0.0, 0.0), *measured, strict=True)
         if value <= 0:
             return 0.0
         for (low, high), (start, end) in zip(pairwise(values), pairwise(levels), strict=True):

@@ -1,7 +1,7 @@
 """maps.safetensors of a USAE folder: where in its top pictures each concept fires, through every backbone.
 
 Whoever has just encoded the pictures keeps them, for the explorer would have to encode them again: 56% of its time for
-the demo. A file of its own, and beside the others: versions from before it read the folder all the same, and a folder
+the demo. A file of its own, and beside the others: earlier versions ignore it, and a folder
 without it is shown all the same.
 """
 
@@ -63,7 +63,7 @@ class TopMaps:
         return self.peaks[place].tolist(), levels
 
     def save(self, file: Path, usae_sha256: str, fingerprint: str) -> None:
-        """Write a .safetensors file, whole or not at all; with the weights and pictures that it is of."""
+        """Write a .safetensors file, whole or not at all, with hashes of the weights and pictures."""
         tensors = {name: getattr(self, name) for name in TENSORS}
         metadata = {"usae_sha256": usae_sha256, "fingerprint": fingerprint, "input_size": str(self.input_size)}
         with atomic_path(file) as temporary:
@@ -93,7 +93,7 @@ def read_maps(
         if not size.isdecimal() or len(size) > SIZE_DIGITS:
             raise UsageError(f"input_size is {size[:20]!r}, not a size in pixels")
     except (SafetensorError, OSError, UsageError) as error:
-        raise UsageError(f"{file} is broken or incomplete ({error}); remove it: it can be done without") from error
+        raise UsageError(f"{file} is broken or incomplete ({error}); remove it: it is not needed") from error
     if metadata.get("usae_sha256") != usae_sha256 or metadata.get("fingerprint") != fingerprint:
         return None
     return TopMaps(**tensors, input_size=int(size))
@@ -110,8 +110,8 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], backbones: int) -> None
 def _impossible(tensors: Mapping[str, Tensor], n_concepts: int, n_tokens: int) -> str:
     """What of the tensors cannot be, in words."""
     peaks, ends = tensors["peaks"], tensors["ends"]
-    whole = {name: values for name, values in tensors.items() if name != "peaks"}
-    if wrong := [name for name, values in whole.items() if values.is_floating_point() or values.is_complex()]:
+    integers = {name: values for name, values in tensors.items() if name != "peaks"}
+    if wrong := [name for name, values in integers.items() if values.is_floating_point() or values.is_complex()]:
         return f"{wrong[0]} is of {tensors[wrong[0]].dtype}"
     if tensors["levels"].dtype != torch.uint8 or not peaks.is_floating_point():
         return f"levels and peaks are of {tensors['levels'].dtype} and {peaks.dtype}"

@@ -53,7 +53,7 @@ def top_patches(
         {backbone: patches}. Pictures that cannot be read or are left out are warned of (`UnreadPicturesWarning`).
 
     Raises:
-        ValueError: for a concept that there is not, a count below 1, pictures of which none can be read, or a USAE
+        ValueError: for an unknown concept, a count below 1, pictures of which none can be read, or a USAE
             without backbones.
 
     Example:
@@ -77,8 +77,8 @@ def top_patches(
             for name, backbone_codes in codes.items():
                 values, places = backbone_codes.of(concept).max(1)
                 fired = zip(values.tolist(), numbers.tolist(), places.tolist(), strict=True)
-                both = [*strongest[name], *(each for each in fired if each[0] > 0)]
-                strongest[name] = sorted(both, key=lambda each: (-each[0], each[1]))[:count]
+                candidates = [*strongest[name], *(each for each in fired if each[0] > 0)]
+                strongest[name] = sorted(candidates, key=lambda each: (-each[0], each[1]))[:count]
     if failures:
         why = f"{len(failures)} of {plural(len(source), 'picture')} cannot be read; the first: {failures[0]}"
         warnings.warn(why, UnreadPicturesWarning, stacklevel=2)
@@ -90,5 +90,5 @@ def top_patches(
 def _patch(source: ImageSource, strongest: tuple[float, int, int], grid: tuple[int, int], size: int) -> TopPatch:
     code, number, token = strongest
     row, col = divmod(token, grid[1])
-    down, across = (slice(size * at // of, size * (at + 1) // of) for at, of in ((row, grid[0]), (col, grid[1])))
+    down, across = (slice(size * at // n, size * (at + 1) // n) for at, n in ((row, grid[0]), (col, grid[1])))
     return TopPatch(code, number, source.label(number), row, col, source.read(number, size)[:, down, across])

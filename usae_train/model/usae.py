@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from usae_train.backbones.names import check_known, check_name
+from usae_train.backbones.names import check_backbone_name, check_name
 from usae_train.images.arrays import canvases_of
 from usae_train.images.source_record import SourceRecord
 from usae_train.model.private import PrivateConcepts, close_foreign
@@ -292,13 +292,13 @@ class USAE(nn.Module):
         """The name itself.
 
         Raises:
-            ValueError: when no backbone is called so; names those that there are.
+            ValueError: when no backbone has that name; lists the USAE's.
         """
-        return check_known(self.widths, name)
+        return check_backbone_name(self.widths, name)
 
 
 def check_usae(usae: object) -> None:
-    """Refuse what is not a USAE, such as its name."""
+    """Refuse what is not a USAE, such as the name of one."""
     if not isinstance(usae, USAE):
         raise UsageError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
 

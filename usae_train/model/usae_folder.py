@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from usae_train.backbones.bundled_weights import copy_all_weights
 from usae_train.files.atomic import atomic_path, check_free, leftovers_of, remove_leftovers
 from usae_train.files.json_files import parse_json, read_named_object, read_object, validate
-from usae_train.files.place_names import printable
+from usae_train.files.place_names import name_as_utf8
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.files.tensor_files import load_file
 from usae_train.model.agreement import read_agreement, save_agreement
@@ -131,7 +131,7 @@ def read_folder(
         raise UsageError(f"{weights} is broken or incomplete ({reason}); save or copy the USAE again") from error
     check_finite(weights, tensors)
     check_closed(model, weights)
-    model.source, model.sha256 = printable(str(usae)), file_hash(weights)
+    model.source, model.sha256 = name_as_utf8(str(usae)), file_hash(weights)
     model.labels_file = folder / LABELS if (folder / LABELS).is_file() else None
     if (folder / STATISTICS).is_file():
         _take_statistics(model, folder / STATISTICS)

@@ -50,5 +50,5 @@ def _ending(usae: USAE) -> list[str]:
     recipe = f"recipe: {usae.recipe or 'not known'}"
     if usae.statistics is None:
         return [*missing, recipe, "no statistics: ut.evaluate(usae, PICTURES).statistics measures them"]
-    of = f", {usae.measured_on.name}" if usae.measured_on.name else ""
-    return [*missing, recipe, f"statistics: {usae.statistics.in_words}{of}"]
+    pictures = f", {usae.measured_on.name}" if usae.measured_on.name else ""
+    return [*missing, recipe, f"statistics: {usae.statistics.in_words}{pictures}"]

@@ -89,9 +89,9 @@ def build(
     """
     check_free(out)
     source, others = open_images(train), open_images(held_out)
-    for some in (source, others):
-        if some.left_out:
-            failure(some.left_out)
+    for images in (source, others):
+        if images.left_out:
+            failure(images.left_out)
     callbacks = FitCallbacks(
         stage_counter(report, "tokens"),
         lambda step, metrics: report("usae", step, settings.steps, f"loss {metrics['loss']:.3f}"),
@@ -120,4 +120,4 @@ def measure_held_out(
             measures.add(paired, 0)
         read += len(paired.numbers)
     live = (usae.statistics.fires > 0).sum(1).tolist()
-    return BuildReport(trained_on, read, measures.whole().r2, dict(zip(usae.names, live, strict=True)))
+    return BuildReport(trained_on, read, measures.total().r2, dict(zip(usae.names, live, strict=True)))

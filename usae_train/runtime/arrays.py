@@ -24,7 +24,7 @@ def floats_of(numbers: Array, what: str, device: torch.device | None = None) -> 
 
     Args:
         numbers: a tensor, which is given back as it is, or an array.
-        what: to name it by.
+        what: its name in a message.
         device: where an array's numbers are to be; the CPU by default.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How many processes a machine bears: its cores, and the memory that is free."""
+"""How many processes a machine can run: its cores, and the memory that is free."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ OVERHEAD = 0.1e9
 BLOCK_NUMBERS = 32  # per token and feature, that a transformer's block has in memory at once, twice its widest
 
 
-def workers_for(asked: int | None, jobs: int, device: str, bytes_each: float = 0.0) -> int:
-    """How many workers share so many jobs.
+def workers_for(requested: int | None, jobs: int, device: str, bytes_each: float = 0.0) -> int:
+    """How many workers share some jobs.
 
     Args:
-        asked: what --workers says; as many as there are cores, and memory for by default.
-        jobs: how many there are: no worker is begun without one.
-        device: where is computed; a GPU has one process.
+        requested: what --workers says; as many as there are cores, and memory for by default.
+        jobs: how many there are: no worker is started without one.
+        device: the device that computes; a GPU has one process.
         bytes_each: memory that a worker takes.
 
     Returns:
-        1 where no process is to be begun besides this one.
+        1 where this process does all the work.
 
     Raises:
-        ValueError: for more than one on a GPU or under torchrun, and for more than the memory bears.
+        ValueError: for more than one on a GPU or under torchrun, and for more than fit into memory.
     """
-    if asked is not None and asked < 1:
-        raise UsageError(f"--workers is {asked}; expected 1 or more")
+    if requested is not None and requested < 1:
+        raise UsageError(f"--workers is {requested}; expected 1 or more")
     alone = _why_alone(device)
     if alone is not None:
-        if asked is not None and asked > 1:
-            raise UsageError(f"--workers is {asked}, and {alone}; leave it out")
+        if requested is not None and requested > 1:
+            raise UsageError(f"--workers is {requested}, and {alone}; leave it out")
         return 1
     each = bytes_each + OVERHEAD
     free = free_memory()
     fitting = max(1, int(MEMORY_SHARE * free / each))
-    if asked is not None and asked > fitting:
+    if requested is not None and requested > fitting:
         raise UsageError(
-            f"--workers is {asked}: each takes about {each / 1e9:.2g} GB, and {free / 1e9:.3g} GB are free; "
+            f"--workers is {requested}: each takes about {each / 1e9:.2g} GB, and {free / 1e9:.3g} GB are free; "
             f"expected at most {fitting}"
         )
-    return max(1, min(asked or cores(), fitting, jobs))
+    return max(1, min(requested or cores(), fitting, jobs))
 
 
 def _why_alone(device: str) -> str | None:
@@ -58,7 +58,7 @@ def _why_alone(device: str) -> str | None:
     if torchrun_context().world_size > 1:
         return "the processes that torchrun started share the work"
     if not sys.platform.startswith("linux"):  # elsewhere copies of a process that computes are not safe
-        return "workers are for Linux"
+        return "workers need Linux"
     return None
 
 

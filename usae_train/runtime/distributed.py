@@ -77,14 +77,14 @@ class DistributedContext:
         if self.world_size == 1:
             return
         gradients = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
-        wholes = [gradient.to_dense() if gradient.is_sparse else gradient for _, gradient in gradients]
+        totals = [gradient.to_dense() if gradient.is_sparse else gradient for _, gradient in gradients]
         with _lost_others():
-            exchanges = [distributed.all_reduce(whole, async_op=True) for whole in wholes]
-            for (parameter, gradient), whole, exchange in zip(gradients, wholes, exchanges, strict=True):
+            exchanges = [distributed.all_reduce(total, async_op=True) for total in totals]
+            for (parameter, gradient), total, exchange in zip(gradients, totals, exchanges, strict=True):
                 exchange.wait()
-                whole /= self.world_size
+                total /= self.world_size
                 if gradient.is_sparse:  # all ranks' rows together are nearly all: to_dense loses little
-                    parameter.grad = whole.to_sparse(gradient.sparse_dim())
+                    parameter.grad = total.to_sparse(gradient.sparse_dim())
 
     def gather(self, value: T) -> list[T]:
         """What each rank has, in their order; numbers, strings, and lists or dicts of them."""
@@ -100,14 +100,14 @@ class DistributedContext:
         if self.world_size == 1:
             return rows
         lengths = self.gather(len(rows))
-        whole = rows.new_empty(sum(lengths), *rows.shape[1:])
-        for number, part in enumerate(whole.split(lengths)):
+        gathered = rows.new_empty(sum(lengths), *rows.shape[1:])
+        for number, part in enumerate(gathered.split(lengths)):
             if number == self.rank:
                 part.copy_(rows)
             if len(part):
                 with _lost_others():
                     distributed.broadcast(part.flatten().view(torch.uint8), number)
-        return whole
+        return gathered
 
     def from_main(self, value: T) -> T:
         """What the first rank has, on every rank."""
@@ -186,7 +186,7 @@ SINGLE_PROCESS = DistributedContext()
 
 
 def mean_over_ranks(value: Tensor, count: int) -> Tensor:
-    """The mean of so many ranks' tensors, without a gradient."""
+    """The mean of all ranks' tensors, without a gradient."""
     with _lost_others():
         total = value.contiguous().clone()
         distributed.all_reduce(total)

@@ -8,7 +8,7 @@ import traceback
 
 
 class UsageError(ValueError):
-    """What was given cannot be done: the message has the value, what was expected and what to do."""
+    """A user's mistake: the message has the value, what was expected and what to do."""
 
 
 def shows_tracebacks() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
@@ -24,11 +25,11 @@ OBEYED = re.compile(
 )
 
 
-def written_out(text: str) -> str:
-    r"""A text in which every character that a terminal would obey stands as Python writes it.
+def escape_controls(text: str) -> str:
+    r"""A text with every character that a terminal would obey written as Python's escape.
 
     Example:
-        >>> print(written_out("a\x1b[2Jb\nc"))
+        >>> print(escape_controls("a\x1b[2Jb\nc"))
         a\x1b[2Jb\nc
     """
     return OBEYED.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
@@ -43,7 +44,7 @@ def say(*lines: str, err: bool = False) -> None:
     """
     stream = sys.stderr if err else sys.stdout
     for line in lines:
-        print(_encodable(written_out(line), stream), file=stream, flush=True)
+        print(_encodable(escape_controls(line), stream), file=stream, flush=True)
 
 
 def say_error(error: BaseException | str) -> None:
@@ -66,7 +67,7 @@ def first_line(error: BaseException) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """A number and what it is of, in the plural where it is not one.
+    """A count and its noun, in the plural unless it is one.
 
     Example:
         >>> plural(1, "picture"), plural(0, "picture"), plural(2_000, "class")
@@ -76,8 +77,14 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else ending}"
 
 
+def did_you_mean(word: object, candidates: Iterable[str]) -> str:
+    """The end of a message that names the nearest candidate; empty where none is near."""
+    near = difflib.get_close_matches(str(word), candidates, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
 def say_json(value: Any) -> None:
-    """Print JSON, which writes out every sign but ASCII's; the one of those that a terminal obeys is written out."""
+    """Print JSON in ASCII; the one control character that JSON leaves as it is becomes an escape."""
     print(json_text(value, indent=1).replace("\x7f", r"\u007f"), flush=True)
 
 
@@ -106,7 +113,7 @@ def figure_table(headings: Iterable[str], words: Collection[str]) -> Table:
 
 
 def table_as_text(table: RenderableType, width: int) -> str:
-    """A table as `say_table` prints it to a file, so many characters wide: without colours, whatever shows it."""
+    """A table as `say_table` prints it to a file, this many characters wide: without colours, whatever shows it."""
     from rich.console import Console
 
     # in a notebook rich would show an empty output beside it, and its kernel asks for colours (FORCE_COLOR)
@@ -125,7 +132,7 @@ def as_text(value: str, style: str = "") -> Text:
     """
     from rich.text import Text
 
-    return Text(written_out(value), style)
+    return Text(escape_controls(value), style)
 
 
 def _encodable(text: str, stream: TextIO) -> str:

@@ -1,4 +1,4 @@
-"""Callbacks by which long work reports its progress; `terminal.stages` makes a bar for each stage of it."""
+"""Callbacks that report the progress of long work; `terminal.stages` makes a bar for each stage of it."""
 
 from __future__ import annotations
 

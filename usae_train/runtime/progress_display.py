@@ -1,6 +1,6 @@
 """What long work called from Python shows: bars in a notebook or on a terminal, elsewhere a line now and then.
 
-rich shows nothing in a notebook without ipywidgets, so that bars there are HTML of our own, in one output that is
+rich shows nothing in a notebook without ipywidgets, so bars there are our own HTML, in one output that is
 replaced by the closing lines.
 """
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from usae_train.runtime.printing import say, written_out
+from usae_train.runtime.printing import escape_controls, say
 from usae_train.runtime.progress import ProgressCallback, stage_line
 from usae_train.runtime.tables import as_html
 
@@ -92,7 +92,7 @@ class NotebookBars:
         """Leave lines where the bars were; nothing where neither is."""
         if self.handle is None and not lines:
             return
-        plain = "\n".join(map(written_out, lines))
+        plain = "\n".join(map(escape_controls, lines))
         self._show({"text/plain": plain, "text/html": as_html(lines)})
 
     def _show(self, content: dict[str, str]) -> None:
@@ -103,7 +103,7 @@ class NotebookBars:
             self.handle.update(content, raw=True)
 
     def _line(self, stage: str) -> str:
-        return written_out(stage_line(stage, *self.stages[stage]))
+        return escape_controls(stage_line(stage, *self.stages[stage]))
 
     def _html(self) -> str:
         sizes = [(done, max(total, 1)) for done, total, _ in self.stages.values()]

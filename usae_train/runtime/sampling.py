@@ -14,7 +14,7 @@ SAMPLING_SEED = 0  # of no setting: the same of a store, a folder and a training
 def drawn_numbers(count: int, most: int | None) -> Tensor:
     """(drawn,): as many numbers below `count` as `most` allows, all by default, in ascending order.
 
-    One is drawn from each of so many parts, so that classes that lie one after the other all have their share. Which
+    One is drawn from each of this many parts, so that classes that lie one after the other all have their share. Which
     parts are larger by one is drawn too: a pattern would favour some of the classes that take turns.
     """
     if most is None or most >= count:
@@ -26,5 +26,5 @@ def drawn_numbers(count: int, most: int | None) -> Tensor:
 
 
 def measured_numbers(count: int) -> Tensor:
-    """(drawn,): which of so many pictures statistics are measured on."""
+    """(drawn,): which of this many pictures statistics are measured on."""
     return drawn_numbers(count, MEASURED_IMAGES)

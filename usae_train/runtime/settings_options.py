@@ -60,14 +60,14 @@ def takes_settings(
         asks = any(each.name == CONTEXT.name for each in parameters)
 
         @functools.wraps(command)
-        def with_settings(context: typer.Context, **given: Any) -> None:
-            values = {name: given.pop(name) for name in fields}
+        def with_settings(context: typer.Context, **arguments: Any) -> None:
+            values = {name: arguments.pop(name) for name in fields}
             typed = {name: value for name, value in values.items() if is_given(context, name)}
             if checked is not None:
                 with wrong_usage():
-                    given[checked] = check(**typed)
+                    arguments[checked] = check(**typed)
                 typed = {}
-            command(**given, **typed, **({CONTEXT.name: context} if asks else {}))
+            command(**arguments, **typed, **({CONTEXT.name: context} if asks else {}))
 
         others = [each for each in parameters if each.name not in (checked, CONTEXT.name)]
         return knows_former(former)(_signed(with_settings, [CONTEXT, *others, *options]))
@@ -84,9 +84,9 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def with_todays_names(context: typer.Context, **given: Any) -> None:
+        def with_todays_names(context: typer.Context, **arguments: Any) -> None:
             for old, name in former.items():
-                value = given.pop(old)
+                value = arguments.pop(old)
                 source = context.get_parameter_source(old)
                 if source is None or not is_given(context, old):
                     continue
@@ -94,10 +94,10 @@ def knows_former(former: Mapping[str, str]) -> Callable[[Command], Command]:
                     raise typer.BadParameter(f"{_dashed(old)} is the former name of {_dashed(name)}; give one of them")
                 say(f"warning: {_dashed(old)} is called {_dashed(name)} now; write {_dashed(name)}", err=True)
                 context.set_parameter_source(name, source)
-                given[name] = value
-            if missing := [_dashed(name) for name in required if given[name] is None]:
+                arguments[name] = value
+            if missing := [_dashed(name) for name in required if arguments[name] is None]:
                 raise typer.BadParameter(f"Missing option {missing[0]!r}.")
-            command(context=context, **given) if asks else command(**given)
+            command(context=context, **arguments) if asks else command(**arguments)
 
         parameters = {each.name: each for each in _parameters(command)}
         asks = parameters.pop(CONTEXT.name, None) is not None
@@ -154,8 +154,8 @@ def _help(field: FieldInfo) -> str:
     sentence = field.description or ""
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     if not all(choice in sentence for choice in choices):
-        *some, last = (f"`{choice}`" for choice in choices)
-        sentence = f"{sentence}: {', '.join(some)} or {last}"
+        *first_choices, last_choice = (f"`{choice}`" for choice in choices)
+        sentence = f"{sentence}: {', '.join(first_choices)} or {last_choice}"
     return sentence if sentence.endswith(".") else f"{sentence[:1].upper()}{sentence[1:]}."
 
 

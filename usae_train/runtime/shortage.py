@@ -1,4 +1,4 @@
-"""Want of memory, processes or open files, in the words of torch, its libraries, Python and the kernel."""
+"""Lack of memory, processes or open files, in the words of torch, its libraries, Python and the kernel."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ NUMBERS = {errno.ENOMEM: "memory", errno.EAGAIN: "threads", errno.EMFILE: "files
 WHAT_HELPS = {
     "memory": "not enough memory; lower --batch, --image-batch, --memory or --workers, or where pictures are drawn "
     "--views, --size or --seeds",
-    "threads": "the system gives no further thread or process; lower --workers or --threads, set OMP_NUM_THREADS=1, or "
-    "raise the limit (ulimit -u)",
+    "threads": "the system allows no further thread or process; lower --workers or --threads, set OMP_NUM_THREADS=1, "
+    "or raise the limit (ulimit -u)",
     "files": "too many open files; lower --workers, or raise the limit (ulimit -n)",
 }
 
 
 def is_fault(error: BaseException) -> bool:
-    """Whether an error is ours: neither what a user can cause, nor the system's, nor a want of the machine."""
+    """Whether an error is ours: neither what a user can cause, nor the system's, nor a lack of memory or the like."""
     return not isinstance(error, UsageError | OSError) and shortage(error) is None
 
 
@@ -44,9 +44,9 @@ def is_want_of_memory(error: BaseException) -> bool:
 
 
 def shortage(error: BaseException | None) -> str | None:
-    """What an error wants of the machine, and what to lower; None for an error of another kind.
+    """What an error says the machine lacks, and what to lower; None for an error of another kind.
 
-    What it was raised from is asked too: a reader of files may have wrapped it.
+    What it was raised from is looked at too: a reader of files may have wrapped it.
     """
     while error is not None:
         kind = _kind_of_shortage(error)

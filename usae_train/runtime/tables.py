@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from usae_train.runtime.printing import as_text, table_as_text, written_out
+from usae_train.runtime.printing import as_text, escape_controls, table_as_text
 
 SHOWN_ROWS = 60  # rows that are printed, as pandas does; all of them are in the table
 TEXT_WIDTH = 120  # characters
@@ -38,7 +38,7 @@ class Table:
         """A column's values, from the first row to the last.
 
         Raises:
-            KeyError: for a column that there is not.
+            KeyError: for an unknown column.
         """
         if column not in self.columns:
             raise KeyError(f"no column {column!r}; expected one of {', '.join(self.columns)}")
@@ -99,7 +99,7 @@ def cell_text(value: Any) -> str:
 
 def text_of(value: str) -> str:
     """A text for a page: it is shown as it is, and is not a tag."""
-    return escape(written_out(value))
+    return escape(escape_controls(value))
 
 
 def as_html(lines: Sequence[str], before: Sequence[str] = ()) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import typer
 
 from usae_train.runtime.errors import UsageError, shows_tracebacks, write_traceback
-from usae_train.runtime.printing import one_line, say, say_error, written_out
+from usae_train.runtime.printing import escape_controls, one_line, say, say_error
 from usae_train.runtime.progress import ProgressCallback, stage_line
 from usae_train.runtime.shortage import is_fault, shortage
 from usae_train.runtime.signals import Stopped
@@ -50,10 +50,10 @@ def one_line_errors(quiet: bool = False) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not tried again at the end
         raise SystemExit(141) from None
     except Exception as error:
-        ours = is_fault(error)
-        if ours and shows_tracebacks():
+        our_fault = is_fault(error)
+        if our_fault and shows_tracebacks():
             raise
-        say_error(write_traceback(error) if ours else shortage(error) or error)
+        say_error(write_traceback(error) if our_fault else shortage(error) or error)
         raise SystemExit(1) from None
 
 
@@ -69,7 +69,7 @@ def wrong_usage() -> Iterator[None]:
 
 @contextmanager
 def _one_line_warnings(quiet: bool) -> Iterator[None]:
-    """Warnings of ours without the place in the code, which says nothing to who gives a command; others' as ever."""
+    """Our own warnings without the place in the code, which tells users nothing; others' as ever."""
     with warnings.catch_warnings():
         if quiet:
             warnings.simplefilter("ignore", UnexpectedReadingWarning)
@@ -121,9 +121,9 @@ def stages(progress: Progress) -> ProgressCallback:
     bars: dict[str, Any] = {}
 
     def report(stage: str, done: int, total: int, note: str) -> None:
-        note = written_out(note)
+        note = escape_controls(note)
         if stage not in bars:
-            bars[stage] = progress.add_task(written_out(stage), total=total, note=note)
+            bars[stage] = progress.add_task(escape_controls(stage), total=total, note=note)
         progress.update(bars[stage], completed=done, total=total, note=note)
 
     return report

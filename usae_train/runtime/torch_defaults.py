@@ -1,4 +1,4 @@
-"""Public functions do what they were asked whatever a caller has set torch to: the same result as without it."""
+"""Public functions give the same result whatever defaults a caller has set in torch."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ def with_torch_defaults(function: Callable[Parameters, Returned]) -> Callable[Pa
     """Make a function, also one that yields, run with torch as it starts, gradients too."""
 
     @wraps(function)
-    def alone(*given: Parameters.args, **named: Parameters.kwargs) -> Returned:
+    def alone(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
         with use_torch_defaults():
-            return function(*map(_trainable, given), **{key: _trainable(each) for key, each in named.items()})
+            return function(*map(_trainable, args), **{key: _trainable(each) for key, each in kwargs.items()})
 
     @wraps(function)
-    def each(*given: Parameters.args, **named: Parameters.kwargs) -> Any:
+    def each(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Any:
         with use_torch_defaults():
-            items = iter(function(*map(_trainable, given), **{k: _trainable(v) for k, v in named.items()}))  # type: ignore[call-overload]
+            items = iter(function(*map(_trainable, args), **{k: _trainable(v) for k, v in kwargs.items()}))  # type: ignore[call-overload]
         try:
             while True:
                 with use_torch_defaults():
@@ -70,17 +70,17 @@ def with_default_dtype(function: Callable[Parameters, Returned]) -> Callable[Par
     """Make a function compute as torch starts; whether it keeps a gradient is the caller's to say."""
 
     @wraps(function)
-    def alone(*given: Parameters.args, **named: Parameters.kwargs) -> Returned:
+    def alone(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
         with use_torch_defaults(gradients=False):
-            return function(*given, **named)
+            return function(*args, **kwargs)
 
     return alone
 
 
-def _trainable(given: Any) -> Any:
-    """A tensor that was made in inference mode, or a mapping's, as one that a gradient may go through."""
-    if isinstance(given, Tensor) and given.is_inference():
-        return given.clone()
-    if isinstance(given, Mapping) and any(isinstance(each, Tensor) for each in given.values()):
-        return {key: _trainable(each) for key, each in given.items()}
-    return given
+def _trainable(argument: Any) -> Any:
+    """A tensor that was made in inference mode, or those of a mapping, as ones that gradients may go through."""
+    if isinstance(argument, Tensor) and argument.is_inference():
+        return argument.clone()
+    if isinstance(argument, Mapping) and any(isinstance(each, Tensor) for each in argument.values()):
+        return {key: _trainable(each) for key, each in argument.items()}
+    return argument

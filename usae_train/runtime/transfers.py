@@ -1,4 +1,4 @@
-"""What goes from the processor to a GPU without either waiting for the other."""
+"""Transfers between the processor and a GPU without either waiting for the other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """A tensor on a device; where that is another, the copy is asked for and not waited for.
+    """A tensor on a device; where that is another, the copy is started and not waited for.
 
     CUDA waits for all that it was asked before when memory that is not page-locked is copied.
     """

@@ -1,4 +1,4 @@
-"""What we warn of; light, for command lines know it before torch is needed. A command shows each as one line."""
+"""Our kinds of warnings; no torch, for command lines import this early. A command shows each as one line."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class UnreadPicturesWarning(OneLineWarning):
 
 
 class BackboneWarning(OneLineWarning):
-    """A warning about a backbone for who uses it."""
+    """A warning about a backbone, for its user."""
 
 
 class SimilarWeightsWarning(BackboneWarning):
@@ -34,7 +34,7 @@ class SimilarWeightsWarning(BackboneWarning):
 
 
 class UnexpectedReadingWarning(BackboneWarning):
-    """A backbone's layer is not quite what its spec, or timm's `forward_features`, would make one expect."""
+    """A backbone's layer is not quite what its spec, or timm's `forward_features`, suggests."""
 
 
 def former_arguments(**former: str) -> Callable[[Callable[Given, Returned]], Callable[Given, Returned]]:
@@ -42,14 +42,14 @@ def former_arguments(**former: str) -> Callable[[Callable[Given, Returned]], Cal
 
     def decorate(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
         @functools.wraps(function)
-        def with_todays_names(*args: Given.args, **given: Given.kwargs) -> Returned:
-            for old in former.keys() & given.keys():
+        def with_todays_names(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
+            for old in former.keys() & kwargs.keys():
                 name = former[old]
-                if name in given:
+                if name in kwargs:
                     raise UsageError(f"{old} is the former name of {name}; give {name} alone")
                 warnings.warn(f"{old} is called {name} now; write {name}", FormerNameWarning, stacklevel=2)
-                given[name] = given.pop(old)
-            return function(*args, **given)
+                kwargs[name] = kwargs.pop(old)
+            return function(*args, **kwargs)
 
         return with_todays_names
 

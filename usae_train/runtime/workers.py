@@ -37,7 +37,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class NotDone(KeyboardInterrupt):
-    """A job that Ctrl-C let come to nothing."""
+    """A job that Ctrl-C ended without a result."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Workers(Generic[Outcome]):
 
     def __enter__(self) -> Workers[Outcome]:
         self._left.extend(range(len(self.jobs)))
-        if self.spread:
+        if self.is_parallel:
             if self.handles_ctrl_c:
                 self._stack.enter_context(handle_signals(self._stop, (signal.SIGINT,)))
             gc.freeze()  # a collection would write into every page that a worker has in common with this process
@@ -87,7 +87,7 @@ class Workers(Generic[Outcome]):
         self._stack.close()
 
     @property
-    def spread(self) -> bool:
+    def is_parallel(self) -> bool:
         """Whether there are workers."""
         return min(self.count, len(self.jobs)) > 1
 
@@ -99,7 +99,7 @@ class Workers(Generic[Outcome]):
             NotDone: when Ctrl-C came before it was begun, or had come to anything.
             ChildProcessError: when its workers were killed, again and again.
         """
-        if not self.spread:
+        if not self.is_parallel:
             return self.jobs[number](lambda words: self.reported(number, words))
         self._receive(0)
         while number not in self._results:
@@ -121,7 +121,7 @@ class Workers(Generic[Outcome]):
         return (self.result(number) for number in range(len(self.jobs)))
 
     def _receive(self, seconds: float | None) -> None:
-        """Take in all that workers have sent, after so long at most; None waits for one that is at a job, if one is."""
+        """Take in all that workers send, for at most this long; None waits for one that is at a job, if one is."""
         self._fill()
         if seconds is None and all(worker.job is None for worker in self._workers):
             return  # Ctrl-C came since it was asked whether it had
@@ -219,17 +219,17 @@ class _Interruptible:
     """In a worker: a stop is a KeyboardInterrupt within the job, once, and waits while something is being sent."""
 
     def __init__(self) -> None:
-        self.asked = self.raised = self.busy = False
+        self.interrupted = self.raised = self.busy = False
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(STOP, self._handle_stop)
 
     def _handle_stop(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self.asked = True
+        self.interrupted = True
         self.check()
 
     def check(self) -> None:
         """Raise KeyboardInterrupt where it was asked for and something can be interrupted."""
-        if self.asked and self.busy and not self.raised:
+        if self.interrupted and self.busy and not self.raised:
             self.raised = True
             raise KeyboardInterrupt
 

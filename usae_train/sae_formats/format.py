@@ -55,4 +55,4 @@ class Format(ABC):
         Raises:
             ValueError: for a format that is not written, or a sparsity that it does not have.
         """
-        raise UsageError(f"{self.name} is read and not written; expected --format saelens or sparsify")
+        raise UsageError(f"{self.name} can be read, but not written; expected --format saelens or sparsify")

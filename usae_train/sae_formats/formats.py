@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -12,11 +11,12 @@ from usae_train.backbones.backbone import build_backbones
 from usae_train.backbones.names import check_name
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.files.atomic import atomic_path, check_free
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.files.validation import check_settings
 from usae_train.files.variant_registry import import_all
 from usae_train.model.usae import USAE, check_usae
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.printing import did_you_mean
 from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder, as_usae, of_usae
@@ -45,9 +45,9 @@ def read_sae(
         threshold: what a pre-code must exceed, where the file does not say (overcomplete's BatchTopK).
 
     Raises:
-        ValueError: for what is not there, of no format that is read, broken, or cannot be reproduced exactly.
+        ValueError: for what is missing, in an unknown format, broken, or cannot be reproduced exactly.
     """
-    place = named_place(place)
+    place = path_of_name(place)
     if not place.exists():
         raise UsageError(f"no folder or file at {str(place)!r}")
     place, kind = _recognize(place) if format is None else (place, _format_by_name(format))
@@ -75,7 +75,7 @@ def import_sae(
         place: a folder or file.
         backbone: the network and layer that its tokens come from: a timm id or a spec. Without one the USAE serves
             bare activations.
-        format: `saelens`, `sparsify`, ...; the folder tells by default.
+        format: `saelens`, `sparsify`, ...; read from the files by default.
         name: what to call the backbone; the id without its tag by default, `sae` without a backbone.
         k: how many concepts are active per token, where the file does not say.
         threshold: what a pre-code must exceed, where the file does not say.
@@ -129,9 +129,8 @@ def export_sae(usae: USAE, backbone: str, folder: str | Path, format: str = EXPO
 
 def _format_by_name(format: str) -> Format:
     if format not in formats():
-        near = difflib.get_close_matches(format, formats(), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise UsageError(f"unknown format {format!r}; expected {', '.join(sorted(formats()))}{hint}")
+        expected = ", ".join(sorted(formats()))
+        raise UsageError(f"unknown format {format!r}; expected {expected}{did_you_mean(format, formats())}")
     return formats()[format]
 
 
@@ -145,6 +144,6 @@ def _recognize(place: Path) -> tuple[Path, Format]:
     if not kinds and place.suffix in TORCH_SUFFIXES:
         load_tensors(place, place)  # says what is wrong with it
     if len(kinds) != 1:
-        what = "is of no format that is read" if not kinds else f"may be {' or '.join(kind.name for kind in kinds)}"
+        what = "is in no known format" if not kinds else f"may be {' or '.join(kind.name for kind in kinds)}"
         raise UsageError(f"{place} {what}; say which with --format ({', '.join(sorted(formats()))})")
     return place, kinds[0]

@@ -16,7 +16,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.format import Format, UserAnswers
 from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.saelens import NORMALIZATIONS, REFUSED_ARCHITECTURES
-from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, Inert, load_tensors
+from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, InertObject, load_tensors
 from usae_train.sae_formats.weights import Weights, check_config_sizes, check_count
 
 CONFIG = "config.json"
@@ -75,7 +75,7 @@ def _read_place(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
     content = load_tensors(file, file, OBJECTS)
     inside = content.get("cfg") if isinstance(content, Mapping) else None
     tensors = content["state_dict"] if isinstance(content, Mapping) and "state_dict" in content else content
-    if isinstance(inside, Inert):
+    if isinstance(inside, InertObject):
         return file, vars(inside), tensors
     beside = file.parent / CONFIG
     config = read_named_object(beside) if beside.is_file() else {}

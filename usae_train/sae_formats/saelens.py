@@ -117,7 +117,7 @@ def _read_cfg(file: Path) -> dict[str, Any]:
     """A cfg.json of what can be reproduced exactly.
 
     Raises:
-        ValueError: for any other; names what cannot.
+        ValueError: for any other; says what cannot be.
     """
     config = read_named_object(file)
     metadata, architecture = config.get("metadata"), config_word(config.get("architecture"))

@@ -14,7 +14,7 @@ from usae_train.files.torch_state import read_torch_file
 TORCH_SUFFIXES = (".pt", ".pth")
 
 
-class Inert:
+class InertObject:
     """Stands for a class of another library in a file: holds what the file says of an object, and does nothing."""
 
 
@@ -23,12 +23,12 @@ def load_tensors(content: bytes | Path, file: Path, inert: Sequence[str] = ()) -
 
     Args:
         content: the file, or bytes of it.
-        file: it, for messages.
-        inert: full names of classes that may occur in it; their objects come as `Inert`.
+        file: its name, for messages.
+        inert: full names of classes that may occur in it; their objects come as `InertObject`.
 
     Raises:
         ValueError: for a file that is missing or broken, or holds anything that could run code.
     """
-    stand_ins: list[Any] = [(type("Inert", (Inert,), {}), name) for name in inert]
+    stand_ins: list[Any] = [(type("InertObject", (InertObject,), {}), name) for name in inert]
     with torch.serialization.safe_globals(stand_ins):
         return read_torch_file(content if isinstance(content, Path) else io.BytesIO(content), str(file))

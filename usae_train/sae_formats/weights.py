@@ -22,7 +22,7 @@ class Weights:
 
     Args:
         tensors: what the file holds.
-        file: it, for messages.
+        file: its name, for messages.
 
     Raises:
         ValueError: for what holds no plain tensors by name.
@@ -90,7 +90,7 @@ class Weights:
         """
         if self._left:
             names = ", ".join(sorted(self._left)[:3])
-            raise UsageError(f"{self.file}: {what} has no {names}; it is of another kind, and would compute otherwise")
+            raise UsageError(f"{self.file}: {what} has no {names}; it is of another kind, and computes differently")
         if not self.rounded:
             return ()
         return (f"its tensors are {self.rounded[0]}: it is computed in float32 here, where the library rounds",)
@@ -109,7 +109,7 @@ def read_tensors(file: Path) -> Weights:
 
 
 def config_word(word: Any) -> str:
-    """A word of a config, whatever stands there instead of one."""
+    """A word of a config, or the text of whatever stands there instead."""
     return word if isinstance(word, str) else json.dumps(word)
 
 

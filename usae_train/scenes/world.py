@@ -171,28 +171,28 @@ def render_scenes(
         rows = on_device.present[:, surface].nonzero().squeeze(1)
         if len(rows) == 0:
             continue
-        one = _Surface(**{f: getattr(on_device, f)[rows, surface] for f in _Surface.__dataclass_fields__})
-        u, v = _turn(x - one.centre[:, 0, None, None], y - one.centre[:, 1, None, None], one.angle)
+        objects = _Surface(**{f: getattr(on_device, f)[rows, surface] for f in _Surface.__dataclass_fields__})
+        u, v = _turn(x - objects.centre[:, 0, None, None], y - objects.centre[:, 1, None, None], objects.angle)
         inside = torch.ones(len(rows), size, size, device=device)
         if surface > 0:
-            distance = _by_value(one.shape, _SHAPE_DISTANCE, u, v, one.radius[:, None, None])
+            distance = _by_value(objects.shape, _SHAPE_DISTANCE, u, v, objects.radius[:, None, None])
             inside = (0.5 - distance * size).clamp(0, 1)
-        scale = SIZE / one.period[:, None, None]
+        scale = SIZE / objects.period[:, None, None]
         pattern = _by_value(
-            one.texture,
+            objects.texture,
             _PATTERNS,
-            u * scale + one.phase[:, 0, None, None],
-            v * scale + one.phase[:, 1, None, None],
-            one.radius[:, None, None],
+            u * scale + objects.phase[:, 0, None, None],
+            v * scale + objects.phase[:, 1, None, None],
+            objects.radius[:, None, None],
         )
-        base = (palette[one.colour] + one.tint)[..., None, None].clamp(0, 1)
-        second = torch.where(one.tone[:, None, None, None] > 0, 0.12 * base + 0.86, 0.22 * base)
+        base = (palette[objects.colour] + objects.tint)[..., None, None].clamp(0, 1)
+        second = torch.where(objects.tone[:, None, None, None] > 0, 0.12 * base + 0.86, 0.22 * base)
         painted = base + (second - base) * pattern[:, None]
         images[rows] = torch.lerp(images[rows], painted, inside[:, None])
         if not labelled:
             continue
         for factor in FACTORS:
-            value = getattr(one, factor)[:, None, None].to(torch.uint8)
+            value = getattr(objects, factor)[:, None, None].to(torch.uint8)
             labels[factor][rows] = torch.where(inside > 0.5, value, labels[factor][rows])
         visible[rows] = torch.where(inside > 0.5, surface, visible[rows])
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from usae_train.runtime.arrays import Array, floats_of
 from usae_train.runtime.errors import UsageError
-from usae_train.tokens.given_tokens import check_pairs
+from usae_train.tokens.token_tables import check_pairs
 
 
 def token_tensors(data: Mapping[str, Array]) -> dict[str, Tensor]:
@@ -28,7 +28,7 @@ def paired_tokens(data: Mapping[str, Array], widths: Mapping[str, int]) -> dict[
         widths: {backbone: width} of the USAE.
 
     Raises:
-        ValueError: for a backbone that is missing or that there is not, another width, or rows that do not pair.
+        ValueError: for a missing or unknown backbone, another width, or rows that do not pair.
     """
     if data.keys() != widths.keys():
         raise UsageError(f"tokens of {', '.join(data) or 'no backbone'}; expected those of {', '.join(widths)}")

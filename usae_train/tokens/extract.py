@@ -1,4 +1,4 @@
-"""Extraction: every image through every backbone, once, into an activation store; stopped and resumed as one likes."""
+"""Extraction: every image through every backbone, once, into an activation store; stopped and resumed at will."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import drawn_numbers
 from usae_train.runtime.signals import Stopped, handle_signals
 from usae_train.runtime.torch_defaults import with_torch_defaults
-from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin, failures_before, images_tried
+from usae_train.tokens.extraction_notes import Notes, Warn, Written, begin_or_resume, failures_before, images_tried
 from usae_train.tokens.feeding import StoreFeed
 from usae_train.tokens.pieces import PIECE_SECONDS, ExtractedTokens, Pieces
 from usae_train.tokens.settings import ExtractSettings
@@ -138,9 +138,9 @@ def _record_to_resume(
 ) -> tuple[StoreRecord, list[dict[str, object]]]:
     """The record to resume with, and the images of its shards that could not be read; the same on all ranks."""
     with ranks.raise_together():
-        begun = begin(record, out, warn) if ranks.is_main else record
-        known = failures_before(out, begun) if ranks.is_main else []
-    return ranks.from_main((begun, known))
+        to_resume = begin_or_resume(record, out, warn) if ranks.is_main else record
+        failures = failures_before(out, to_resume) if ranks.is_main else []
+    return ranks.from_main((to_resume, failures))
 
 
 def _write_rounds(
@@ -191,9 +191,9 @@ def outliers_of(store: ActivationStore) -> dict[str, Outliers]:
     return {name: sums.outliers for name, sums in sums_of(feed, rows).items()}
 
 
-def rounds_of(left: range, images_per_shard: int, ranks: int) -> list[list[range]]:
+def rounds_of(images: range, images_per_shard: int, ranks: int) -> list[list[range]]:
     """The images of each rank's shard, round after round; the last round may have fewer shards than there are ranks."""
-    shards = [left[first : first + images_per_shard] for first in range(0, len(left), images_per_shard)]
+    shards = [images[first : first + images_per_shard] for first in range(0, len(images), images_per_shard)]
     return [shards[first : first + ranks] for first in range(0, len(shards), ranks)]
 
 
@@ -211,14 +211,14 @@ class _RankShards:
         settings: ExtractSettings,
     ) -> None:
         self.record, self.backbones, self.pieces, self.rank = record, backbones, pieces, ranks.rank
-        mine = [each[ranks.rank] for each in rounds if ranks.rank < len(each)]
-        self.pieces_of = {tried: pieces.of(tried, record.widths, record.grid) for tried in mine}
-        left = {
+        own_shards = [each[ranks.rank] for each in rounds if ranks.rank < len(each)]
+        self.pieces_of = {tried: pieces.of(tried, record.widths, record.grid) for tried in own_shards}
+        remaining = {
             tried: tried[ready[-1].tried.stop - tried.start :] if ready else tried
             for tried, ready in self.pieces_of.items()
         }
         batch = settings.image_batch
-        groups = {tried: [rest[n : n + batch] for n in range(0, len(rest), batch)] for tried, rest in left.items()}
+        groups = {tried: [rest[n : n + batch] for n in range(0, len(rest), batch)] for tried, rest in remaining.items()}
         self.counts = {tried: len(batches) for tried, batches in groups.items()}
         self.batches = read_groups(source, largest_input(backbones), list(chain(*groups.values())), settings.readers)
 
@@ -233,11 +233,11 @@ class _RankShards:
         for indices, canvases, broken in islice(self.batches, self.counts[tried]):
             shard.failures.extend({"image": failure.number, "why": failure.why} for failure in broken)
             shard.add(indices, self._seen(indices, canvases) if indices else {})
-            if self.pieces.due and shard.known < len(tried):
+            if self.pieces.due and shard.n_tried < len(tried):
                 self.pieces.write(shard.new_piece())
-                self.pieces.check(tried.start + shard.known, self.record.n_images)
-            done(shard.known)
-        return shard.whole()
+                self.pieces.check(tried.start + shard.n_tried, self.record.n_images)
+            done(shard.n_tried)
+        return shard.result()
 
     def _seen(self, indices: Sequence[int], canvases: torch.Tensor) -> dict[str, torch.Tensor]:
         """{backbone: (image, token, width)}, as they are stored, all of them finite."""
@@ -266,7 +266,7 @@ class _ShardInProgress:
         self._written = 0, 0  # of each, what is in pieces
 
     @property
-    def known(self) -> int:
+    def n_tried(self) -> int:
         """How many of its images were tried."""
         return len(self.numbers) + len(self.failures)
 
@@ -284,12 +284,13 @@ class _ShardInProgress:
 
     def new_piece(self) -> ExtractedTokens:
         """What is in no piece yet, to be kept as one."""
-        (first, broken), known = self._written, self.known
+        (first, broken), n_tried = self._written, self.n_tried
         self._written = len(self.numbers), len(self.failures)
         tokens = {name: values[first : len(self.numbers)] for name, values in self.tokens.items()}
-        return ExtractedTokens(self.tried[first + broken : known], tokens, self.numbers[first:], self.failures[broken:])
+        tried = self.tried[first + broken : n_tried]
+        return ExtractedTokens(tried, tokens, self.numbers[first:], self.failures[broken:])
 
-    def whole(self) -> ExtractedTokens:
+    def result(self) -> ExtractedTokens:
         """All of it."""
         tokens = {name: values[: len(self.numbers)] for name, values in self.tokens.items()}
         return ExtractedTokens(self.tried, tokens, self.numbers, self.failures)
@@ -317,14 +318,14 @@ def _stop_together(
     """
     if ranks.world_size == 1:
         return
-    asked = max(ranks.gather(pieces.asked))
-    if not asked:
+    signal_number = max(ranks.gather(pieces.signal_number))
+    if not signal_number:
         return
-    pieces.stop(asked)
+    pieces.stop(signal_number)
     if filled is not None:
         pieces.write(filled)
-    known = pieces.until - each[ranks.rank].start if ranks.rank < len(each) else 0
-    pieces.check(each[0].start + sum(ranks.gather(known)), n_images)
+    n_done = pieces.until - each[ranks.rank].start if ranks.rank < len(each) else 0
+    pieces.check(each[0].start + sum(ranks.gather(n_done)), n_images)
 
 
 def _write(out: Path, number: int, filled: ExtractedTokens) -> Written:

@@ -33,17 +33,17 @@ Warn = Callable[[str], None]
 Written = tuple[Shard, list[dict[str, object]]]  # a shard, and those of its images that cannot be read
 
 
-def begin(record: StoreRecord, out: Path, warn: Warn = lambda why: None) -> StoreRecord:
+def begin_or_resume(record: StoreRecord, out: Path, warn: Warn = lambda why: None) -> StoreRecord:
     """The record to resume with: a new one, or that of the same extraction, as far as its shards are whole."""
     check_store_place(out)
     if is_store(out):
-        begun = read_record(out)
-        if differences := begun.differences(record):
+        kept_record = read_record(out)
+        if differences := kept_record.differences(record):
             raise UsageError(
                 f"{out} was begun with another {', '.join(differences)}; give the same again, or choose another --out"
             )
         remove_leftovers(out.glob(".*.part"))  # of kills while a shard was written: each as large as one
-        return _as_far_as_whole(begun, out, warn)
+        return _as_far_as_whole(kept_record, out, warn)
     needed = record.n_images * disk_bytes_per_image(record)
     place = next(parent for parent in (place_of(out), *place_of(out).parents) if parent.exists())
     if (free := shutil.disk_usage(place).free) < needed:
@@ -64,7 +64,7 @@ def _as_far_as_whole(record: StoreRecord, out: Path, warn: Warn) -> StoreRecord:
             if shard is record.shards[-1]:
                 check_content(out, shard)
         except UsageError as error:
-            warn(f"{error}; the pictures from number {shard.first} on are seen again")
+            warn(f"{error}; the pictures from number {shard.first} on are read again")
             return record.model_copy(update={"shards": record.shards[:number]})
     return record
 
@@ -75,8 +75,8 @@ def source_for(images: str, limit: int | None, out: Path) -> ImageSource:
     Raises:
         ValueError: for a source that cannot be opened, or a store whose record is broken.
     """
-    begun = SourceRecord(images, limit, read_record(out).fingerprint).opened() if is_store(out) else None
-    return open_images(images, limit) if begun is None else begun
+    source = SourceRecord(images, limit, read_record(out).fingerprint).reopened() if is_store(out) else None
+    return open_images(images, limit) if source is None else source
 
 
 def images_tried(record: StoreRecord) -> int:
@@ -133,10 +133,10 @@ class Notes:
         for writing in self.writing:
             with self.ranks.raise_together():
                 written = None if writing is None else writing.result()
-            together = [each for each in self.ranks.gather(written) if each is not None]
-            new = [shard for shard, _ in together]
+            gathered = [each for each in self.ranks.gather(written) if each is not None]
+            new = [shard for shard, _ in gathered]
             self.record = self.record.model_copy(update={"shards": (*self.record.shards, *new)})
-            self.failures.extend(failure for _, broken in together for failure in broken)
+            self.failures.extend(failure for _, broken in gathered for failure in broken)
             with self.ranks.raise_together():
                 if self.ranks.is_main:
                     self._note(new)

@@ -11,10 +11,10 @@ from torch import Tensor
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.sampling import measured_numbers
-from usae_train.tokens.paired import LOT, PairedTokens, joined_tokens
+from usae_train.tokens.paired import SAMPLE_BATCH_SIZE, PairedTokens, joined_tokens
 from usae_train.tokens.store import ActivationStore, ShardSlice
 
-IMAGES_AT_ONCE = 16  # of a shard when single tokens are picked: of the paper's backbones 12 MB
+IMAGE_CHUNK_SIZE = 16  # of a shard when single tokens are picked: of the paper's backbones 12 MB
 SLICE_BYTES = 16e6  # of a shard that are read together: windows mix slices of all shards, whatever their size
 CHECKED = 65_536  # tokens that are looked through for NaN at a time
 
@@ -53,14 +53,15 @@ class MemoryFeed:
 
     def __init__(self, tokens: Mapping[str, Tensor]) -> None:
         _check_tokens(tokens)
-        self.tokens = {name: some.detach() for name, some in tokens.items()}  # or a second step would go back into them
-        self.widths = {name: some.shape[1] for name, some in tokens.items()}
+        # detached, or a second step would go back into them
+        self.tokens = {name: values.detach() for name, values in tokens.items()}
+        self.widths = {name: values.shape[1] for name, values in tokens.items()}
 
     def __len__(self) -> int:
         return len(next(iter(self.tokens.values())))
 
     def pick(self, rows: Tensor) -> dict[str, Tensor]:
-        return {name: some[rows] for name, some in self.tokens.items()}
+        return {name: values[rows] for name, values in self.tokens.items()}
 
     def windows(self, generator: torch.Generator) -> list[list[int]]:  # noqa: ARG002  # one window has one order
         return [[0]]
@@ -110,11 +111,11 @@ class StoreFeed:
             positions = (places == place).nonzero().squeeze(1)
             start = int(self.ends[place - 1]) if place else 0
             images, within = (rows[positions] - start) // self.per_image, (rows[positions] - start) % self.per_image
-            for few in images.unique().split(IMAGES_AT_ONCE):
-                in_few = torch.isin(images, few)
-                place_in_few = torch.searchsorted(few, images[in_few])
-                for name, tokens in self.store.images(self.shards[place], few.tolist()).tokens.items():
-                    picked[name][positions[in_few]] = tokens[place_in_few, within[in_few]].float()
+            for chunk in images.unique().split(IMAGE_CHUNK_SIZE):
+                in_chunk = torch.isin(images, chunk)
+                place_in_chunk = torch.searchsorted(chunk, images[in_chunk])
+                for name, tokens in self.store.images(self.shards[place], chunk.tolist()).tokens.items():
+                    picked[name][positions[in_chunk]] = tokens[place_in_chunk, within[in_chunk]].float()
         return picked
 
     def windows(self, generator: torch.Generator) -> list[list[int]]:
@@ -130,8 +131,8 @@ class StoreFeed:
 
     def sample(self) -> Iterator[PairedTokens]:
         """The images that statistics are measured on, a lot at a time: drawn from all of them, whatever the memory."""
-        for lot in measured_numbers(len(self.store)).split(LOT):
-            yield self._images(lot)
+        for numbers in measured_numbers(len(self.store)).split(SAMPLE_BATCH_SIZE):
+            yield self._images(numbers)
 
     def _images(self, numbers: Tensor) -> PairedTokens:
         """Some images (n,) of the store, in ascending order."""
@@ -204,7 +205,7 @@ class Batches:
         while missing > 0:
             rows = self.order[self.position : self.position + missing].sort().values
             # of 2048 x 384 in bfloat16 0.16 ms, own[taken] 0.56
-            parts.append({name: some.index_select(0, rows) for name, some in self._tokens.items()})
+            parts.append({name: values.index_select(0, rows) for name, values in self._tokens.items()})
             self.position, missing = self.position + len(rows), missing - len(rows)
             if self.position == len(self.order):
                 self._advance()
@@ -245,7 +246,7 @@ class Batches:
         """Bring the window into memory; how many tokens it has, and how many bytes."""
         self._tokens = {}  # before the next one comes: there is memory for one
         self._tokens = self.feed.load(self.windows[self.window])
-        length, size = len(next(iter(self._tokens.values()))), sum(some.nbytes for some in self._tokens.values())
+        length, size = len(next(iter(self._tokens.values()))), sum(values.nbytes for values in self._tokens.values())
         if self.prepare is not None:
             self._tokens = self.prepare(self._tokens)
         return length, size
@@ -267,13 +268,13 @@ class Batches:
 def _check_tokens(tokens: Mapping[str, Tensor]) -> None:
     if not tokens:
         raise UsageError("no tokens to fit; expected {backbone: tensor (n, width)}")
-    for name, some in tokens.items():
-        if not isinstance(some, Tensor):
-            raise UsageError(f"{name}: tokens are a {type(some).__name__}; expected a torch tensor (n, width)")
-        if some.ndim != 2 or some.numel() == 0:
-            raise UsageError(f"{name}: tokens have shape {tuple(some.shape)}; expected (n, width), both above 0")
-        if not all(part.isfinite().all() for part in some.split(CHECKED)):
+    for name, values in tokens.items():
+        if not isinstance(values, Tensor):
+            raise UsageError(f"{name}: tokens are a {type(values).__name__}; expected a torch tensor (n, width)")
+        if values.ndim != 2 or values.numel() == 0:
+            raise UsageError(f"{name}: tokens have shape {tuple(values.shape)}; expected (n, width), both above 0")
+        if not all(part.isfinite().all() for part in values.split(CHECKED)):
             raise UsageError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
-    lengths = {name: len(some) for name, some in tokens.items()}
+    lengths = {name: len(values) for name, values in tokens.items()}
     if len(set(lengths.values())) > 1:
         raise UsageError(f"tokens differ in number: {lengths}; row n must be the same patch of the same picture in all")

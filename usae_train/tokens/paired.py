@@ -19,7 +19,7 @@ from usae_train.runtime.memory import present_memory
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.torch_defaults import with_torch_defaults
 
-LOT = 256  # pictures of a sample that are in memory at a time: a multiple of what backbones and USAE take at once
+SAMPLE_BATCH_SIZE = 256  # pictures of a sample in memory at a time: a multiple of what backbones and USAE take
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class PairedTokens:
     failures: list[str] = field(default_factory=list)  # pictures that could not be read, each with why
     canvases: Tensor | None = None  # (image, 3, size, size), where they were asked for
 
-    def only(self, numbers: Tensor) -> PairedTokens:
+    def select(self, numbers: Tensor) -> PairedTokens:
         """Those of the pictures that have one of these numbers."""
         chosen = torch.isin(self.numbers, numbers)
         if chosen.all():  # and nothing is copied
@@ -40,13 +40,13 @@ class PairedTokens:
             {name: tokens[chosen] for name, tokens in self.tokens.items()}, self.numbers[chosen], self.failures
         )
 
-    def lots(self, size: int) -> Iterator[PairedTokens]:
-        """These tokens, so many pictures at a time."""
+    def batches(self, size: int) -> Iterator[PairedTokens]:
+        """These tokens, this many pictures at a time."""
         for first in range(0, len(self.numbers), size):
-            few = slice(first, first + size)
-            canvases = None if self.canvases is None else self.canvases[few]
-            tokens = {name: values[few] for name, values in self.tokens.items()}
-            yield PairedTokens(tokens, self.numbers[few], canvases=canvases)
+            rows = slice(first, first + size)
+            canvases = None if self.canvases is None else self.canvases[rows]
+            tokens = {name: values[rows] for name, values in self.tokens.items()}
+            yield PairedTokens(tokens, self.numbers[rows], canvases=canvases)
 
     def flat(self) -> dict[str, Tensor]:
         """{backbone: (image * token, width)}."""
@@ -82,7 +82,7 @@ class TokenSource:
         """Pixels per side that pictures are read at."""
         return largest_input(self.backbones)
 
-    def see(self, canvases: Tensor) -> dict[str, Tensor]:
+    def tokens_of(self, canvases: Tensor) -> dict[str, Tensor]:
         """{backbone: (batch, rows * cols, width)} of canvases (batch, 3, size, size), on the backbones' device."""
         device = next(iter(self.backbones.values())).mean.device
         return tokens_together(self.backbones, canvases.to(device), self.grid)
@@ -126,17 +126,17 @@ def collect_tokens(
         failures.extend(failure.why for failure in broken)
         if indices:
             done = slice(len(numbers), len(numbers) + len(indices))
-            for name, batch_tokens in origin.see(canvases).items():
+            for name, batch_tokens in origin.tokens_of(canvases).items():
                 tokens[name][done] = batch_tokens.to("cpu", storage_dtype)
         numbers.extend(indices)
         progress(min(total, ranks.world_size * (len(numbers) + len(failures))), total)
     every = {name: ranks.all_gather_rows(values[: len(numbers)]) for name, values in tokens.items()}
-    known = [failure for each in ranks.gather(failures) for failure in each]
+    all_failures = [failure for each in ranks.gather(failures) for failure in each]
     read = ranks.all_gather_rows(torch.tensor(numbers, dtype=torch.long))
     with ranks.raise_together():
         if not (len(read) or allow_none):
-            raise none_can_be_read(total, source, known[0])
-    return PairedTokens(every, read, known)
+            raise none_can_be_read(total, source, all_failures[0])
+    return PairedTokens(every, read, all_failures)
 
 
 def bytes_per_image(
@@ -162,7 +162,7 @@ def stream_tokens(
     device = next(iter(origin.backbones.values())).mean.device
     for indices, read, broken in read_batches(origin.source, origin.input_size, batch, tried, origin.readers):
         shown = read.to(device)
-        tokens = origin.see(shown) if indices else {}
+        tokens = origin.tokens_of(shown) if indices else {}
         failures = [failure.why for failure in broken]
         yield PairedTokens(tokens, torch.tensor(indices, dtype=torch.long), failures, shown if canvases else None)
 
@@ -178,7 +178,7 @@ def stream_readable(
     """Tokens of all pictures that can be read, a batch at a time; arguments and errors as of `readable_batches`."""
     batches = readable_batches(origin.source, origin.input_size, batch, progress, failure, origin.readers)
     for numbers, canvases in batches:
-        yield PairedTokens(origin.see(canvases), torch.tensor(numbers))
+        yield PairedTokens(origin.tokens_of(canvases), torch.tensor(numbers))
 
 
 def _check_memory(needed: int, n_images: int) -> None:

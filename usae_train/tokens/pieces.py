@@ -43,22 +43,22 @@ class Pieces:
         seconds: time between two.
 
     Attributes:
-        asked: the signal that asked to stop; 0 for none.
+        signal_number: the signal that asked to stop; 0 for none.
         until: where the last one that was written ends.
     """
 
     def __init__(self, folder: Path, seconds: float = PIECE_SECONDS) -> None:
         self.folder, self.seconds = folder, seconds
-        self._last, self.asked, self.until = time.monotonic(), 0, 0
+        self._last, self.signal_number, self.until = time.monotonic(), 0, 0
 
     @property
     def due(self) -> bool:
         """Whether it is time to write: a while has passed, or a stop was asked for."""
-        return self.asked > 0 or time.monotonic() - self._last >= self.seconds
+        return self.signal_number > 0 or time.monotonic() - self._last >= self.seconds
 
     def stop(self, number: int) -> None:
         """Ask to stop after the batch that is running, as a signal does."""
-        self.asked = number
+        self.signal_number = number
 
     def check(self, n_kept: int, total: int) -> None:
         """End here when a stop was asked for.
@@ -70,10 +70,10 @@ class Pieces:
         Raises:
             Stopped: then; says what is kept.
         """
-        if self.asked:
+        if self.signal_number:
             raise Stopped(
                 f"stopped; {n_kept} of {total} pictures are kept in {self.folder}; give the same command to resume",
-                self.asked,
+                self.signal_number,
             )
 
     def write(self, piece: ExtractedTokens) -> None:
@@ -132,10 +132,10 @@ class Pieces:
 
 def _fits(piece: ExtractedTokens, widths: Mapping[str, int], tokens_each: int) -> bool:
     """Whether a piece is of the pictures that its name says, and of these shapes."""
-    known = [*piece.numbers, *(failure["image"] for failure in piece.failures)]
+    numbers = [*piece.numbers, *(failure["image"] for failure in piece.failures)]
     return (
-        all(isinstance(number, int) for number in known)
-        and sorted(known) == list(piece.tried)
-        and all(some.shape == (len(piece.numbers), tokens_each, widths[name]) for name, some in piece.tokens.items())
-        and all(some.is_floating_point() and bool(some.isfinite().all()) for some in piece.tokens.values())
+        all(isinstance(number, int) for number in numbers)
+        and sorted(numbers) == list(piece.tried)
+        and all(part.shape == (len(piece.numbers), tokens_each, widths[name]) for name, part in piece.tokens.items())
+        and all(part.is_floating_point() and bool(part.isfinite().all()) for part in piece.tokens.values())
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from usae_train.files.atomic import check_file
 from usae_train.files.json_files import read_json
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.runtime.errors import UsageError
 
 RECORD = "store.json"  # of an activation store
@@ -16,7 +16,7 @@ EXPECTED_TOKENS = "expected NAME=PLACE,NAME=PLACE,...: .npy, .safetensors or sae
 
 def is_store(place: str | Path) -> bool:
     """Whether a place is an activation store, finished or not."""
-    return (named_place(place) / RECORD).is_file()
+    return (path_of_name(place) / RECORD).is_file()
 
 
 def check_store_place(out: Path) -> None:
@@ -38,8 +38,8 @@ def names_tokens(place: str) -> bool:
     """Whether a text is of token files: `NAME=PLACE,...` or one .safetensors file, and not of pictures or a store."""
     name, sign, _ = place.partition("=")
     if sign and "/" not in name and "{" not in name and ":" not in name:
-        return not named_place(place).exists()
-    return place.endswith(TOKEN_SUFFIXES) and named_place(place).is_file()
+        return not path_of_name(place).exists()
+    return place.endswith(TOKEN_SUFFIXES) and path_of_name(place).is_file()
 
 
 def named_tokens(place: str) -> dict[str, str] | None:
@@ -48,14 +48,14 @@ def named_tokens(place: str) -> dict[str, str] | None:
     Raises:
         ValueError: for a part that names no tokens, and a name that stands there twice.
     """
-    if "=" not in place or named_place(place).exists():
+    if "=" not in place or path_of_name(place).exists():
         return None
     place_of: dict[str, str] = {}
     for part in place.split(","):
-        name, _, where = part.strip().partition("=")
-        if not name or not where:
+        name, _, tokens_place = part.strip().partition("=")
+        if not name or not tokens_place:
             raise UsageError(f"{part.strip()!r} names no tokens; {EXPECTED_TOKENS}")
         if name in place_of:
             raise UsageError(f"{name} is named twice; {EXPECTED_TOKENS}")
-        place_of[name] = where
+        place_of[name] = tokens_place
     return place_of

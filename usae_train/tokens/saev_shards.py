@@ -1,6 +1,6 @@
 """Activations that saev wrote: metadata.json, and acts000000.bin, ... of float32 (images, layers, tokens, width).
 
-As version 0.1.0 and protocol 2.1 write them. Its metadata also holds a pickled data set, which is not looked at.
+As version 0.1.0 and protocol 2.1 write them. Its metadata also holds a pickled data set, which is not read.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def read_saev(place: Path, layer: int | None) -> Tensor:
     which, first = 0 if layer is None else sizes.layers.index(layer), int(sizes.class_token)
     parts = []
     for number in range(math.ceil(sizes.images / sizes.shape[0])):
-        left = sizes.images - number * sizes.shape[0]
-        parts.append(map_shard(place / f"acts{number:06}.bin", sizes)[:left, which, first:])
+        n_left = sizes.images - number * sizes.shape[0]
+        parts.append(map_shard(place / f"acts{number:06}.bin", sizes)[:n_left, which, first:])
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

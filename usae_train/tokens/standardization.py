@@ -10,19 +10,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FrozenModel
 from usae_train.tokens.feeding import Feed
 
 STANDARDIZATION_IMAGES = 1000  # as the authors' code
 FACTOR = math.sqrt(10)  # a token is an outlier when its norm is larger than so many times the median; see `Outliers`
-TOKENS_AT_ONCE = 2048  # tokens that are in memory in float64 at a time
+TOKEN_CHUNK_SIZE = 2048  # tokens that are in memory in float64 at a time
 # How far the way to white tokens is gone: the covariance to the power of minus half of this. 0 leaves a few directions
 # of a transformer to dominate, 1 makes as much of noise as of anything (tests/benchmarks/real_recipe.py has the table).
 WHITENING = 0.5
 FLOOR = 1e-3  # of the mean variance, added to that of every direction: one that never varies has no inverse
 
 
-class Outliers(Frozen):
+class Outliers(FrozenModel):
     """High-norm tokens of one backbone, as in DINOv2 without registers.
 
     Darcet et al. 2024 (Vision Transformers Need Registers, arXiv 2309.16588) found a few patch tokens of about ten
@@ -103,7 +103,7 @@ def spreads_of(feed: Feed, rows: Tensor, names: Iterable[str]) -> dict[str, Spre
     sums = {name: torch.zeros(feed.widths[name], dtype=torch.double) for name in names}
     products = {name: torch.zeros(len(total), len(total), dtype=torch.double) for name, total in sums.items()}
     near: dict[str, Tensor] = {}  # about the mean token: what is left is small enough for products in float32
-    for chunk in rows.split(TOKENS_AT_ONCE):
+    for chunk in rows.split(TOKEN_CHUNK_SIZE):
         picked = feed.pick(chunk)
         for name in sums:
             tokens = picked[name].float()
@@ -123,9 +123,9 @@ def sums_of(feed: Feed, rows: Tensor) -> dict[str, TokenSums]:
     ones that stay kept the allocator from using their places again (3.3 GB resident for 1000 images of 0.45 GB).
     """
     sums, squares = ({name: rows.new_empty(len(rows), dtype=torch.double) for name in feed.widths} for _ in range(2))
-    buffer = torch.empty(min(TOKENS_AT_ONCE, len(rows)) * max(feed.widths.values()), dtype=torch.double)
-    for first in range(0, len(rows), TOKENS_AT_ONCE):
-        chunk = slice(first, first + TOKENS_AT_ONCE)
+    buffer = torch.empty(min(TOKEN_CHUNK_SIZE, len(rows)) * max(feed.widths.values()), dtype=torch.double)
+    for first in range(0, len(rows), TOKEN_CHUNK_SIZE):
+        chunk = slice(first, first + TOKEN_CHUNK_SIZE)
         for name, tokens in feed.pick(rows[chunk]).items():
             values = buffer[: tokens.numel()].view_as(tokens).copy_(tokens)
             sums[name][chunk] = values.sum(-1)

@@ -21,10 +21,10 @@ from usae_train.backbones.identity import WeightsRecord
 from usae_train.backbones.spec import BackboneSpec, Side
 from usae_train.files.atomic import atomic_path, write_atomically
 from usae_train.files.json_files import as_object, parse_json, read_object, validate
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.files.provenance import file_hash
 from usae_train.files.tensor_files import safe_open, save_tensors
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FrozenModel
 from usae_train.images.fingerprints import same_setting
 from usae_train.images.source_record import SourceRecord
 from usae_train.runtime.errors import UsageError
@@ -36,10 +36,10 @@ STORE_SCHEMA = 1
 READ_BYTES = 16e6  # of a shard that is in memory beside what it is read into
 FAILURES = "failures.jsonl"
 SAFETENSORS_DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}  # as safetensors calls them
-IMAGES = "images"  # the shards' tensor of numbers; no backbone can be called so
+IMAGES = "images"  # the shards' tensor of numbers; no backbone can have this name
 
 
-class Shard(Frozen):
+class Shard(FrozenModel):
     """One file of the store."""
 
     file: str = Field(pattern=r"^shard-\d{5,}\.safetensors$", description="its name in the store's folder")
@@ -71,7 +71,7 @@ class ShardSlice(NamedTuple):
     images: range  # their places in it
 
 
-class StoreRecord(Frozen):
+class StoreRecord(FrozenModel):
     """What store.json holds."""
 
     model_config = ConfigDict(protected_namespaces=())
@@ -131,7 +131,7 @@ class ActivationStore:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = named_place(folder)
+        self.folder = path_of_name(folder)
         self.record = read_record(self.folder)
         if not self.record.complete:
             done = sum(shard.images for shard in self.record.shards)
@@ -159,11 +159,11 @@ class ActivationStore:
 
     def changed_pictures(self) -> bool:
         """Whether the folder that the pictures came from is at hand and has others now (its fingerprint differs)."""
-        folder = named_place(self.record.source)
+        folder = path_of_name(self.record.source)
         if not folder.is_dir():
             return False
         try:
-            return self.record.images.opened() is None
+            return self.record.images.reopened() is None
         except UsageError:  # it has none at all
             return True
 

@@ -1,4 +1,4 @@
-"""Tokens straight from the backbones into training, for a set of pictures whose tokens fit into no memory."""
+"""Tokens straight from the backbones into training, for a set of pictures whose tokens do not fit into memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from usae_train.images.sources import none_can_be_read
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.sampling import measured_numbers
-from usae_train.tokens.paired import LOT, PairedTokens, TokenSource, bytes_per_image, collect_tokens
+from usae_train.tokens.paired import SAMPLE_BATCH_SIZE, PairedTokens, TokenSource, bytes_per_image, collect_tokens
 
 
 class StreamFeed:
@@ -74,9 +74,9 @@ class StreamFeed:
         """
         self._first = None
         places = measured_numbers(len(self.numbers)).tolist()
-        lot = min(LOT, self.images_per_window)
-        for first in range(0, len(places), lot):
-            yield self._see(places[first : first + lot])
+        size = min(SAMPLE_BATCH_SIZE, self.images_per_window)
+        for first in range(0, len(places), size):
+            yield self._see(places[first : first + size])
 
     def pick(self, rows: Tensor) -> dict[str, Tensor]:
         flat = self.first_window().flat()
@@ -98,5 +98,5 @@ class StreamFeed:
         with self.ranks.raise_together():
             self.broken.add(paired.failures)
             if len(self._unread) == len(self.numbers):  # or training would look for a picture without end
-                raise none_can_be_read(len(self.numbers), self.origin.source, next(iter(self.broken.known)))
+                raise none_can_be_read(len(self.numbers), self.origin.source, next(iter(self.broken.failures)))
         return paired

@@ -17,7 +17,7 @@ from usae_train.files.validation import check_settings
 from usae_train.files.variant_registry import variant_setting
 from usae_train.images.source_record import SourceRecord
 from usae_train.images.sources import ImageSource, as_source, none_can_be_read
-from usae_train.model.firing import ENCODED_AT_ONCE, measure
+from usae_train.model.firing import ENCODING_BATCH_SIZE, measure
 from usae_train.model.sparsity.splittopk import SplitTopK
 from usae_train.model.sparsity.variants import trained_sparsity
 from usae_train.model.usae import IMPORTED, USAE, check_usae
@@ -220,7 +220,7 @@ def _held_out_tokens(
 @torch.no_grad()
 def held_out_r2(usae: USAE, paired: PairedTokens) -> Matrix:
     """R² around each feature's mean of every backbone's codes decoded by every dictionary, in raw units."""
-    return reconstruction_of(usae, (few.flat() for few in paired.lots(ENCODED_AT_ONCE))).r2
+    return reconstruction_of(usae, (few.flat() for few in paired.batches(ENCODING_BATCH_SIZE))).r2
 
 
 def encode_every_token(settings: FitSettings) -> FitSettings:

@@ -27,11 +27,11 @@ from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.runtime.warning_kinds import former_arguments
 from usae_train.tokens.arrays import token_tensors
 from usae_train.tokens.feeding import Feed, MemoryFeed, OneBackbone, StoreFeed
-from usae_train.tokens.given_tokens import GivenTokens, read_tokens
 from usae_train.tokens.paired import PairedTokens, TokenSource, bytes_per_image, collect_tokens
 from usae_train.tokens.places import is_store, names_tokens
 from usae_train.tokens.store import ActivationStore
 from usae_train.tokens.streaming import StreamFeed
+from usae_train.tokens.token_tables import TokenTables, read_tokens
 from usae_train.training.checkpointing import EXECUTION_DEFAULTS
 from usae_train.training.execution import IN_THIS_PROCESS, Execution
 from usae_train.training.logging.callbacks import FitBars, FitCallbacks
@@ -59,7 +59,7 @@ def fit(
     Args:
         data: {backbone: tokens (n, width)}, row n the same patch of the same image in all, as tensors or NumPy arrays
             of floating-point numbers; or files of such tokens,
-            `NAME=FILE.npy,NAME=FILE.npy` (see `tokens.given_tokens`); or pictures: a folder, `demo`, or an image
+            `NAME=FILE.npy,NAME=FILE.npy` (see `tokens.token_tables`); or pictures: a folder, `demo`, or an image
             source; or an activation store.
         backbones: {name: spec, timm id or `ModuleBackbone`} to see the pictures with, or what `--backbones` takes:
             `paper`, `demo`, `photos`, a YAML file, timm ids with commas; only with pictures.
@@ -98,7 +98,7 @@ def _fit_by_kind(
     """By what the data is."""
     if isinstance(data, Mapping):
         check_for_pictures("the data is tokens already", chosen, limit, backbones, how.readers)
-        return fit_given(GivenTokens(token_tensors(data)), chosen, how)
+        return fit_given(TokenTables(token_tensors(data)), chosen, how)
     if isinstance(data, str) and names_tokens(data):
         check_for_pictures("the data is tokens already", chosen, limit, backbones, how.readers)
         return fit_given(read_tokens(data), chosen, how)
@@ -131,7 +131,7 @@ def check_none_private(settings: FitOptions, why: str) -> None:
 
 
 @with_torch_defaults
-def fit_given(given: GivenTokens, settings: FitSettings, how: Execution = IN_THIS_PROCESS) -> USAE:
+def fit_given(given: TokenTables, settings: FitSettings, how: Execution = IN_THIS_PROCESS) -> USAE:
     """Train a USAE on given tokens, wherever they were made; it has no backbones to see pictures with.
 
     Args:
@@ -250,7 +250,7 @@ def feed_pictures(
     with ranks.raise_together():
         broken.add(paired.failures)
     tried = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
-    return MemoryFeed(paired.flat()), lambda: iter([paired.only(tried[measured_numbers(n_images)])])
+    return MemoryFeed(paired.flat()), lambda: iter([paired.select(tried[measured_numbers(n_images)])])
 
 
 def store_to_fit(

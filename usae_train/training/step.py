@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.model.sparse import GROUPS
-from usae_train.model.sparsity.variant import Chosen
+from usae_train.model.sparsity.variant import EntryIndices
 from usae_train.model.usae import USAE
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.transfers import to_device
@@ -249,7 +249,7 @@ def activate(
     usae: USAE,
     source: str,
     pre_codes: Tensor,
-    chosen: Chosen,
+    chosen: EntryIndices,
     revived: Tensor | None,
     n_tokens: int,
     ranks: DistributedContext = SINGLE_PROCESS,
@@ -284,7 +284,7 @@ def choose_entries(
     dead: Tensor,
     ranks: DistributedContext = SINGLE_PROCESS,
     sizes: Sequence[int] | None = None,
-) -> tuple[Chosen, Tensor | None]:
+) -> tuple[EntryIndices, Tensor | None]:
     """What a pass computes: what the sparsity chooses of (tokens, n_concepts), and of the dead the k largest at most.
 
     Returns:
@@ -299,7 +299,7 @@ def choose_entries(
     tokens = torch.cat([chosen.tokens, of_tokens])
     order = stable_order(tokens, len(pre_codes))
     concepts = torch.cat([chosen.concepts, revived.flatten()])[order]
-    return Chosen(tokens[order], concepts), order >= len(chosen.tokens)
+    return EntryIndices(tokens[order], concepts), order >= len(chosen.tokens)
 
 
 def pass_loss(

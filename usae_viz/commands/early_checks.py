@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from usae_train.files.atomic import check_file
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.files.whole_numbers import whole_number
-from usae_train.images.given import read_named
+from usae_train.images.picture_input import read_named
 from usae_train.images.places import check_images
 from usae_train.model.outline import UsaeOutline, check_concept, outline_here
 from usae_train.runtime.errors import UsageError
@@ -75,7 +75,7 @@ def check_drawing(known: OutlineAndLabels | None, settings: MaximizeSettings) ->
     for picture in settings.given_pictures.values():
         read_named(picture)
     spectrum = settings.spectrum or ""
-    if spectrum.endswith(".safetensors") and not named_place(spectrum).exists():
+    if spectrum.endswith(".safetensors") and not path_of_name(spectrum).exists():
         raise UsageError(f"there is no {spectrum}; make one with usae-train spectrum")
     if known is None:
         return

@@ -242,10 +242,10 @@ def _run_of(usae: USAE, folder: Path) -> RunFolder:
     Raises:
         ValueError: for a folder that is not a run's, or of another USAE.
     """
-    from usae_train.files.place_names import named_place
+    from usae_train.files.place_names import path_of_name
     from usae_viz.runs.run_folder import read_run
 
-    run = read_run(named_place(str(folder)))
+    run = read_run(path_of_name(str(folder)))
     if run.usae_sha256 is not None and run.usae_sha256 != usae.sha256:
         raise UsageError(
             f"{folder} was drawn with another USAE than {usae.source}; leave out --run, or name its --usae"

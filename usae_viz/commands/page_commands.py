@@ -171,9 +171,9 @@ def rate_score(
 
 def _default_place(named: list[str]) -> Path:
     """A run alone keeps its page itself."""
-    from usae_train.files.place_names import named_place
+    from usae_train.files.place_names import path_of_name
     from usae_viz.runs.places import is_run
 
-    if len(named) == 1 and is_run(place := named_place(named[0])):
+    if len(named) == 1 and is_run(place := path_of_name(named[0])):
         return place
     return new_run("explore")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from usae_train.interventions.edits import EditValue, check_not_others, parse_edits, read_edit
-from usae_train.model.outline import Described
+from usae_train.model.outline import UsaeDescription
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label, labels_of
 from usae_viz.concepts.parsing import check_concepts, parse_concepts
@@ -33,7 +33,7 @@ def parse_edit_texts(usae: USAE, texts: Sequence[str], labels: Sequence[Label]) 
     return edits
 
 
-def check_edit_texts(usae: Described, texts: Sequence[str], labels: Sequence[Label]) -> None:
+def check_edit_texts(usae: UsaeDescription, texts: Sequence[str], labels: Sequence[Label]) -> None:
     """Raise a ValueError as `parse_edit_texts`, where no statistics are needed, and for an impossible number."""
     for _, concepts, edit in _read(texts):
         check_concepts(usae, concepts, labels)
@@ -68,13 +68,13 @@ def edits_of(
     return parsed
 
 
-def check_edits_of(usae: Described, texts: Sequence[str], labels: Sequence[Label]) -> None:
+def check_edits_of(usae: UsaeDescription, texts: Sequence[str], labels: Sequence[Label]) -> None:
     """Raise a ValueError as `edits_of`, where no statistics are needed."""
     for edits in _by_backbone(usae, texts).values():
         check_edit_texts(usae, edits, labels)
 
 
-def _by_backbone(usae: Described, texts: Sequence[str]) -> dict[str, list[str]]:
+def _by_backbone(usae: UsaeDescription, texts: Sequence[str]) -> dict[str, list[str]]:
     """{backbone: its edits, without its name}."""
     by_backbone: dict[str, list[str]] = {}
     for text in texts:

@@ -14,17 +14,17 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
-from usae_train.files.homes import from_home
+from usae_train.files.homes import expand_home
 from usae_train.files.json_files import read_json, validate
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FrozenModel
 from usae_train.model.concept_names import FAVOURITES, bare_name, why_no_name
-from usae_train.model.outline import Described
+from usae_train.model.outline import UsaeDescription
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.warning_kinds import OneLineWarning
 
 
-class Label(Frozen):
+class Label(FrozenModel):
     """What a reader says of one concept."""
 
     concept: int = Field(ge=0)
@@ -33,7 +33,7 @@ class Label(Frozen):
     note: str = ""
 
 
-class LabelFile(Frozen):
+class LabelFile(FrozenModel):
     """What the explorer exports."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -44,7 +44,7 @@ class LabelFile(Frozen):
     labels: list[Label]
 
 
-def labels_of(usae: Described, file: str | Path | None = None) -> list[Label]:
+def labels_of(usae: UsaeDescription, file: str | Path | None = None) -> list[Label]:
     """What concepts are called: the USAE's own labels, then those of a reader's file, which go before them.
 
     A USAE's own may be of before a name had rules: names that cannot be are left out, and warned of. Of an outline,
@@ -98,7 +98,7 @@ def replace_names(text: str, names: Mapping[str, Sequence[int]]) -> str:
     return ",".join(",".join(map(str, names.get(bare_name(part), ()))) or part for part in parts)
 
 
-def read_labels(file: str | Path, usae: Described) -> list[Label]:
+def read_labels(file: str | Path, usae: UsaeDescription) -> list[Label]:
     """A labels file, what the explorer exported, checked by the USAE whose concepts it names.
 
     Raises:
@@ -111,9 +111,9 @@ def read_labels(file: str | Path, usae: Described) -> list[Label]:
     return labels
 
 
-def _labels_in(file: str | Path, usae: Described) -> list[Label]:
+def _labels_in(file: str | Path, usae: UsaeDescription) -> list[Label]:
     try:
-        values = read_json(from_home(file))
+        values = read_json(expand_home(file))
     except UsageError as error:
         raise UsageError(f"{file} cannot be read: {error}; expected the JSON that the explorer exports") from error
     try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 
 from usae_train.files.whole_numbers import as_index, whole_number
 from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE_NUMBER, WILD, bare_name
-from usae_train.model.outline import Described, check_concept
+from usae_train.model.outline import UsaeDescription, check_concept
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_viz.concepts.followed import CHANCE_AUROC, best_concept
@@ -42,7 +42,7 @@ def parse_concepts(usae: USAE, text: str, labels: Sequence[Label] | None = None)
     return list(dict.fromkeys(concept for meant in meanings for concept in meant(usae)))
 
 
-def check_concepts(usae: Described, text: str, labels: Sequence[Label] | None = None) -> None:
+def check_concepts(usae: UsaeDescription, text: str, labels: Sequence[Label] | None = None) -> None:
     """Raise a ValueError as `parse_concepts`, where no statistics are needed."""
     list(_meanings(usae, text, labels))
 
@@ -62,7 +62,7 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
     return meant[0]
 
 
-def _meanings(usae: Described, text: str, labels: Sequence[Label] | None) -> Iterator[Meaning]:
+def _meanings(usae: UsaeDescription, text: str, labels: Sequence[Label] | None) -> Iterator[Meaning]:
     """What each part of a text means."""
     labels = labels_of(usae) if labels is None else labels
     parts = [part.strip() for part in replace_names(text, concepts_by_name(labels)).split(",") if part.strip()]
@@ -72,7 +72,7 @@ def _meanings(usae: Described, text: str, labels: Sequence[Label] | None) -> Ite
         yield _meaning(usae, part, labels)
 
 
-def _meaning(usae: Described, part: str, labels: Sequence[Label]) -> Meaning:
+def _meaning(usae: UsaeDescription, part: str, labels: Sequence[Label]) -> Meaning:
     if WHOLE_NUMBER.fullmatch(part):
         return _always([check_concept(usae, whole_number(part))])
     if part.lower() == ALL:
@@ -93,14 +93,14 @@ def _always(concepts: Sequence[int]) -> Meaning:
     return lambda usae: concepts
 
 
-def _top(usae: Described, part: str) -> Meaning:
+def _top(usae: UsaeDescription, part: str) -> Meaning:
     count = part.partition(":")[2].strip()
     if not WHOLE_NUMBER.fullmatch(count) or not 1 <= whole_number(count) <= usae.n_concepts:
         raise UsageError(f"{part!r}: expected top: and a number from 1 to {usae.n_concepts}")
     return lambda usae: by_universality(need_statistics(usae))[: int(count)]
 
 
-def _labelled(usae: Described, label: str, labels: Sequence[Label]) -> Meaning:
+def _labelled(usae: UsaeDescription, label: str, labels: Sequence[Label]) -> Meaning:
     """The concept that follows a factor value best; a name was turned to its number before."""
     values = _label_names(usae.factors)
     if (value := values.get(bare_name(label))) is not None:
@@ -124,7 +124,7 @@ def _label_names(factors: Sequence[str]) -> dict[str, int]:
     return names | {bare_name(factor): value for value, factor in enumerate(factors)}
 
 
-def _matching(usae: Described, pattern: str, labels: Sequence[Label]) -> Meaning:
+def _matching(usae: UsaeDescription, pattern: str, labels: Sequence[Label]) -> Meaning:
     """The concepts whose names match, and those that follow best the factor values that do: `red` or `colour:red`.
 
     Those that are at chance do not follow.

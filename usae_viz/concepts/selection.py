@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, model_validator
 
-from usae_train.files.validation import Frozen
-from usae_train.model.outline import Described
+from usae_train.files.validation import FrozenModel
+from usae_train.model.outline import UsaeDescription
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_viz.concepts.labels import Label
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Statistic = Literal["universality", "energy", "entropy", "fires", "co_fires", "auroc", "agreement"]
 
 
-class Selection(Frozen):
+class Selection(FrozenModel):
     """Concepts by a statistic: `top: 64`, or `spread: 12`, `by: energy`, `backbone: dino`."""
 
     top: int | None = Field(None, ge=1, description="how many, the largest first")
@@ -68,7 +68,7 @@ def select(usae: USAE, item: int | str | Selection, labels: Sequence[Label] | No
     return [one_concept(usae, item)]
 
 
-def check_selected(usae: Described, item: int | str | Selection, labels: Sequence[Label]) -> None:
+def check_selected(usae: UsaeDescription, item: int | str | Selection, labels: Sequence[Label]) -> None:
     """Raise a ValueError as `select`, where no statistics are needed."""
     if isinstance(item, Selection):
         for backbone in (item.backbone, item.minus):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict, Field, field_validator
 
-from usae_train.files.homes import beside
-from usae_train.files.place_names import named_place
-from usae_train.files.validation import FileName, Frozen
+from usae_train.files.homes import resolve_beside
+from usae_train.files.place_names import path_of_name
+from usae_train.files.validation import FileName, FrozenModel
 from usae_train.files.yaml_config import check_mapping, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.explanations.settings import InterveneSettings, ListLength
@@ -19,7 +19,7 @@ EDIT_DEFAULTS = InterveneSettings()
 EDIT_ENDINGS = (".yaml", ".yml")
 
 
-class NamedEdit(Frozen):
+class NamedEdit(FrozenModel):
     """What is edited in which backbone."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -28,7 +28,7 @@ class NamedEdit(Frozen):
     edits: list[str] = Field(alias="set", min_length=1, description="`12=0`, `seeds*2`, `eyes+1.5`")
 
 
-class EditRecipe(Frozen):
+class EditRecipe(FrozenModel):
     """What `usae-viz intervene` does: each edit in each photograph."""
 
     usae: str = Field(
@@ -62,18 +62,18 @@ def read_edit_recipe(file: str) -> EditRecipe:
         ValueError: with file, line and key, and the nearest right key.
     """
     recipe = check_mapping(EditRecipe, read_mapping(file), file)
-    folder = named_place(file).parent
+    folder = path_of_name(file).parent
 
     def if_there(place: str, part: str = "") -> str:
-        near = beside(place, folder)
+        near = resolve_beside(place, folder)
         return str(near) if (near / part).exists() else place
 
     return recipe.model_copy(
         update={
             "usae": if_there(recipe.usae, "config.json"),
-            "photographs": [str(beside(each, folder)) for each in recipe.photographs],
+            "photographs": [str(resolve_beside(each, folder)) for each in recipe.photographs],
             "among": None if recipe.among is None else if_there(recipe.among),
-            "labels": None if recipe.labels is None else str(beside(recipe.labels, folder)),
+            "labels": None if recipe.labels is None else str(resolve_beside(recipe.labels, folder)),
         }
     )
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from usae_train.files.place_names import named_place, printable
+from usae_train.files.place_names import name_as_utf8, path_of_name
 from usae_train.images.decoding import centre_square
-from usae_train.images.given import name_of, open_picture
+from usae_train.images.picture_input import name_of, open_picture
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from usae_train.images.given import Picture
+    from usae_train.images.picture_input import Picture
 
 
 @dataclass(frozen=True)
@@ -59,5 +59,5 @@ def open_photograph(photo: Photo) -> Photograph:
 
 def _name_of(photo: Picture) -> str:
     if isinstance(photo, str | Path):
-        return printable(named_place(photo).name)
+        return name_as_utf8(path_of_name(photo).name)
     return name_of(photo, "photograph") if isinstance(photo, Image.Image) else "photograph"

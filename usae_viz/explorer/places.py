@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from usae_train.files.atomic import check_file
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.model.places import EMBEDDED
 from usae_train.runtime.errors import UsageError
 from usae_viz.runs.places import EXPLORER_FOLDER, is_run
@@ -19,7 +19,7 @@ def names_run(named: str) -> bool:
     Raises:
         ValueError: for what is neither.
     """
-    folder = named_place(named)
+    folder = path_of_name(named)
     if is_run(folder):
         return True
     if folder.is_file():

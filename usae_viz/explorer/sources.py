@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.model.checkpoint import load
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -55,8 +55,8 @@ def open_sources(
     Raises:
         ValueError: for what is neither, and for runs that were drawn with another USAE than there is.
     """
-    runs = [read_run(named_place(each)) for each in named if names_run(each)]
-    others = [each for each in named if not is_run(named_place(each))]
+    runs = [read_run(path_of_name(each)) for each in named if names_run(each)]
+    others = [each for each in named if not is_run(path_of_name(each))]
     if len(others) > 1:
         raise UsageError(f"{len(others)} USAEs ({', '.join(others)}); expected run folders and at most one USAE")
     if usae is not None and others and others[0] != usae:

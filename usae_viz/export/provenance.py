@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from usae_train.files.place_names import named_place, printable
+from usae_train.files.place_names import name_as_utf8, path_of_name
 from usae_train.files.provenance import commit, file_hash, versions
 from usae_train.model.places import EMBEDDED
 from usae_train.model.usae import USAE
@@ -46,9 +46,9 @@ def custom_hashes(settings: Sequence[MaximizeSettings]) -> dict[str, dict[str, s
 
 def _with_whole_path(source: str | None) -> str | None:
     """An id as it is, a folder from the root: pictures and records are read from other places too."""
-    if source is None or source in EMBEDDED or not (folder := named_place(source)).joinpath("config.json").is_file():
+    if source is None or source in EMBEDDED or not (folder := path_of_name(source)).joinpath("config.json").is_file():
         return source
-    return printable(str(folder.absolute()))
+    return name_as_utf8(str(folder.absolute()))
 
 
 def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
@@ -59,5 +59,5 @@ def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
     hashes: dict[str, str] = {}
     for name, file in settings.given_pictures.items():
         with suppress(OSError):
-            hashes[name] = file_hash(named_place(file))
+            hashes[name] = file_hash(path_of_name(file))
     return hashes

@@ -6,7 +6,7 @@ import difflib
 
 from usae_train.backbones.spec import without_classifier
 from usae_train.files.whole_numbers import whole_number
-from usae_train.model.outline import Described
+from usae_train.model.outline import UsaeDescription
 from usae_train.runtime.errors import UsageError
 
 
@@ -30,7 +30,7 @@ class ClassName(str):
         return ClassName, (self.backbone, self.name)
 
 
-def check_class(usae: Described, backbone: str, index: int, name: str | None = None) -> None:
+def check_class(usae: UsaeDescription, backbone: str, index: int, name: str | None = None) -> None:
     """Raise a ValueError for a backbone without its classifier, or a class that this does not have.
 
     `name` is how the class was given, if not by its number.
@@ -55,7 +55,7 @@ def class_name(count: int, index: int) -> str | None:
     return known[index][1].partition(",")[0] if index < len(known) else None
 
 
-def parse_class(usae: Described, backbone: str, class_: int | str) -> int:
+def parse_class(usae: UsaeDescription, backbone: str, class_: int | str) -> int:
     """The number of a class of a backbone's classifier, from its number or name.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from usae_train.model.outline import Described, check_concept
+from usae_train.model.outline import UsaeDescription, check_concept
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.labels import Label
 from usae_viz.concepts.parsing import check_concepts
@@ -21,7 +21,7 @@ PARAMETERIZATION_OF = {
 }  # of settings of one alone
 
 
-def check_objectives(usae: Described, objectives: Sequence[Objective]) -> None:
+def check_objectives(usae: UsaeDescription, objectives: Sequence[Objective]) -> None:
     """Raise a ValueError for an objective of a concept, backbone or class that a USAE does not have."""
     for objective in objectives:
         for concept in objective.concepts:
@@ -32,7 +32,7 @@ def check_objectives(usae: Described, objectives: Sequence[Objective]) -> None:
             check_class(usae, backbone, index)
 
 
-def check_expression(usae: Described, text: str, labels: Sequence[Label]) -> None:
+def check_expression(usae: UsaeDescription, text: str, labels: Sequence[Label]) -> None:
     """Raise a ValueError for a text that is not an objective, or one of what a USAE, or its outline, does not have.
 
     As much is checked as needs no statistics.

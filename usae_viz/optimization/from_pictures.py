@@ -14,7 +14,7 @@ from usae_viz.optimization.result import Result
 from usae_viz.settings import MaximizeOptions
 
 if TYPE_CHECKING:
-    from usae_train.images.given import Picture
+    from usae_train.images.picture_input import Picture
 
 
 def accentuate(

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, device
 
-from usae_train.files.place_names import printable
-from usae_train.images.given import open_picture, read_named, square_canvas
+from usae_train.files.place_names import name_as_utf8
+from usae_train.images.picture_input import open_picture, read_named, square_canvas
 from usae_viz.settings import MaximizeSettings
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from usae_train.images.given import Picture
+    from usae_train.images.picture_input import Picture
 
 IN_NO_FILE = ("tensor of sha256", "picture of sha256")  # how settings name what no command finds again
 
@@ -42,7 +42,7 @@ def name_given_pictures(
 def setting_of(picture: Image.Image | Tensor | str | Path) -> str:
     """How the settings name a picture: its file, or the hash of its numbers."""
     if isinstance(picture, str | Path):
-        return printable(str(picture))
+        return name_as_utf8(str(picture))
     if isinstance(picture, Tensor):
         numbers = picture.detach().cpu().float().contiguous().numpy().tobytes()
         return f"{IN_NO_FILE[0]} {hashlib.sha256(numbers).hexdigest()}"

@@ -48,7 +48,7 @@ from usae_viz.verification.scores import Scores
 from usae_viz.views.viewing import ViewConfig
 
 if TYPE_CHECKING:
-    from usae_train.images.given import Picture
+    from usae_train.images.picture_input import Picture
 
 # What decides how a drawing starts: equal ones share their pictures of noise.
 STARTS_BY = {"parameterization", "size", "decay", "contrast", "spectrum"}

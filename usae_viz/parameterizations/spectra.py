@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.files.provenance import file_hash, hash_of_named
 from usae_train.images.spectrum import load_spectrum
 from usae_viz.parameterizations.fourier import frequencies
@@ -35,7 +35,7 @@ def spectrum_named(spectrum: str, size: int) -> Tensor:
     """
     if spectrum == ANALYTIC:
         return analytic_spectrum(size)
-    return packaged_spectrum(spectrum) if spectrum in PACKAGED_SPECTRA else load_spectrum(named_place(spectrum))
+    return packaged_spectrum(spectrum) if spectrum in PACKAGED_SPECTRA else load_spectrum(path_of_name(spectrum))
 
 
 @cache

@@ -21,7 +21,7 @@ from usae_train.files.json_files import read_object, validate
 from usae_train.files.locks import acquire_lock
 from usae_train.files.placing import place_of
 from usae_train.files.provenance import file_hash
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FrozenModel
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import png_with, rewrite_png
@@ -37,7 +37,7 @@ MAX_CONCEPTS = 2**24  # the paper's space has 6144
 MeanCodes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
 
 
-class JobRecord(Frozen):
+class JobRecord(FrozenModel):
     """What is kept of one job, enough to make its folder's sheet and scores without drawing it again."""
 
     schema_version: Literal[1] = 1

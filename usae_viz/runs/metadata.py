@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from usae_train.files.json_files import fault_in
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.files.validation import by_todays_names, check_settings
 from usae_train.model.places import EMBEDDED
 from usae_train.runtime.errors import UsageError
@@ -85,7 +85,7 @@ def usae_near(usae: str, file: Path) -> str:
     Raises:
         ValueError: for the home folder of a user whom this machine does not know.
     """
-    if usae in EMBEDDED or named_place(usae).exists():
+    if usae in EMBEDDED or path_of_name(usae).exists():
         return usae
     above = (parent / usae for parent in file.resolve().parents)
     return next((str(folder) for folder in above if (folder / "config.json").is_file()), usae)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.runtime.errors import UsageError
 
 EXPLORER_FOLDER = "explorer"  # the page's folder inside a run
@@ -18,5 +18,5 @@ def is_run(folder: Path) -> bool:
 
 def check_run(named: str | Path) -> None:
     """Raise a ValueError for what is not a run folder."""
-    if not is_run(named_place(named)):
+    if not is_run(path_of_name(named)):
         raise UsageError(f"{named} is not a run folder: it has no run.json; draw one with usae-viz maximize or render")

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from usae_train.files.homes import beside
-from usae_train.files.validation import FileName, Frozen
+from usae_train.files.homes import resolve_beside
+from usae_train.files.validation import FileName, FrozenModel
 from usae_train.files.yaml_config import Clash, check_mapping, read_mapping
 from usae_train.runtime.errors import UsageError
 from usae_viz.concepts.selection import Selection
@@ -30,7 +30,7 @@ class Variant(MaximizeSettings):
     objective: str | None = Field(None, description="what is drawn for each concept, in place of the recipe's")
 
 
-class RenderRecipe(Frozen):
+class RenderRecipe(FrozenModel):
     """What `usae-viz render` draws: concepts and objectives x variants x modes x seeds."""
 
     usae: str = Field(
@@ -165,9 +165,9 @@ def read_render_recipe(file: str | Path, labels: str | Path | None = None) -> Re
     content = read_mapping(file, "a recipe (YAML) or one of the PNGs that usae-viz writes")
     recipe = check_mapping(RenderRecipe, content, file)
     folder = Path(file).parent
-    usae = beside(recipe.usae, folder)
+    usae = resolve_beside(recipe.usae, folder)
     if labels is None and recipe.labels is not None:
-        labels = beside(recipe.labels, folder)
+        labels = resolve_beside(recipe.labels, folder)
     variants = {name: _relative(variant, folder) for name, variant in recipe.variants.items()}
     return recipe.model_copy(
         update={
@@ -185,4 +185,4 @@ def _relative(settings: MaximizeSettings, folder: Path) -> MaximizeSettings:
         from usae_viz.parameterizations.spectra import is_file  # with torch, which a recipe is read without
 
         files |= {"spectrum": settings.spectrum} if is_file(settings.spectrum) else {}
-    return settings.model_copy(update={key: str(beside(file, folder)) for key, file in files.items()})
+    return settings.model_copy(update={key: str(resolve_beside(file, folder)) for key, file in files.items()})

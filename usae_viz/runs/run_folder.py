@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 
 from usae_train.files.json_files import read_object, validate
-from usae_train.files.place_names import printable
+from usae_train.files.place_names import name_as_utf8
 from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import check_whole
@@ -106,7 +106,7 @@ class RunFolder:
     @property
     def name(self) -> str:
         """What the page calls it."""
-        return printable(self.folder.resolve().name)
+        return name_as_utf8(self.folder.resolve().name)
 
 
 def read_run(folder: Path) -> RunFolder:

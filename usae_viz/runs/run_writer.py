@@ -11,7 +11,7 @@ from PIL import Image
 
 from usae_train.files.atomic import write_json
 from usae_train.files.json_files import read_object_or_empty
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.images.decoding import read_picture
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
@@ -186,7 +186,7 @@ class RunWriter:
         patches = {} if concept is None else top_patch_pictures(self.usae, concept)
         pictures, size = first.settings.given_pictures, first.settings.size
         assert size is not None
-        given = read_picture(named_place(next(iter(reversed(pictures.values())))), size) if pictures else None
+        given = read_picture(path_of_name(next(iter(reversed(pictures.values())))), size) if pictures else None
         return sheet(title, images, scores, patches, given, table)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from usae_train.files.validation import Worded
+from usae_train.files.validation import OneLineErrorModel
 from usae_train.runtime.errors import UsageError
 
 Verdict = Literal["strong", "weak", "failed"]
@@ -25,7 +25,7 @@ VERDICTS: tuple[Verdict, ...] = ("strong", "weak", "failed")  # the best first
 # have rank 1 or 2 and 99.5 or more. `share`: a picture of noise reached 0.03 (the demo's stripes, before they could be
 # drawn). Classes of lite0: of 6000 pairs with noise and 15 pictures of one step none is strong, 19 are weak; three
 # drawn ones have 0.9999, 0.999 and 0.57 (a moving van, which lite2 reads as a sea cucumber: 48 steps were too few).
-class VerdictSettings(Worded):
+class VerdictSettings(OneLineErrorModel):
     """From which figures on a picture is strong, and below which it has failed."""
 
     model_config = ConfigDict(allow_inf_nan=False)

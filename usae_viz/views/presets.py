@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
-from usae_train.files.validation import Worded
+from usae_train.files.validation import OneLineErrorModel
 from usae_train.runtime.errors import UsageError
 from usae_viz.custom_code.part import CustomPart
 
@@ -15,7 +15,7 @@ Transform = CustomPart | Literal["augmentation"]
 WHOLE_SHARE = 0.6  # of the side: a crop of it still shows what the whole is of
 
 
-class Augmentation(Worded):
+class Augmentation(OneLineErrorModel):
     """How views are drawn from a canvas. Shares are of the canvas's side; but for `crop`, ranges are drawn from
     uniformly.
 

@@ -138,7 +138,7 @@ def other(world: KnownWorld, **changes: Any) -> ut.USAE:
 @pytest.mark.parametrize(
     ("members", "text"),
     [
-        (lambda first, world: [first], "a consensus is of two trainings or more; got 1"),
+        (lambda first, world: [first], "a consensus needs two trainings or more; got 1"),
         (lambda first, world: [first, first], "training 1 and training 1 are the same training; give each once"),
         (lambda first, world: [first, other(world, n_concepts=25)], "training 2 has n_concepts 25, and training 1 24"),
         (lambda first, world: [first, other(world, k=5)], "training 2 has k 5, and training 1 6"),
@@ -163,13 +163,13 @@ def test_trainings_that_are_not_of_a_kind_are_refused(world, trainings, members,
     [
         ({"share": 0.0}, "share is 0.0; expected a number above 0 and up to 1"),
         ({"alike": 1.5}, "alike is 1.5; expected a number above 0 and up to 1"),
-        ({"alike": 1.0}, "and k is 6; train longer, or lower --share or --alike"),
+        ({"alike": 1.0}, "fewer than k = 6; train longer, or lower --share or --alike"),
         ({"limit": 2}, "limit is for pictures; the data is tokens already"),
         ({"max_broken": 0.2}, "max_broken is for pictures; the data is tokens already"),
-        ({"k": 3}, "k is 3, and that of the USAEs 6"),
-        ({"sparsity": "batchtopk"}, "sparsity is 'batchtopk', and that of the USAEs 'topk'; leave it out"),
-        ({"recipe": DEFAULT.model_copy(update={"sparsity": "jumprelu"})}, "sparsity is 'jumprelu', and that of"),
-        ({"dictionary": "archetypal"}, "dictionary is 'archetypal'; rows of a consensus are means of the USAEs'"),
+        ({"k": 3}, "k is 3, but the USAEs have 6"),
+        ({"sparsity": "batchtopk"}, "sparsity is 'batchtopk', but the USAEs have 'topk'; leave it out"),
+        ({"recipe": DEFAULT.model_copy(update={"sparsity": "jumprelu"})}, "sparsity is 'jumprelu', but the USAEs have"),
+        ({"dictionary": "archetypal"}, "dictionary is 'archetypal'; a consensus averages the USAEs' rows"),
     ],
 )
 def test_what_cannot_be_asked(world, trainings, options, text):
@@ -191,7 +191,9 @@ def test_the_command(folder, tmp_path):
     loaded = ut.load(tmp_path / "made")
     assert loaded.agreement is not None
     assert (tmp_path / "made" / "metrics.jsonl").is_file()
-    assert_one_error(run(*words[:2], *words[3:], "--out", tmp_path / "two", *WORDS), "of two trainings or more; got 1")
+    assert_one_error(
+        run(*words[:2], *words[3:], "--out", tmp_path / "two", *WORDS), "needs two trainings or more; got 1"
+    )
     assert_one_error(run(*words, "--out", tmp_path / "made", *WORDS), "exists already")
 
 

@@ -76,7 +76,7 @@ def test_the_same_weights_read_at_another_layer_are_said(trained: Path) -> None:
     config["backbones"]["a"]["layer"] = 0
     (trained / "config.json").write_text(json.dumps(config))
     with pytest.raises(
-        ValueError, match=r"a is not the backbone .*the weights are the same, but they are read otherwise"
+        ValueError, match=r"a is not the backbone .*the weights are the same, but they are read differently"
     ):
         _ = ut.load(trained).backbones
 

@@ -71,10 +71,10 @@ def test_a_fit_with_it_is_saved_and_it_is_given_again(network, tmp_path):
     again = ut.load(tmp_path / "usae", modules=given)
     assert torch.equal(again.tokens("mine", canvas), usae.tokens("mine", canvas))
     assert again.backbones["mine"].name == "mine"
-    with pytest.raises(ValueError, match=r"mine: give Network.layer3, a module of yours that no folder holds") as found:
+    with pytest.raises(ValueError, match=r"mine: give Network.layer3, a module that no folder holds") as found:
         _ = ut.load(tmp_path / "usae").backbones
     assert "load(..., modules=" in str(found.value)
-    assert str(found.value).endswith("no command takes one: draw it from Python")
+    assert str(found.value).endswith("no command takes one, so use Python")
     assert "mine: module not given, cannot be drawn; " in repr(ut.load(tmp_path / "usae"))
     assert "module not given" not in repr(again) + repr(usae)
     other = {"mine": ut.ModuleBackbone(Network(), "layer3", input_size=32)}
@@ -131,7 +131,7 @@ def test_a_grown_space_still_has_the_module(network):
     ("layer", "options", "text"),
     [
         ("layer4", {}, "no layer 'layer4' in Network; there are layer3"),
-        ("unused", {}, "unused: layer 'unused' took no part when a picture was seen"),
+        ("unused", {}, "unused: layer 'unused' did not run when a picture went through the network"),
         ("head", {}, "head: layer 'head' gives (1, 5); expected (batch, tokens, width), or four dimensions"),
         ("pairs", {}, "pairs: layer 'pairs' gives a tuple; expected"),
         ("tokens", {}, "gives 18 tokens, of which 0 are a prefix; the others are not a square of patches"),

@@ -170,7 +170,7 @@ def test_a_config_that_asks_for_more_is_refused_in_one_line(tmp_path: Path, chan
         ("{", "is not valid JSON"),
         ("[" * 100_000, "is not valid JSON"),
         ('{"model_type": "vit", "architectures": ["ViTModel"]}', "is that of Hugging Face's vit; expected timm's form"),
-        ("{}", "is without an architecture; expected"),
+        ("{}", "is of unknown form; expected"),
         (None, "no config.json in .*; expected timm's form"),
     ],
 )

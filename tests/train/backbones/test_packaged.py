@@ -121,8 +121,8 @@ def test_a_file_of_ones_own_is_compared_too(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"weights": "random", "sha256": "0" * 64}, "are of a weight file, and weights is 'random'"),
-        ({"tensors": "ordered"}, "are of a weight file, and weights is 'pretrained'"),
+        ({"weights": "random", "sha256": "0" * 64}, "describe a weight file, but weights is 'random'"),
+        ({"tensors": "ordered"}, "describe a weight file, but weights is 'pretrained'"),
         ({"weights": "w.safetensors", "tensors": "ordered"}, "keeps no order"),
         ({"weights": "w.pth", "sha256": "abc"}, "expected text of the form"),
     ],

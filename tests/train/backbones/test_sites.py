@@ -209,6 +209,15 @@ def test_a_site_that_a_network_does_not_have(spec: BackboneSpec, text: str) -> N
     assert text in str(found.value)
 
 
+def test_a_fault_of_ours_beside_the_first_pass_stays_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("ours")
+
+    monkeypatch.setattr("usae_train.backbones.folding.PassRecorder.pairs", broken)
+    with pytest.raises(TypeError, match=r"^ours$"):
+        Backbone("a", CNN)
+
+
 @pytest.mark.parametrize(
     ("said", "text"),
     [

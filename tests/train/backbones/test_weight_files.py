@@ -100,7 +100,7 @@ def test_foreign_names_and_another_architecture_are_said(tmp_path: Path) -> None
 
 def test_more_blocks_than_the_model_has_are_refused(tmp_path: Path) -> None:
     deeper = tensors_of(VIT, options={**SMALL, "depth": 3})
-    refused(VIT, tmp_path / "w.pth", r"it has 'blocks\.2\..*', and the model ends before", deeper)
+    refused(VIT, tmp_path / "w.pth", r"it has 'blocks\.2\..*', beyond the model's last block", deeper)
 
 
 @pytest.mark.parametrize("input_size", [64, 32])
@@ -138,9 +138,7 @@ def test_safetensors_that_lack_a_tensor_say_which(tmp_path: Path) -> None:
 @pytest.mark.parametrize("part", ["blocks.0.ls1.gamma", "reg_token", "norm_pre.weight", "blocks.1.attn.q_norm.weight"])
 def test_parts_that_the_model_has_not_are_of_another_one(tmp_path: Path, part: str, input_size: int) -> None:
     spec, more = VIT.model_copy(update={"input_size": input_size}), tensors_of(VIT)
-    refused(
-        spec, tmp_path / "w.pth", f"it has '{part}', and the model has no such part", {**more, part: torch.ones(32)}
-    )
+    refused(spec, tmp_path / "w.pth", f"it has '{part}', a part that the model lacks", {**more, part: torch.ones(32)})
     beside = {"decoder.norm.weight": torch.ones(2), "mask_token": torch.ones(1, 32), "head_dist.bias": torch.ones(2)}
     built(spec, tmp_path / "beside.pth", more | beside | {"blocks.0.attn_mask": torch.zeros(2)})
 
@@ -155,7 +153,7 @@ def test_timms_own_loader_is_in_its_place_again_whatever_happened(tmp_path: Path
 def test_a_timm_that_does_not_ask_for_weights_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = timm.create_model
     monkeypatch.setattr("timm.create_model", lambda *names, **more: whole(*names, **{**more, "pretrained": False}))
-    refused(VIT, tmp_path / "w.pth", r"^a: timm .* loads weights in a way of its own", tensors_of(VIT))
+    refused(VIT, tmp_path / "w.pth", r"^a: timm .* loads weights in an unknown way", tensors_of(VIT))
 
 
 def test_bytes_that_are_no_text_are_the_files_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,6 +167,6 @@ def test_a_fault_while_weights_are_filled_in_is_not_said_of_the_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It comes out of timm's builder, whose TypeErrors and LookupErrors are of options that do not go together."""
-    monkeypatch.setattr("usae_train.backbones.given_weights._fill_network", lambda: None)  # which takes no network
+    monkeypatch.setattr("usae_train.backbones.network_filling._fill_network", lambda: None)  # which takes no network
     with pytest.raises(TypeError, match="positional arguments"):
         built(VIT, tmp_path / "w.pth", tensors_of(VIT))

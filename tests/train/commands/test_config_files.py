@@ -43,7 +43,7 @@ other:
             "a:\n  model: resnet10t\n  wieghts: random\n",
             r"specs\.yaml:3: unknown key 'a\.wieghts'; did you mean 'weights'\?",
         ),
-        ("a:\n  model: resnet10t\n  zzz: 1\n", r"specs\.yaml:3: unknown key 'a\.zzz'; known are model, weights"),
+        ("a:\n  model: resnet10t\n  zzz: 1\n", r"specs\.yaml:3: unknown key 'a\.zzz'; known keys are model, weights"),
         (
             "a:\n  model: resnet10t\n\n  layer: last\n",
             r"specs\.yaml:4: a\.layer: expected a whole number \(found 'last'\)",

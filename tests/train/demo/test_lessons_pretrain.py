@@ -10,7 +10,7 @@ from usae_train.backbones.backbone import Backbone, BackboneSpec
 from usae_train.demo import lessons, pretrain
 from usae_train.demo.descriptors import outlines
 from usae_train.demo.lessons import ImageText, SelfSupervised, Supervised
-from usae_train.demo.pretrain import SPECS, dirty
+from usae_train.demo.pretrain import SPECS, degrade
 from usae_train.scenes import world as scenes
 from usae_train.scenes.factors import FACTORS, SHAPES, patch_shares
 
@@ -124,19 +124,19 @@ def test_padding_changes_no_text() -> None:
 
 def test_dirt_of_share_zero_is_none() -> None:
     images = scenes.draw(4, seeded(), 48).images
-    torch.testing.assert_close(dirty(images, seeded(), 0.0), images)
+    torch.testing.assert_close(degrade(images, seeded(), 0.0), images)
 
 
 def test_dirt_stays_within_range_and_leaves_its_input_alone() -> None:
     images = scenes.draw(16, seeded(), 48).images
     kept = images.clone()
-    dirtied = dirty(images, seeded(1))
+    dirtied = degrade(images, seeded(1))
     assert torch.equal(images, kept)
     assert dirtied.min() >= 0
     assert dirtied.max() <= 1
     assert (dirtied - images).abs().mean() > 0.01
-    assert torch.equal(dirtied, dirty(images, seeded(1)))
-    assert not torch.equal(dirtied, dirty(images, seeded(2)))
+    assert torch.equal(dirtied, degrade(images, seeded(1)))
+    assert not torch.equal(dirtied, degrade(images, seeded(2)))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from report_shape import assert_of_its_form
 from usae_train.evaluation.evaluate import Comparison, evaluate_source, figures_of, log_correlation, stability
 from usae_train.evaluation.independent import consistency, load_independent
 from usae_train.evaluation.measures import Measures
-from usae_train.evaluation.metrics import match, matched_cosines, random_like
+from usae_train.evaluation.metrics import match_one_to_one, matched_cosines, random_like
 from usae_train.evaluation.posthoc import PostHoc
 from usae_train.images.sources import open_images
 from usae_train.model.firing import measure
@@ -46,8 +46,8 @@ def codes() -> torch.Tensor:
 
 
 def test_match_finds_the_largest_sum_not_the_largest_of_each_row():
-    assert match(torch.tensor([[0.9, 0.8], [0.85, 0.1]])).tolist() == [1, 0]
-    assert match(torch.tensor([[0.1], [0.9]])).tolist() == [-1, 0]
+    assert match_one_to_one(torch.tensor([[0.9, 0.8], [0.85, 0.1]])).tolist() == [1, 0]
+    assert match_one_to_one(torch.tensor([[0.1], [0.9]])).tolist() == [-1, 0]
 
 
 def test_cosines_of_a_space_in_another_order_are_one_and_left_over_concepts_have_none():
@@ -242,7 +242,7 @@ def test_r2_energy_and_dead_codes_are_those_of_overcomplete(codes: torch.Tensor)
     measures = Measures(usae)
     measures.add(PairedTokens({"a": seen[:, None]}, torch.arange(60)), 0)
     decoded = usae.decode("a", usae.encode("a", seen))
-    ours = measures.whole().r2_scalar["a"]["a"]
+    ours = measures.total().r2_scalar["a"]["a"]
     assert ours == pytest.approx(metrics.r2_score(seen, decoded).item(), abs=1e-4)
     statistics = measure(usae, PairedTokens({"a": codes[:, None] + 3}, torch.arange(60)))
     dense = usae.encode("a", codes + 3).dense(N)

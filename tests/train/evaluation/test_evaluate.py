@@ -138,7 +138,7 @@ def test_a_report_has_what_it_should(usae):
 
 def test_flips_follow_a_concept_that_is_the_factor_and_no_other():
     """A world in which concept v is patch colour v, exactly: every colour flip is followed."""
-    from usae_train.evaluation.ground_truth.flips import SCENES_AT_ONCE, factors_to_flip, flips_of
+    from usae_train.evaluation.ground_truth.flips import SCENE_BATCH_SIZE, factors_to_flip, flips_of
     from usae_train.scenes.factors import COLOURS
 
     class Oracle:
@@ -150,7 +150,7 @@ def test_flips_follow_a_concept_that_is_the_factor_and_no_other():
             return torch.cdist(patches, palette)
 
         def encode(self, _, tokens):
-            assert len(tokens) <= SCENES_AT_ONCE, "of all scenes at once: scenes x patches x concepts numbers"
+            assert len(tokens) <= SCENE_BATCH_SIZE, "of all scenes at once: scenes x patches x concepts numbers"
             return Codes(torch.ones(*tokens.shape[:-1], 1), tokens.argmin(-1, keepdim=True))
 
     straight = {f"colour: {value}": row for row, value in enumerate(COLOURS)}

@@ -178,7 +178,7 @@ def test_independent_fits_have_no_tracker(place: Path, tmp_path: Path) -> None:
     words = ["fit", "demo:train", "--backbones", place / "specs.yaml", "--out", tmp_path / "own", "--independent"]
     code, _, said = run(*words, "--wandb", "mine")
     assert code == 2
-    assert "each has its metrics.jsonl, and no tracker" in " ".join(said.replace("│", " ").split())
+    assert "each writes metrics.jsonl, and has no tracker" in " ".join(said.replace("│", " ").split())
     assert not (tmp_path / "own").exists()
 
 

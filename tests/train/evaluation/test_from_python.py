@@ -86,7 +86,7 @@ def test_wrong_settings_are_said_in_a_line(edited):
 
 @pytest.mark.parametrize("name", ["fill", "checkpoint_minutes", "every"])
 def test_what_the_command_does_with_files_is_refused(edited, name):
-    with pytest.raises(ValueError, match=f"{name} is of the command, which keeps states and statistics in files"):
+    with pytest.raises(ValueError, match=f"{name} is of the command alone, which keeps states"):
         ut.evaluate(edited, "demo", **{name: 1})
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from usae_train.files.homes import from_home
+from usae_train.files.homes import expand_home
 from usae_train.files.json_files import MAX_NESTING, parse_json, read_json, read_object
 from usae_train.images.sources import open_images
 
@@ -19,8 +19,8 @@ def test_what_json_says_is_read():
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[NaN]", "it holds NaN, which is not a number of JSON"),
-        ("[-Infinity]", "it holds -Infinity, which is not a number of JSON"),
+        ("[NaN]", "it holds NaN, which is not a JSON number"),
+        ("[-Infinity]", "it holds -Infinity, which is not a JSON number"),
         ("[1e999]", "it holds the number 1e999, which is too large"),
         (f"[{2**64}]", f"it holds the number {2**64}, which is too large"),
         ("9" * 5000, f"it holds the number {'9' * 21}..., which is too large"),
@@ -48,6 +48,6 @@ def test_of_a_file(tmp_path):
 
 def test_the_home_of_nobody_is_one_line():
     with pytest.raises(ValueError, match=r"'~nobody-here/x': this machine knows no home of ~nobody-here"):
-        from_home("~nobody-here/x")
+        expand_home("~nobody-here/x")
     with pytest.raises(ValueError, match="knows no home of"):
         open_images("~nobody-here/pictures")

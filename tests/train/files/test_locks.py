@@ -42,7 +42,7 @@ def test_what_another_process_writes_is_refused_until_it_ends(picture_folder: Pa
 
 def test_a_folder_without_a_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert_one_error(run("fit", "demo", "-o", "."), "'.' is not a name of a folder; give one with --out")
+    assert_one_error(run("fit", "demo", "-o", "."), "'.' does not name a folder; give one with --out")
 
 
 def test_nothing_stays_beside_a_folder_that_was_not_written(tmp_path: Path) -> None:

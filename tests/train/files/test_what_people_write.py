@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from usae_train.files.homes import beside
+from usae_train.files.homes import resolve_beside
 from usae_train.files.json_files import read_json
 from usae_train.files.whole_numbers import whole_number
 from usae_train.files.yaml_config import read_mapping
@@ -57,7 +57,7 @@ def test_so_may_those_of_a_recipe_of_edits(home, tmp_path):
 
 def test_a_home_that_there_is_not_is_one_line(tmp_path):
     with pytest.raises(UsageError, match="this machine knows no home of ~nobody-of-this-name"):
-        beside("~nobody-of-this-name/a.png", tmp_path)
+        resolve_beside("~nobody-of-this-name/a.png", tmp_path)
 
 
 @pytest.mark.parametrize(

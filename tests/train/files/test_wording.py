@@ -78,13 +78,13 @@ WRONG = [
     ({"inner": {}}, "inner.kind: it is missing"),
     ({"either": {"kind": "none"}}, "either: 'kind' is 'none'; expected 'inner', 'other'"),
     ({"either": {}}, "either: expected 'kind', which says the kind"),
-    ({"nmber": 3}, "nmber = 3: there is none of that name; did you mean 'number'?"),
+    ({"nmber": 3}, "nmber = 3: unknown name; did you mean 'number'?"),
 ]
 
 
 @pytest.mark.parametrize(("values", "said"), WRONG)
 def test_every_kind_of_value_is_told_in_our_words(values, said) -> None:
-    with pytest.raises(ValueError, match=r"expected|missing|none of that name") as refusal:
+    with pytest.raises(ValueError, match=r"expected|missing|unknown name") as refusal:
         check_settings(Odd, **values)
     assert said in str(refusal.value)
     assert " should " not in str(refusal.value)
@@ -109,18 +109,18 @@ def test_a_value_is_shown_where_it_is_what_is_wrong() -> None:
     ("make", "said"),
     [
         (lambda: uv.MaximizeSettings(steps=0), "steps = 0: expected at least 1"),
-        (lambda: uv.MaximizeSettings(step=3), "step = 3: there is none of that name; did you mean 'steps'?"),
+        (lambda: uv.MaximizeSettings(step=3), "step = 3: unknown name; did you mean 'steps'?"),
         (lambda: uv.MaximizeSettings(steps=True), "steps = True: expected a number"),
         (lambda: uv.MaximizeSettings(verdict={"rank": 0}), "verdict.rank = 0: expected at least 1"),
         (lambda: uv.MaximizeSettings(start=""), "start = '': expected 1 or more characters"),
         (lambda: uv.MaximizeSettings(spectrum=""), "spectrum = '': expected 1 or more characters"),
         (lambda: uv.Augmentation(noise=-1), "noise = -1: expected at least 0"),
         (lambda: ut.FitSettings(n_concepts=0), "n_concepts = 0: expected at least 1"),
-        (lambda: ut.TrainingRecipe(rate=3), "rate = 3: there is none of that name"),
+        (lambda: ut.TrainingRecipe(rate=3), "rate = 3: unknown name"),
         (lambda: ut.BackboneSpec(size=3), "model: it is missing"),
         (
             lambda: ut.BackboneSpec(model="m", tensors="ordered"),
-            "sha256 and tensors are of a weight file",
+            "sha256 and tensors describe a weight file",
         ),
     ],
 )

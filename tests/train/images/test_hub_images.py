@@ -167,7 +167,7 @@ def test_of_several_columns_of_pictures_one_has_to_be_told(tmp_path: Path) -> No
             source = open_images(f"{place}:{split}:{name}")
             torch.testing.assert_close(source.read(0, 8), canvas_of(number))
             assert open_images(source.name).fingerprint() == source.fingerprint()
-    with pytest.raises(ValueError, match="no column of pictures is called so; expected photo or mask"):
+    with pytest.raises(ValueError, match="no column of pictures has that name; expected photo or mask"):
         open_images(f"{place}::label")
 
 
@@ -216,7 +216,7 @@ def test_of_several_columns_of_classes_none_is_taken_unless_told(tmp_path: Path)
     rows.save_to_disk(tmp_path / "set")
     source = open_images(f"hf:{tmp_path / 'set'}")
     assert classes_of(source) is None
-    with pytest.raises(ValueError, match="2 columns of classes, fine and coarse; say which with --label-column"):
+    with pytest.raises(ValueError, match="several columns of classes, fine and coarse; say which with --label-column"):
         need_classes(source)
     found = need_classes(source, "coarse")
     assert (found.names, found.numbers) == (("c", "d"), (1, 0))

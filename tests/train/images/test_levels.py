@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from usae_train.images.decoding import read_picture
-from usae_train.images.given import open_picture
+from usae_train.images.picture_input import open_picture
 
 SIDE = 4
 

@@ -214,7 +214,7 @@ def test_of_members_of_one_name_the_first_is_taken_and_the_others_are_said(tmp_p
         again.size = len(png(1))
         opened.addfile(again, io.BytesIO(png(1)))
     source = open_images(tmp_path / "a.tar")
-    assert source.left_out == f"1 left out of {tmp_path / 'a.tar'}: 1 of a name that came before"
+    assert source.left_out == f"1 left out of {tmp_path / 'a.tar'}: 1 with the name of an earlier one"
     torch.testing.assert_close(source.read(0, 8), canvas_of(0))
 
 
@@ -293,7 +293,7 @@ def test_a_pattern_of_too_many_shards_is_refused_before_it_is_written_out(patter
 
 @pytest.mark.parametrize("pattern", ["{0..9.tar", "0..9}.tar", "}{"])
 def test_braces_that_do_not_pair_are_refused(pattern: str) -> None:
-    with pytest.raises(ValueError, match=r"the braces of .* do not pair; expected a pattern such as shards/\{000"):
+    with pytest.raises(ValueError, match=r"unbalanced braces in .*; expected a pattern such as shards/\{000"):
         expand_shards(pattern, None)
 
 

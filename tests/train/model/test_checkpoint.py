@@ -195,7 +195,7 @@ def test_a_broken_config_is_refused(folder: Path, text: str) -> None:
 
 def test_an_unknown_key_is_refused_by_name(folder: Path) -> None:
     change_config(folder, n_concept=3)
-    with pytest.raises(ValueError, match=r"config\.json: n_concept: there is none of that name") as refusal:
+    with pytest.raises(ValueError, match=r"config\.json: n_concept: unknown name") as refusal:
         load(folder)
     assert one_line(refusal)
 
@@ -262,7 +262,7 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
     with pytest.raises(
-        ValueError, match=r"no folder 'someone/universe', and the hub did not give it either"
+        ValueError, match=r"no folder 'someone/universe', and the hub does not have it either"
     ) as refusal:
         load("someone/universe")
     assert one_line(refusal)

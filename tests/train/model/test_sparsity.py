@@ -79,7 +79,7 @@ def test_a_folder_of_before_says_nothing_of_it_and_is_saved_again_equal_to_the_b
         ),
         ({"kind": ["relu"]}, "sparsity: sparsity of kind"),
         ("relu", "sparsity: sparsity of kind 'None'; expected batchtopk"),
-        ({"kind": "relu", "signed": True}, "signed: there is none of that name"),
+        ({"kind": "relu", "signed": True}, "signed: unknown name"),
         ({"kind": "jumprelu"}, "thresholds.a is none, and by config.json it should be (4,)"),
     ],
 )

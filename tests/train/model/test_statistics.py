@@ -201,7 +201,7 @@ def test_figures_that_are_lacking_or_unknown_are_named(measured: Statistics, tmp
     with pytest.raises(ValueError, match=r"statistics file: it lacks fires, energy$"):
         Statistics.load(file)
     save_file(whole | {"fired": torch.zeros(1)}, file)
-    with pytest.raises(ValueError, match=r"statistics file: it has fired, which none has$"):
+    with pytest.raises(ValueError, match=r"statistics file: it also has fired$"):
         Statistics.load(file)
 
 

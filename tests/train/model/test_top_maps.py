@@ -166,7 +166,7 @@ def test_the_demo_keeps_what_its_pictures_show():
         if number >= 0
     )
     concept, number = 3, int(images[0, 3, 0])
-    canvas = usae.measured_on.opened().read(number, usae.input_size)[None]
+    canvas = usae.measured_on.reopened().read(number, usae.input_size)[None]
     for row, name in enumerate(usae.names):
         code = usae.encode(name, usae.tokens(name, canvas)).of(concept)[0]
         peaks, found = kept.of(concept, number, 64)

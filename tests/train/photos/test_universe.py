@@ -51,7 +51,7 @@ def test_it_explains_photographs_that_it_was_not_trained_on(real):
 def test_its_statistics_are_of_these_photographs(real):
     source = ut.open_images(real / "photos" / "train")
     usae = ut.load("photos")
-    assert usae.measured_on.is_of(source)
+    assert usae.measured_on.matches(source)
     for row, name in enumerate(usae.names):
         concept = int(usae.statistics.universality.argmax())
         number, token = (

@@ -12,7 +12,7 @@ from rich.table import Table
 import usae_train
 import usae_viz
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.printing import as_text, say, say_error, say_json, say_table, table_as_text, written_out
+from usae_train.runtime.printing import as_text, escape_controls, say, say_error, say_json, say_table, table_as_text
 from usae_train.runtime.terminal import bars, one_line_errors, progress_lines, stages
 from usae_train.training.logging.display import TrainingDisplay
 
@@ -23,10 +23,10 @@ PRINTERS = {"print", "echo", "secho", "Console", "print_exc"}
 
 
 def test_what_a_terminal_obeys_is_written_out_and_text_is_left_alone():
-    assert written_out(CLEAR) == SHOWN
+    assert escape_controls(CLEAR) == SHOWN
     text = "R², naïve façade, Ελληνικά, עברית, 日本語, می\u200cخواهم, 👩\u200d🔬, C:\\new [red]"
-    assert written_out(text) == text
-    assert [written_out(sign) for sign in "\t\x00\x7f\u2028\u200b\ufeff"] == [
+    assert escape_controls(text) == text
+    assert [escape_controls(sign) for sign in "\t\x00\x7f\u2028\u200b\ufeff"] == [
         "\\t",
         "\\x00",
         "\\x7f",

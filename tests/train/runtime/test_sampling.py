@@ -106,10 +106,10 @@ def test_pictures_are_found_again_by_either_rule_and_not_when_they_changed(class
         (6, first, labels_of(whole)[:6]),
         (18, whole.fingerprint(), labels_of(whole)),
     ):
-        assert labels_of(SourceRecord(name, count, fingerprint).opened()) == expected
-    assert SourceRecord(name, 18, first).opened() is None
-    assert SourceRecord(name, 6, "another").opened() is None
-    assert SourceRecord("demo", 7, open_images("demo", 7).fingerprint()).opened() is not None
+        assert labels_of(SourceRecord(name, count, fingerprint).reopened()) == expected
+    assert SourceRecord(name, 18, first).reopened() is None
+    assert SourceRecord(name, 6, "another").reopened() is None
+    assert SourceRecord("demo", 7, open_images("demo", 7).fingerprint()).reopened() is not None
 
 
 def test_a_usae_of_before_finds_its_first_pictures(classes: Path) -> None:
@@ -190,7 +190,7 @@ def test_statistics_of_a_store_are_of_the_same_ones_whatever_the_memory(pictures
     for most in (4, 100):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("usae_train.runtime.sampling.MEASURED_IMAGES", most)
-            patch.setattr("usae_train.tokens.feeding.LOT", 3)
+            patch.setattr("usae_train.tokens.feeding.SAMPLE_BATCH_SIZE", 3)
             everything, places = store.read([0, 1, 2]), drawn_numbers(10, most)
             for memory in (0, 1e9):
                 lots = list(StoreFeed(store, memory).sample())
@@ -203,7 +203,7 @@ def test_statistics_of_a_store_are_of_the_same_ones_whatever_the_memory(pictures
 
 
 def test_statistics_of_bare_tokens_are_of_a_draw(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("usae_train.tokens.given_tokens.MEASURED_TOKENS", 20)
+    monkeypatch.setattr("usae_train.tokens.token_tables.MEASURED_TOKENS", 20)
     usae = ut.fit(toy_tokens(64), n_concepts=12, k=3, steps=2, batch=32)
     found = usae.statistics.top_images.unique()
     assert usae.statistics.counts[0] == 20

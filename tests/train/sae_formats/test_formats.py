@@ -181,7 +181,7 @@ GATED = "has one pre-code per concept"
 BIASED = {"schema": 1, "cls": "Relu", "cfg": {"d_vit": WIDTH, "exp_factor": 2}}
 REFUSED = {
     "nothing there": (lambda room: room / "none", "no folder or file at"),
-    "an empty folder": (lambda room: room, "is of no format that is read; say which with --format (dictionary"),
+    "an empty folder": (lambda room: room, "is in no known format; say which with --format (dictionary"),
     "saelens: gated": (of(files.saelens_standard, lambda r: config(r, architecture="gated")), GATED),
     "saelens: form of training": (
         of(files.saelens_topk, lambda r: config(r, architecture="batchtopk")),
@@ -231,7 +231,7 @@ REFUSED = {
     "saelens: k": (of(files.saelens_topk, lambda r: config(r, k=10)), "k is 10; expected a whole number of 1 to 9"),
     "saelens: a tensor more": (
         of(files.saelens_standard, lambda r: weights(r, r_mag=torch.ones(3))),
-        "SAELens' standard has no r_mag; it is of another kind, and would compute otherwise",
+        "SAELens' standard has no r_mag; it is of another kind, and computes differently",
     ),
     "saelens: a tensor less": (
         of(files.saelens_jumprelu, lambda r: weights(r, threshold=None)),
@@ -325,7 +325,7 @@ def test_a_format_that_is_asked_for_and_is_not_what_lies_there(room):
         read_sae(room, "saelense")
     with pytest.raises(ValueError, match=r"ae\.pt: there is no such file"):
         read_sae(room, "dictionary_learning")
-    with pytest.raises(ValueError, match="prisma is read and not written; expected --format saelens or sparsify"):
+    with pytest.raises(ValueError, match="prisma can be read, but not written; expected --format saelens or sparsify"):
         ut.export_sae(ut.import_sae(room), "sae", room / "out", "prisma")
 
 

@@ -34,9 +34,9 @@ def flip(file: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "number", "said"),
     [
-        (cut, 0, "shard-00000.safetensors is missing or broken: .*; the pictures from number 0 on are seen again"),
-        (cut, 1, "shard-00001.safetensors is missing or broken: .*; the pictures from number 4 on are seen again"),
-        (flip, 1, "shard-00001.safetensors has the checksum .*; the pictures from number 4 on are seen again"),
+        (cut, 0, "shard-00000.safetensors is missing or broken: .*; the pictures from number 0 on are read again"),
+        (cut, 1, "shard-00001.safetensors is missing or broken: .*; the pictures from number 4 on are read again"),
+        (flip, 1, "shard-00001.safetensors has the checksum .*; the pictures from number 4 on are read again"),
         (Path.unlink, 1, "shard-00001.safetensors is missing or broken: .*; the pictures from number 4 on are"),
     ],
 )

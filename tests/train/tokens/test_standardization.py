@@ -11,7 +11,7 @@ from command_line import SMALL, SPECS, run
 import usae_train as ut
 from usae_train.tokens.feeding import MemoryFeed
 from usae_train.tokens.standardization import (
-    TOKENS_AT_ONCE,
+    TOKEN_CHUNK_SIZE,
     Outliers,
     Spread,
     outliers_as_text,
@@ -37,7 +37,7 @@ def planted(scale: float = 10.0) -> dict[str, torch.Tensor]:
 
 
 def test_mean_and_std_are_torchs_over_several_chunks() -> None:
-    tokens = 3 + 5 * torch.randn(2 * TOKENS_AT_ONCE + 7, 3, generator=torch.Generator().manual_seed(0))
+    tokens = 3 + 5 * torch.randn(2 * TOKEN_CHUNK_SIZE + 7, 3, generator=torch.Generator().manual_seed(0))
     (own,) = sums_of(MemoryFeed({"a": tokens}), torch.arange(len(tokens))).values()
     mean, std = own.mean_and_std
     assert mean.item() == pytest.approx(tokens.double().mean().item(), rel=1e-12)
@@ -57,7 +57,9 @@ def test_planted_outliers_are_counted_and_the_threshold_is_a_multiple_of_the_med
 
 def test_mean_token_and_covariance_are_torchs_over_several_chunks() -> None:
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randn(2 * TOKENS_AT_ONCE + 7, 4, generator=generator) @ torch.randn(4, 4, generator=generator) + 100
+    tokens = (
+        torch.randn(2 * TOKEN_CHUNK_SIZE + 7, 4, generator=generator) @ torch.randn(4, 4, generator=generator) + 100
+    )
     (own,) = spreads_of(MemoryFeed({"a": tokens}), torch.arange(len(tokens)), ["a"]).values()
     torch.testing.assert_close(own.mean, tokens.double().mean(0), rtol=1e-8, atol=0)
     torch.testing.assert_close(own.covariance, tokens.double().T.cov(correction=0), rtol=1e-5, atol=1e-5)

@@ -18,7 +18,7 @@ import usae_train as ut
 from usae_train.cli import app
 from usae_train.images.sources import open_images
 from usae_train.tokens.extract import extract, plan_extraction
-from usae_train.tokens.extraction_notes import begin
+from usae_train.tokens.extraction_notes import begin_or_resume
 from usae_train.tokens.feeding import Batches, MemoryFeed, StoreFeed
 from usae_train.tokens.settings import ExtractSettings
 from usae_train.tokens.store import ActivationStore, disk_bytes_per_image, read_record, write_record
@@ -192,11 +192,11 @@ def test_a_store_that_an_earlier_version_began_goes_on_and_not_with_other_pictur
     own, out = plan_extraction(open_images(pictures), SPECS)[0], tmp_path / "store"
     before = own.model_copy(update={"fingerprint": own.fingerprint.partition("+")[0]})
     write_record(out, before)
-    assert begin(own, out) == before
+    assert begin_or_resume(own, out) == before
     write_record(out, own)
     other = own.model_copy(update={"fingerprint": own.fingerprint[:-1] + "x"})
     with pytest.raises(ValueError, match="was begun with another fingerprint; give the same again"):
-        begin(other, out)
+        begin_or_resume(other, out)
 
 
 def test_a_backbone_with_a_name_that_none_can_have_is_refused_before_anything_is_extracted(pictures):
@@ -306,7 +306,7 @@ def test_a_shard_read_in_pieces_is_the_whole(pictures, tmp_path, monkeypatch):
     whole, rows = store.read([2, 0]), torch.tensor([39, 0, 17, 21, 17])
     picked = StoreFeed(store, memory=1e9).pick(rows)
     monkeypatch.setattr("usae_train.tokens.store.READ_BYTES", 1.0)
-    monkeypatch.setattr("usae_train.tokens.feeding.IMAGES_AT_ONCE", 1)
+    monkeypatch.setattr("usae_train.tokens.feeding.IMAGE_CHUNK_SIZE", 1)
     pieces = store.read([2, 0])
     assert pieces.numbers.tolist() == whole.numbers.tolist() == [8, 9, 10, 0, 1, 2, 3]
     for name in ("left", "right"):

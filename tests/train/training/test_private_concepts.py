@@ -199,7 +199,9 @@ def test_a_folder_that_is_not_what_it_says_is_one_line(tmp_path: Path) -> None:
     usae = trained()
     usae.decoder("b").weight.data[6, 0] = 1e-3
     folder = ut.save(usae, tmp_path / "usae")
-    with pytest.raises(ValueError, match=r"safetensors is broken: b has weights for concepts that config.json says"):
+    with pytest.raises(
+        ValueError, match=r"safetensors is broken: b has weights for concepts that are private to others"
+    ):
         ut.load(folder)
     config = json.loads((folder / "config.json").read_text())
     for numbers, why in CONTRADICTIONS.items():
@@ -258,9 +260,7 @@ def test_slots_are_asked_for_by_their_numbers_alone(said: object, tmp_path: Path
         lambda: growth_settings(trained(k_private=1), sparsity=said),  # type: ignore[arg-type]
     )
     for ask in asks:
-        with pytest.raises(
-            ValueError, match=r"^[^\n]*sparsity 'splittopk' is what n_private and k_private ask for; give"
-        ):
+        with pytest.raises(ValueError, match=r"^[^\n]*sparsity 'splittopk' comes from n_private and k_private; give"):
             ask()
 
 
@@ -271,8 +271,8 @@ def test_what_cannot_be_is_one_line() -> None:
         "this USAE has no private concepts": lambda: plain.private.of("a"),
         "unknown backbone 'z'; this USAE has a, b, c": lambda: usae.private.of("z"),
         "n_private is 2; the space stays as it is": lambda: growth_settings(usae, n_private=2),
-        "has private concepts; a consensus is of trainings": lambda: check_members([usae, trained(seed=1, steps=1)]),
-        "concept 6 is private to a; to edit it changes nothing in b": lambda: check_not_others(usae, "b", [0, 6]),
+        "has private concepts; a consensus needs trainings": lambda: check_members([usae, trained(seed=1, steps=1)]),
+        "concept 6 is private to a; editing it changes nothing in b": lambda: check_not_others(usae, "b", [0, 6]),
         "n_private = -1": lambda: fit_settings("default", n_private=-1),
         "k_private is 2, and no concepts are private": lambda: fit_settings("default", k_private=2),
         "k_private is 3; expected less than k = 3": lambda: fit_settings("default", k=3, n_private=4, k_private=3),
@@ -297,8 +297,8 @@ def test_what_cannot_be_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("words", "why"),
     [
-        (["--independent"], "--n-private is of one training of several backbones; an SAE has all concepts for itself"),
-        (["--starts", "2"], "--n-private is of one training of several backbones; a consensus is of concepts that all"),
+        (["--independent"], "--n-private needs one training of several backbones; an SAE has all concepts for itself"),
+        (["--starts", "2"], "--n-private needs one training of several backbones; a consensus is of concepts that all"),
     ],
 )
 def test_trainings_that_cannot_have_some_say_so(tmp_path: Path, words: list[str], why: str) -> None:

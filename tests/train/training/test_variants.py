@@ -3,6 +3,7 @@
 import math
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -13,11 +14,11 @@ from toys import WIDTHS, toy_settings, toy_tokens
 import usae_train as ut
 from usae_train.model.sparsity.batchtopk import BatchTopK
 from usae_train.model.sparsity.jumprelu import JumpReLU
-from usae_train.model.sparsity.variant import Chosen, all_above, batch_threshold
+from usae_train.model.sparsity.variant import EntryIndices, batch_threshold, entries_above
 from usae_train.runtime.signals import Stopped
 from usae_train.tokens.feeding import MemoryFeed
 from usae_train.training.checkpointing import TrainingCheckpointer
-from usae_train.training.dictionaries.archetypal import Mixtures, nearest
+from usae_train.training.dictionaries.archetypal import Mixtures, in_order_of_use, nearest
 from usae_train.training.initialization import initialize
 from usae_train.training.loop import fit_tokens, fractions_of, new_usae
 from usae_train.training.resolving import fit_settings
@@ -124,7 +125,7 @@ def test_jumprelu_by_hand() -> None:
     """Rajamanoharan et al. 2024, equations 11 and 12, with a bandwidth of half the threshold: 0.5 and 1."""
     threshold = torch.tensor([1.0, 2.0], requires_grad=True)
     pre_codes = torch.tensor([0.8, 1.2, 3.0, 1.6, 2.4], requires_grad=True)
-    chosen = Chosen(torch.tensor([0, 1, 2, 0, 1]), torch.tensor([0, 0, 0, 1, 1]))
+    chosen = EntryIndices(torch.tensor([0, 1, 2, 0, 1]), torch.tensor([0, 0, 0, 1, 1]))
     sparsity = JumpReLU(bandwidth=0.5, weight=3.0)
     values = sparsity.activate(pre_codes, chosen.concepts, threshold)
     assert values.tolist() == pytest.approx([0.0, 1.2, 3.0, 0.0, 2.4])
@@ -151,6 +152,7 @@ def test_jumprelu_computes_what_is_near_a_threshold_as_well() -> None:
     assert threshold.tolist() == pytest.approx([0.5 * 0.3, 1e-4 * 0.3])  # what three of the four exceed
 
 
+@patch("usae_train.training.dictionaries.archetypal.product_dtype", lambda device: torch.float32)
 def test_rows_of_an_archetypal_dictionary_are_mixtures_and_a_bounded_rest() -> None:
     settings = toy_settings(TrainingRecipe(**{**dict(DEFAULT), **CHOICES["archetypal"]}))
     usae, feed = new_usae(WIDTHS, settings), MemoryFeed(toy_tokens())
@@ -159,7 +161,7 @@ def test_rows_of_an_archetypal_dictionary_are_mixtures_and_a_bounded_rest() -> N
     for name in WIDTHS:
         rows = usae.decoder(name).parametrizations.weight[0]
         assert isinstance(rows, Mixtures)
-        assert functional.cosine_similarity(usae.dictionary(name), rows.points[: len(rows.support)]).min() > 0.7
+        assert functional.cosine_similarity(usae.dictionary(name), rows.points[rows.support[:, 0]]).min() > 0.7
         rows.mixing.data.normal_(std=3)
         weights = torch.linalg.lstsq(
             rows.points[rows.support[0]].T.double(), rows.mixed()[0].double()[:, None]
@@ -205,12 +207,13 @@ def test_what_exceeds_a_threshold_is_found_by_bits_as_by_numbers(
     pre_codes[0], pre_codes[1], pre_codes[2] = 0.0, -0.0, torch.as_tensor(limit).to(dtype)  # equal does not exceed
     threshold = limit.to(dtype) if isinstance(limit, torch.Tensor) else limit
     expected = (pre_codes > threshold).nonzero()
-    found = all_above(pre_codes, limit)
+    found = entries_above(pre_codes, limit)
     assert found.tokens.tolist() == expected[:, 0].tolist()
     assert found.concepts.tolist() == expected[:, 1].tolist()
     assert 0 < len(expected) < pre_codes.numel()
 
 
+@patch("usae_train.training.dictionaries.archetypal.product_dtype", lambda device: torch.float32)
 def test_archetypal_rows_are_those_of_autograd_to_the_bit_and_gradients_but_for_the_last() -> None:
     generator = torch.Generator().manual_seed(0)
     points, support = torch.randn(20, 7, generator=generator), torch.randint(20, (9, 4), generator=generator)
@@ -232,6 +235,28 @@ def test_archetypal_rows_are_those_of_autograd_to_the_bit_and_gradients_but_for_
     assert torch.equal(to_rest, made.length.detach().abs()[:, None].expand(9, 7))
 
 
+def test_rows_mixed_of_points_in_bfloat16_are_rounded_once_and_follow_what_is_loaded() -> None:
+    points, support = torch.randn(20, 7, generator=torch.Generator().manual_seed(0)), torch.arange(20).view(5, 4)
+    made = []
+    for dtype in (torch.float32, torch.bfloat16):
+        with patch("usae_train.training.dictionaries.archetypal.product_dtype", lambda device, dtype=dtype: dtype):
+            made += [Mixtures(own, support, 0.5, unit_norm=False) for own in (points, torch.zeros(20, 7))]
+    exact, _, rounded, loaded = made
+    torch.testing.assert_close(rounded.mixed(), exact.mixed(), rtol=2**-6, atol=2**-6)
+    assert rounded.mixed().dtype == torch.float32
+    assert rounded.state_dict().keys() == exact.state_dict().keys() == {"points", "support", "mixing", "length"}
+    loaded.load_state_dict(rounded.state_dict())
+    assert torch.equal(loaded.mixed(), rounded.mixed())
+    assert not torch.equal(rounded.mixed(), exact.mixed())
+
+
+def test_points_stand_in_the_order_in_which_concepts_use_them() -> None:
+    points, support = torch.arange(6.0)[:, None], torch.tensor([[3, 0], [0, 5], [5, 2]])
+    ordered, named = in_order_of_use(points, support)
+    assert ordered[:, 0].tolist() == [3, 0, 5, 2, 1, 4]
+    assert torch.equal(ordered[named], points[support])
+
+
 def test_what_is_said_beside_a_recipe_is_the_recipes() -> None:
     settings = fit_settings("published", sparsity="jumprelu", matryoshka_fractions="0.1, 0.5", n_concepts=64, k=4)
     assert settings.recipe.model_copy(update={"sparsity": "topk", "matryoshka_fractions": ()}) == PUBLISHED
@@ -251,14 +276,14 @@ def test_what_is_said_beside_a_recipe_is_the_recipes() -> None:
             {"sparsity": "jumprelus"},
             "sparsity of kind 'jumprelus'; expected batchtopk, jumprelu, topk; did you mean 'jumprelu'?",
         ),
-        ({"sparsity": "relu"}, "'relu' is read from files, and not asked of a training; expected batchtopk, jumprelu,"),
+        ({"sparsity": "relu"}, "'relu' can be read from files, but not trained; expected batchtopk, jumprelu,"),
         ({"sparsity": {"kind": "jumprelu", "rate": math.inf}}, "sparsity: rate: expected a finite number (found inf)"),
         ({"dictionary": {"kind": "archetypal", "rest": math.nan}}, "rest: expected a finite number (found nan)"),
         ({"n_concepts": 4, "k": 5}, "k is 5 and n_concepts 4; expected k <= n_concepts"),
         ({"n_concepts": 8, "k": 2, "matryoshka_fractions": "0.05,0.5"}, "of 8 concepts are parts of 0, 4; expected"),
         ({"n_concepts": 8, "k": 2, "matryoshka_fractions": (0.5, 0.51)}, "of 8 concepts are parts of 4, 4; expected"),
         ({"n_concepts": 8, "k": 2, "matryoshka_fractions": (0.99,)}, "0.99 of 8 concepts are parts of 8; expected"),
-        ({"sparsity": {"kind": "jumprelu", "bandwith": 1}}, "bandwith: there is none of that name"),
+        ({"sparsity": {"kind": "jumprelu", "bandwith": 1}}, "bandwith: unknown name"),
         ({"dictionary": "archetypes"}, "dictionary of kind 'archetypes'; expected archetypal, free; did you mean"),
         ({"matryoshka_fractions": "0.5,0.25"}, "expected fractions that rise, such as 0.1,0.25,0.5"),
         ({"matryoshka_fractions": (0.5, 0.5)}, "expected fractions that rise"),

@@ -168,7 +168,7 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, refused, wo
         (["invert", "", *QUICK], "an empty word after invert; expected a value"),
         (["maximize", "-c", "3", "--start", ""], "an empty word after --start; expected a value"),
         (["invert", "nowhere.png", "--seeds", "0"], "seeds = 0: expected at least 1"),
-        (["maximize", "-c", "3", "--verdict", "rang=1"], "verdict.rang = '1': there is none of that name; did you"),
+        (["maximize", "-c", "3", "--verdict", "rang=1"], "verdict.rang = '1': unknown name; did you"),
         (["maximize", "-c", "3", "--verdict", "strict"], "'strict' is not a threshold; expected such as rank=1,"),
     ],
 )

@@ -73,10 +73,10 @@ def test_a_name_is_drawn_and_listed(folder, written, tmp_path):
     ("change", "message"),
     [
         ({"schema": 2}, "schema: expected 1"),
-        ({"labels": [{"concept": 3, "nmae": "x"}]}, "labels.0.nmae: there is none of that name"),
+        ({"labels": [{"concept": 3, "nmae": "x"}]}, "labels.0.nmae: unknown name"),
         ({"labels": [{"concept": -1}]}, "labels.0.concept: expected at least 0"),
         ({"labels": [{"concept": 12, "name": "x"}]}, "no concept 12; this USAE has 12"),
-        ({"labels": [{"concept": 3, "name": "a, b"}]}, 'concept 3 cannot be called "a, b": a comma parts concepts'),
+        ({"labels": [{"concept": 3, "name": "a, b"}]}, 'concept 3 cannot be called "a, b": a comma separates concepts'),
         ({"labels": [{"concept": 3, "name": "17"}]}, 'cannot be called "17": a number is'),
         ({"labels": [{"concept": 3, "name": "7 - 8"}]}, 'cannot be called "7 - 8": it is a range of concepts where'),
         ({"labels": [{"concept": 3, "name": "7\u20138"}]}, 'cannot be called "7\u20138": it is a range'),

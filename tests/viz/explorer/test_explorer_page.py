@@ -100,7 +100,7 @@ def test_natural_pictures_are_where_the_statistics_say(explored, usae_folder):
             assert heat.argmax() == entry["token"]
             assert (explored / "explorer" / "natural" / f"{entry['image']}.webp").is_file()
         peak = statistics.quantiles[row, 3, -1].item()
-        assert entries[0]["codes"][row] == pytest.approx(peak, rel=0.05)  # the files have 8 bits a channel
+        assert entries[0]["codes"][row] == pytest.approx(peak, rel=0.05)  # the files have 8 bits per channel
     assert (explored / "explorer" / "patches" / "3.webp").is_file()
 
 

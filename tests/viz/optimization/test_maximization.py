@@ -117,11 +117,11 @@ def test_a_notebook_shows_the_sheet(usae):
     ("objective", "settings", "message"),
     [
         (uv.Concept(12), {}, "no concept 12; this USAE has 12, numbered 0 to 11"),
-        (uv.Concept(3), {"stepz": 3}, "stepz = 3: there is none of that name; did you mean 'steps'?"),
+        (uv.Concept(3), {"stepz": 3}, "stepz = 3: unknown name; did you mean 'steps'?"),
         (
             uv.Concept(3),
             {"augmentation": {"rotat": 3}},
-            "augmentation.rotat = 3: there is none of that name; did you mean 'rotate'?",
+            "augmentation.rotat = 3: unknown name; did you mean 'rotate'?",
         ),
         (uv.Concept(3), {"mode": "both"}, "mode = 'both': expected 'per-model', 'shared' or 'coupled'"),
         (

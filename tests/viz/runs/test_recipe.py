@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
-from usae_train.backbones.names import check_known
+from usae_train.backbones.names import check_backbone_name
 from usae_train.files import provenance
 from usae_train.model.statistics import Statistics
 from usae_viz.concepts.labels import Label
@@ -46,7 +46,7 @@ class Known:
     )
 
     def check_backbone(self, name):
-        return check_known(self.names, name)
+        return check_backbone_name(self.names, name)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: 2001-13-45\n", ":1: 2001-13-45 is a date to YAML; put it in quotes"),
         ("concepts: 3\nlabels: 2001-12-14\n", ":2: 2001-12-14 is a date to YAML; put it in quotes"),
         (f"concepts: {'9' * 200}\n", ":1: a number of 200 characters; expected at most 100"),
-        ("concepts: 3\nusae: 'a\\0'\n".replace("'", '"'), ":2: .* has a character that no text has"),
+        ("concepts: 3\nusae: 'a\\0'\n".replace("'", '"'), ":2: .* has a character that text cannot have"),
         ("concepts: 3\nconcepts: 4\n", ":2: not valid YAML: found duplicate key"),
         ("concepts: 3\n? [a, b]\n: 4\n", ":2: a list or mapping is not a key; expected a word"),
         ("concepts: 3\nsettings:\n  seeds: 100000000\n", r":3: settings\.seeds: expected at most"),

@@ -123,7 +123,7 @@ def test_what_cannot_be_shown_or_drawn_again_is_one_line(folder, tmp_path):
         (["render", tmp_path / "other.png"], "was drawn with the USAE of sha256 000000000000, and"),
         (
             ["render", tmp_path / "later.png"],
-            "drawn with settings that this version does not have: warmth = 3: there is none",
+            "drawn with settings that this version does not have: warmth = 3: unknown name",
         ),
         (["render", tmp_path / "tensor.png"], "was drawn beside a picture that was not in a file"),
         (
@@ -176,7 +176,7 @@ def test_a_picture_of_before_settings_changed_their_meaning_says_so(folder, tmp_
 
 
 def test_a_usae_in_the_home_of_nobody_is_one_line(tmp_path):
-    with pytest.raises(ValueError, match="this machine knows no home of ~nobody-of-this-name; write the path out"):
+    with pytest.raises(ValueError, match="this machine knows no home of ~nobody-of-this-name; write the path in full"):
         usae_near("~nobody-of-this-name/mine", tmp_path / "a.png")
 
 

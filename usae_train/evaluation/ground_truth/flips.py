@@ -12,7 +12,7 @@ from usae_train.scenes.factors import FACTORS, PURE, patch_shares
 from usae_train.scenes.world import SIZE, SceneParameters, draw_parameters, render_scenes
 
 FLIPS_SEED = 4_000_000_007  # of no split of the demo's scenes
-SCENES_AT_ONCE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers
+SCENE_BATCH_SIZE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers
 
 
 def factors_to_flip(concept_of: Mapping[str, int]) -> list[str]:
@@ -28,12 +28,12 @@ def flips_of(usae: USAE, factor: str, concept_of: Mapping[str, int], pairs: int)
     over the patches that the object covers in both scenes, the new value's code rises and the old value's falls.
     """
     assert usae.grid is not None
-    values, known = FACTORS[factor], _values_with_concept(factor, concept_of)
+    values, named_values = FACTORS[factor], _values_with_concept(factor, concept_of)
     generator = torch.Generator().manual_seed(FLIPS_SEED + list(FACTORS).index(factor))
     before = draw_parameters(pairs, generator)
     front = before.present.sum(1) - 1  # the object that hides others and is hidden by none
-    old_new = torch.stack([torch.randperm(len(known), generator=generator)[:2] for _ in range(pairs)])
-    old, new = torch.tensor(known)[old_new].unbind(1)
+    old_new = torch.stack([torch.randperm(len(named_values), generator=generator)[:2] for _ in range(pairs)])
+    old, new = torch.tensor(named_values)[old_new].unbind(1)
     rows = torch.arange(pairs)
     patches = torch.ones(pairs, usae.grid[0] * usae.grid[1], dtype=torch.bool)
     pictures = []
@@ -71,11 +71,11 @@ def _object_patches(parameters: SceneParameters, front: Tensor, grid: tuple[int,
 def _mean_codes(usae: USAE, name: str, pictures: Tensor, concepts_of_pair: Tensor, patches: Tensor) -> Tensor:
     """(pairs, concepts): each picture's codes of its wanted (pairs, concepts), the mean over its own patches."""
     means = []
-    for shown, concepts, covered in zip(
-        *(every.split(SCENES_AT_ONCE) for every in (pictures, concepts_of_pair, patches)), strict=True
+    for canvases, concepts, covered in zip(
+        *(every.split(SCENE_BATCH_SIZE) for every in (pictures, concepts_of_pair, patches)), strict=True
     ):
-        codes = usae.encode(name, usae.tokens(name, shown))
-        is_wanted = codes.indices.cpu()[..., None] == concepts[:, None, None]
-        values = (codes.values.cpu()[..., None] * is_wanted).sum(-2)  # (pairs, patches, concepts)
+        codes = usae.encode(name, usae.tokens(name, canvases))
+        is_concept = codes.indices.cpu()[..., None] == concepts[:, None, None]
+        values = (codes.values.cpu()[..., None] * is_concept).sum(-2)  # (pairs, patches, concepts)
         means.append((values * covered[..., None]).sum(1) / covered.sum(1, keepdim=True).clamp_min(1))
     return torch.cat(means)

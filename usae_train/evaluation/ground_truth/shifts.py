@@ -1,4 +1,4 @@
-"""Scenes that look otherwise than those of training: what holds of a USAE?"""
+"""Scenes that look different from those of training: what still holds for a USAE?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCENES = 200
 
 @dataclass(frozen=True)
 class Shift:
-    """A way to look otherwise: by how scenes are drawn, or by what is done to their pictures."""
+    """A way to look different: by how scenes are drawn, or by what is done to their pictures."""
 
     scene: Callable[[SceneParameters], SceneParameters] = lambda parameters: parameters
     picture: Callable[[Tensor], Tensor] = lambda canvases: canvases
@@ -67,15 +67,15 @@ def figures_under(
     measures = Measures(usae, keep_codes=True)
     truth = []
     for first in range(0, len(parameters), 32):
-        some = look.scene(parameters.select(slice(first, first + 32)))
-        shown = look.picture(render_scenes(some, size).images)
-        tokens = {name: usae.tokens(name, shown) for name in usae.names}
-        measures.add(PairedTokens(tokens, torch.arange(first, first + len(shown))), half=0)
-        truth.append(patch_truth(render_scenes(some, SIZE).labels, usae.grid))
+        scenes = look.scene(parameters.select(slice(first, first + 32)))
+        pictures = look.picture(render_scenes(scenes, size).images)
+        tokens = {name: usae.tokens(name, pictures) for name in usae.names}
+        measures.add(PairedTokens(tokens, torch.arange(first, first + len(pictures))), half=0)
+        truth.append(patch_truth(render_scenes(scenes, SIZE).labels, usae.grid))
     statistics = measures.firing.statistics()
     areas = _areas(measures, torch.cat(truth).flatten(0, 1), concept_of)
     return {
-        "r2_off_diagonal": r2_summary(measures.whole().r2)["off_diagonal"],
+        "r2_off_diagonal": r2_summary(measures.total().r2)["off_diagonal"],
         "firing_entropy": statistics.firing_entropy[statistics.alive].mean().item() if len(usae.names) > 1 else None,
         **{f"auroc_{factor}": areas[factor] for factor in areas},
     }

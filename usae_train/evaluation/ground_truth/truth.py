@@ -23,7 +23,7 @@ from usae_train.scenes.world import SIZE
 RECOVERED = 0.9  # AUROC, in all backbones by the same concept
 PAIRS = 200  # of scenes per factor, for flips; as many as there are scenes, if those are fewer
 SCENES_PER_JOB = 64  # whose truth is worked out in one go
-CONCEPTS_AT_ONCE = 256  # concepts laid out as tokens x concepts at a time
+CONCEPT_CHUNK_SIZE = 256  # concepts laid out as tokens x concepts at a time
 
 
 def truth_figures(
@@ -83,10 +83,10 @@ def factor_truth(source: DemoImages, numbers: Tensor, grid: tuple[int, int], wor
     def truth(number: int) -> Tensor:
         return patch_truth({factor: value[None] for factor, value in source.labels(number, SIZE).items()}, grid)[0]
 
-    def job(some: Tensor) -> Job[Tensor]:
-        return lambda report: torch.cat([truth(number) for number in some.tolist()])
+    def job(scenes: Tensor) -> Job[Tensor]:
+        return lambda report: torch.cat([truth(number) for number in scenes.tolist()])
 
-    with Workers([job(some) for some in numbers.split(SCENES_PER_JOB)], workers, handles_ctrl_c=False) as working:
+    with Workers([job(scenes) for scenes in numbers.split(SCENES_PER_JOB)], workers, handles_ctrl_c=False) as working:
         return torch.cat(list(working.results()))
 
 
@@ -103,12 +103,12 @@ def codes_auroc(codes: Mapping[str, Codes], n_concepts: int, truth: Tensor, work
 def _auroc_of(coded: Codes, n_concepts: int, truth: Tensor) -> Tensor:
     """(values, concepts), of one backbone's codes."""
     parts = []
-    for first in range(0, n_concepts, CONCEPTS_AT_ONCE):
-        last = min(first + CONCEPTS_AT_ONCE, n_concepts)
+    for first in range(0, n_concepts, CONCEPT_CHUNK_SIZE):
+        last = min(first + CONCEPT_CHUNK_SIZE, n_concepts)
         inside = (coded.indices >= first) & (coded.indices < last)
-        some = Codes(coded.values * inside, (coded.indices - first).clamp(0, last - first - 1))
+        codes = Codes(coded.values * inside, (coded.indices - first).clamp(0, last - first - 1))
         dense = coded.values.new_zeros(len(coded.values), last - first)
-        parts.append(auroc(dense.scatter_add_(1, some.indices, some.values), truth))
+        parts.append(auroc(dense.scatter_add_(1, codes.indices, codes.values), truth))
     return torch.cat(parts, 1)
 
 

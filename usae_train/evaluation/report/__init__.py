@@ -26,7 +26,7 @@ def write_report(report: Report, out: Path) -> None:
     """
     report, posthoc = without_nan(report), report.get("posthoc")
     page = Environment(loader=PackageLoader("usae_train.evaluation.report", "."), autoescape=select_autoescape())
-    page.filters |= {"figure": figure, "percent": percent}
+    page.filters |= {"figure": format_figure, "percent": format_percent}
     plots = {
         "r2": r2_plot(report["r2"]),
         "entropy": entropy_plot(report),
@@ -63,11 +63,11 @@ def table_rows(report: Report) -> list[dict[str, Any]]:
     ]
 
 
-def figure(value: float | None, digits: int = 2) -> str:
+def format_figure(value: float | None, digits: int = 2) -> str:
     """A figure as the page prints it: a dash for what could not be worked out."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def percent(value: float | None) -> str:
+def format_percent(value: float | None) -> str:
     """A share in percent."""
     return "–" if value is None else f"{100 * value:.0f}%"

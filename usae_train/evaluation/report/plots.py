@@ -33,7 +33,7 @@ STYLES = ("-", "--", "-.", ":")
 def r2_plot(matrix: Mapping[str, Mapping[str, float | None]]) -> str:
     """An R² matrix: rows encode, columns are decoded; empty where a figure could not be worked out."""
     names = list(matrix)
-    values = [[_or_nan(matrix[source][target]) for target in names] for source in names]
+    values = [[math.nan if (r2 := matrix[source][target]) is None else r2 for target in names] for source in names]
     figure, axes = _new_figure(1.2 + 0.85 * len(names), 0.8 + 0.7 * len(names))
     axes.imshow([[max(value, 0.0) for value in row] for row in values], cmap="viridis", vmin=0, vmax=1)
     for row, figures in enumerate(values):
@@ -99,10 +99,6 @@ def consistency_plot(report: Report) -> str:
     axes.set_ylabel("cosine with its match")
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return _svg(figure, "consistency curves")
-
-
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _fit(x: list[float], y: list[float]) -> tuple[list[float], list[float]]:

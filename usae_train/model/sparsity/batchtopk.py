@@ -9,7 +9,14 @@ from pydantic import Field
 from torch import Tensor
 
 from usae_train.model.sparse import GROUPS, Codes
-from usae_train.model.sparsity.variant import Chosen, Sparsity, above, all_above, batch_threshold, threshold_among
+from usae_train.model.sparsity.variant import (
+    EntryIndices,
+    Sparsity,
+    batch_threshold,
+    codes_above,
+    entries_above,
+    threshold_among,
+)
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 
 
@@ -22,7 +29,7 @@ class BatchTopK(Sparsity):
     def codes(self, pre_codes: Tensor, k: int, threshold: Tensor | None) -> Codes:
         """What exceeds the threshold."""
         assert threshold is not None
-        return above(pre_codes, threshold)
+        return codes_above(pre_codes, threshold)
 
     def threshold_shape(self, n_concepts: int) -> tuple[int, ...]:
         """One number."""
@@ -39,20 +46,20 @@ class BatchTopK(Sparsity):
         threshold: Tensor | None,
         ranks: DistributedContext = SINGLE_PROCESS,
         sizes: Sequence[int] = GROUPS,
-    ) -> Chosen:
+    ) -> EntryIndices:
         """The k * tokens largest of all that are positive, whichever token has them.
 
         They are looked for once, among those above half of the threshold: all pre-codes are gone through in 9 ms (523 x
         6144, one thread).
         """
         assert threshold is not None
-        near = all_above(pre_codes, threshold.item() / 2)
+        near = entries_above(pre_codes, threshold.item() / 2)
         values = pre_codes[near.tokens, near.concepts]
         least = threshold_among(values.float(), len(pre_codes), k, ranks)
         if least is None:
-            return all_above(pre_codes, batch_threshold(pre_codes, k, ranks=ranks))
+            return entries_above(pre_codes, batch_threshold(pre_codes, k, ranks=ranks))
         exceeding = (values > least.to(values.dtype)).nonzero().squeeze(1)
-        return Chosen(near.tokens[exceeding], near.concepts[exceeding])
+        return EntryIndices(near.tokens[exceeding], near.concepts[exceeding])
 
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
         """That of the starting weights."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from usae_train.model.sparse import GROUPS, Codes
-from usae_train.model.sparsity.variant import Chosen, Sparsity, above, all_above, batch_threshold
+from usae_train.model.sparsity.variant import EntryIndices, Sparsity, batch_threshold, codes_above, entries_above
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 
 LEAST_THRESHOLD = 1e-4  # of a threshold in training, where a step may take one below zero: then it is a ReLU
@@ -32,7 +32,7 @@ class JumpReLU(Sparsity):
     def codes(self, pre_codes: Tensor, k: int, threshold: Tensor | None) -> Codes:
         """What exceeds its threshold."""
         assert threshold is not None
-        return above(pre_codes, threshold)
+        return codes_above(pre_codes, threshold)
 
     def threshold_shape(self, n_concepts: int) -> tuple[int, ...]:
         """A number per concept."""
@@ -54,10 +54,10 @@ class JumpReLU(Sparsity):
         threshold: Tensor | None,
         ranks: DistributedContext = SINGLE_PROCESS,
         sizes: Sequence[int] = GROUPS,
-    ) -> Chosen:
+    ) -> EntryIndices:
         """What exceeds its threshold, and what is not half a bandwidth below."""
         assert threshold is not None
-        return all_above(pre_codes, threshold.clamp_min(LEAST_THRESHOLD) * (1 - self.bandwidth / 2))
+        return entries_above(pre_codes, threshold.clamp_min(LEAST_THRESHOLD) * (1 - self.bandwidth / 2))
 
     def activate(self, pre_codes: Tensor, concepts: Tensor, threshold: Tensor | None) -> Tensor:
         """The pre-codes above their thresholds."""
@@ -68,7 +68,7 @@ class JumpReLU(Sparsity):
     def penalty(
         self,
         pre_codes: Tensor,
-        chosen: Chosen,
+        chosen: EntryIndices,
         revived: Tensor | None,
         n_tokens: int,
         k: int,

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from usae_train.model.sparse import Codes
-from usae_train.model.sparsity.variant import Sparsity, above
+from usae_train.model.sparsity.variant import Sparsity, codes_above
 
 
 class ReLU(Sparsity):
@@ -17,7 +17,7 @@ class ReLU(Sparsity):
 
     def codes(self, pre_codes: Tensor, k: int, threshold: Tensor | None) -> Codes:
         """What is positive."""
-        return above(pre_codes, 0.0)
+        return codes_above(pre_codes, 0.0)
 
     def in_words(self, k: int) -> str:
         """No count is known."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from usae_train.model.private import PrivateConcepts
 from usae_train.model.sparse import GROUPS, Codes, top_indices, top_k
-from usae_train.model.sparsity.variant import Chosen, Sparsity
+from usae_train.model.sparsity.variant import EntryIndices, Sparsity
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 
@@ -70,14 +70,14 @@ class SplitTopK(Sparsity):
         threshold: Tensor | None,
         ranks: DistributedContext = SINGLE_PROCESS,
         sizes: Sequence[int] = GROUPS,
-    ) -> Chosen:
+    ) -> EntryIndices:
         """The largest of each part of each token, positive or not."""
         shared, private = self._parts(pre_codes)
         top_shared, top_private = (
             top_indices(shared, k - self.k_private, sizes),
             top_indices(private, self.k_private, sizes),
         )
-        return Chosen.of_each_token(torch.cat([top_shared, top_private + self.n_shared], -1))
+        return EntryIndices.of_each_token(torch.cat([top_shared, top_private + self.n_shared], -1))
 
     def _parts(self, pre_codes: Tensor) -> tuple[Tensor, Tensor]:
         """Pre-codes (..., n_concepts) of the shared concepts, and of the others."""

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from usae_train.model.sparse import GROUPS, Codes, top_indices, top_k
-from usae_train.model.sparsity.variant import Chosen, Sparsity
+from usae_train.model.sparsity.variant import EntryIndices, Sparsity
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 
 
@@ -42,6 +42,6 @@ class TopK(Sparsity):
         threshold: Tensor | None,
         ranks: DistributedContext = SINGLE_PROCESS,
         sizes: Sequence[int] = GROUPS,
-    ) -> Chosen:
+    ) -> EntryIndices:
         """The k largest of each token, positive or not."""
-        return Chosen.of_each_token(top_indices(pre_codes, k, sizes))
+        return EntryIndices.of_each_token(top_indices(pre_codes, k, sizes))

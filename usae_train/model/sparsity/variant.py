@@ -11,13 +11,13 @@ import torch
 from pydantic import ConfigDict
 from torch import Tensor
 
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FrozenModel
 from usae_train.model.private import PrivateConcepts
 from usae_train.model.sparse import BITS, GROUPS, Codes
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 
 
-class Chosen(NamedTuple):
+class EntryIndices(NamedTuple):
     """The entries of tokens x concepts that a step computes: a token's concepts ascending, tokens in their order.
 
     Attributes:
@@ -29,7 +29,7 @@ class Chosen(NamedTuple):
     concepts: Tensor
 
     @classmethod
-    def of_each_token(cls, concepts: Tensor) -> Chosen:
+    def of_each_token(cls, concepts: Tensor) -> EntryIndices:
         """As many of every token: concepts (tokens, k), in any order."""
         n_tokens, k = concepts.shape
         return cls(
@@ -37,7 +37,7 @@ class Chosen(NamedTuple):
         )
 
 
-class Sparsity(Frozen, ABC):
+class Sparsity(FrozenModel, ABC):
     """Which concepts of a token are active.
 
     A variant is a file beside this one: a subclass with a `kind` of its own and the settings that a USAE keeps. What
@@ -103,7 +103,7 @@ class Sparsity(Frozen, ABC):
         threshold: Tensor | None,
         ranks: DistributedContext = SINGLE_PROCESS,
         sizes: Sequence[int] = GROUPS,
-    ) -> Chosen:
+    ) -> EntryIndices:
         """What a step computes of tokens x concepts: all that is active, and all that has a gradient besides.
 
         Args:
@@ -122,7 +122,7 @@ class Sparsity(Frozen, ABC):
     def penalty(
         self,
         pre_codes: Tensor,
-        chosen: Chosen,
+        chosen: EntryIndices,
         revived: Tensor | None,
         n_tokens: int,
         k: int,
@@ -157,7 +157,7 @@ class Sparsity(Frozen, ABC):
         """Set the threshold that a USAE keeps, when training is over; pre-codes (tokens, n_concepts) without noise."""
 
 
-def above(pre_codes: Tensor, threshold: Tensor | float) -> Codes:
+def codes_above(pre_codes: Tensor, threshold: Tensor | float) -> Codes:
     """ReLU of the pre-codes that exceed a threshold, in as many slots as the fullest token takes.
 
     Args:
@@ -170,19 +170,19 @@ def above(pre_codes: Tensor, threshold: Tensor | float) -> Codes:
     return Codes(*active.topk(slots, dim=-1))
 
 
-def all_above(pre_codes: Tensor, threshold: Tensor | float) -> Chosen:
+def entries_above(pre_codes: Tensor, threshold: Tensor | float) -> EntryIndices:
     """The entries of (tokens, n_concepts) that exceed a threshold: a number, or (n_concepts,).
 
     Pre-codes are finite: a NaN may be among them or not.
     """
     limit = torch.as_tensor(threshold, dtype=pre_codes.dtype, device=pre_codes.device)  # float32 would be slower
     if pre_codes.device.type != "cpu" or torch.compiler.is_compiling() or limit.signbit().any():  # -0.0 as well
-        return Chosen(*(pre_codes > limit).nonzero().unbind(1))
+        return EntryIndices(*(pre_codes > limit).nonzero().unbind(1))
     # numpy, and the bits of floats as integers (see `top_indices`): 1.3 ms for 523 x 6144 in bfloat16, torch 6.5
     numbers, least = (values.detach().contiguous().view(BITS[values.dtype]).numpy() for values in (pre_codes, limit))
     places = torch.from_numpy(np.flatnonzero(numbers > least))
     tokens = places // pre_codes.shape[1]
-    return Chosen(tokens, places - tokens * pre_codes.shape[1])
+    return EntryIndices(tokens, places - tokens * pre_codes.shape[1])
 
 
 def batch_threshold(

@@ -35,10 +35,10 @@ def trained_sparsity(settings: Any) -> Sparsity:
     """
     chosen = resolve_kind(settings, Sparsity, variants(), "sparsity", _trainable)  # type: ignore[type-abstract]
     if chosen.requested_by:
-        raise UsageError(f"sparsity {chosen.kind!r} is what {chosen.requested_by} ask for; give these, and no sparsity")
+        raise UsageError(f"sparsity {chosen.kind!r} comes from {chosen.requested_by}; give these, and no sparsity")
     if not chosen.can_train:
         raise UsageError(
-            f"sparsity {variant_setting(chosen)!r} is read from files, and not asked of a training; expected "
+            f"sparsity {variant_setting(chosen)!r} can be read from files, but not trained; expected "
             + ", ".join(_trainable())
         )
     return chosen

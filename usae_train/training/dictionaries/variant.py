@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pydantic import ConfigDict
 from torch import Tensor, nn
 
-from usae_train.files.validation import Frozen
+from usae_train.files.validation import FrozenModel
 
 
-class DictionaryKind(Frozen, ABC):
+class DictionaryKind(FrozenModel, ABC):
     """What rows of a dictionary may be while it is trained; a USAE keeps the rows alone.
 
     A variant is a file beside this one: a subclass with a `kind` of its own, its settings, and a module that torch

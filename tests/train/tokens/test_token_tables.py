@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 import usae_train as ut
-from usae_train.tokens.given_tokens import GivenTokens, read_tokens, tokens_to_fit
 from usae_train.tokens.places import names_tokens
 from usae_train.tokens.saev_shards import read_saev
+from usae_train.tokens.token_tables import TokenTables, read_tokens, tokens_to_fit
 
 ROWS = torch.arange(24.0).view(8, 3)
 METADATA = {
@@ -111,9 +111,9 @@ def test_what_is_no_file_of_tokens(tmp_path):
 
 
 def test_other_tokens_have_another_identity():
-    one, other = GivenTokens({"a": ROWS}), GivenTokens({"a": ROWS + torch.eye(8, 3)})
+    one, other = TokenTables({"a": ROWS}), TokenTables({"a": ROWS + torch.eye(8, 3)})
     assert one.identity() != other.identity()
-    assert one.identity() == GivenTokens({"a": ROWS.clone()}).identity()
+    assert one.identity() == TokenTables({"a": ROWS.clone()}).identity()
 
 
 BAD = {

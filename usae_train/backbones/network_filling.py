@@ -12,10 +12,10 @@ import timm
 from timm.models import _builder
 from torch import Tensor, nn
 
-from usae_train.backbones.packaged import in_order
+from usae_train.backbones.packaged import match_in_order
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.backbones.weight_forms import as_timm_names, foreign_form
-from usae_train.backbones.weight_names import beyond, misfit, unknown_part, without_prefix
+from usae_train.backbones.weight_names import describe_misfit, first_beyond_blocks, unknown_part, without_prefix
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import first_line
 from usae_train.runtime.shortage import is_fault
@@ -27,7 +27,7 @@ class Misfit(UsageError):
     """Weights that are not the model's, in one line that begins with the backbone's name."""
 
 
-class GivenWeights(NamedTuple):
+class LoadedWeights(NamedTuple):
     """What a backbone's network is to be filled with."""
 
     name: str
@@ -43,7 +43,7 @@ class GivenWeights(NamedTuple):
 
 
 @contextmanager
-def timm_given(given: GivenWeights) -> Iterator[None]:
+def fill_timm_networks(loaded: LoadedWeights) -> Iterator[None]:
     """While it lasts, networks that timm builds as pretrained are filled with these weights, and timm reads nothing.
 
     timm's builder alone knows the function that turns the names of a family's releases into its own, and hands it to
@@ -64,7 +64,7 @@ def timm_given(given: GivenWeights) -> Iterator[None]:
             return
         filled.append(model)
         try:
-            _fill_network(given, model, arguments["pretrained_cfg"], arguments["filter_fn"], arguments["strict"])
+            _fill_network(loaded, model, arguments["pretrained_cfg"], arguments["filter_fn"], arguments["strict"])
         except Exception as error:
             faults.extend([error] if is_fault(error) else [])
             raise
@@ -79,58 +79,56 @@ def timm_given(given: GivenWeights) -> Iterator[None]:
     finally:
         _builder.load_pretrained = timms_own
     if not filled:
-        raise UsageError(
-            f"{given.name}: timm {timm.__version__} loads weights in a way of its own; use a version known"
-        )
+        raise UsageError(f"{loaded.name}: timm {timm.__version__} loads weights in an unknown way; use another version")
 
 
 def _fill_network(
-    given: GivenWeights, model: nn.Module, config: Mapping[str, Any], rename: Filter | None, strict: bool
+    loaded: LoadedWeights, model: nn.Module, config: Mapping[str, Any], rename: Filter | None, strict: bool
 ) -> None:
     """Fill a network, by the first reading of the file's names that gives all of its tensors.
 
     Args:
-        given: the weights.
+        loaded: the weights.
         model: the network, with its initial values.
         config: timm's, of the architecture.
         rename: timm's function for the names of the family's releases.
         strict: whether timm says that the family's releases have every tensor.
     """
     initial, reasons = model.state_dict(), []
-    whole = strict and not (given.official and not given.spec.options)  # of its own releases timm knows best
-    for weights in _readings(given, initial):
+    complete = strict and not (loaded.official and not loaded.spec.options)  # of its own releases timm knows best
+    for weights in _readings(loaded, initial):
         try:
-            if not given.official and _has_all(weights, initial):
-                named = dict(weights)
+            if not loaded.official and _has_all(weights, initial):
+                renamed = dict(weights)
             else:
-                named = _under_timm_names(given, weights, initial, model, rename)
-            model.load_state_dict(_fitting_tensors(given, named, initial, config, whole), strict=False)
+                renamed = _under_timm_names(loaded, weights, initial, model, rename)
+            model.load_state_dict(_fitting_tensors(loaded, renamed, initial, config, complete), strict=False)
             return
         except Misfit as error:
             reasons.append(error)
-    form = foreign_form(given.content, initial)
-    raise Misfit(f"{given.misfits}{form}") if form else reasons[-1]
+    form = foreign_form(loaded.content, initial)
+    raise Misfit(f"{loaded.misfits}{form}") if form else reasons[-1]
 
 
-def _readings(given: GivenWeights, initial: Mapping[str, Tensor]) -> Iterator[Mapping[str, Any]]:
+def _readings(loaded: LoadedWeights, initial: Mapping[str, Tensor]) -> Iterator[Mapping[str, Any]]:
     """A file's tensors as they are named, and otherwise read where that is unambiguous: the most likely last."""
-    if given.spec.tensors == "ordered":
+    if loaded.spec.tensors == "ordered":
         try:
-            yield in_order(given.content, initial, given.misfits)
+            yield match_in_order(loaded.content, initial, loaded.misfits)
         except UsageError as error:
             raise Misfit(str(error)) from error
         return
-    yield given.content
-    if given.official:
+    yield loaded.content
+    if loaded.official:
         return
     try:
-        below = without_prefix(given.content, initial)
+        below = without_prefix(loaded.content, initial)
     except UsageError as error:
-        raise Misfit(f"{given.misfits}{error}") from error
+        raise Misfit(f"{loaded.misfits}{error}") from error
     if below is not None:
         yield below
-    if (known := as_timm_names(given.content)) is not None:
-        yield known
+    if (renamed := as_timm_names(loaded.content)) is not None:
+        yield renamed
 
 
 def _has_all(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> bool:
@@ -138,7 +136,7 @@ def _has_all(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> bo
 
 
 def _under_timm_names(
-    given: GivenWeights,
+    loaded: LoadedWeights,
     weights: Mapping[str, Any],
     initial: Mapping[str, Tensor],
     model: nn.Module,
@@ -151,48 +149,48 @@ def _under_timm_names(
         with redirect_stdout(StringIO()):  # it prints, for DINOv3 a line per block
             return dict(rename(dict(weights), model))
     except Exception as error:  # converters meet names and shapes that they were not written for
-        raise Misfit(f"{given.misfits}{misfit(weights, initial) or first_line(error)}") from error
+        raise Misfit(f"{loaded.misfits}{describe_misfit(weights, initial) or first_line(error)}") from error
 
 
 def _fitting_tensors(
-    given: GivenWeights,
+    loaded: LoadedWeights,
     tensors: dict[str, Tensor],
     initial: Mapping[str, Tensor],
     config: Mapping[str, Any],
-    whole: bool,
+    complete: bool,
 ) -> dict[str, Tensor]:
     """What a model takes of tensors under its names.
 
     Raises:
         Misfit: when it lacks some, or they are of another size, a deeper network, or one with further parts.
     """
-    tensors = _with_classifier(given, tensors, config)
-    if whole and (further := beyond(tensors, initial)) is not None:
-        raise Misfit(f"{given.misfits}it has {further!r}, and the model ends before; it is of a deeper one")
-    needed = {key: value for key, value in initial.items() if _is_needed(value, whole)}
+    tensors = _with_classifier(loaded, tensors, config)
+    if complete and (further := first_beyond_blocks(tensors, initial)) is not None:
+        raise Misfit(f"{loaded.misfits}it has {further!r}, beyond the model's last block; it is of a deeper one")
+    needed = {key: value for key, value in initial.items() if _is_needed(value, complete)}
     lacking = [key for key in needed if key not in tensors]
     if lacking or any(key in tensors and tensors[key].shape != value.shape for key, value in initial.items()):
-        raise Misfit(f"{given.misfits}{misfit(tensors, needed if lacking else initial)}")
-    if whole and (part := unknown_part(tensors, initial)) is not None:
-        raise Misfit(f"{given.misfits}it has {part!r}, and the model has no such part; it is of another one")
+        raise Misfit(f"{loaded.misfits}{describe_misfit(tensors, needed if lacking else initial)}")
+    if complete and (part := unknown_part(tensors, initial)) is not None:
+        raise Misfit(f"{loaded.misfits}it has {part!r}, a part that the model lacks; it is of another model")
     return {key: tensors[key] for key in initial if key in tensors}
 
 
-def _is_needed(initial: Tensor, whole: bool) -> bool:
+def _is_needed(initial: Tensor, complete: bool) -> bool:
     """Whether a tensor must come from the file: whole numbers say where, not what, and follow from the architecture."""
     if not initial.is_floating_point() or not initial.numel():
         return False
-    return whole or bool(initial.min() != initial.max())  # a bias that a release of timm's leaves at zero
+    return complete or bool(initial.min() != initial.max())  # a bias that a release of timm's leaves at zero
 
 
-def _with_classifier(given: GivenWeights, tensors: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+def _with_classifier(loaded: LoadedWeights, tensors: dict[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
     """The tensors without the classifier's where the spec keeps none.
 
     Raises:
         Misfit: when it keeps one, and the file's has another size.
     """
-    named, classes = config.get("classifier") or (), given.spec.classes
-    classifiers = [named] if isinstance(named, str) else list(named)
+    classifier_names, classes = config.get("classifier") or (), loaded.spec.classes
+    classifiers = [classifier_names] if isinstance(classifier_names, str) else list(classifier_names)
     if classes == 0:
         return {key: tensor for key, tensor in tensors.items() if key.rpartition(".")[0] not in classifiers}
     offset = config.get("label_offset") or 0
@@ -200,7 +198,7 @@ def _with_classifier(given: GivenWeights, tensors: dict[str, Tensor], config: Ma
         rows = len(tensors.get(f"{classifier}.weight", range(classes)))
         if rows not in (classes, classes + offset):
             raise Misfit(
-                f"{given.misfits}its classifier has {rows} classes, and the spec says {classes}; set `classes` to "
+                f"{loaded.misfits}its classifier has {rows} classes, and the spec says {classes}; set `classes` to "
                 f"{rows}, or to 0 to leave it out"
             )
         for kind in ("weight", "bias"):  # where a release has a class of background before the others

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from usae_train.images.given import open_picture, read_named, square_canvas
+from usae_train.images.picture_input import open_picture, read_named, square_canvas
 
 
 @pytest.fixture

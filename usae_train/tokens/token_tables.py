@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from usae_train.backbones.names import check_name
-from usae_train.files.place_names import named_place
+from usae_train.files.place_names import path_of_name
 from usae_train.files.regular import check_regular
 from usae_train.files.tensor_files import load_file
 from usae_train.runtime.errors import UsageError
@@ -31,7 +31,7 @@ FINGERPRINTED_TOKENS = 1024  # rows of a backbone that tell these tokens from ot
 
 
 @dataclass(frozen=True)
-class GivenTokens:
+class TokenTables:
     """Tokens of several backbones: (n, width), or `by_image`, where it is known, (image, token, width)."""
 
     tokens: dict[str, Tensor]
@@ -40,7 +40,7 @@ class GivenTokens:
     @functools.cached_property  # what is not laid out in one piece is copied: once
     def flat(self) -> dict[str, Tensor]:
         """{backbone: (n, width)}."""
-        return {name: some.flatten(0, 1) for name, some in self.tokens.items()} if self.by_image else self.tokens
+        return {name: values.flatten(0, 1) for name, values in self.tokens.items()} if self.by_image else self.tokens
 
     def sample(self) -> Iterator[PairedTokens]:
         """What statistics are measured on: 10,000 images at most, or 20,000 bare tokens, drawn from all."""
@@ -51,15 +51,16 @@ class GivenTokens:
     def identity(self) -> dict[str, Any]:
         """What tells these tokens from others, for training states: shapes, and a hash of some rows."""
         digests = {}
-        for name, some in self.flat.items():
-            spaced = torch.linspace(0, len(some) - 1, min(FINGERPRINTED_TOKENS, len(some)), dtype=torch.double).long()
-            digests[name] = hashlib.sha256(some[spaced].float().numpy().tobytes()).hexdigest()
-        return {"tokens": {name: list(some.shape) for name, some in self.tokens.items()}, "rows": digests}
+        for name, values in self.flat.items():
+            count = min(FINGERPRINTED_TOKENS, len(values))
+            spaced = torch.linspace(0, len(values) - 1, count, dtype=torch.double).long()
+            digests[name] = hashlib.sha256(values[spaced].float().numpy().tobytes()).hexdigest()
+        return {"tokens": {name: list(values.shape) for name, values in self.tokens.items()}, "rows": digests}
 
 
 def tokens_to_fit(
     place: str, backbones: str | None, limit: int | None, verify_checksums: bool = False
-) -> GivenTokens | None:
+) -> TokenTables | None:
     """The tokens that a command is given; None where it is given a store or pictures.
 
     Raises:
@@ -74,18 +75,18 @@ def tokens_to_fit(
     return read_tokens(place)
 
 
-def read_tokens(place: str) -> GivenTokens:
-    """Read what `names_tokens` says yes to; .npy files and single shards are mapped, so they may exceed the memory.
+def read_tokens(place: str) -> TokenTables:
+    """Read what `names_tokens` recognizes; .npy files and single shards are mapped, so they may exceed the memory.
 
     Raises:
         ValueError: for files that are not tokens, or that do not pair; says which.
     """
-    if (named := named_tokens(place)) is not None:
-        tokens = {name: read_one(where) for name, where in named.items()}
+    if (place_of := named_tokens(place)) is not None:
+        tokens = {name: read_one(where) for name, where in place_of.items()}
     elif place.endswith(".npy"):
         raise UsageError(f"{place} is of one backbone and does not say which; {EXPECTED_TOKENS}")
     else:
-        tokens = tensors_of(named_place(place))
+        tokens = tensors_of(path_of_name(place))
     for name, values in tokens.items():
         check_name(name)
         if values.ndim not in (2, 3) or values.numel() == 0:
@@ -96,7 +97,7 @@ def read_tokens(place: str) -> GivenTokens:
             kind = str(values.dtype).removeprefix("torch.")
             raise UsageError(f"{name}: tokens are {kind}; expected floating-point numbers")
     check_pairs(tokens)
-    return GivenTokens(tokens, next(iter(tokens.values())).ndim == 3)
+    return TokenTables(tokens, next(iter(tokens.values())).ndim == 3)
 
 
 def check_pairs(tokens: dict[str, Tensor]) -> None:
@@ -105,7 +106,7 @@ def check_pairs(tokens: dict[str, Tensor]) -> None:
     Raises:
         ValueError: with the rows of all.
     """
-    rows = {name: tuple(some.shape[:-1]) for name, some in tokens.items()}
+    rows = {name: tuple(values.shape[:-1]) for name, values in tokens.items()}
     if len(set(rows.values())) > 1:
         listed = ", ".join(f"{name} {' x '.join(map(str, shape))}" for name, shape in rows.items())
         raise UsageError(f"rows differ: {listed}; row n must be the same patch of the same picture in all")
@@ -115,12 +116,12 @@ def read_one(place: str) -> Tensor:
     """One backbone's tokens: a .npy file, a .safetensors file of one tensor, or a folder of saev's (`FOLDER@LAYER`).
 
     Raises:
-        ValueError: for what is none of these, or broken.
+        ValueError: for a broken file, or anything else.
     """
-    where, _, layer = place.rpartition("@")
-    if where and layer.lstrip("-").isdigit() and named_place(where).is_dir():
-        return read_saev_folder(named_place(where), int(layer))
-    path = named_place(place)
+    folder, _, layer = place.rpartition("@")
+    if folder and layer.lstrip("-").isdigit() and path_of_name(folder).is_dir():
+        return read_saev_folder(path_of_name(folder), int(layer))
+    path = path_of_name(place)
     if path.is_dir():
         return read_saev_folder(path, None)
     if not path.is_file():

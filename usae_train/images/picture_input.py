@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
 
 from PIL import Image
 
-from usae_train.files.place_names import named_place, printable
+from usae_train.files.place_names import name_as_utf8, path_of_name
 from usae_train.images.decoding import centre_square, read_whole, upright_rgb
 from usae_train.runtime.errors import UsageError
 
@@ -26,11 +26,11 @@ def open_picture(picture: Picture, what: str = "picture") -> Image.Image | Tenso
 
     Args:
         picture: as above; an array is uint8 (H, W, 3), or float 0..1 of (3, H, W) or (H, W, 3).
-        what: to name it by.
+        what: its name in a message.
 
     Raises:
-        ValueError: for a file that is not there or cannot be read, numbers of another shape or range, or for what is no
-            picture.
+        ValueError: for a file that is not there or cannot be read, numbers of another shape or range, or for
+            anything else.
     """
     if isinstance(picture, str | Path):
         return read_named(picture, what)
@@ -52,7 +52,7 @@ def read_named(name: str | Path, what: str = "picture") -> Image.Image:
     Raises:
         ValueError: for a file that is not there, or cannot be read.
     """
-    file = named_place(name)
+    file = path_of_name(name)
     if not file.exists():
         raise UsageError(f"no {what} {str(name)!r}: there is no such file")
     return read_whole(file)
@@ -60,7 +60,7 @@ def read_named(name: str | Path, what: str = "picture") -> Image.Image:
 
 def name_of(picture: Image.Image, otherwise: str) -> str:
     """What a picture is called: the file that PIL opened it from."""
-    return printable(Path(str(getattr(picture, "filename", "") or otherwise)).name)
+    return name_as_utf8(Path(str(getattr(picture, "filename", "") or otherwise)).name)
 
 
 def square_canvas(picture: Image.Image | Tensor, size: int) -> Tensor:
