@@ -106,13 +106,22 @@ def _another_kind(name: str, path: Path, begin: bytes) -> str | None:
         return "an HDF5 file"
     if begin.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS, without the file itself (git lfs pull)"
-    if begin.startswith(b"PK") and zipfile.is_zipfile(path):
-        with _damage_in_words(f"{name}: {path}"), zipfile.ZipFile(path) as opened:
-            names = opened.namelist()
-        return _kind_of_zip(path, names)
+    if begin.startswith(b"PK"):
+        with _damage_in_words(f"{name}: {path}"):
+            names = _names_in_zip(path)
+        if names is not None:
+            return _kind_of_zip(path, names)
     if path.suffix != ".safetensors" and begin[8:9] == b"{":
         return "a safetensors file by its content; name it .safetensors"
     return None
+
+
+def _names_in_zip(path: Path) -> list[str] | None:
+    """What a zip archive holds; None for what is none."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as opened:
+        return opened.namelist()
 
 
 def _kind_of_zip(path: Path, names: Sequence[str]) -> str | None:

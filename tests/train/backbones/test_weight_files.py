@@ -165,6 +165,20 @@ def test_bytes_that_are_no_text_are_the_files_fault(tmp_path: Path, monkeypatch:
     refused(VIT, tmp_path / "w.pth", r"w\.pth is not a readable weight file \('utf-8' codec can't decode")
 
 
+@pytest.mark.parametrize("reader", ["is_zipfile", "ZipFile"])
+def test_a_zip_archive_that_cannot_be_looked_into_is_not_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    """Of some damage `zipfile.is_zipfile` raises, where one expects a no."""
+
+    def damaged(file: object) -> bool:
+        raise zipfile.BadZipFile(f"{file} spans several disks")
+
+    torch.save({}, tmp_path / "w.pth")
+    monkeypatch.setattr(zipfile, reader, damaged)
+    refused(VIT, tmp_path / "w.pth", r"w\.pth is not a readable weight file \(.* spans several disks\)")
+
+
 def test_a_fault_while_weights_are_filled_in_is_not_said_of_the_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
