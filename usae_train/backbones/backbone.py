@@ -25,7 +25,7 @@ from usae_train.runtime.allocator import keep_memory
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import first_line
 from usae_train.runtime.torch_defaults import with_torch_defaults
-from usae_train.runtime.warning_kinds import UnexpectedReadingWarning
+from usae_train.runtime.warning_kinds import FormerName, UnexpectedReadingWarning
 
 if TYPE_CHECKING:
     from usae_train.backbones.folding import Pair
@@ -188,6 +188,8 @@ class Backbone(nn.Module):
         same = copy.copy(self)
         same.name = name
         return same
+
+    also, together, called = FormerName("read_as"), FormerName("forward_together"), FormerName("with_name")
 
     def _normalized(self, canvas: Tensor) -> Tensor:
         """Canvases at the model's own input size, mean and std."""
