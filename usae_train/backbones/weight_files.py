@@ -67,6 +67,18 @@ def read_content(name: str, path: Path) -> Any:
         return read_torch_file(path, f"{name}: {path}", "weight file")
 
 
+def read_release(name: str, path: Path) -> Mapping[str, Any]:
+    """All that the file of a release of timm's own holds: timm's converters look for keys beside the tensors' names.
+
+    Raises:
+        ValueError: for a file that is missing, broken or of another kind, or holds nothing by name.
+    """
+    content = read_content(name, path)
+    if not isinstance(content, Mapping) or not content:
+        raise UsageError(f"{name}: {path} holds no tensors by name; remove it, and it is fetched anew")
+    return content
+
+
 def not_plain(weights: Mapping[str, Any]) -> str | None:
     """The first tensor that has no plain numbers in memory, in words: sparse, quantized, complex, of device meta."""
     for key, tensor in weights.items():
