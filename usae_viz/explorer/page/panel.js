@@ -209,6 +209,11 @@ function exchange({ labels, importLabels }) {
     h("code", {}, "--labels FILE"),
     ".",
   ];
+  const unstored = ["This browser keeps nothing for pages from disk: export before you leave."];
+  const kept = h("p", { class: "fine" });
+  const sayKept = () => kept.replaceChildren(...(labels.storable ? named : unstored));
+  sayKept();
+  labels.listeners.push(sayKept);
   const file = h("input", { id: "import", type: "file", accept: ".json,application/json", class: "hidden" });
   file.tabIndex = -1;
   file.ariaHidden = "true";
@@ -218,11 +223,7 @@ function exchange({ labels, importLabels }) {
     "div",
     { class: "exchange" },
     h("h2", {}, "Names and notes"),
-    h(
-      "p",
-      { class: "fine" },
-      labels.storable ? named : "This browser keeps nothing for pages from disk: export before you leave.",
-    ),
+    kept,
     h(
       "div",
       { class: "buttons" },
