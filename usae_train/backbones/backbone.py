@@ -226,7 +226,7 @@ class Backbone(nn.Module):
         """
         try:
             yield
-        except (AssertionError, RuntimeError, AttributeError, TypeError) as error:  # what networks of all kinds raise
+        except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError) as error:  # as networks do
             places = " and ".join(spec.place for spec in specs)
             side = "x".join(map(str, self._timm_sides))
             raise UsageError(
