@@ -26,3 +26,11 @@ def test_every_benchmark_has_a_line():
     folder = ROOT / "tests" / "benchmarks"
     paper = (folder / "README.md").read_text(encoding="utf-8")
     assert [file.name for file in folder.glob("*.py") if f"`{file.name}`" not in paper] == []
+
+
+def test_every_benchmark_answers_to_help():
+    """Two began their work instead."""
+    texts = {file.name: file.read_text(encoding="utf-8") for file in (ROOT / "tests" / "benchmarks").glob("*.py")}
+    run_alone = {name: text for name, text in texts.items() if '__name__ == "__main__"' in text}
+    assert len(run_alone) > 30
+    assert [name for name, text in run_alone.items() if "ArgumentParser(description=__doc__" not in text] == []

@@ -8,9 +8,13 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+from torch import nn
 
 import usae_train
 import usae_viz
+from usae_train.runtime.warning_kinds import FormerNameWarning
+from usae_viz.explanations.concept_maps import ConceptMaps
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"ut": usae_train, "uv": usae_viz}
@@ -74,3 +78,22 @@ def test_a_name_that_is_none_is_found():
         (usae_viz, "draw"),
         (usae_viz, "render"),
     }
+
+
+FORMER = {
+    "known_name": ("check_backbone", lambda: usae_train.USAE({"a": 3}, n_concepts=4, k=1)),
+    "also": ("read_as", lambda: usae_train.ModuleBackbone(nn.Conv2d(3, 4, 4, 4), "", input_size=8)),
+    "called": ("with_name", lambda: usae_train.ModuleBackbone(nn.Conv2d(3, 4, 4, 4), "", input_size=8)),
+    "together": ("forward_together", lambda: usae_train.ModuleBackbone(nn.Conv2d(3, 4, 4, 4), "", input_size=8)),
+    "own_parts": ("custom_parts", usae_viz.MaximizeSettings),
+    "check_own": ("check_custom", usae_viz.MaximizeSettings),
+    "seen": ("activity", lambda: ConceptMaps(torch.zeros(4, 2, 2))),
+}
+
+
+@pytest.mark.parametrize("former", FORMER)
+def test_what_is_public_has_its_former_name_too(former):
+    today, made = FORMER[former]
+    one = made()
+    with pytest.warns(FormerNameWarning, match=f"^{former} is called {today} now; write {today}$"):
+        assert getattr(one, former) == getattr(one, today)

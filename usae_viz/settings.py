@@ -12,6 +12,7 @@ from usae_train.backbones.precision import ComputeDtype
 from usae_train.files.place_names import name_as_utf8
 from usae_train.files.validation import Settings
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.warning_kinds import FormerName
 from usae_viz.concepts.written_edits import EditTexts
 from usae_viz.custom_code.importing import check_custom
 from usae_viz.custom_code.part import CustomPart
@@ -159,6 +160,8 @@ class MaximizeSettings(Settings):
         for what, part in self._custom_by_kind():
             if part.target is None:
                 check_custom(part.text, folder, allow_code, what)
+
+    own_parts, check_own = FormerName("custom_parts"), FormerName("check_custom")
 
     def _custom_by_kind(self) -> Iterator[tuple[str, CustomPart]]:
         for what, part in (("parameterization", self.parameterization), *(("transform", t) for t in self.transforms)):

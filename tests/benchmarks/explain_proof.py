@@ -98,7 +98,7 @@ def area(curve: Tensor) -> Tensor:
 
 
 def report(backbone: str, curves_of: Mapping[str, Tensor], correlations: Sequence[float]) -> None:
-    """Print one backbone's figures; `found` is {order: (photograph, logit or probability, way, step)}."""
+    """Print one backbone's figures; `curves_of` is {order: (photograph, logit or probability, way, step)}."""
     count = len(curves_of["importance"])
     print(f"\n{backbone}, {count} photographs; logit lost after so many concepts, and the area under the curve of the")
     print("class's probability over 0 to 50 concepts (deletion: less is better; insertion: more is better)")

@@ -10,6 +10,7 @@ compared, or a code or number of a decoded token differs by more than 1e-5 and a
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -28,6 +29,7 @@ TOLERANCE = 1e-5  # of codes and decoded tokens: absolute, and relative to the l
 
 def main() -> None:
     """Print a row an autoencoder: the largest differences."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(f"{'format':20s}{'autoencoder':32s}{'encode':>10s}{'decode':>10s}   written as")
     wrong = 0
     for group in (MAKERS, UNRELEASED):

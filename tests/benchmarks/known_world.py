@@ -91,9 +91,8 @@ def recovered(usae: USAE, world: KnownWorld) -> float:
 def separation(usae: USAE, world: KnownWorld, statistics: Statistics) -> str:
     """AUROC of firing entropy for concepts whose nearest true atom (cosine >= 0.5, in any backbone) is a shared one."""
     shared = world.code.shape[1]
-    nearest = torch.stack(
-        [rows @ usae.dictionary(name).T for name, rows in world.atoms.items()]
-    )  # (b, atoms, concepts)
+    # (b, atoms, concepts)
+    nearest = torch.stack([atoms @ usae.dictionary(name).T for name, atoms in world.atoms.items()])
     best, atom = nearest.amax(0).max(0)
     kept = (best >= 0.5) & (statistics.fires.sum(0) > 0)
     entropy = statistics.firing_entropy[kept].nan_to_num(0.0)
@@ -166,10 +165,10 @@ def main() -> None:
             control = (
                 usae if recipe is DEFAULT else fit_tokens(train.tokens, settings.model_copy(update={"recipe": recipe}))
             )
-            backbone, _ = measured(control, held_out)
+            figures, _ = measured(control, held_out)
             print(
-                f"  recipe {recipe.name:9s} off-diagonal R² {off_diagonal(backbone['r2'], train):6.3f}, "
-                f"mean firing entropy {backbone['entropy']['mean']:.3f}",
+                f"  recipe {recipe.name:9s} off-diagonal R² {off_diagonal(figures['r2'], train):6.3f}, "
+                f"mean firing entropy {figures['entropy']['mean']:.3f}",
                 flush=True,
             )
         for line in warnings(cast(Report, report)):

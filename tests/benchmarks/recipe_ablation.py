@@ -96,15 +96,15 @@ def main() -> None:
         began = clocks()
         usae = fit_tokens(train.tokens, settings)
         _, seconds = since(began)
-        picture = {name: rows[None] for name, rows in held_out.tokens.items()}
+        picture = {name: tokens[None] for name, tokens in held_out.tokens.items()}
         matrix = held_out_r2(usae, PairedTokens(picture, torch.zeros(1)))
-        apart = [matrix[a][b] for a in names for b in names if a != b]
-        rows = [matrix[a][a] for a in names]
+        off_diagonal = [matrix[a][b] for a in names for b in names if a != b]
+        diagonal = [matrix[a][a] for a in names]
         cosines = torch.stack([train.atoms[a][: train.code.shape[1]] @ usae.dictionary(a).T for a in names])
         best = cosines.amax(2).mean().item()
         same = (cosines.amin(0).amax(1) >= 0.9).float().mean().item()
         print(
-            f"{label:20s} {sum(apart) / len(apart):14.3f} {sum(rows) / len(rows):12.3f} "
+            f"{label:20s} {sum(off_diagonal) / len(names) / (len(names) - 1):14.3f} {sum(diagonal) / len(names):12.3f} "
             f"{best:7.3f} {same:11.2f} {seconds:8.0f}",
             flush=True,
         )

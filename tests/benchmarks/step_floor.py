@@ -23,6 +23,7 @@ be about 200 ms here, which these floors allow. Selecting by products in 8 bits 
 an encoder of 768) wins 5 of them, for the weights have to be rounded by rows at each step, and was not built.
 """
 
+import argparse
 from functools import partial
 
 import torch
@@ -59,6 +60,7 @@ def floors() -> dict[str, float]:
 
 def main() -> None:
     """Measure in turns, and print the medians."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     steps, parts = [], []
     for _ in range(ROUNDS):
         steps.append(step_seconds()[1])

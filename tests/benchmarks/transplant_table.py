@@ -59,8 +59,8 @@ def rows(usae: USAE, receiver: str, donor: str, shown: Tensor) -> Iterator[tuple
     order = torch.randperm(len(shown), generator=torch.Generator().manual_seed(0))
     turned = torch.empty_like(order).scatter(0, order, order.roll(1))  # one circle: none keeps its own
 
-    def shares(answer_logits: Tensor, expected_logits: Tensor) -> list[float]:
-        return [(answer_logits == other).float().mean().item() for other in (there, there[expected_logits], plain)]
+    def shares(given: Tensor, donor_saw: Tensor) -> list[float]:  # classes that were answered; photographs' numbers
+        return [(given == other).float().mean().item() for other in (there, there[donor_saw], plain)]
 
     same = torch.arange(len(shown))
     yield "nothing", shares(plain, same)

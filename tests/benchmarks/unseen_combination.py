@@ -86,10 +86,13 @@ def main() -> None:
             positive = both if look == "the combination" else has
             kept = positive | ~has
             if value not in concept_of:
-                areas = torch.stack([auroc(rows[kept], positive[kept][:, None])[0] for rows in codes.values()])
+                areas = torch.stack([auroc(dense[kept], positive[kept][:, None])[0] for dense in codes.values()])
                 concept_of[value] = int(areas.amin(0).nan_to_num(0.0).argmax())
-            rows = {n: auroc(c[kept][:, [concept_of[value]]], positive[kept][:, None]).item() for n, c in codes.items()}
-            said = ", ".join(f"{name} {area:.3f}" for name, area in rows.items())
+            one = [concept_of[value]]
+            area_of = {
+                name: auroc(dense[kept][:, one], positive[kept][:, None]).item() for name, dense in codes.items()
+            }
+            said = ", ".join(f"{name} {area:.3f}" for name, area in area_of.items())
             print(f"  {look:16s} {value:8s} concept {concept_of[value]:3d}  AUROC {said}")
         patches = both if look == "the combination" else truth["colour"][:, colour] | truth["texture"][:, texture]
         cross = [

@@ -55,9 +55,9 @@ def read_in_scenes(usae: USAE, areas: Tensor, count: int) -> Reading:
     right = read = 0
     for row, result in zip(followed, uv.maximize_each(usae, objectives, SCENES), strict=True):
         factor, value = names[row]
-        probabilities = shown(factor, torch.stack([*result.images.values()]))
-        right += probabilities.count(value)
-        read += len(probabilities)
+        words = shown(factor, torch.stack([*result.images.values()]))
+        right += words.count(value)
+        read += len(words)
     return Reading(right, read)
 
 

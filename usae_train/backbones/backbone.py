@@ -25,7 +25,7 @@ from usae_train.runtime.allocator import keep_memory
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import first_line
 from usae_train.runtime.torch_defaults import with_torch_defaults
-from usae_train.runtime.warning_kinds import UnexpectedReadingWarning
+from usae_train.runtime.warning_kinds import FormerName, UnexpectedReadingWarning
 
 if TYPE_CHECKING:
     from usae_train.backbones.folding import Pair
@@ -189,6 +189,8 @@ class Backbone(nn.Module):
         same.name = name
         return same
 
+    also, together, called = FormerName("read_as"), FormerName("forward_together"), FormerName("with_name")
+
     def _normalized(self, canvas: Tensor) -> Tensor:
         """Canvases at the model's own input size, mean and std."""
         if not isinstance(canvas, Tensor):
@@ -224,7 +226,7 @@ class Backbone(nn.Module):
         """
         try:
             yield
-        except (AssertionError, RuntimeError, AttributeError, TypeError) as error:  # what networks of all kinds raise
+        except (AssertionError, AttributeError, IndexError, RuntimeError, TypeError) as error:  # as networks do
             places = " and ".join(spec.place for spec in specs)
             side = "x".join(map(str, self._timm_sides))
             raise UsageError(

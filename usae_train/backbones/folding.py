@@ -48,9 +48,8 @@ class PassRecorder(TorchFunctionMode):
         for module in model.modules():
             if type(module) in kinds and isinstance(module, nn.BatchNorm2d) and module.track_running_stats:
                 self._norms[id(module.running_mean)] = module
-        self._outputs: dict[
-            int, tuple[Tensor, nn.Conv2d]
-        ] = {}  # the tensors are kept, or their ids would be taken anew
+        # the tensors are kept, or their ids would be taken anew
+        self._outputs: dict[int, tuple[Tensor, nn.Conv2d]] = {}
         self._consumers: dict[int, list[nn.BatchNorm2d | None]] = {}
         self._passes: Counter[int] = Counter()
         self._parameters = {id(parameter): name for name, parameter in model.named_parameters()}

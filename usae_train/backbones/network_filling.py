@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from usae_train.backbones.packaged import match_in_order
 from usae_train.backbones.spec import BackboneSpec
+from usae_train.backbones.weight_files import not_plain
 from usae_train.backbones.weight_forms import as_timm_names, foreign_form
 from usae_train.backbones.weight_names import describe_misfit, first_beyond_blocks, unknown_part, without_prefix
 from usae_train.runtime.errors import UsageError
@@ -154,16 +155,20 @@ def _under_timm_names(
 
 def _fitting_tensors(
     loaded: LoadedWeights,
-    tensors: dict[str, Tensor],
+    named: Mapping[str, Any],
     initial: Mapping[str, Tensor],
     config: Mapping[str, Any],
     complete: bool,
 ) -> dict[str, Tensor]:
-    """What a model takes of tensors under its names.
+    """What a model takes of tensors under its names; a release of timm's own may have other things beside them.
 
     Raises:
-        Misfit: when it lacks some, or they are of another size, a deeper network, or one with further parts.
+        Misfit: when it lacks some, or they are of another size, a deeper network, or one with further parts, or have
+            no plain numbers.
     """
+    tensors = {key: value for key, value in named.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    if (fault := not_plain({key: tensors[key] for key in initial if key in tensors})) is not None:
+        raise Misfit(f"{loaded.misfits}{fault}")
     tensors = _with_classifier(loaded, tensors, config)
     if complete and (further := first_beyond_blocks(tensors, initial)) is not None:
         raise Misfit(f"{loaded.misfits}it has {further!r}, beyond the model's last block; it is of a deeper one")
@@ -195,7 +200,8 @@ def _with_classifier(loaded: LoadedWeights, tensors: dict[str, Tensor], config: 
         return {key: tensor for key, tensor in tensors.items() if key.rpartition(".")[0] not in classifiers}
     offset = config.get("label_offset") or 0
     for classifier in classifiers:
-        rows = len(tensors.get(f"{classifier}.weight", range(classes)))
+        weight = tensors.get(f"{classifier}.weight")
+        rows = classes if weight is None or not weight.ndim else len(weight)
         if rows not in (classes, classes + offset):
             raise Misfit(
                 f"{loaded.misfits}its classifier has {rows} classes, and the spec says {classes}; set `classes` to "

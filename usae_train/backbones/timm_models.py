@@ -19,7 +19,7 @@ from usae_train.backbones.options import check_names
 from usae_train.backbones.packaged import weight_file
 from usae_train.backbones.spec import PRETRAINED, RANDOM, BackboneSpec
 from usae_train.backbones.unlisted_models import TimmDescription, is_unlisted, read_description
-from usae_train.backbones.weight_files import read_content, read_weights
+from usae_train.backbones.weight_files import read_release, read_weights
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import first_line
 
@@ -68,8 +68,7 @@ def _load_weights(name: str, spec: BackboneSpec) -> LoadedWeights:
     """The weights of a spec, read."""
     official = spec.weights == PRETRAINED and not is_unlisted(spec.model)
     path = pretrained_file(name, spec) if spec.weights == PRETRAINED else weight_file(name, spec)
-    # releases that timm names itself may lie under keys that its own converters look for
-    content = read_content(name, path) if official else read_weights(name, path)
+    content = read_release(name, path) if official else read_weights(name, path)
     return LoadedWeights(name, spec, path.name if official else str(path), content, official)
 
 

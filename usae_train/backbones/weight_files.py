@@ -67,6 +67,18 @@ def read_content(name: str, path: Path) -> Any:
         return read_torch_file(path, f"{name}: {path}", "weight file")
 
 
+def read_release(name: str, path: Path) -> Mapping[str, Any]:
+    """All that the file of a release of timm's own holds: timm's converters look for keys beside the tensors' names.
+
+    Raises:
+        ValueError: for a file that is missing, broken or of another kind, or holds nothing by name.
+    """
+    content = read_content(name, path)
+    if not isinstance(content, Mapping) or not content:
+        raise UsageError(f"{name}: {path} holds no tensors by name; remove it, and it is fetched anew")
+    return content
+
+
 def not_plain(weights: Mapping[str, Any]) -> str | None:
     """The first tensor that has no plain numbers in memory, in words: sparse, quantized, complex, of device meta."""
     for key, tensor in weights.items():
@@ -106,13 +118,22 @@ def _another_kind(name: str, path: Path, begin: bytes) -> str | None:
         return "an HDF5 file"
     if begin.startswith(b"version https://git-lfs"):
         return "a pointer of Git LFS, without the file itself (git lfs pull)"
-    if begin.startswith(b"PK") and zipfile.is_zipfile(path):
-        with _damage_in_words(f"{name}: {path}"), zipfile.ZipFile(path) as opened:
-            names = opened.namelist()
-        return _kind_of_zip(path, names)
+    if begin.startswith(b"PK"):
+        with _damage_in_words(f"{name}: {path}"):
+            names = _names_in_zip(path)
+        if names is not None:
+            return _kind_of_zip(path, names)
     if path.suffix != ".safetensors" and begin[8:9] == b"{":
         return "a safetensors file by its content; name it .safetensors"
     return None
+
+
+def _names_in_zip(path: Path) -> list[str] | None:
+    """What a zip archive holds; None for what is none."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as opened:
+        return opened.namelist()
 
 
 def _kind_of_zip(path: Path, names: Sequence[str]) -> str | None:

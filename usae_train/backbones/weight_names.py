@@ -119,8 +119,11 @@ def _same(weights: Mapping[str, Tensor], others: Mapping[str, Tensor], initial: 
     return all(key in others and torch.equal(weights[key], others[key]) for key in initial if key in weights)
 
 
-def describe_misfit(weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> str | None:
+def describe_misfit(content: Mapping[str, Any], initial: Mapping[str, Tensor]) -> str | None:
     """Why tensors cannot be a model's, in words; None where it does not show from names and shapes."""
+    weights = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    if not weights:
+        return "no tensor lies at its top; it is of another model"
     shared = [key for key in initial if key in weights]
     if not shared:
         return (

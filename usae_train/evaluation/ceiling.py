@@ -78,7 +78,7 @@ class Ceiling:
         self.moments = self.moments + state["moments"]
 
     def _errors(self, fitted_moments: Tensor, measured_moments: Tensor) -> dict[tuple[str, str], Tensor]:
-        """{(from, to): squared errors there of the maps that are best here, the first of no map at all}."""
+        """{(from, to): squared errors by measured moments of the maps best by fitted ones, the first of no map}."""
         errors, places = {}, self._places()
         for source, rows in places.items():
             variance, directions = torch.linalg.eigh(fitted_moments[rows, rows])

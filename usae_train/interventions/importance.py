@@ -17,9 +17,8 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.torch_defaults import with_torch_defaults
 
-IMAGES_PER_PASS = (
-    32  # pictures that what follows the read layer takes at a time: their tokens are those of a small batch
-)
+# pictures that what follows the read layer takes at a time: their tokens are those of a small batch
+IMAGES_PER_PASS = 32
 
 
 class ClassView(NamedTuple):

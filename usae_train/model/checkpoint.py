@@ -58,8 +58,8 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
 
 def fills_statistics(usae: USAE, statistics: Statistics) -> bool:
     """Whether statistics belong into the folder of a USAE: its own folder, and no better ones are there."""
-    is_custom = usae.source not in EMBEDDED and (path_of_name(str(usae.source)) / WEIGHTS).is_file()
-    return is_custom and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
+    has_folder = usae.source not in EMBEDDED and (path_of_name(str(usae.source)) / WEIGHTS).is_file()
+    return has_folder and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
 
 
 def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, factors: Sequence[str] = ()) -> Path:

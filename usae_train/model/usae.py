@@ -24,6 +24,7 @@ from usae_train.runtime.arrays import Array, floats_of
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.torch_defaults import use_torch_defaults, with_default_dtype, with_torch_defaults
 from usae_train.runtime.transfers import to_device
+from usae_train.runtime.warning_kinds import FormerName
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -295,6 +296,8 @@ class USAE(nn.Module):
             ValueError: when no backbone has that name; lists the USAE's.
         """
         return check_backbone_name(self.widths, name)
+
+    known_name = FormerName("check_backbone")
 
 
 def check_usae(usae: object) -> None:

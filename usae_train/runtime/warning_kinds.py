@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from usae_train.runtime.errors import UsageError
 
@@ -35,6 +35,25 @@ class SimilarWeightsWarning(BackboneWarning):
 
 class UnexpectedReadingWarning(BackboneWarning):
     """A backbone's layer is not quite what its spec, or timm's `forward_features`, suggests."""
+
+
+class FormerName(property):
+    """A method or property by its name of an earlier version, with a warning: `lacks = FormerName("judge")`.
+
+    It is a property, so that dataclasses, pydantic and nn.Module do not take it for a field.
+    """
+
+    def __init__(self, today: str) -> None:
+        super().__init__(self._of, doc=f"What `{today}` was called before 0.9.")
+        self._today = today
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._former = name
+
+    def _of(self, instance: object) -> Any:
+        message = f"{self._former} is called {self._today} now; write {self._today}"
+        warnings.warn(message, FormerNameWarning, stacklevel=2)
+        return getattr(instance, self._today)
 
 
 def former_arguments(**former: str) -> Callable[[Callable[Given, Returned]], Callable[Given, Returned]]:

@@ -101,7 +101,8 @@ def _read_state(file: Path) -> dict[str, Any] | None:
     try:
         state = read_torch_file(file, str(file), "training state")
     except UsageError as error:
-        why = f"{file} cannot be read ({first_line(error.__cause__ or error)})"
+        cause = error.__cause__  # of what is not a file there is none, and it is said already that it cannot be read
+        why = first_line(error) if cause is None else f"{file} cannot be read ({first_line(cause)})"
     else:
         step = file.stem.removeprefix("step-")
         parts = [state.get(part) for part in ("settings", "data")] if isinstance(state, dict) else [None]
@@ -152,7 +153,7 @@ class TrainingCheckpointer:
             ValueError: when it was made with other settings or on other data, and says which differ; when there are
                 states of which none can be read.
         """
-        step, saved = ranks.from_main(self._newest() if ranks.is_main else (0, {}))
+        step, saved = ranks.compute_on_main(self._newest)
         if step == UNREADABLE:
             raise UsageError(f"no training state in {self.folder} can be read; remove the folder to begin anew")
         self._training = step < state.settings.steps

@@ -32,7 +32,7 @@ def find_differences(settings: Mapping[str, Any], begun_with: Mapping[str, Any])
     """Which settings a state was begun with otherwise, those of a recipe by their own names.
 
     A setting at the top that an older version did not know is not a difference: its states hold what it would decide.
-    One of a recipe is what that version did (AS_BEFORE): trainings by recipes that still do it are resumed.
+    One of a recipe is what that version did (FORMER_RECIPE_SETTINGS): trainings by recipes that still do it go on.
 
     Raises:
         ValueError: for a state of a version whose recipes had other settings: none can resume from it.

@@ -14,9 +14,8 @@ from usae_train.model.places import EMBEDDED, LABELS
 from usae_viz.runs.settings import DrawSettings
 from usae_viz.runs.shipped_recipes import shipped_recipes
 
-SAFE_ON_A_COMMAND_LINE = re.compile(
-    r"(?!-)[\w./:,+@%=~ -]+"
-)  # letters and signs that neither a terminal nor a shell obeys
+# letters and signs that neither a terminal nor a shell obeys
+SAFE_ON_A_COMMAND_LINE = re.compile(r"(?!-)[\w./:,+@%=~ -]+")
 
 
 def complete_usae(incomplete: str) -> list[str]:

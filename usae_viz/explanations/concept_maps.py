@@ -8,6 +8,7 @@ from torch import Tensor
 
 from usae_train.model.sparse import Codes
 from usae_train.model.statistics import FIRING_THRESHOLD
+from usae_train.runtime.warning_kinds import FormerName
 
 
 @dataclass(frozen=True)
@@ -64,3 +65,5 @@ class ConceptMaps:
         return ConceptActivity(
             concept, name, codes.max().item(), (codes > FIRING_THRESHOLD).float().mean().item(), (row, col)
         )
+
+    seen = FormerName("activity")

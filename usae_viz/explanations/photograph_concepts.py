@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -14,7 +13,7 @@ from usae_train.interventions.importance import ClassView, class_view, without_e
 from usae_train.interventions.removal_order import removal_order
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
-from usae_train.runtime.warning_kinds import FormerNameWarning, former_arguments
+from usae_train.runtime.warning_kinds import FormerName, former_arguments
 from usae_viz.concepts.followed import FOLLOWS_AUROC, best_factor
 from usae_viz.concepts.labels import Label, names_by_concept
 from usae_viz.concepts.parsing import one_concept
@@ -124,10 +123,7 @@ class PhotographConcepts:
         view = self._class_view(backbone)
         return view.class_, class_in_words(len(view.logits), view.class_)
 
-    def asked(self, backbone: str) -> tuple[int, str]:
-        """What `asked_class` was called before 0.9."""
-        warnings.warn("asked is called asked_class now; write asked_class", FormerNameWarning, stacklevel=2)
-        return self.asked_class(backbone)
+    asked = FormerName("asked_class")
 
     def importance(self, backbone: str, class_: int | str | None = None, exact: int = N_EXACT) -> list[Importance]:
         """What the firing concepts do to a class's logit, the largest change first; positive: the class lives of it.

@@ -16,10 +16,8 @@ from torch import Tensor
 # 0.31 of the demo, 0.26 of photos (PCA: 0.11 and 0.05; scikit-learn's t-SNE: 0.32 and 0.26).
 PERPLEXITY = 15.0  # neighbours that a point has about; 5 keeps less of photos (0.23), 30 takes 1.4 times as long
 NEIGHBOURS = 3  # times the perplexity: beyond, weights are nothing
-PHASE_STEPS = (
-    100,
-    200,
-)  # with the attraction exaggerated, so that what belongs together meets; then without; more add 0.01
+# with the attraction exaggerated, so that what belongs together meets; then without; more add 0.01
+PHASE_STEPS = (100, 200)
 EXAGGERATION = 12.0
 MOMENTUM = (0.5, 0.8)  # in the two phases, as in the authors' code
 SPACING = 0.5  # of the grid, where the kernel is 1 wide: forces are within 6% of the sum over pairs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 from usae_train.runtime.torch_defaults import with_torch_defaults
-from usae_train.runtime.warning_kinds import FormerNameWarning
+from usae_train.runtime.warning_kinds import FormerName
 from usae_viz.export.animation import Frames, write_frames
 from usae_viz.export.concept_folder import write_concept
 from usae_viz.export.naming import objective_folder, shown_concept, title_of, title_with_edits
@@ -115,10 +114,7 @@ class Result:
             **provenance(self.usae, [self.settings]),
         }
 
-    def about(self, name: str) -> dict[str, Any]:
-        """What `metadata` was called before 0.9."""
-        warnings.warn("about is called metadata now; write metadata", FormerNameWarning, stacklevel=2)
-        return self.metadata(name)
+    about = FormerName("metadata")
 
     def patches(self) -> dict[str, Any]:
         """The top-activating patches of its concept, or else of that it was scored for, a list per backbone."""

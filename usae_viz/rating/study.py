@@ -34,9 +34,8 @@ from usae_viz.verification.verdict import Verdict
 
 KEY_SCHEMA = 1
 MAX_CANDIDATES = 40  # top-activating patches that are looked at for a distractor in which the concept does not fire
-MAX_REMEMBERED = (
-    2_000  # pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes have 14 MB
-)
+# pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes have 14 MB
+MAX_REMEMBERED = 2_000
 SIDE = 256  # pixels of every picture on the page
 STUDY_DEFAULTS = RateSettings()
 RATERS_FOLDER = "study"  # the folder that is handed to raters

@@ -48,12 +48,11 @@ def _score(
 ) -> ClassScore:
     probabilities = held_out_probabilities(usae, backbone, canvas, config.seed)[0].mean(0)
     read_as = int(probabilities.argmax())
-    closer = {
-        f"{share:g}": held_out_probabilities(usae, backbone, canvas, config.seed, CLOSER_VIEWS, closer_views(share))[
-            0
-        ].mean(0)
-        for share in shares
-    }
+    closer = {}
+    for share in shares:
+        views = closer_views(share)
+        seen = held_out_probabilities(usae, backbone, canvas, config.seed, CLOSER_VIEWS, views)[0]
+        closer[f"{share:g}"] = seen.mean(0)
     return ClassScore(
         index,
         class_name(len(probabilities), index),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from usae_train.files.json_files import validate
-from usae_train.runtime.warning_kinds import FormerNameWarning
+from usae_train.runtime.warning_kinds import FormerName
 from usae_viz.verification.verdict import Verdict, VerdictSettings
 
 DEFAULT_THRESHOLDS = VerdictSettings()
@@ -23,10 +22,7 @@ class _ScoreBase:
         """The verdict, and in words what is in the way of a better one."""
         raise NotImplementedError
 
-    def lacks(self, thresholds: VerdictSettings = DEFAULT_THRESHOLDS) -> tuple[Verdict, list[str]]:
-        """What `judge` was called before 0.9."""
-        warnings.warn("lacks is called judge now; write judge", FormerNameWarning, stacklevel=2)
-        return self.judge(thresholds)
+    lacks = FormerName("judge")
 
 
 @dataclass(frozen=True)

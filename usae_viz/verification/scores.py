@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +15,7 @@ from torch.nn import functional
 
 from usae_train.runtime.printing import table_as_text
 from usae_train.runtime.tables import Table, as_html
-from usae_train.runtime.warning_kinds import FormerNameWarning
+from usae_train.runtime.warning_kinds import FormerName
 from usae_viz.verification.score import DEFAULT_THRESHOLDS, ClassScore, Score
 from usae_viz.verification.tables import heat_map, rich_table
 from usae_viz.verification.verdict import VERDICTS, Verdict, VerdictSettings, worst
@@ -89,11 +88,7 @@ class Scores:
                 cosines[kind] = sum(map(_mean_cosine, through)) / len(through)
         return cosines
 
-    @property
-    def agreement(self) -> dict[str, float]:
-        """What `seed_agreement` was called before 0.9."""
-        warnings.warn("agreement is called seed_agreement now; write seed_agreement", FormerNameWarning, stacklevel=2)
-        return self.seed_agreement
+    agreement = FormerName("seed_agreement")
 
     def as_dict(self) -> dict[str, Any]:
         """What scores.json holds."""

@@ -16,6 +16,7 @@ from usae_train.evaluation.metrics import matched_cosine
 from usae_train.model.agreement import AGREEMENT
 from usae_train.runtime.progress import StepCallback
 from usae_train.runtime.signals import Stopped
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_train.training.checkpointing import TrainingCheckpointer
 from usae_train.training.logging.callbacks import FitCallbacks
 from usae_train.training.settings import DEFAULT
@@ -203,7 +204,7 @@ def test_one_that_was_stopped_goes_on_to_the_same_bits(world, trainings, tmp_pat
         checkpointer: TrainingCheckpointer | None = None, steps: StepCallback = lambda step, figures: None
     ) -> ut.USAE:
         callbacks = FitCallbacks(steps=steps, log_every=1)
-        options = {"alike": 0.5, "steps": 8, "batch": 64, "watch": callbacks, "checkpointer": checkpointer}
+        options = {"alike": 0.5, "steps": 8, "batch": 64, "callbacks": callbacks, "checkpointer": checkpointer}
         return ut.consensus(trainings[:2], world.tokens, **options)
 
     def stop(step: int, figures: object) -> None:  # noqa: ARG001
@@ -240,3 +241,11 @@ def test_starts_and_independent_are_two_things(folder, tmp_path):
     code, _, err = run(*words)
     assert code == 2
     assert "--independent and --starts: give one of them" in " ".join(err.split())
+
+
+def test_callbacks_are_taken_by_their_former_name(world, trainings):
+    seen: list[int] = []
+    callbacks = FitCallbacks(steps=lambda step, figures: seen.append(step), log_every=1)
+    with pytest.warns(FormerNameWarning, match=r"^watch is called callbacks now; write callbacks$"):
+        ut.consensus(trainings[:2], world.tokens, alike=0.5, steps=2, batch=64, watch=callbacks)
+    assert seen == [1, 2]

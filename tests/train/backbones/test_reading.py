@@ -65,9 +65,11 @@ def test_a_picture_that_is_not_square_is_said_unless_a_size_is_given() -> None:
     assert not any("768" in note for note in Backbone("a", spec.model_copy(update={"input_size": 64})).notes())
 
 
-def test_a_size_that_a_model_cannot_take_is_refused_with_its_own() -> None:
-    with made_in_a_moment(), pytest.raises(ValueError, match=r"256 px: .*; its own `input_size` is 224x224$") as seen:
-        Backbone("a", BackboneSpec(model="efficientformer_l1", weights="random", input_size=256))
+@pytest.mark.parametrize(("model", "side"), [("efficientformer_l1", 256), ("mvitv2_tiny", 57)])
+def test_a_size_that_a_model_cannot_take_is_refused_with_its_own(model: str, side: int) -> None:
+    words = rf"{side} px: .*; its own `input_size` is 224x224$"
+    with made_in_a_moment(), pytest.raises(ValueError, match=words) as seen:
+        Backbone("a", BackboneSpec(model=model, weights="random", input_size=side))
     assert "\n" not in str(seen.value)
 
 

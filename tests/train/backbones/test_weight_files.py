@@ -163,6 +163,76 @@ def test_bytes_that_are_no_text_are_the_files_fault(tmp_path: Path, monkeypatch:
     refused(VIT, tmp_path / "w.pth", r"w\.pth is not a readable weight file \('utf-8' codec can't decode")
 
 
+@pytest.mark.parametrize("reader", ["is_zipfile", "ZipFile"])
+def test_a_zip_archive_that_cannot_be_looked_into_is_not_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    """Of some damage `zipfile.is_zipfile` raises, where one expects a no."""
+
+    def damaged(file: object) -> bool:
+        raise zipfile.BadZipFile(f"{file} spans several disks")
+
+    torch.save({}, tmp_path / "w.pth")
+    monkeypatch.setattr(zipfile, reader, damaged)
+    refused(VIT, tmp_path / "w.pth", r"w\.pth is not a readable weight file \(.* spans several disks\)")
+
+
+RELEASE = VIT.model_copy(update={"model": "vit_tiny_patch16_224.augreg_in21k_ft_in1k", "weights": "pretrained"})
+RESNET = BackboneSpec(model="resnet18.a1_in1k", classes=10, input_size=64)  # timm has no converter of its names
+
+
+def released(spec: BackboneSpec, changes: object) -> object:
+    """What a file of timm's own may hold: tensors of the network, and others by these names."""
+    own = tensors_of(spec, weights="random")
+    return {**own, **changes} if isinstance(changes, dict) else changes
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse", "ignore:TypedStorage")
+@pytest.mark.parametrize(
+    ("spec", "changes", "words"),
+    [
+        (RELEASE, None, r"w\.pth holds no tensors by name; remove it, and it is fetched anew"),
+        (RELEASE, [1], r"w\.pth holds no tensors by name"),
+        (RELEASE, torch.zeros(2), r"w\.pth holds no tensors by name"),
+        (RELEASE, {"cls_token": None}, "it lacks 1 tensor, 'cls_token' first"),
+        (RELEASE, {"norm.weight": [1.0]}, r"it lacks 1 tensor, 'norm\.weight' first"),
+        (RELEASE, {"norm.weight": torch.eye(32).to_sparse()}, r"norm\.weight is sparse"),
+        (RELEASE, {"norm.weight": QUANTIZED}, r"norm\.weight is quantized"),
+        (RELEASE, {"norm.weight": torch.ones(32, device="meta")}, r"norm\.weight has a shape and no values"),
+        (RELEASE, {"norm.weight": torch.ones(32, dtype=torch.complex64)}, r"norm\.weight is complex"),
+        (RESNET, {"conv1.weight": 3}, r"it lacks 1 tensor, 'conv1\.weight' first"),
+        (RESNET, {"fc.weight": 3}, r"it lacks 1 tensor, 'fc\.weight' first"),
+        (RESNET, {"fc.weight": torch.tensor(1.0)}, r"fc\.weight has the shape \(\), and the model's \(10, 512\)"),
+    ],
+)
+def test_a_release_of_timms_own_that_is_none_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: BackboneSpec, changes: object, words: str
+) -> None:
+    torch.save(released(spec, changes), tmp_path / "w.pth")
+    monkeypatch.setattr("usae_train.backbones.timm_models.pretrained_file", lambda name, spec: tmp_path / "w.pth")
+    with pytest.raises(ValueError, match=words) as seen:
+        Backbone("a", spec)
+    assert str(seen.value).startswith("a: ")
+
+
+@pytest.mark.parametrize("spec", [RELEASE, RESNET])
+def test_a_release_may_hold_other_things_beside_its_tensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: BackboneSpec
+) -> None:
+    beside = {"epoch": 3, "freqs": torch.ones(2, dtype=torch.complex64)}
+    torch.save(released(spec, beside), tmp_path / "w.pth")
+    monkeypatch.setattr("usae_train.backbones.timm_models.pretrained_file", lambda name, spec: tmp_path / "w.pth")
+    read = create_model("a", spec).state_dict()
+    assert all(torch.equal(read[key], tensor) for key, tensor in tensors_of(spec, weights="random").items())
+
+
+def test_a_classifier_without_rows_does_not_fit(tmp_path: Path) -> None:
+    spec = VIT.model_copy(update={"classes": 5})
+    refused(
+        spec, tmp_path / "w.pth", "head.weight has the shape", tensors_of(spec) | {"head.weight": torch.tensor(1.0)}
+    )
+
+
 def test_a_fault_while_weights_are_filled_in_is_not_said_of_the_options(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,13 +72,13 @@ def test_alignment_undoes_an_order_and_a_gain(codes: torch.Tensor):
     order = [2, 0, 3, 1]
     posthoc = PostHoc({"a": open_sae("a"), "b": open_sae("b", order=order)})
     tokens = {"a": codes, "b": 2 * codes}
-    posthoc.add({name: alone[:30] for name, alone in tokens.items()}, matching=True)
+    posthoc.add({name: rows[:30] for name, rows in tokens.items()}, matching=True)
     posthoc.align()
     assert [order[concept] for concept in posthoc.partners["a>b"].tolist()] == [0, 1, 2, 3]
     assert posthoc.partners["b>a"].tolist() == order
     torch.testing.assert_close(posthoc.gains["a>b"], torch.full((N,), 2.0))
     torch.testing.assert_close(posthoc.gains["b>a"], torch.full((N,), 0.5))
-    posthoc.add({name: alone[30:] for name, alone in tokens.items()}, matching=False)
+    posthoc.add({name: rows[30:] for name, rows in tokens.items()}, matching=False)
     for source, row in posthoc.cross.r2.items():
         assert row == pytest.approx({"a": 1, "b": 1}), source
     assert posthoc.alone.r2["b"] == pytest.approx({"b": 1})
@@ -87,9 +87,9 @@ def test_alignment_undoes_an_order_and_a_gain(codes: torch.Tensor):
 def test_what_is_not_related_cannot_be_aligned(codes: torch.Tensor):
     posthoc = PostHoc({"a": open_sae("a"), "b": open_sae("b")})
     tokens = {"a": codes, "b": codes[torch.randperm(60, generator=torch.Generator().manual_seed(1))]}
-    posthoc.add({name: alone[:30] for name, alone in tokens.items()}, matching=True)
+    posthoc.add({name: rows[:30] for name, rows in tokens.items()}, matching=True)
     posthoc.align()
-    posthoc.add({name: alone[30:] for name, alone in tokens.items()}, matching=False)
+    posthoc.add({name: rows[30:] for name, rows in tokens.items()}, matching=False)
     assert posthoc.cross.r2["a"]["b"] < 0.3
 
 

@@ -17,6 +17,7 @@ import usae_train as ut
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.demo.activations import known_world
 from usae_train.model.sparse import Codes, top_k
+from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_train.training.add_backbone import GrownSpace, add_untrained_pair, growth_settings, split_pictures
 from usae_train.training.alignment import tokens_of_concepts
 from usae_train.training.checkpointing import TrainingCheckpointer
@@ -244,6 +245,21 @@ def test_broken_held_out_pictures_are_named_before_training(small: str, picture_
     other.write_text("broken")
     with pytest.raises(ValueError, match=r"none of the 2 held-out pictures of .* can be read; the first: "):
         ut.add_backbone(ut.load(small), picture_folder, NEW, callbacks=FitCallbacks(steps=steps), **told)
+
+
+def test_callbacks_are_taken_by_their_former_names(small: str, picture_folder: Path) -> None:
+    alone, jointly = list[int](), list[int]()
+    watch, joint_watch = (
+        FitCallbacks(steps=lambda step, figures, into=into: into.append(step), log_every=1) for into in (alone, jointly)
+    )
+    told: dict[str, Any] = {"name": "new", "steps": 2, "batch": 8, "joint": True}
+    with pytest.warns(FormerNameWarning) as warned:
+        ut.add_backbone(ut.load(small), picture_folder, NEW, watch=watch, joint_watch=joint_watch, **told)
+    assert {str(each.message) for each in warned} == {
+        "watch is called callbacks now; write callbacks",
+        "joint_watch is called joint_callbacks now; write joint_callbacks",
+    }
+    assert (alone, jointly) == ([1, 2], [1, 2])
 
 
 def test_what_cannot_be_added_is_one_line(small: str, picture_folder: Path, tmp_path: Path) -> None:

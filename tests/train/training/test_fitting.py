@@ -255,6 +255,16 @@ def test_backbones_are_named_as_the_command_line_names_them(
     assert mixed == {"a": BackboneSpec(model="resnet18.a1_in1k"), **tiny_specs}
 
 
+def test_callbacks_are_taken_by_their_former_name() -> None:
+    steps: list[int] = []
+    callbacks = FitCallbacks(steps=lambda step, figures: steps.append(step), log_every=1)
+    with pytest.warns(FormerNameWarning, match=r"^watch is called callbacks now; write callbacks$"):
+        usae_train.fit(toy_tokens(), watch=callbacks, **SMALL)
+    assert steps == [1, 2, 3]
+    with pytest.raises(ValueError, match=r"^watch is the former name of callbacks; give callbacks alone$"):
+        usae_train.fit(toy_tokens(), watch=callbacks, callbacks=callbacks, **SMALL)
+
+
 def test_the_packages_names_are_all_there() -> None:
     assert all(getattr(usae_train, name) is not None for name in usae_train.__all__)
     assert set(usae_train.__all__) <= set(dir(usae_train))

@@ -107,7 +107,7 @@ def test_a_training_from_before_unit_norm_and_noise_goes_on_where_its_recipe_is_
 
 
 def test_every_later_setting_of_a_recipe_has_what_recipes_did_before(tmp_path):
-    """Those of a training that version 0.8 began; a setting that comes later belongs into AS_BEFORE."""
+    """Those of a training that version 0.8 began; a setting that comes later belongs into FORMER_RECIPE_SETTINGS."""
     in_0_8 = """name standardization batch_norm offset dictionary_init frozen shuffled tied renormalize unit_norm noise
     encoding loss matryoshka_fractions matryoshka sparsity dictionary auxiliary auxiliary_weight dead_after
     learning_rate final_learning_rate warm_up weight_decay batch max_grad_norm"""

@@ -69,7 +69,7 @@ def _object_patches(parameters: SceneParameters, front: Tensor, grid: tuple[int,
 
 
 def _mean_codes(usae: USAE, name: str, pictures: Tensor, concepts_of_pair: Tensor, patches: Tensor) -> Tensor:
-    """(pairs, concepts): each picture's codes of its wanted (pairs, concepts), the mean over its own patches."""
+    """(pairs, concepts): each picture's codes of the concepts of its pair, the mean over its own patches."""
     means = []
     for canvases, concepts, covered in zip(
         *(every.split(SCENE_BATCH_SIZE) for every in (pictures, concepts_of_pair, patches)), strict=True

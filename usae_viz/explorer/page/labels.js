@@ -16,7 +16,7 @@ class Labels {
     this.key = `usae-labels:${usae.sha256 || usae.source || "unknown"}`;
     this.#take(usae.names.map((each) => [String(each.concept), each]));
     try {
-      this.#take(JSON.parse(localStorage.getItem(this.key) || "[]"));
+      this.#take(storedJson(this.key) ?? []);
     } catch {
       this.storable = false;
     }
@@ -105,6 +105,7 @@ class Labels {
   #store() {
     try {
       localStorage.setItem(this.key, JSON.stringify([...this.labelsById]));
+      this.storable = true;
     } catch {
       this.storable = false;
     }

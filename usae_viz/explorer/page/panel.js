@@ -204,11 +204,16 @@ function firingFilter(page) {
  * @param {Page} page
  */
 function exchange({ labels, importLabels }) {
-  const named = [
+  const explanation = [
     "Kept in this browser. Exported, they name concepts on the command line: ",
     h("code", {}, "--labels FILE"),
     ".",
   ];
+  const unstored = ["This browser stores nothing for pages opened from disk: export before you leave."];
+  const note = h("p", { id: "storage-note", class: "fine" });
+  const sayStored = () => note.replaceChildren(...(labels.storable ? explanation : unstored));
+  sayStored();
+  labels.listeners.push(sayStored);
   const file = h("input", { id: "import", type: "file", accept: ".json,application/json", class: "hidden" });
   file.tabIndex = -1;
   file.ariaHidden = "true";
@@ -218,11 +223,7 @@ function exchange({ labels, importLabels }) {
     "div",
     { class: "exchange" },
     h("h2", {}, "Names and notes"),
-    h(
-      "p",
-      { class: "fine" },
-      labels.storable ? named : "This browser keeps nothing for pages from disk: export before you leave.",
-    ),
+    note,
     h(
       "div",
       { class: "buttons" },

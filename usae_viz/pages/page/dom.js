@@ -117,6 +117,20 @@ function debounce(run, milliseconds) {
 }
 
 /**
+ * What the browser keeps under a key as JSON; null where it keeps nothing that can be read. Throws where it keeps nothing
+ * at all for this page.
+ * @param {string} key
+ */
+function storedJson(key) {
+  const text = localStorage.getItem(key);
+  try {
+    return JSON.parse(text ?? "null");
+  } catch {
+    return null;
+  }
+}
+
+/**
  * Hand the reader a file.
  * @param {string} name
  * @param {string} text

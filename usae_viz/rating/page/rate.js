@@ -37,15 +37,19 @@ class Rating {
     this.key = `usae-rating:${study}`;
     this.rater = byId("rater", HTMLInputElement);
     try {
-      this.state = JSON.parse(localStorage.getItem(this.key) ?? "null") ?? this.state;
+      const state = storedJson(this.key);
+      if (Array.isArray(state?.answers)) this.state = state;
     } catch {
-      this.#warnUnstored();
+      this.#showStored(false);
     }
   }
 
-  /** A browser that stores nothing: the answers live as long as the page. */
-  #warnUnstored() {
-    byId("storage").textContent = "This browser does not store answers: export them before you close this page.";
+  /** @param {boolean} stored whether the browser keeps the answers; else they live as long as the page */
+  #showStored(stored) {
+    byId("storage-warning").textContent = stored
+      ? ""
+      : "This browser does not store answers: export them before you close this page.";
+    byId("stored-note").hidden = !stored;
   }
 
   begin() {
@@ -71,8 +75,9 @@ class Rating {
   #store() {
     try {
       localStorage.setItem(this.key, JSON.stringify(this.state));
+      this.#showStored(true);
     } catch {
-      this.#warnUnstored();
+      this.#showStored(false);
     }
   }
 
