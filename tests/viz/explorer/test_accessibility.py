@@ -30,7 +30,7 @@ def open_filters(page):
 
 
 def point_at_a_concept(page):
-    page.focus("#plane")
+    page.focus("#atlas-canvas")
     page.keyboard.press("ArrowRight")
     page.wait_for_selector("#glimpse", state="visible")
 

@@ -12,14 +12,14 @@ pytestmark = pytest.mark.browser
 
 STATE = """() => ({
   address: location.hash,
-  found: document.querySelector("#found").textContent,
+  found: document.querySelector("#result-count").textContent,
   atlas: !document.querySelector("#atlas").hidden,
   cards: [...document.querySelectorAll("#grid:not([hidden]) .card")].map((card) => card.dataset.id).slice(0, 2),
   images: document.querySelectorAll("#grid:not([hidden]) .card:nth-child(-n + 2) img").length,
-  chips: [...document.querySelectorAll("#tray .chip")].map((chip) => chip.textContent),
-  open: [...document.querySelectorAll("dialog[open] .part")].map((part) => part.ariaLabel),
-  fields: [...document.querySelectorAll(".top :is(input, select), #panel :is(input, select)")].map((one) => one.value),
-  pressed: [...document.querySelectorAll(".top [aria-pressed=true]")].map((button) => button.id),
+  chips: [...document.querySelectorAll("#comparison-tray .chip")].map((chip) => chip.textContent),
+  open: [...document.querySelectorAll("dialog[open] .concept-part")].map((part) => part.ariaLabel),
+  fields: [...document.querySelectorAll(".page-header :is(input, select), #panel :is(input, select)")].map((one) => one.value),
+  pressed: [...document.querySelectorAll(".page-header [aria-pressed=true]")].map((button) => button.id),
 })"""
 
 VIEWS = {
@@ -85,12 +85,12 @@ def test_back_and_forward_go_through_what_was_opened(folder, visit):
     page.fill("#search", "3-5")
     becomes(page, lambda: settled(page)["found"], "3 of 13 concepts")
     steps = [settled(page)]
-    then(lambda: page.click('.card[data-id="3"] .open'), lambda state: state["open"] == ["concept 3"])
+    then(lambda: page.click('.card[data-id="3"] .card-link'), lambda state: state["open"] == ["concept 3"])
     page.keyboard.press("ArrowRight")  # on to the next: no step of its own
     soon(page, lambda: settled(page)["open"] != ["concept 3"])
     steps[-1] = settled(page)
     then(lambda: page.keyboard.press("Escape"), lambda state: state["open"] == [])
-    then(lambda: page.click("#shows"), lambda state: state["atlas"])
+    then(lambda: page.click("#atlas-toggle"), lambda state: state["atlas"])
     for back in (2, 1, 0):
         page.go_back(wait_until="commit")
         becomes(page, lambda expected=steps[back]: settled(page), steps[back])
@@ -101,7 +101,7 @@ def test_back_and_forward_go_through_what_was_opened(folder, visit):
 
 def test_a_closed_comparison_stays_closed(folder, visit):
     page = visit(folder, "compare=3,5")
-    page.wait_for_selector("dialog[open].several")
+    page.wait_for_selector("dialog[open].comparison")
     page.keyboard.press("Escape")
     soon(page, lambda: "side=false" in page.url)
     becomes(page, lambda: page.evaluate("document.activeElement.id"), "compare")
@@ -118,12 +118,12 @@ def test_the_skip_link_keeps_the_view(folder, visit):
     becomes(page, lambda: page.evaluate("document.activeElement.id"), "cards")
     assert settled(page)["address"] == "#query=3-5"
     page.keyboard.press("ArrowDown")
-    becomes(page, lambda: page.evaluate("document.activeElement.className"), "open")
+    becomes(page, lambda: page.evaluate("document.activeElement.className"), "card-link")
 
 
 def test_a_card_in_a_tab_of_its_own_has_the_same_view_around_it(folder, visit):
     page = visit(folder, "query=4&sort=energy")
-    link = page.locator('.card[data-id="4"] .open')
+    link = page.locator('.card[data-id="4"] .card-link')
     assert link.get_attribute("href") == "#query=4&sort=energy&concept=4"
     with page.context.expect_page():
         link.click(modifiers=["ControlOrMeta"])
@@ -154,7 +154,7 @@ def test_what_is_gone_back_from_before_it_is_there_is_not_shown(folder, visit):
     page = visit(folder, "sort=index")
     page.evaluate(
         """async () => {
-          document.querySelector(".card .open").click();
+          document.querySelector(".card .card-link").click();
           history.back();
           await new Promise((done) => addEventListener("hashchange", done, { once: true }));
         }"""

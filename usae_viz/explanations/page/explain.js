@@ -34,7 +34,7 @@ class ExplanationPage {
     const pick = byId("photographs", HTMLSelectElement);
     pick.append(...photographs.map((each, at) => h("option", { value: String(at) }, each.name)));
     pick.addEventListener("change", () => this.#showPhotograph(Number(pick.value)));
-    byId("photographs-pick").hidden = photographs.length < 2;
+    byId("photographs-label").hidden = photographs.length < 2;
     this.order.addEventListener("change", () => this.#fill());
     byId("concepts").addEventListener("keydown", (event) => moveAlongList(event));
     within(document, ".skip").addEventListener("click", (event) => {
@@ -70,7 +70,7 @@ class ExplanationPage {
       const { answer } = backbones[each];
       return answer ? `${each} answers ${answer.name}, ${percent(answer.probability)}` : each;
     });
-    byId("about").textContent = answers.join(" · ");
+    byId("answers").textContent = answers.join(" · ");
     const orders = ordersOf(this.data, this.photograph);
     this.order.replaceChildren(...orders.map(({ label }, number) => h("option", { value: String(number) }, label)));
     this.#fill();
@@ -82,7 +82,7 @@ class ExplanationPage {
    */
   #fill(concept) {
     const { meaning, rows, value } = ordersOf(this.data, this.photograph)[Number(this.order.value || 0)];
-    byId("meaning").textContent = rows.length ? meaning : `${meaning}: there is none`;
+    byId("order-meaning").textContent = rows.length ? meaning : `${meaning}: there is none`;
     byId("concepts").replaceChildren(...rows.map((row) => h("li", {}, this.#row(row, value(row)))));
     const shown = rows.find((row) => row.concept === concept) ?? rows[0];
     if (shown) this.#show(shown.concept);
@@ -109,10 +109,10 @@ class ExplanationPage {
     for (const button of byId("concepts").querySelectorAll("button"))
       button.ariaCurrent = String(button.dataset.concept === String(concept));
     const name = this.photograph.names[concept];
-    byId("concept").textContent = `Concept ${concept}${name ? `: ${name}` : ""}`;
+    byId("concept-title").textContent = `Concept ${concept}${name ? `: ${name}` : ""}`;
     byId("maps").replaceChildren(...this.data.backbones.map((backbone) => this.#map(backbone, concept)));
     const more = [patches(this.data, concept), drawings(this.data, concept)];
-    byId("more").replaceChildren(...more.filter((part) => part !== null));
+    byId("patches-and-drawings").replaceChildren(...more.filter((part) => part !== null));
   }
 
   /**
@@ -192,7 +192,7 @@ function beside({ left, top, side }, width, height) {
   const [l, t, r, b] = edges.map((edge) => `${100 * edge}%`);
   const hole = `${l} ${t}, ${r} ${t}, ${r} ${b}, ${l} ${b}, ${l} ${t}`;
   const around = `polygon(evenodd, 0 0, 100% 0, 100% 100%, 0 100%, 0 0, ${hole})`;
-  return h("div", { class: "beside", style: { "clip-path": around } });
+  return h("div", { class: "outside-view", style: { "clip-path": around } });
 }
 
 /**
@@ -203,7 +203,7 @@ function beside({ left, top, side }, width, height) {
 function patches(data, concept) {
   if (!data.patches[concept]) return data.no_patches ? h("p", {}, `Top-activating patches: ${data.no_patches}`) : null;
   const rows = data.backbones.map((name, row) => h("div", {}, h("span", {}, name), strip(data, concept, row)));
-  return h("div", { class: "strips" }, h("h3", {}, "Top-activating patches"), rows);
+  return h("div", { class: "patch-rows" }, h("h3", {}, "Top-activating patches"), rows);
 }
 
 /**

@@ -13,7 +13,7 @@ function signedFigure(value, before = "") {
   const shown = Math.round(100 * value) / 100 || 0; // no minus before a zero
   return h(
     "span",
-    { class: shown < 0 ? "against" : shown > 0 ? "for" : "" },
+    { class: shown < 0 ? "negative" : shown > 0 ? "positive" : "" },
     `${before}${shown < 0 ? "" : "+"}${shown.toFixed(2)}`,
   );
 }

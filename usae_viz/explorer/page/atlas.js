@@ -25,14 +25,14 @@ class Atlas {
    */
   constructor(page, data) {
     this.page = page;
-    this.canvas = byId("plane", HTMLCanvasElement);
+    this.canvas = byId("atlas-canvas", HTMLCanvasElement);
     this.drawing = new AtlasDrawing(page, data, this.canvas);
     this.colour = byId("colour", HTMLSelectElement);
     this.colour.append(...columnOptions(page.data.columns));
     this.colour.addEventListener("change", () => page.update({ colour: this.colour.value }));
-    byId("nearer").addEventListener("click", () => this.zoomBy(STEP));
-    byId("further").addEventListener("click", () => this.zoomBy(1 / STEP));
-    byId("whole").addEventListener("click", () => this.#setViewport({ x: 0.5, y: 0.5, zoom: 1 }));
+    byId("zoom-in").addEventListener("click", () => this.zoomBy(STEP));
+    byId("zoom-out").addEventListener("click", () => this.zoomBy(1 / STEP));
+    byId("zoom-reset").addEventListener("click", () => this.#setViewport({ x: 0.5, y: 0.5, zoom: 1 }));
     this.#listen();
   }
 
@@ -193,7 +193,7 @@ class Atlas {
     if (right || down) event.shiftKey ? this.moveBy(-right * side, -down * side) : this.#chooseNext(right, down);
     else if (event.key === "+" || event.key === "=") this.zoomBy(STEP);
     else if (event.key === "-" || event.key === "−") this.zoomBy(1 / STEP);
-    else if (event.key === "0") byId("whole").click();
+    else if (event.key === "0") byId("zoom-reset").click();
     else if (event.key === "Escape") glimpse.hide(this);
     else if (id === null) return;
     else if (event.key === "Enter" || event.key === " ") this.page.open(id);
@@ -223,7 +223,7 @@ class Atlas {
       this.#setViewport({ ...this.look, ...this.drawing.place(at) });
     this.#draw();
     this.#glimpse(at);
-    byId("atlas-says").textContent = this.#describe(at);
+    byId("atlas-status").textContent = this.#describe(at);
   }
 
   /** @param {number} at */

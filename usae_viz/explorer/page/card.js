@@ -137,7 +137,7 @@ function smallMatrix(data, card, view) {
     .flatMap((drawing) => drawing.pictures)
     .flatMap(({ backbone, strengths }) => (strengths ? [{ backbone, strengths }] : []))
     .slice(0, MOST_IN_MATRIX);
-  if (!pictures.length) return h("div", { class: "matrix none", "aria-hidden": "true" });
+  if (!pictures.length) return h("div", { class: "matrix empty", "aria-hidden": "true" });
   const most = Math.max(1e-6, ...pictures.flatMap(({ strengths }) => strengths.map((strength) => strength ?? 0)));
   const words = pictures.map(({ backbone, strengths }) => {
     const through = data.backbones.map((name, at) => `${figure(strengths[at], "number")} through ${name}`);
@@ -146,7 +146,7 @@ function smallMatrix(data, card, view) {
   const cells = pictures.flatMap(({ backbone, strengths }) =>
     strengths.map((strength, at) =>
       h("i", {
-        class: backbone === data.backbones[at] || backbone === "shared" ? "own" : null,
+        class: backbone === data.backbones[at] || backbone === "shared" ? "target" : null,
         style: { "--strength": `${Math.round((100 * (strength ?? 0)) / most)}%` },
       }),
     ),
@@ -212,7 +212,7 @@ function followsBadge(card, auroc) {
   const area = figure(auroc, "share");
   const title = sure ? `follows its label: AUROC ${area}` : `nearest to; AUROC ${area}`;
   const parts = [sure ? "" : "≈ ", card.follows, " ", h("small", {}, area)];
-  return h("span", { class: sure ? "follows sure" : "follows", title }, parts);
+  return h("span", { class: sure ? "followed-label reliable" : "followed-label", title }, parts);
 }
 
 /**
@@ -248,7 +248,7 @@ function makeCard(page, at, place, total) {
     data.natural > 0 &&
       h(
         "div",
-        { class: "naturals" },
+        { class: "top-patches" },
         data.backbones.map((_, row) => naturalRow(data, at, row)),
       ),
     h(
@@ -278,7 +278,7 @@ function cardHead({ data, labels, view, standard, open, compare }, at) {
   const { number, words, followed } = heading(data, at, labels);
   const link = h(
     "a",
-    { class: "open", href: `#${toHash({ ...view, concept: id }, standard)}`, id: `title-${at}` },
+    { class: "card-link", href: `#${toHash({ ...view, concept: id }, standard)}`, id: `title-${at}` },
     number !== null && h("b", {}, number),
     words && h("span", { class: "name", title: words }, words),
   );
@@ -295,10 +295,10 @@ function cardHead({ data, labels, view, standard, open, compare }, at) {
     "header",
     {},
     link,
-    h("span", { class: "gap" }),
+    h("span", { class: "spacer" }),
     followed,
-    h("button", { class: "icon compare", ...choose, onclick: () => compare(id) }, chosen ? "☑" : "☐"),
-    h("button", { class: "icon star", ...like, onclick: liked }, favourite ? "★" : "☆"),
+    h("button", { class: "icon-button compare", ...choose, onclick: () => compare(id) }, chosen ? "☑" : "☐"),
+    h("button", { class: "icon-button star", ...like, onclick: liked }, favourite ? "★" : "☆"),
   );
 }
 
@@ -306,7 +306,7 @@ function cardHead({ data, labels, view, standard, open, compare }, at) {
 function pictureNames({ data, layout }) {
   return h(
     "div",
-    { class: "pictures names", "aria-hidden": "true", style: { "--n": columnsOf(data, layout) } },
+    { class: "pictures backbone-names", "aria-hidden": "true", style: { "--n": columnsOf(data, layout) } },
     data.backbones.map((_, row) => backboneName(data, row)),
     layout.shared && h("span", { class: "backbone" }, "shared"),
   );

@@ -57,7 +57,9 @@ class Grid {
     this.element.style.height = `${Math.max(0, rows * (this.height + GAP) - GAP)}px`;
     this.fill();
     if (!focused) return;
-    const again = this.element.querySelector(`.card[data-at="${focused}"] ${part ? `.${CSS.escape(part)}` : ".open"}`);
+    const again = this.element.querySelector(
+      `.card[data-at="${focused}"] ${part ? `.${CSS.escape(part)}` : ".card-link"}`,
+    );
     if (again instanceof HTMLElement) again.focus({ preventScroll: true });
     else this.focus(Math.min(place, this.page.places.length - 1)); // it was filtered out: on to the one in its stead
   }
@@ -70,7 +72,7 @@ class Grid {
 
   /** Give the focus to the first card that is seen whole. */
   enter() {
-    const margin = within(document, "header.top").getBoundingClientRect().bottom;
+    const margin = within(document, "header.page-header").getBoundingClientRect().bottom;
     const above = Math.max(0, margin - this.element.getBoundingClientRect().top);
     this.focus(Math.ceil(above / (this.height + GAP)) * this.columns);
   }
@@ -110,14 +112,14 @@ class Grid {
     if (place < 0 || place >= this.page.places.length) return;
     const row = Math.floor(place / this.columns);
     const top = this.element.getBoundingClientRect().top + scrollY + row * (this.height + GAP);
-    const margin = within(document, "header.top").offsetHeight + GAP;
+    const margin = within(document, "header.page-header").offsetHeight + GAP;
     const above = top - margin < scrollY;
     const below = top + this.height > scrollY + innerHeight;
     if (above && !below) scrollTo({ top: top - margin });
     if (below && !above) scrollTo({ top: Math.min(top - margin, top + this.height + GAP - innerHeight) });
     this.fill();
     const card = this.shown.get(place);
-    if (card) within(card, ".open").focus({ preventScroll: true });
+    if (card) within(card, ".card-link").focus({ preventScroll: true });
   }
 
   /** @param {KeyboardEvent} event */

@@ -11,13 +11,13 @@ const DARKEST = 215; // of 255: the picture around a concept can still be made o
  * @param {number} row the backbone's
  */
 function heatPicture(data, entry, row) {
-  const canvas = h("canvas", { class: "spot", "aria-hidden": "true" });
+  const canvas = h("canvas", { "aria-hidden": "true" });
   const light = Array.from(bytesOf(entry.heat[row]), (code) => Math.sqrt(code / 255)); // weak codes would hardly be seen else
   spotlight(canvas, light, data.usae.grid ?? [0, 0], DARKEST);
   const source = address("explorer/natural/", String(entry.image), ".webp");
   return h(
     "figure",
-    { class: "heat" },
+    { class: "heat-map" },
     h("div", { class: "stack" }, h("img", { src: source, alt: "", decoding: "async" }), canvas),
     h("figcaption", {}, backboneName(data, row), h("span", { class: "code" }, figure(entry.codes[row], "number"))),
   );
@@ -102,7 +102,7 @@ class Glimpse {
     const heats = data.backbones.map((_, at) => heatPicture(data, entry, at));
     this.stand(anchor, anchor.getBoundingClientRect(), [
       h("p", {}, entry.label, h("span", { class: "faint" }, ` · no. ${rank + 1} through ${data.backbones[row]}`)),
-      h("div", { class: "heats" }, heats),
+      h("div", { class: "heat-maps" }, heats),
       h("p", { class: "faint" }, "largest code through each backbone; lit where the concept fires"),
     ]);
   }

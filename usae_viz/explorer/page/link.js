@@ -23,7 +23,7 @@ async function copyAddress() {
  */
 function copyBySelection(text) {
   const before = document.activeElement;
-  const field = h("textarea", { value: text, class: "hidden", "aria-hidden": "true" });
+  const field = h("textarea", { value: text, class: "visually-hidden", "aria-hidden": "true" });
   (document.querySelector("dialog[open]") ?? document.body).append(field); // beside a modal dialog nothing can be chosen
   field.select();
   const copied = document.execCommand("copy");

@@ -132,19 +132,19 @@ class Explorer {
     const active = filterCount(view);
     const all = `${data.cards.length.toLocaleString("en")} ${data.cards.length === 1 ? "concept" : "concepts"}`;
     const few = places.length !== data.cards.length;
-    byId("found").textContent = few ? `${places.length.toLocaleString("en")} of ${all}` : all;
+    byId("result-count").textContent = few ? `${places.length.toLocaleString("en")} of ${all}` : all;
     const wrong = places.length || !view.query.trim() ? "" : parseQuery(data, view.query, this.labels).wrong;
-    byId("nothing").textContent = `No concept fits ${filterCount(view) ? "these filters" : "this search"}. ${wrong}`;
-    byId("nothing").hidden = places.length > 0;
-    byId("reset").hidden = !active && !view.query;
+    byId("no-results").textContent = `No concept fits ${filterCount(view) ? "these filters" : "this search"}. ${wrong}`;
+    byId("no-results").hidden = places.length > 0;
+    byId("clear-filters").hidden = !active && !view.query;
     const drawn = data.cards.filter((card) => card.drawn.length).length;
-    byId("drawn").textContent = `Only the ${drawn.toLocaleString("en")} drawn`;
-    byId("drawn").hidden = !drawn || drawn === data.cards.length || view.pictures !== "";
-    byId("n-filters").textContent = String(active);
-    byId("n-filters").hidden = !active;
-    byId("n-favourites").textContent = String(this.labels.favourites);
+    byId("only-drawn").textContent = `Only the ${drawn.toLocaleString("en")} drawn`;
+    byId("only-drawn").hidden = !drawn || drawn === data.cards.length || view.pictures !== "";
+    byId("filter-count").textContent = String(active);
+    byId("filter-count").hidden = !active;
+    byId("favourite-count").textContent = String(this.labels.favourites);
     byId("favourites").ariaPressed = String(view.favourites);
-    byId("shows").ariaPressed = String(view.shows === "atlas");
+    byId("atlas-toggle").ariaPressed = String(view.shows === "atlas");
     syncOrder(view);
     document.body.dataset.shows = view.shows; // what sorts and sizes cards has no place beside the atlas
     const search = byId("search", HTMLInputElement);
@@ -194,14 +194,15 @@ class Explorer {
     const [panel, button] = [byId("panel"), byId("filters")];
     panel.classList.toggle("open", open);
     button.ariaExpanded = String(open);
-    for (const behind of [within(document, "header.top"), byId("cards"), byId("tray")]) behind.inert = open;
+    for (const behind of [within(document, "header.page-header"), byId("cards"), byId("comparison-tray")])
+      behind.inert = open;
     const first = open ? within(panel, ".close-panel") : button;
     first.focus();
   };
 
   /** @param {HTMLInputElement} input */
   importLabels = async (input) => {
-    const says = byId("exchange-says");
+    const says = byId("import-status");
     try {
       const [file] = input.files ?? [];
       if (file) says.textContent = `${this.labels.import(await file.text())} labels imported.`;
@@ -234,7 +235,7 @@ class Explorer {
 
 /** @param {View} view */
 function syncOrder(view) {
-  const direction = byId("direction");
+  const direction = byId("sort-direction");
   direction.textContent = view.descending ? "↓" : "↑";
   direction.ariaLabel = `Sorted from ${view.descending ? "high to low" : "low to high"}; reverse the order`;
   byId("sort", HTMLSelectElement).value = view.sort;
@@ -252,14 +253,14 @@ function showTray(page) {
     const label = `take ${id} out of the comparison`;
     return h("button", { class: "chip", "aria-label": label, onclick: () => page.compare(id) }, id, " ✕");
   };
-  const show = h("button", { id: "compare", class: "main", disabled: compare.length < 2 }, "Side by side");
+  const show = h("button", { id: "compare", disabled: compare.length < 2 }, "Side by side");
   show.addEventListener("click", () => page.sideBySide());
-  byId("tray").hidden = compare.length === 0;
-  replacePreservingFocus(byId("tray"), [
+  byId("comparison-tray").hidden = compare.length === 0;
+  replacePreservingFocus(byId("comparison-tray"), [
     h("span", {}, "Compare"),
     ...compare.map(chip),
-    h("span", { class: "gap" }),
-    h("button", { class: "text", onclick: () => page.update({ compare: [], side: false }) }, "Clear"),
+    h("span", { class: "spacer" }),
+    h("button", { class: "text-button", onclick: () => page.update({ compare: [], side: false }) }, "Clear"),
     show,
   ]);
 }
@@ -271,13 +272,13 @@ function showTray(page) {
 function listen(page) {
   const search = byId("search", HTMLInputElement);
   const clicks = {
-    direction: () => page.update({ descending: !page.view.descending }),
+    "sort-direction": () => page.update({ descending: !page.view.descending }),
     favourites: () => page.update({ favourites: !page.view.favourites }),
-    drawn: () => page.update({ pictures: "drawn" }),
+    "only-drawn": () => page.update({ pictures: "drawn" }),
     filters: () => page.togglePanel(!byId("panel").classList.contains("open")),
-    shows: () => page.turn(false),
-    "copy-link": () => page.copyLink(byId("said")),
-    reset: () => {
+    "atlas-toggle": () => page.turn(false),
+    "copy-link": () => page.copyLink(byId("status-message")),
+    "clear-filters": () => {
       search.value = "";
       page.update(NO_FILTERS);
     },
@@ -331,9 +332,13 @@ function fillHead(data) {
     usae.source && `USAE ${usae.source}`,
     usae.n_concepts && `${usae.n_concepts.toLocaleString("en")} concepts, ${usae.active}`,
   ];
-  byId("about").append(of.filter(Boolean).join(" · "), " ", ...data.backbones.map((_, row) => backboneName(data, row)));
+  byId("usae-summary").append(
+    of.filter(Boolean).join(" · "),
+    " ",
+    ...data.backbones.map((_, row) => backboneName(data, row)),
+  );
   if (runs.length === 1)
-    byId("about").append(h("span", { class: "about-run", title: runs[0].settings }, runs[0].settings));
+    byId("usae-summary").append(h("span", { class: "run-settings", title: runs[0].settings }, runs[0].settings));
   byId("sort").append(
     ...options([
       ["index", "number"],
@@ -341,8 +346,8 @@ function fillHead(data) {
     ]),
     ...columnOptions(data.columns),
   );
-  byId("shows").hidden = !data.atlas;
-  byId("runs-pick").hidden = runs.length < 2;
+  byId("atlas-toggle").hidden = !data.atlas;
+  byId("runs-label").hidden = runs.length < 2;
   byId("runs").append(...options([["all", "side by side"], ...runs.map((run, number) => [String(number), run.name])]));
   byId("missing").hidden = !missing.length;
   byId("missing").append(...missing.slice(0, MOST_MISSING).map((line) => h("p", {}, line)));

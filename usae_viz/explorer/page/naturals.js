@@ -17,8 +17,8 @@ function naturalRow(data, at, row) {
     strip(data, data.cards[at], row),
     h(
       "span",
-      { class: "co", title },
-      h("span", { class: "hidden" }, "co-firing "),
+      { class: "co-firing", title },
+      h("span", { class: "visually-hidden" }, "co-firing "),
       share === undefined ? "" : figure(share, "share"),
     ),
   ];

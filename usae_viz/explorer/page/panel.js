@@ -109,7 +109,7 @@ function rangeElement(data, column, bounds, bars, sliders) {
   const name = row < 0 ? h("span", {}, column.label) : backboneName(data, row);
   return h(
     "div",
-    { class: "range", title: `${column.label}: ${column.description}` },
+    { class: "range-filter", title: `${column.label}: ${column.description}` },
     h("div", { class: "range-head" }, name, bounds),
     bars,
     h("div", { class: "sliders" }, sliders),
@@ -130,7 +130,7 @@ function choice(page, key, label, pairs) {
   const select = h("select", {}, options(pairs));
   select.addEventListener("change", () => page.update({ [key]: select.value }));
   return {
-    element: h("label", { class: "choice" }, h("span", {}, label), select),
+    element: h("label", { class: "select-filter" }, h("span", {}, label), select),
     sync: () => void (select.value = page.view[key]),
     select,
   };
@@ -181,15 +181,22 @@ function firingFilter(page) {
   const fires = choice(page, "fires", "fires in", [["", "any"], ...names]);
   const not = choice(page, "not", "but not in", [["", "–"], ...names]);
   const label = "percent of the patches from which a concept counts as firing";
-  const least = h("input", { type: "number", min: 0, max: 100, step: "any", class: "least", "aria-label": label });
+  const least = h("input", {
+    type: "number",
+    min: 0,
+    max: 100,
+    step: "any",
+    class: "firing-threshold",
+    "aria-label": label,
+  });
   least.addEventListener("change", () => page.update({ least: Math.max(0, Number(least.value) || 0) / 100 }));
   return {
     element: h(
       "fieldset",
       {},
       h("legend", {}, "Fires in one, not in another"),
-      h("div", { class: "pair" }, fires.element, not.element),
-      h("p", { class: "fine" }, "firing: in at least ", least, " % of the patches"),
+      h("div", { class: "firing-selects" }, fires.element, not.element),
+      h("p", { class: "note" }, "firing: in at least ", least, " % of the patches"),
     ),
     sync() {
       fires.sync();
@@ -209,18 +216,18 @@ function exchange({ labels, importLabels }) {
     h("code", {}, "--labels FILE"),
     ".",
   ];
-  const file = h("input", { id: "import", type: "file", accept: ".json,application/json", class: "hidden" });
+  const file = h("input", { id: "import", type: "file", accept: ".json,application/json", class: "visually-hidden" });
   file.tabIndex = -1;
   file.ariaHidden = "true";
   file.addEventListener("change", () => importLabels(file));
   const save = () => download("labels.json", labels.asJson(), "application/json");
   return h(
     "div",
-    { class: "exchange" },
+    { class: "label-exchange" },
     h("h2", {}, "Names and notes"),
     h(
       "p",
-      { class: "fine" },
+      { class: "note" },
       labels.storable ? named : "This browser keeps nothing for pages from disk: export before you leave.",
     ),
     h(
@@ -230,13 +237,13 @@ function exchange({ labels, importLabels }) {
       h("button", { onclick: () => file.click() }, "Import"),
       file,
     ),
-    h("p", { id: "exchange-says", role: "status", class: "fine" }),
+    h("p", { id: "import-status", role: "status", class: "note" }),
   );
 }
 
 function keyboardHelp() {
   const rows = KEYS.map(([key, does]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, does)]);
-  return h("details", { class: "keys" }, h("summary", {}, "Keyboard"), h("dl", {}, rows));
+  return h("details", { class: "keyboard-help" }, h("summary", {}, "Keyboard"), h("dl", {}, rows));
 }
 
 /**
@@ -258,7 +265,7 @@ function makePanel(page, element) {
   const groups = PER_BACKBONE.map((kind) =>
     useful.filter(({ backbone, key }) => backbone && key.startsWith(`${kind}.`)),
   );
-  const close = h("button", { class: "text close-panel", onclick: () => page.togglePanel(false) }, "Close");
+  const close = h("button", { class: "text-button close-panel", onclick: () => page.togglePanel(false) }, "Close");
   const parts = [
     h("div", { class: "panel-head" }, h("h2", {}, "Filters"), close),
     add(labelFilter(page)),

@@ -27,7 +27,12 @@ function runPart(data, card, { run, pictures }, detail, level) {
     .map(({ words, pictures }) => {
       const full = pictures.map((picture) => pictureFigure(data, card, run, picture, pictureDetails[picture.file]));
       const style = { "--n": Math.min(Math.max(pictures.length, 2), 4) };
-      return h("div", {}, h(inner, { class: "lesser" }, words), h("div", { class: "fulls", style }, full));
+      return h(
+        "div",
+        {},
+        h(inner, { class: "minor-heading" }, words),
+        h("div", { class: "large-pictures", style }, full),
+      );
     });
   const heading = several && h(headingOf(level), {}, name, h("small", { class: "faint" }, ` ${settings}`));
   const where = `concept ${card.id}${several ? ` in ${name}` : ""}`;
@@ -53,18 +58,18 @@ function conceptPart({ data, labels }, at, detail, level) {
   const inner = headingOf(level + 1);
   const what = card.concept === null ? `--objective "${card.objective}"` : `--concept ${card.id}`;
   const runs = card.drawn.map((drawn) => runPart(data, card, drawn, detail, level + 1));
-  const undrawn = h("p", { class: "fine" }, "Not drawn here. ", h("code", {}, `usae-viz maximize ${what}`));
-  const title = { class: "part-title", id: level === 2 ? "sheet-title" : null };
+  const undrawn = h("p", { class: "note" }, "Not drawn here. ", h("code", {}, `usae-viz maximize ${what}`));
+  const title = { class: "concept-title", id: level === 2 ? "sheet-title" : null };
   const natural = () => naturalInFull(data, card, detail, headingOf(level + 2));
   return h(
     "section",
-    { class: runs.length ? "part" : "part bare", "aria-label": `concept ${card.id}` },
+    { class: runs.length ? "concept-part" : "concept-part no-runs", "aria-label": `concept ${card.id}` },
     h(headingOf(level), title, number !== null && h("b", {}, number), " ", words, " ", followed),
     labelEditor(labels, card.id),
-    h("div", { class: runs.length > 1 ? "runs beside" : "runs" }, runs.length ? runs : undrawn),
+    h("div", { class: runs.length > 1 ? "runs side-by-side" : "runs" }, runs.length ? runs : undrawn),
     h(
       "div",
-      { class: "beside-runs" },
+      { class: "patches-and-figures" },
       data.natural ? h("div", {}, h(inner, {}, "Top-activating patches"), natural()) : null,
       h("div", {}, h(inner, {}, "Figures"), figuresTable(data, at)),
     ),
@@ -96,10 +101,10 @@ class Sheet {
   #key(event) {
     if (isTyping(event)) return;
     const turns = event.key === "ArrowLeft" || event.key === "ArrowRight";
-    if (turns && targetOf(event).closest(".scroll")) return; // a wide table scrolls
+    if (turns && targetOf(event).closest(".scrollable")) return; // a wide table scrolls
     if (turns) this.turn(event.key === "ArrowRight" ? 1 : -1);
     else if (event.key === "f" && this.ids.length === 1) within(this.dialog, ".star").click();
-    else if (event.key === "l") within(this.dialog, ".link").click();
+    else if (event.key === "l") within(this.dialog, ".copy-link").click();
   }
 
   /**
@@ -114,8 +119,8 @@ class Sheet {
     if (this.ids !== ids) return; // another was asked for meanwhile
     const one = ids.length === 1;
     const parts = places.map((at, nth) => conceptPart(this.page, at, loaded[nth], one ? 2 : 3));
-    this.dialog.className = one ? "one" : "several";
-    const children = [this.#head(one), h("div", { class: "parts", style: { "--n": ids.length } }, parts)];
+    this.dialog.className = one ? "single" : "comparison";
+    const children = [this.#head(one), h("div", { class: "concept-parts", style: { "--n": ids.length } }, parts)];
     replacePreservingFocus(this.dialog, children);
     if (!this.dialog.open) {
       this.dialog.showModal();
@@ -132,19 +137,23 @@ class Sheet {
 
   /** @param {boolean} one whether one concept is shown */
   #head(one) {
-    const says = h("span", { class: "said", role: "status" });
+    const says = h("span", { class: "sheet-status", role: "status" });
     const step = (/** @type {number} */ by, /** @type {string} */ label, /** @type {string} */ sign) =>
-      h("button", { class: "icon", "aria-label": label, onclick: () => this.turn(by) }, sign);
+      h("button", { class: "icon-button", "aria-label": label, onclick: () => this.turn(by) }, sign);
     return h(
       "div",
       { class: "sheet-head" },
       one
         ? [step(-1, "the concept before", "←"), step(1, "the next concept", "→")]
         : h("h2", { id: "sheet-title" }, `${this.ids.length} concepts compared`),
-      h("span", { class: "gap" }),
+      h("span", { class: "spacer" }),
       says,
-      h("button", { class: "text link", title: "Copy link (l)", onclick: () => this.page.copyLink(says) }, "Copy link"),
-      h("button", { class: "icon close", "aria-label": "close", onclick: () => this.dialog.close() }, "✕"),
+      h(
+        "button",
+        { class: "text-button copy-link", title: "Copy link (l)", onclick: () => this.page.copyLink(says) },
+        "Copy link",
+      ),
+      h("button", { class: "icon-button close", "aria-label": "close", onclick: () => this.dialog.close() }, "✕"),
     );
   }
 

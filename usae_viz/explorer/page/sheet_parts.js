@@ -61,7 +61,7 @@ function pictureFigure(data, card, run, picture, pictureDetails) {
   const link = { href: source, target: "_blank", rel: "noopener", "aria-label": `the PNG: ${alt}` };
   return h(
     "figure",
-    { class: `full ${picture.verdict ?? ""}` },
+    { class: `large-picture ${picture.verdict ?? ""}` },
     h("a", link, image, verdictBadge(picture)),
     h("figcaption", {}, pictureCaption(data, run, picture, pictureDetails)),
   );
@@ -133,7 +133,7 @@ function figuresByBackbone(data, at) {
   const label = `figures of ${data.cards[at].id} by backbone`;
   return h(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+    { class: "scrollable", tabindex: "0", role: "region", "aria-label": label },
     h("table", {}, h("thead", {}, h("tr", {}, h("td"), backboneHeads(data))), h("tbody", {}, body)),
   );
 }
@@ -154,20 +154,25 @@ function naturalInFull(data, card, detail, level) {
     card.concept === null
       ? "Top-activating patches are known for single concepts."
       : "None: see above what is missing.";
-  if (!rows.some((row) => row.length)) return h("p", { class: "fine" }, why);
+  if (!rows.some((row) => row.length)) return h("p", { class: "note" }, why);
   const backbones = rows.map((row, at) =>
     h(
       "div",
       {},
-      h(level, { class: "lesser" }, backboneName(data, at), h("span", { class: "faint" }, " · where it is strongest")),
+      h(
+        level,
+        { class: "minor-heading" },
+        backboneName(data, at),
+        h("span", { class: "faint" }, " · where it is strongest"),
+      ),
       h(
         "div",
-        { class: "wholes", style: { "--n": data.natural } },
+        { class: "whole-pictures", style: { "--n": data.natural } },
         row.map((entry) => wholePicture(data, card, entry, at)),
       ),
     ),
   );
-  return h("div", { class: "natural-full" }, backbones);
+  return h("div", { class: "natural-pictures" }, backbones);
 }
 
 /**
@@ -178,7 +183,7 @@ function naturalInFull(data, card, detail, level) {
  */
 function wholePicture(data, card, entry, row) {
   const label = `${entry.label}: through every backbone`;
-  const button = h("button", { class: "whole", "aria-label": label }, heatPicture(data, entry, row));
+  const button = h("button", { class: "whole-picture", "aria-label": label }, heatPicture(data, entry, row));
   onGlimpse(button, () => glimpse.show(data, card, row, entry.rank, button));
   return button;
 }
@@ -190,7 +195,7 @@ function wholePicture(data, card, entry, row) {
  */
 function labelEditor(labels, id) {
   const label = labels.of(id);
-  const says = h("span", { class: "bad", role: "alert" });
+  const says = h("span", { class: "error", role: "alert" });
   const placeholder = "a name, for --concept";
   const name = h("input", { value: label.name, maxlength: 80, placeholder, "aria-label": `name of ${id}` });
   name.addEventListener("change", () => {
@@ -201,8 +206,8 @@ function labelEditor(labels, id) {
   note.addEventListener("change", () => labels.set(id, { note: note.value }));
   return h(
     "div",
-    { class: "own-words" },
-    h("div", { class: "own-line" }, name, favouriteButton(labels, id)),
+    { class: "label-editor" },
+    h("div", { class: "name-line" }, name, favouriteButton(labels, id)),
     says,
     note,
   );
@@ -213,7 +218,7 @@ function labelEditor(labels, id) {
  * @param {string} id
  */
 function favouriteButton(labels, id) {
-  const star = h("button", { class: "icon star", "aria-label": `favourite ${id}`, title: "Favourite (f)" });
+  const star = h("button", { class: "icon-button star", "aria-label": `favourite ${id}`, title: "Favourite (f)" });
   const say = () => {
     const { favourite } = labels.of(id);
     star.ariaPressed = String(favourite);

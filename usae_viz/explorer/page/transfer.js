@@ -31,7 +31,7 @@ function transferTable(data, pictures, pictureDetails, where) {
   );
   return h(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": `transfer of ${where}` },
+    { class: "scrollable", tabindex: "0", role: "region", "aria-label": `transfer of ${where}` },
     h(
       "table",
       { class: "transfer" },
@@ -63,7 +63,7 @@ function transferCell(scores, name, most) {
   const read = `read as ${score.read_name ?? score.read_as}`;
   const how = share === undefined ? read : `fires in ${(100 * share).toFixed(0)}% of the tokens`;
   const cell = {
-    class: scores.drawn_for.includes(name) ? "own" : null,
+    class: scores.drawn_for.includes(name) ? "target" : null,
     style: { "--strength": `${Math.round((100 * strengthOf(score)) / most)}%` },
     title: `${verdict}${short && `: ${short}`}; rank ${rank}, ${how}`,
   };
@@ -81,10 +81,10 @@ function chance({ probability, noise, others }, through) {
   if (probability !== undefined)
     return h(
       "p",
-      { class: "fine" },
+      { class: "note" },
       `${of} in pictures of noise the class has a probability of ${figure(noise, "number")}.`,
     );
   if (typeof others !== "number") return null;
   const concept = `random other concepts reach ${others.toFixed(2)} in the first picture`;
-  return h("p", { class: "fine" }, `${of} ${concept}, and this concept ${noise.toFixed(2)} in pictures of noise.`);
+  return h("p", { class: "note" }, `${of} ${concept}, and this concept ${noise.toFixed(2)} in pictures of noise.`);
 }

@@ -3,7 +3,7 @@
 /* Making elements. Text is always set as text: a label of "<script>" stays what it is. */
 
 /**
- * An element: h("button", {class: "icon", onclick: f, "aria-label": "..."}, "text" or elements...).
+ * An element: h("button", {class: "icon-button", onclick: f, "aria-label": "..."}, "text" or elements...).
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Properties} properties those that are null, undefined or false are left out

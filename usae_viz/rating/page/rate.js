@@ -45,18 +45,19 @@ class Rating {
 
   /** A browser that stores nothing: the answers live as long as the page. */
   #warnUnstored() {
-    byId("storage").textContent = "This browser does not store answers: export them before you close this page.";
+    byId("storage-warning").textContent =
+      "This browser does not store answers: export them before you close this page.";
   }
 
   begin() {
     const answered = this.state.answers.length;
     this.rater.value = this.state.rater;
     if (answered)
-      byId("kept").textContent = `${answered} of ${this.trials} answered here before; it resumes from there.`;
+      byId("resume-note").textContent = `${answered} of ${this.trials} answered here before; it resumes from there.`;
     const clicks = {
       begin: () => this.#start(),
       back: () => this.#change(() => this.state.answers.pop()),
-      again: () => this.#restart(),
+      restart: () => this.#restart(),
       export: () => this.#export(),
     };
     for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
@@ -90,12 +91,12 @@ class Rating {
   #restart() {
     if (!this.exported) {
       this.exported = true; // or meant to be lost: a second press goes on
-      byId("unsaved").textContent = "These answers are not exported yet. Press again to start without them.";
+      byId("unsaved-warning").textContent = "These answers are not exported yet. Press again to start without them.";
       return;
     }
     this.state = { rater: "", answers: [] };
     this.#store();
-    this.rater.value = byId("kept").textContent = "";
+    this.rater.value = byId("resume-note").textContent = "";
     this.#show("welcome");
     this.rater.focus();
   }
@@ -114,19 +115,19 @@ class Rating {
   #ask() {
     const trial = this.state.answers.length;
     byId("progress", HTMLProgressElement).value = trial;
-    byId("count").textContent = `${Math.min(trial + 1, this.trials)} of ${this.trials}`;
+    byId("progress-count").textContent = `${Math.min(trial + 1, this.trials)} of ${this.trials}`;
     this.#show(trial === this.trials ? "end" : "question");
     if (trial === this.trials) {
       this.exported = false;
-      byId("unsaved").textContent = "";
-      byId("thanks").focus();
+      byId("unsaved-warning").textContent = "";
+      byId("end-heading").focus();
       return;
     }
-    byId("query", HTMLImageElement).src = picture(trial, 0);
+    byId("question-picture", HTMLImageElement).src = picture(trial, 0);
     byId("choices").style.setProperty("--n", String(this.choices));
     byId("choices").replaceChildren(...Array.from({ length: this.choices }, (_, at) => this.#choice(trial, at + 1)));
     byId("back").hidden = trial === 0;
-    byId("asked").focus();
+    byId("question-heading").focus();
     if (trial + 1 < this.trials) for (let at = 0; at <= this.choices; at++) new Image().src = picture(trial + 1, at);
     this.shown = performance.now();
   }
@@ -142,7 +143,7 @@ class Rating {
 
   #export() {
     this.exported = true;
-    byId("unsaved").textContent = "";
+    byId("unsaved-warning").textContent = "";
     const { study, state } = this;
     const rows = state.answers.map(([choice, seconds], at) => [study, state.rater, at + 1, choice, seconds]);
     const text = [COLUMNS, ...rows].map((row) => row.map(csvValue).join(",")).join("\n") + "\n";
