@@ -18,23 +18,23 @@ STATE = """() => ({
   images: document.querySelectorAll("#grid:not([hidden]) .card:nth-child(-n + 2) img").length,
   chips: [...document.querySelectorAll("#comparison-tray .chip")].map((chip) => chip.textContent),
   open: [...document.querySelectorAll("dialog[open] .concept-part")].map((part) => part.ariaLabel),
-  fields: [...document.querySelectorAll(".page-header :is(input, select), #panel :is(input, select)")].map((one) => one.value),
+  fields: [...document.querySelectorAll(":is(.page-header, #panel) :is(input, select)")].map((field) => field.value),
   pressed: [...document.querySelectorAll(".page-header [aria-pressed=true]")].map((button) => button.id),
 })"""
 
 VIEWS = {
     "sorted": "sort=energy&descending=false",
     "searched": "query=4-6%2C+dots",
-    "filtered": "fires=left&least=0.2&pictures=drawn&range.universality=0..1",
+    "filtered": "fires=left&threshold=0.2&pictures=drawn&range.universality=0..1",
     "a run": "run=1",
-    "a run's atlas": "run=1&shows=atlas&colour=energy&look=0.25%2C0.5%2C3",
+    "a run's atlas": "run=1&scene=atlas&colour=energy&viewport=0.25%2C0.5%2C3",
     "a concept": "sort=index&descending=false&concept=3",
-    "a concept over the atlas": "shows=atlas&concept=5",
+    "a concept over the atlas": "scene=atlas&concept=5",
     "chosen": "compare=3%2C5&side=false",
     "side by side": "compare=5%2C3&side=true",
-    "side by side, over the atlas of a run": "run=0&shows=atlas&compare=5%2C3&side=true",
+    "side by side, over the atlas of a run": "run=0&scene=atlas&compare=5%2C3&side=true",
 }
-NONSENSE = "run=&fires=nobody&not=1&pictures=yes&least=2&side=true&shows=x&size=&compare=3&concept=-1"
+NONSENSE = "run=&fires=nobody&not=1&pictures=yes&threshold=2&side=true&scene=x&size=&compare=3&concept=-1"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,15 @@ def settled(page):
     """The page's state once its address has followed the view, and what is open is shown."""
     page.wait_for_timeout(250)
     return page.evaluate(STATE)
+
+
+def test_a_link_of_before_is_read(folder, visit):
+    page = visit(folder, "shows=atlas&look=0.25,0.5,3&fires=left&least=0.2")
+    page.click("#favourites")  # the address says the view by today's names once it has changed
+    page.wait_for_timeout(250)
+    assert page.evaluate("location.hash") == (
+        "#favourites=true&fires=left&threshold=0.2&scene=atlas&viewport=0.25%2C0.5%2C3"
+    )
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -131,7 +140,7 @@ def test_a_card_in_a_tab_of_its_own_has_the_same_view_around_it(folder, visit):
 
 
 def test_the_atlas_shows_the_chosen_run(folder, visit):
-    page = visit(folder, "shows=atlas&look=0.5,0.5,1")
+    page = visit(folder, "scene=atlas&viewport=0.5,0.5,1")
     page.evaluate(
         """() => { const really = CanvasRenderingContext2D.prototype.drawImage;
         globalThis.drawn = new Set();

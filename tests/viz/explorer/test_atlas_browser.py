@@ -22,7 +22,7 @@ def pixel(page, concept):
     return page.evaluate(
         """(id) => {
         const box = document.querySelector("#atlas-canvas").getBoundingClientRect();
-        const said = new URLSearchParams(location.hash.slice(1)).get("look") ?? "0.5,0.5,1";
+        const said = new URLSearchParams(location.hash.slice(1)).get("viewport") ?? "0.5,0.5,1";
         const [x, y, zoom] = said.split(",").map(Number), scale = 0.92 * zoom * Math.min(box.width, box.height);
         const { atlas, cards } = globalThis.given, at = cards.findIndex((card) => card.id === id);
         return [box.x + box.width / 2 + (atlas.x[at] - x) * scale, box.y + box.height / 2 + (atlas.y[at] - y) * scale];
@@ -49,7 +49,7 @@ def opened(page, concept):
 def look(page):
     """Where the address says that the atlas looks."""
     page.wait_for_timeout(300)  # longer than the address follows
-    said = page.evaluate("new URLSearchParams(location.hash.slice(1)).get('look')")
+    said = page.evaluate("new URLSearchParams(location.hash.slice(1)).get('viewport')")
     return [float(part) for part in (said or "0.5,0.5,1").split(",")]
 
 
@@ -59,7 +59,7 @@ def test_pointing_says_what_it_is_and_a_click_opens_it(atlas):
     assert atlas.locator("#glimpse img").count() == 2  # as each backbone sees it
     atlas.mouse.click(*pixel(atlas, "3"))
     opened(atlas, "3")
-    soon(atlas, lambda: "concept=3" in atlas.url and "shows=atlas" in atlas.url)
+    soon(atlas, lambda: "concept=3" in atlas.url and "scene=atlas" in atlas.url)
     atlas.keyboard.press("Escape")
     becomes(atlas, lambda: atlas.evaluate("document.activeElement.id"), "atlas-canvas")
 
@@ -135,19 +135,19 @@ def test_filters_leave_out_what_can_be_clicked(atlas):
 
 
 def test_an_address_says_colour_and_place(folder, visit):
-    page = visit(folder, "shows=atlas&colour=energy&look=0.25,0.75,4")
+    page = visit(folder, "scene=atlas&colour=energy&viewport=0.25,0.75,4")
     assert page.input_value("#colour") == "energy"
     page.focus("#atlas-canvas")
     page.keyboard.press("+")
     becomes(page, lambda: look(page), [0.25, 0.75, 6.0])
-    nonsense = visit(folder, "shows=atlas&colour=beauty&look=9,-1,x")
+    nonsense = visit(folder, "scene=atlas&colour=beauty&viewport=9,-1,x")
     assert nonsense.input_value("#colour") == "universality"
-    assert visit(folder, "shows=nothing").locator(".card").count() > 0
+    assert visit(folder, "scene=nothing").locator(".card").count() > 0
 
 
 def test_few_concepts_have_no_atlas(run_folder, tmp_path, visit):
     explore(open_sources([str(run_folder)]), tmp_path, patches=0)
-    page = visit(tmp_path, "shows=atlas")
+    page = visit(tmp_path, "scene=atlas")
     assert not page.is_visible("#atlas-toggle")
     assert page.locator(".card").count() == 3
 
@@ -166,7 +166,7 @@ def test_a_link_copies_itself_and_says_so(granted, folder, visit):
     page.keyboard.press("l")
     becomes(page, lambda: page.inner_text("#status-message"), "Link copied.")
     assert page.evaluate("copied") == page.url
-    assert "shows=atlas" in page.url
+    assert "scene=atlas" in page.url
     page.evaluate("location.hash = 'concept=3'")
     opened(page, "3")
     page.keyboard.press("l")

@@ -279,7 +279,7 @@ def test_a_link_to_a_concept_opens_it(atlas, visit):
     assert page.locator("dialog .large-picture").count() == 3
     loaded = "[...document.querySelectorAll('dialog img')].every((image) => image.naturalWidth > 0)"
     soon(page, lambda: page.evaluate(loaded))
-    nonsense = visit(atlas, "concept=99&sort=beauty&range.nothing=1..2&least=x&size=xxl")
+    nonsense = visit(atlas, "concept=99&sort=beauty&range.nothing=1..2&threshold=x&size=xxl")
     assert found(nonsense) == 13
 
 

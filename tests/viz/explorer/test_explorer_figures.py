@@ -173,8 +173,8 @@ def test_two_runs_side_by_side_and_one_alone(two_runs, visit):
     page.wait_for_selector("dialog[open] .runs.side-by-side")
     titles = page.locator("dialog .run h3").all_inner_texts()
     assert [title.split()[0] for title in titles] == ["first", "second"]
-    images = "(run) => [...run.querySelectorAll('.large-picture img')].map((image) => image.getAttribute('src').split('/')[2])"
-    assert [run.evaluate(images) for run in page.locator("dialog .run").all()] == [["0"] * 3, ["1"] * 3]
+    runs = "(run) => [...run.querySelectorAll('.large-picture img')].map((img) => img.getAttribute('src').split('/')[2])"
+    assert [run.evaluate(runs) for run in page.locator("dialog .run").all()] == [["0"] * 3, ["1"] * 3]
 
 
 def test_what_has_no_figure_comes_last_either_way(page_folder, visit):

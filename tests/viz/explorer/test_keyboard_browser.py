@@ -109,7 +109,7 @@ def test_the_filters_of_a_phone_hold_the_focus_until_they_are_closed(folder, vis
 
 
 def test_every_control_is_reached_by_tab(folder, visit):
-    page = visit(folder, "query=3-5&compare=3,5&side=false&shows=cards")
+    page = visit(folder, "query=3-5&compare=3,5&side=false&scene=cards")
     reached = set()
     for _ in range(120):
         press(page, "Tab")

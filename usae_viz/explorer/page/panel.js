@@ -38,8 +38,8 @@ function histogram(column, scale) {
   const bins = new Array(BINS).fill(0);
   for (const value of column.values)
     if (value !== null) bins[Math.min(BINS - 1, Math.floor(scale.place(value) * BINS))]++;
-  const most = Math.sqrt(Math.max(...bins)); // by roots: one full bin would flatten all others
-  const bars = bins.map((count) => h("i", { style: { height: `${(100 * Math.sqrt(count)) / most}%` } }));
+  const tallest = Math.sqrt(Math.max(...bins)); // by roots: one full bin would flatten all others
+  const bars = bins.map((count) => h("i", { style: { height: `${(100 * Math.sqrt(count)) / tallest}%` } }));
   return h("div", { class: "histogram", "aria-hidden": "true" }, bars);
 }
 
@@ -74,7 +74,7 @@ function rangeFilter(page, column) {
     bars.style.setProperty("--from", `${100 * from}%`);
     bars.style.setProperty("--to", `${100 * to}%`);
   };
-  const moved = (/** @type {HTMLInputElement} */ input) => {
+  const applyMove = (/** @type {HTMLInputElement} */ input) => {
     if (Number(low.value) > Number(high.value)) input.value = input === low ? high.value : low.value;
     const [from, to] = ends();
     const ranges = { ...page.view.ranges };
@@ -82,7 +82,7 @@ function rangeFilter(page, column) {
     else ranges[column.key] = [roundForAddress(scale.value(from)), roundForAddress(scale.value(to))];
     page.update({ ranges });
   };
-  for (const input of [low, high]) input.addEventListener("input", () => moved(input));
+  for (const input of [low, high]) input.addEventListener("input", () => applyMove(input));
   return {
     element: rangeElement(page.data, column, bounds, bars, [low, high]),
     sync() {
@@ -150,9 +150,9 @@ function labelFilter(page) {
   data.cards.forEach(({ follows }, at) => {
     if (follows && (auroc?.[at] ?? 0) >= FOLLOWS_AUROC) counts.set(follows, (counts.get(follows) ?? 0) + 1);
   });
-  const followed = [...counts].sort().map(([name, count]) => [name, `${name} (${count})`]);
-  const group = (/** @type {string} */ of, /** @type {string[][]} */ pairs) =>
-    pairs.length ? [h("optgroup", { label: of }, options(pairs))] : [];
+  const factorPairs = [...counts].sort().map(([name, count]) => [name, `${name} (${count})`]);
+  const group = (/** @type {string} */ groupLabel, /** @type {string[][]} */ pairs) =>
+    pairs.length ? [h("optgroup", { label: groupLabel }, options(pairs))] : [];
   const fill = () => {
     const names = [...new Set([...labels.labelsById.values()].map((each) => each.name).filter(Boolean))].sort();
     label.select.replaceChildren(
@@ -161,7 +161,7 @@ function labelFilter(page) {
         "my names",
         names.map((name) => [`own:${name}`, name]),
       ),
-      ...group(`follows (AUROC ≥ ${FOLLOWS_AUROC})`, followed),
+      ...group(`follows (AUROC ≥ ${FOLLOWS_AUROC})`, factorPairs),
     );
     label.element.hidden = !names.length && !counts.size;
     label.sync();
@@ -181,7 +181,7 @@ function firingFilter(page) {
   const fires = choice(page, "fires", "fires in", [["", "any"], ...names]);
   const not = choice(page, "not", "but not in", [["", "–"], ...names]);
   const label = "percent of the patches from which a concept counts as firing";
-  const least = h("input", {
+  const threshold = h("input", {
     type: "number",
     min: 0,
     max: 100,
@@ -189,19 +189,21 @@ function firingFilter(page) {
     class: "firing-threshold",
     "aria-label": label,
   });
-  least.addEventListener("change", () => page.update({ least: Math.max(0, Number(least.value) || 0) / 100 }));
+  threshold.addEventListener("change", () => {
+    page.update({ threshold: Math.max(0, Number(threshold.value) || 0) / 100 });
+  });
   return {
     element: h(
       "fieldset",
       {},
       h("legend", {}, "Fires in one, not in another"),
       h("div", { class: "firing-selects" }, fires.element, not.element),
-      h("p", { class: "note" }, "firing: in at least ", least, " % of the patches"),
+      h("p", { class: "note" }, "firing: in at least ", threshold, " % of the patches"),
     ),
     sync() {
       fires.sync();
       not.sync();
-      least.value = String(+(100 * page.view.least).toPrecision(4));
+      threshold.value = String(+(100 * page.view.threshold).toPrecision(4));
     },
   };
 }
@@ -211,7 +213,7 @@ function firingFilter(page) {
  * @param {Page} page
  */
 function exchange({ labels, importLabels }) {
-  const named = [
+  const explanation = [
     "Kept in this browser. Exported, they name concepts on the command line: ",
     h("code", {}, "--labels FILE"),
     ".",
@@ -228,7 +230,7 @@ function exchange({ labels, importLabels }) {
     h(
       "p",
       { class: "note" },
-      labels.storable ? named : "This browser keeps nothing for pages from disk: export before you leave.",
+      labels.storable ? explanation : "This browser keeps nothing for pages from disk: export before you leave.",
     ),
     h(
       "div",
@@ -242,7 +244,7 @@ function exchange({ labels, importLabels }) {
 }
 
 function keyboardHelp() {
-  const rows = KEYS.map(([key, does]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, does)]);
+  const rows = KEYS.map(([key, action]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, action)]);
   return h("details", { class: "keyboard-help" }, h("summary", {}, "Keyboard"), h("dl", {}, rows));
 }
 
@@ -261,7 +263,7 @@ function makePanel(page, element) {
     return control.element;
   };
   const useful = data.columns.filter((column) => column.values.filter((value) => value !== null).length > 1);
-  const several = data.backbones.length > 1 && data.column.has(`fires.${data.backbones[0]}`);
+  const comparable = data.backbones.length > 1 && data.column.has(`fires.${data.backbones[0]}`);
   const groups = PER_BACKBONE.map((kind) =>
     useful.filter(({ backbone, key }) => backbone && key.startsWith(`${kind}.`)),
   );
@@ -269,7 +271,7 @@ function makePanel(page, element) {
   const parts = [
     h("div", { class: "panel-head" }, h("h2", {}, "Filters"), close),
     add(labelFilter(page)),
-    several ? add(firingFilter(page)) : "",
+    comparable ? add(firingFilter(page)) : "",
     data.runs.length ? add(choice(page, "pictures", "Pictures", OF_PICTURES)) : "",
     ...useful.filter((column) => !column.backbone).map((column) => add(rangeFilter(page, column))),
     ...groups

@@ -16,14 +16,14 @@ function h(tag, properties = {}, ...children) {
     if (value === undefined || value === null || value === false) continue;
     if (key.startsWith("on")) element.addEventListener(key.slice(2), /** @type {EventListener} */ (value));
     else if (key === "style")
-      for (const [name, set] of Object.entries(value)) element.style.setProperty(name, String(set));
+      for (const [name, text] of Object.entries(value)) element.style.setProperty(name, String(text));
     else if (key === "value" || key === "checked") Object.assign(element, { [key]: value });
     else element.setAttribute(key, value === true ? "" : String(value));
   }
-  const shown = /** @type {Leaf[]} */ (/** @type {unknown[]} */ (children).flat(Infinity));
-  for (const child of shown)
-    if (child !== null && child !== undefined && typeof child !== "boolean")
-      element.append(typeof child === "number" ? String(child) : child);
+  const leaves = /** @type {Leaf[]} */ (/** @type {unknown[]} */ (children).flat(Infinity));
+  for (const leaf of leaves)
+    if (leaf !== null && leaf !== undefined && typeof leaf !== "boolean")
+      element.append(typeof leaf === "number" ? String(leaf) : leaf);
   return element;
 }
 
@@ -83,6 +83,13 @@ function isTyping(event) {
  * @param {...string} parts
  */
 const address = (...parts) => parts.join("").split("/").map(encodeURIComponent).join("/");
+
+/**
+ * Percent of `background-position` at which an image of equal tiles side by side shows one of them.
+ * @param {number} tile
+ * @param {number} count of all tiles
+ */
+const spritePosition = (tile, count) => (100 * tile) / Math.max(1, count - 1);
 
 /**
  * A figure as a person reads it.

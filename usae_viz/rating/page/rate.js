@@ -26,7 +26,7 @@ function usaeStudy(data) {
 class Rating {
   /** @type {{rater: string, answers: Answer[]}} */
   state = { rater: "", answers: [] };
-  shown = 0; // when the question was, in milliseconds
+  shownAt = 0; // milliseconds: when the question was
   exported = false; // whether the answers were, or may be lost
 
   /** @param {StudyData} data */
@@ -103,7 +103,7 @@ class Rating {
 
   /** @param {number} choice 1 is the first */
   #answer(choice) {
-    const seconds = Number(((performance.now() - this.shown) / 1000).toFixed(2));
+    const seconds = Number(((performance.now() - this.shownAt) / 1000).toFixed(2));
     this.#change(() => this.state.answers.push([choice, seconds]));
   }
 
@@ -129,7 +129,7 @@ class Rating {
     byId("back").hidden = trial === 0;
     byId("question-heading").focus();
     if (trial + 1 < this.trials) for (let at = 0; at <= this.choices; at++) new Image().src = picture(trial + 1, at);
-    this.shown = performance.now();
+    this.shownAt = performance.now();
   }
 
   /**
