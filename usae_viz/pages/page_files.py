@@ -26,7 +26,7 @@ def page_text(package: str, **values: Any) -> str:
 
 
 def copy_page_files(package: str, names: Iterable[str], folder: Path) -> None:
-    """Copy scripts and style sheets into a page's folder: a package's page/NAME, or the one that several pages share."""
+    """Copy scripts and style sheets into a page's folder: a package's page/NAME, or what several pages share."""
     for name in names:
         page = files("usae_viz.pages" if name in SHARED_FILES else package).joinpath("page")
         (folder / name).write_text(page.joinpath(name).read_text(encoding="utf-8"), encoding="utf-8")

@@ -173,7 +173,7 @@ def test_two_runs_side_by_side_and_one_alone(two_runs, visit):
     page.wait_for_selector("dialog[open] .runs.side-by-side")
     titles = page.locator("dialog .run h3").all_inner_texts()
     assert [title.split()[0] for title in titles] == ["first", "second"]
-    runs = "(run) => [...run.querySelectorAll('.large-picture img')].map((img) => img.getAttribute('src').split('/')[2])"
+    runs = "(run) => [...run.querySelectorAll('.large-picture img')].map((i) => i.getAttribute('src').split('/')[2])"
     assert [run.evaluate(runs) for run in page.locator("dialog .run").all()] == [["0"] * 3, ["1"] * 3]
 
 

@@ -344,3 +344,27 @@ def test_answers_are_not_lost_before_they_are_exported(study, visit):
     page.focus("#restart")
     page.keyboard.press("Enter")
     becomes(page, lambda: page.evaluate("document.activeElement.id"), "rater")
+
+
+REFUSALS = {
+    "reading": "Object.defineProperty(window, 'localStorage', {get() {throw new DOMException('denied')}})",
+    "writing": "Storage.prototype.setItem = () => {throw new DOMException('full', 'QuotaExceededError')}",
+}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("refusal", [None, *REFUSALS])
+def test_a_rater_is_warned_by_a_browser_that_stores_no_answers(refusal, study, visit):
+    page = visit(study / "study")
+    if refusal is not None:
+        page.add_init_script(REFUSALS[refusal])
+        page.reload()
+        page.wait_for_selector("body[data-ready]")
+    page.click("#begin")
+    page.keyboard.press("1")
+    becomes(page, lambda: page.inner_text("#progress-count")[:1], "2")  # and it goes on
+    warning = page.inner_text("#storage-warning")
+    if refusal is None:
+        assert warning == ""
+    else:
+        assert warning == "This browser does not store answers: export them before you close this page."
