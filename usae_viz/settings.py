@@ -213,15 +213,15 @@ class MaximizeSettings(Settings):
         return value
 
 
-def _known_or_custom(value: Any, known: Sequence[str]) -> Any:
+def _known_or_custom(value: Any, names: Sequence[str]) -> Any:
     """A name that is known as it is, anything else as custom code."""
-    if isinstance(value, str) and value in known:
+    if isinstance(value, str) and value in names:
         return value
     try:
         return CustomPart.from_value(value)
     except UsageError as error:
-        names = ", ".join(f"`{name}`" for name in known)
-        raise UsageError(f"expected {names}, `module:Name`, or in Python a callable") from error
+        choices = ", ".join(f"`{name}`" for name in names)
+        raise UsageError(f"expected {choices}, `module:Name`, or in Python a callable") from error
 
 
 class MaximizeOptions(TypedDict, total=False):

@@ -91,14 +91,14 @@ def maximize(
             raise typer.BadParameter("--closeness needs a picture to stay close to: give it with --start")
         with wrong_usage():
             with_closeness(Closeness(), closeness)
-        checked = _checked(draw, settings, concept, objective or [], out)
+        draw_settings = _checked(draw, settings, concept, objective or [], out)
         check_patch_images(images)
-        model, checked = _loaded(draw, checked, allow_code, device)
-        chosen = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
+        model, draw_settings = _loaded(draw, draw_settings, allow_code, device)
+        objectives = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
         if start is not None:
-            chosen = [with_closeness(each, closeness) for each in chosen]
+            objectives = [with_closeness(each, closeness) for each in objectives]
         take_patch_images(model, images, quiet)
-        plan, place = _plan(model, chosen, checked, draw), out or new_run("maximize")
+        plan, place = _plan(model, objectives, draw_settings, draw), out or new_run("maximize")
         render_and_report(model, plan, place, quiet, as_json, _anew(workers))
 
 
@@ -124,9 +124,9 @@ def invert(
         from usae_viz.objectives import SameCodes
 
         objective = SameCodes([name.strip() for name in match.split(",")] if match else [])
-        checked = _checked(draw, {"reference": picture, **settings}, None, [str(objective)], out)
-        model, checked = _loaded(draw, checked, allow_code, device)
-        plan, place = _plan(model, [objective], checked, draw), out or new_run("invert")
+        draw_settings = _checked(draw, {"reference": picture, **settings}, None, [str(objective)], out)
+        model, draw_settings = _loaded(draw, draw_settings, allow_code, device)
+        plan, place = _plan(model, [objective], draw_settings, draw), out or new_run("invert")
         render_and_report(model, plan, place, quiet, as_json, _anew(workers))
 
 
@@ -143,9 +143,9 @@ def _checked(
     with wrong_usage():
         settings = check_settings(MaximizeSettings, **options)
         list(map(parse_objective, objectives))
-    known = early_checks.outline_and_labels(draw.usae, draw.labels)
-    early_checks.check_concepts_and_objectives(known, concept, objectives)
-    early_checks.check_drawing(known, settings)
+    outline_labels = early_checks.outline_and_labels(draw.usae, draw.labels)
+    early_checks.check_concepts_and_objectives(outline_labels, concept, objectives)
+    early_checks.check_drawing(outline_labels, settings)
     early_checks.check_place(out)
     return settings
 
@@ -170,12 +170,12 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
     from usae_viz.objectives import Concept, parse_objective
     from usae_viz.objectives.named import bound_in
 
-    named = labels_of(usae, labels)
-    indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text, named))
+    label_list = labels_of(usae, labels)
+    indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text, label_list))
     with wrong_usage():
-        parsed = [parse_objective(text) for text in expressions]
-    parsed = bound_in(usae, parsed, named)
-    objectives = [Concept(concept) for concept in indices] + parsed
+        parsed_objectives = [parse_objective(text) for text in expressions]
+    parsed_objectives = bound_in(usae, parsed_objectives, label_list)
+    objectives = [Concept(concept) for concept in indices] + parsed_objectives
     return list({str(each): each for each in objectives}.values())
 
 

@@ -80,9 +80,9 @@ def names_by_concept(labels: Sequence[Label]) -> dict[int, str]:
     return {label.concept: label.name for label in labels if label.name}
 
 
-def nearest_names(name: str, known: Iterable[str]) -> list[str]:
+def nearest_names(name: str, names: Iterable[str]) -> list[str]:
     """The known names that are spelt most like one, at most three; the first six where none is like it."""
-    spelt = {bare_name(each): each for each in known}
+    spelt = {bare_name(each): each for each in names}
     near = difflib.get_close_matches(bare_name(name), spelt, n=3, cutoff=0.5) or list(spelt)[:6]
     return [spelt[each] for each in near]
 

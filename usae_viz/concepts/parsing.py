@@ -105,10 +105,12 @@ def _labelled(usae: Described, label: str, labels: Sequence[Label]) -> Meaning:
     values = _label_names(usae.factors)
     if (value := values.get(bare_name(label))) is not None:
         return lambda usae: [_best(usae, label, value)]
-    known = [*(each.name for each in labels if each.name), *values]
-    if not known:
+    options = [*(each.name for each in labels if each.name), *values]
+    if not options:
         raise UsageError(f"no concept {label!r}: this USAE has no labels; expected a number below {usae.n_concepts}")
-    raise UsageError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest_names(label, known))}")
+    raise UsageError(
+        f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest_names(label, options))}"
+    )
 
 
 def _best(usae: USAE, label: str, value: int) -> int:
@@ -131,7 +133,7 @@ def _matching(usae: Described, pattern: str, labels: Sequence[Label]) -> Meaning
     """
     values = [bare_name(factor) for factor in usae.factors]
     names = concepts_by_name(labels)
-    named = [
+    labelled = [
         concept for name, concepts in names.items() if fnmatchcase(name, bare_name(pattern)) for concept in concepts
     ]
     followed = [
@@ -143,13 +145,13 @@ def _matching(usae: Described, pattern: str, labels: Sequence[Label]) -> Meaning
     def matching(usae: USAE) -> list[int]:
         best = [best_concept(usae, value) for value in followed]
         followers = [concept for concept, auroc in best if auroc >= CHANCE_AUROC]
-        return named + followers or _no_match(pattern, [*names, *values])
+        return labelled + followers or _no_match(pattern, [*names, *values])
 
-    if not named and not followed:
+    if not labelled and not followed:
         _no_match(pattern, [*names, *values])
     return matching
 
 
-def _no_match(pattern: str, known: Sequence[str]) -> NoReturn:
-    some = ", ".join(known[:6]) or "none: this USAE has no labels"
-    raise UsageError(f"no label matches {pattern!r}; labels are {some}")
+def _no_match(pattern: str, names: Sequence[str]) -> NoReturn:
+    examples = ", ".join(names[:6]) or "none: this USAE has no labels"
+    raise UsageError(f"no label matches {pattern!r}; labels are {examples}")

@@ -84,12 +84,12 @@ def _stems(photographs: Sequence[str]) -> list[str]:
     No two are alike, also where small and capital letters are one (on macOS and Windows).
     """
     stems = [Path(each).stem for each in photographs]
-    counted = Counter(map(str.casefold, stems))
-    taken, names = {stem for stem, count in counted.items() if count == 1}, list[str]()
+    counts = Counter(map(str.casefold, stems))
+    taken_stems, names = {stem for stem, count in counts.items() if count == 1}, list[str]()
     for first, stem in enumerate(stems, 1):
         name, number = stem, first
-        while counted[stem.casefold()] > 1 and (name == stem or name.casefold() in taken):
+        while counts[stem.casefold()] > 1 and (name == stem or name.casefold() in taken_stems):
             name, number = f"{stem}-{number}", number + 1
-        taken.add(name.casefold())
+        taken_stems.add(name.casefold())
         names.append(name)
     return names

@@ -42,16 +42,16 @@ def write_page(
     for number, explanation in enumerate(explanations):
         size = fitted_size(explanation.photograph, min(MAX_PHOTOGRAPH_SIDE, max(explanation.photograph.whole.size)))
         scaled(explanation.photograph, size).save(folder / f"photograph-{number}.webp", **WEBP)
-    listed = _concepts(record)
+    concepts = _concepts(record)
     usae = explanations[0].usae
     data = {
         "usae": record["usae"],
         "backbones": usae.names,
         "photographs": [_photograph(*each) for each in zip(explanations, record["photographs"], strict=True)],
-        "patches": _patches(explanations[0], listed, folder, progress),
+        "patches": _patches(explanations[0], concepts, folder, progress),
         "tiles": MAX_PATCHES,
         "no_patches": natural_pictures(usae)[1],
-        "drawings": {} if run is None else _drawings(run, set(listed), usae.names, folder),
+        "drawings": {} if run is None else _drawings(run, set(concepts), usae.names, folder),
     }
     text = json_text(data, separators=(",", ":"))
     (folder / "data.js").write_text(f"usaeExplanation({text});\n", encoding="utf-8")

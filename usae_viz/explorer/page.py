@@ -137,8 +137,8 @@ def _title(sources: Sources) -> str:
 def _backbones(runs: Sequence[RunFolder]) -> list[str]:
     """Without the USAE: every backbone that a picture was scored through or drawn for."""
     pictures = [picture for run in runs for objective in run.objectives for picture in objective.pictures]
-    scored = [name for p in pictures if p.metadata.scores is not None for name in p.metadata.scores.backbones]
-    return list(dict.fromkeys(scored or [p.backbone for p in pictures if p.backbone != SHARED]))
+    scored_names = [name for p in pictures if p.metadata.scores is not None for name in p.metadata.scores.backbones]
+    return list(dict.fromkeys(scored_names or [p.backbone for p in pictures if p.backbone != SHARED]))
 
 
 def _settings_in_words(run: RunFolder) -> str:

@@ -143,13 +143,13 @@ class _QuestionMaker:
         patches = self._patches(concept, row)
         if len(patches) < (2 if picture is None else 1):
             return None
-        shuffled = torch.randperm(len(patches), generator=self.generator).tolist()
-        chosen = [patches[place] for place in shuffled]
+        order = torch.randperm(len(patches), generator=self.generator).tolist()
+        shuffled_patches = [patches[place] for place in order]
         distractors, strongest = self._distractors(concept)
         answer = self._below(self.choices)
-        places = [*distractors[:answer], chosen[0], *distractors[answer:]]
+        places = [*distractors[:answer], shuffled_patches[0], *distractors[answer:]]
         condition = CONTROL if picture is None else f"{picture.mode} {picture.backbone}"
-        return QuestionKey(concept, condition, picture or chosen[1], places, answer, round(strongest, 4))
+        return QuestionKey(concept, condition, picture or shuffled_patches[1], places, answer, round(strongest, 4))
 
     def _row(self, concept: int, picture: RenderedImage | None) -> int:
         """The backbone that a picture was drawn for; any that has the concept for a shared one and for controls."""

@@ -176,8 +176,8 @@ def _check_code(metadata: ImageMetadata, settings: MaximizeSettings, file: Path)
 
 def changed_since(file: Path, metadata: ImageMetadata, objective: Objective) -> str | None:
     """What to say of a picture of an earlier version that comes out otherwise: by its settings or its objective."""
-    named = re.match(r"(\d+)\.(\d+)", metadata.versions.get("usae", ""))
-    version = tuple(map(int, named.groups())) if named else None
+    match = re.match(r"(\d+)\.(\d+)", metadata.versions.get("usae", ""))
+    version = tuple(map(int, match.groups())) if match else None
     if version is not None and version >= SETTINGS_CHANGED_IN:
         if version >= TEMPERATURE_SINCE or "temperature" not in objective.constants:
             return None

@@ -306,7 +306,7 @@ class AtlasDrawing {
     if (earlier !== undefined) return earlier;
     const { data, view } = this.page;
     const card = data.cards[at];
-    const [drawing] = drawnIn(card, view);
+    const [drawing] = shownRuns(card, view);
     const row = card.natural.findIndex((count) => count > 0);
     const source = drawing
       ? thumb(drawing.run, drawing.pictures[0])

@@ -19,7 +19,7 @@ const MOST_IN_MATRIX = 8;
  * @returns {Layout}
  */
 function pictureRows(data, view) {
-  const drawings = data.cards.flatMap((card) => drawnIn(card, view));
+  const drawings = data.cards.flatMap((card) => shownRuns(card, view));
   /** @type {Map<string, PictureRow>} */
   const rows = new Map();
   for (const { run, pictures } of drawings)
@@ -40,8 +40,8 @@ function pictureRows(data, view) {
  * @param {CardData} card
  * @param {View} view
  */
-function drawnIn(card, view) {
-  return card.drawn.filter(({ run }) => view.run === "all" || String(run) === view.run);
+function shownRuns(card, view) {
+  return card.run_pictures.filter(({ run }) => view.run === "all" || String(run) === view.run);
 }
 
 /**
@@ -52,7 +52,7 @@ function drawnIn(card, view) {
  * @param {boolean} shared whether there is a slot for the shared picture
  */
 function slots(data, card, { run, variant, mode }, shared) {
-  const pictures = card.drawn
+  const pictures = card.run_pictures
     .filter((drawing) => drawing.run === run)
     .flatMap((drawing) => drawing.pictures)
     .filter((picture) => picture.variant === variant);
@@ -135,7 +135,7 @@ function tile(data, card, run, picture) {
  * @param {View} view
  */
 function smallMatrix(data, card, view) {
-  const pictures = drawnIn(card, view)
+  const pictures = shownRuns(card, view)
     .flatMap((drawing) => drawing.pictures)
     .flatMap(({ backbone, strengths }) => (strengths ? [{ backbone, strengths }] : []))
     .slice(0, MOST_IN_MATRIX);
@@ -243,9 +243,9 @@ function makeCard(page, at, place, total) {
     hasPictures && pictureNames(page),
     h(
       "div",
-      { class: card.drawn.length ? "rows" : "rows undrawn" },
+      { class: card.run_pictures.length ? "rows" : "rows undrawn" },
       layout.rows.map((row, nth) => cardRow(page, card, row, nth)),
-      hasPictures && !card.drawn.length && h("p", {}, "not drawn"),
+      hasPictures && !card.run_pictures.length && h("p", {}, "not drawn"),
     ),
     data.natural > 0 &&
       h(

@@ -69,7 +69,7 @@ interface CardData {
   of_class: boolean;
   follows: string | null;
   natural: number[]; // top-activating patches that there are, by backbone
-  drawn: RunPicturesData[];
+  run_pictures: RunPicturesData[];
 }
 
 interface RunPicturesData {

@@ -138,7 +138,7 @@ class Explorer {
       `No concept fits ${filterCount(view) ? "these filters" : "this search"}. ${problem}`;
     byId("no-results").hidden = places.length > 0;
     byId("clear-filters").hidden = !active && !view.query;
-    const drawnCount = data.cards.filter((card) => card.drawn.length).length;
+    const drawnCount = data.cards.filter((card) => card.run_pictures.length).length;
     byId("only-drawn").textContent = `Only the ${drawnCount.toLocaleString("en")} drawn`;
     byId("only-drawn").hidden = !drawnCount || drawnCount === data.cards.length || view.pictures !== "";
     byId("filter-count").textContent = String(active);

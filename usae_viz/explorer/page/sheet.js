@@ -57,7 +57,7 @@ function conceptPart({ data, labels }, at, detail, level) {
   const { number, words, followed } = heading(data, at, labels);
   const inner = headingOf(level + 1);
   const what = card.concept === null ? `--objective "${card.objective}"` : `--concept ${card.id}`;
-  const runs = card.drawn.map((drawing) => runPart(data, card, drawing, detail, level + 1));
+  const runs = card.run_pictures.map((drawing) => runPart(data, card, drawing, detail, level + 1));
   const notDrawn = h("p", { class: "note" }, "Not drawn here. ", h("code", {}, `usae-viz maximize ${what}`));
   const title = { class: "concept-title", id: level === 2 ? "sheet-title" : null };
   const natural = () => naturalInFull(data, card, detail, headingOf(level + 2));

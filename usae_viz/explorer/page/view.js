@@ -72,7 +72,9 @@ function inFiring(data, view) {
 function inPictures(data, view) {
   return (at) => {
     if (!view.pictures) return true;
-    const verdicts = data.cards[at].drawn.flatMap((drawing) => drawing.pictures.map((picture) => picture.verdict));
+    const verdicts = data.cards[at].run_pictures.flatMap((drawing) =>
+      drawing.pictures.map((picture) => picture.verdict),
+    );
     if (view.pictures === "none") return verdicts.length === 0;
     if (view.pictures === "failed" || view.pictures === "weak") return verdicts.includes(view.pictures);
     if (view.pictures === "strong") return verdicts.length > 0 && verdicts.every((verdict) => verdict === "strong");
