@@ -100,7 +100,7 @@ def test_names_are_refused_as_on_the_command_line(page, usae_folder, tmp_path):
     def refused(name):
         return in_python(lambda: read_labels(labels_file(tmp_path, [(3, name)]), usae)) == "refused"
 
-    seen = page.evaluate("(names) => names.map((name) => wrongName(name) !== '')", NAMES)
+    seen = page.evaluate("(names) => names.map((name) => nameProblem(name) !== '')", NAMES)
     assert dict(zip(NAMES, seen, strict=True)) == {name: refused(name) for name in NAMES}
     assert 15 < sum(seen) < len(NAMES) - 10
 

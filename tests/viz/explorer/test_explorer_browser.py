@@ -327,7 +327,8 @@ def test_a_link_to_a_comparison_opens_it(atlas, visit):
     becomes(page, lambda: compared(page), ["concept 3", "concept 5"])
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog", state="hidden")
-    becomes(page, lambda: page.locator("#comparison-tray .chip").count(), 2)
+    addressed(page, "side=false")  # the dialog's closing has been heard
+    assert page.locator("#comparison-tray .chip").count() == 2
     page.evaluate("location.hash = '#compare=5,4,3'")  # a link within the page
     becomes(page, lambda: compared(page), ["concept 5", "concept 4", "concept 3"])
     page.evaluate("location.hash = '#concept=7&compare=5,4'")  # a concept is asked for by itself
