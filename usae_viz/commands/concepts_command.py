@@ -54,7 +54,7 @@ def concepts(
         say(f"{settings.usae}: {len(rows)} of {total} concepts{alone} by {settings.order}")
         say_table(_table_of(model, rows, names_by_concept))
         column_notes = f"; follows: patch AUROC, from {CHANCE_AUROC} on" if model.factors else ""
-        column_notes += "; agreed: share of the trainings in which it came back" if model.agreement is not None else ""
+        column_notes += "; agreed: share of the trainings in which it was found" if model.agreement is not None else ""
         column_notes += "; private: the one backbone that has it" if model.private else ""
         say(f"below a backbone's name: share of the tokens in which the concept fires{column_notes}")
 

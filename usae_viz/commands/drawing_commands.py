@@ -30,8 +30,8 @@ AllowCustomParts = Annotated[
     bool,
     typer.Option(
         "--allow-code",
-        help="Let --parameterization and --transforms import your own code, `module:Name`, from the folder that you "
-        "are in; an objective of your own stands in a recipe (usae-viz render).",
+        help="Let --parameterization and --transforms import your own code, `module:Name`, from the current "
+        "folder; your own objective goes into a recipe (usae-viz render).",
     ),
 ]
 ConceptText = Annotated[
@@ -42,7 +42,7 @@ ConceptText = Annotated[
         autocompletion=complete_concept,
         help="An index, several with commas, a range such as `40-42`, `all`, `top:8` for the most universal, a "
         "name such as `eyes` (see usae-viz concepts), in the demo what it follows, such as `red` or `colour:*`. "
-        "Each is drawn by itself, beside what --objective says.",
+        "Each is drawn by itself, in addition to --objective.",
     ),
 ]
 ObjectiveTexts = Annotated[
@@ -50,12 +50,12 @@ ObjectiveTexts = Annotated[
     typer.Option(
         help="An expression such as `Concept(12) - 0.5 * Concept(7)`; of Concept, Direction, Channel, Class, "
         "Logit, LogProbability, TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times: "
-        "each is drawn by itself; what is to be added stands in one expression."
+        "each is drawn by itself; what is added up goes into one expression."
     ),
 ]
 ClosenessWeight = Annotated[
     float | None,
-    typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 by default."),
+    typer.Option(help="With --start: how strongly the picture is held to what backbones see in it; 5 by default."),
 ]
 
 
@@ -139,7 +139,7 @@ def _checked(
     from usae_viz.objectives import parse_objective
 
     if "animation" in draw.model_fields_set and options.get("snapshots") is None:
-        raise typer.BadParameter("--animation needs snapshots: say with --snapshots every how many steps one is taken")
+        raise typer.BadParameter("--animation needs snapshots: give the steps from one to the next with --snapshots")
     with wrong_usage():
         settings = check_settings(MaximizeSettings, **options)
         list(map(parse_objective, objectives))

@@ -38,7 +38,7 @@ def explore(
         typer.Option(
             "--out",
             "-o",
-            help="Folder for index.html; the run's own, for anything else outputs/explore-TIME by default.",
+            help="Folder for index.html; by default the run's own, or else outputs/explore-TIME.",
         ),
     ] = None,
     images: PatchImages = None,
@@ -166,7 +166,7 @@ def rate_score(
                 f"{each.p:.2g}",
             )
         say_table(table)
-        say("p: of so many right or more by guessing, one-sided binomial; interval: Wilson")
+        say("p: chance of at least as many right answers by guessing, one-sided binomial; interval: Wilson")
 
 
 def _default_place(places: list[str]) -> Path:

@@ -137,8 +137,8 @@ def show(
         say(*metadata_lines(metadata))
         for part in ([] if code is None else [code]) + parts:
             say(
-                f"runs        {part['function']} of the module {part['module']}, sha256 {part['sha256']}, where that "
-                "is in the folder that you are in: look at it, then add --allow-code to the command"
+                f"runs        {part['function']} of the module {part['module']}, sha256 {part['sha256']}, if the "
+                "current folder has it: look at it, then add --allow-code to the command"
             )
         say(f"again       {again or f'not possible: {why_not_again(metadata)}'}")
 

@@ -143,5 +143,5 @@ def _without_wrong_names(file: str | Path, labels: Sequence[Label]) -> list[Labe
     wrong = [why for label in labels if (why := _why_wrong(label)) is not None]
     if wrong:
         more = f" (and {plural(len(wrong) - 1, 'name')} more)" if len(wrong) > 1 else ""
-        warnings.warn(f"{file}: {wrong[0]}{more}; it has no name until then", OneLineWarning, stacklevel=3)
+        warnings.warn(f"{file}: {wrong[0]}{more}; it has no name for now", OneLineWarning, stacklevel=3)
     return [label.model_copy(update={"name": ""}) if _why_wrong(label) else label for label in labels]

@@ -58,7 +58,7 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
     meant = parse_concepts(usae, concept, labels)
     if len(meant) > 1:
         some = ", ".join(map(str, meant[:6])) + (", ..." if len(meant) > 6 else "")
-        raise UsageError(f"{concept!r} is {plural(len(meant), 'concept')}, {some}; expected one: say its number")
+        raise UsageError(f"{concept!r} is {plural(len(meant), 'concept')}, {some}; expected one: give its number")
     return meant[0]
 
 

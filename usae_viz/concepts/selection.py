@@ -40,7 +40,7 @@ class Selection(Frozen):
         0.0,
         ge=0,
         le=1,
-        description="only concepts that fire in at least such a share of the tokens, in the backbone where most",
+        description="only concepts that fire in at least this share of the tokens, in the backbone with most fires",
     )
 
     @model_validator(mode="after")

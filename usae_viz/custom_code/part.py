@@ -106,7 +106,7 @@ class CustomPart:
             ValueError: for a name alone: only recipes and commands import code, with permission.
         """
         if self.target is None:
-            raise UsageError(f"{what} {self.text!r} is the name of code that was not imported; give the thing itself")
+            raise UsageError(f"{what} {self.text!r} is the name of code that was not imported; give the code itself")
         return self.target
 
     @contextmanager

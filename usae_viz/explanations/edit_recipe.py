@@ -36,7 +36,7 @@ class EditRecipe(Frozen):
     )
     photographs: list[str] = Field(min_length=1, description="picture files, taken relative to the file")
     edits: dict[FileName, NamedEdit] = Field(min_length=1, description="{name: {in: lite0, set: [12=0]}}")
-    among: str | None = Field(None, description="photographs to find the nearest of; a folder is relative to the file")
+    among: str | None = Field(None, description="photographs of which the nearest are shown; relative to the file")
     labels: str | None = Field(None, description="names of your own for concepts; relative to the file")
     top: ListLength = EDIT_DEFAULTS.top
 

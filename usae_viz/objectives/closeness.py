@@ -81,7 +81,7 @@ def with_closeness(objective: Objective, closeness: float | None = None) -> Obje
     check_objective(objective)
     weight = CLOSENESS if closeness is None else closeness
     if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < math.inf:
-        raise UsageError(f"closeness is {weight!r}; expected a number from 0, which lets the picture go where it will")
+        raise UsageError(f"closeness is {weight!r}; expected a number from 0, which lets the picture change freely")
     return objective + weight * Closeness()
 
 

@@ -147,7 +147,7 @@ def compute_gradients(
         if gradients is None:
             read_scores(canvas, scores, specs, batches[:number])
             what = specs[rows[0]].objective
-            why = f"objective {what} does not depend on the picture: no gradient comes back from its score"
+            why = f"objective {what} does not depend on the picture: its score has no gradient"
             raise InvalidImageScore(rows[0], why)
         gradient[places] = gradients
     return gradient, read_scores(canvas, scores, specs, batches)

@@ -85,9 +85,9 @@ class CustomImages(nn.Module):
     def _make_image(self, generator: torch.Generator) -> nn.Module:
         make, shape = self.part.ready(PARAMETERIZATION), (1, 3, self.size, self.size)
         if isinstance(make, nn.Module):
-            raise self._wrong("is a module that is there already; give its class, or what makes one for each picture")
+            raise self._wrong("is an existing module; give its class, or a function that makes one for each picture")
         if not _takes(make, 2):
-            raise self._wrong("is called with the shape (1, 3, H, W) and a generator, and takes something else")
+            raise self._wrong("is called with the shape (1, 3, H, W) and a generator, but takes other arguments")
         with self.part.guarded(PARAMETERIZATION), torch.enable_grad(), seeded_by(generator, torch.device("cpu")):
             image = make(shape, generator)
         if not isinstance(image, nn.Module):
@@ -107,7 +107,7 @@ class CustomImages(nn.Module):
             raise self._wrong(f"gives {_describe(picture)}; expected {shape}, floating-point")
         if picture.device != place:
             raise self._wrong(
-                f"gives a picture on {picture.device}, and is on {place}; register what it uses as a buffer"
+                f"gives a picture on {picture.device}, but is on {place}; register tensors that it uses as buffers"
             )
         canvas = to_canvas(picture.float()) if getattr(image, "decorrelated", False) else picture.float()
         if not self.is_checked:
@@ -122,7 +122,7 @@ class CustomImages(nn.Module):
         low, high = canvas.min().item(), canvas.max().item()
         if low < -SLACK or high > 1 + SLACK:
             raise self._wrong(
-                f"gives {low:.3g} to {high:.3g}; expected 0..1: end with a sigmoid, or say `decorrelated = True`"
+                f"gives {low:.3g} to {high:.3g}; expected 0..1: end with a sigmoid, or set `decorrelated = True`"
             )
 
     def _wrong(self, why: str) -> UsageError:

@@ -189,7 +189,7 @@ def changed_since(file: Path, metadata: ImageMetadata, objective: Objective) -> 
     whose = f"usae {metadata.versions['usae']}" if version is not None else "a usae that it does not name"
     return (
         f"{file} was drawn by {whose}: views, contrast and learning rate mean something else since "
-        f"{'.'.join(map(str, SETTINGS_CHANGED_IN))}, so that it comes out as another picture"
+        f"{'.'.join(map(str, SETTINGS_CHANGED_IN))}, so that it comes out as a different picture"
     )
 
 

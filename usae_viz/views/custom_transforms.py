@@ -81,7 +81,7 @@ def _wrong(views: Tensor, result: object) -> str | None:
     if not result.isfinite().all():
         return "gives numbers that are not finite"
     if views.requires_grad and not result.requires_grad:
-        return "gives views that do not depend on the picture: no gradient comes back through it"
+        return "gives views that do not depend on the picture: no gradient flows back through them"
     return None
 
 

@@ -59,7 +59,7 @@ def test_the_focus_goes_on_where_what_had_it_is_gone(folder, visit):
     page = visit(folder, "sort=index&descending=false&compare=3,5,7&side=false&query=0-8")
     page.focus("#comparison-tray .chip >> nth=1")
     press(page, "Enter")
-    becomes(page, lambda: page.evaluate("document.activeElement.ariaLabel"), "take 7 out of the comparison")
+    becomes(page, lambda: page.evaluate("document.activeElement.ariaLabel"), "remove 7 from the comparison")
     press(page, "Tab")
     becomes(page, lambda: page.inner_text(":focus"), "Clear")
     press(page, "Enter")

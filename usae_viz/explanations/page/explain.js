@@ -82,7 +82,7 @@ class ExplanationPage {
    */
   #fill(concept) {
     const { meaning, rows, value } = ordersOf(this.data, this.photograph)[Number(this.order.value || 0)];
-    byId("order-meaning").textContent = rows.length ? meaning : `${meaning}: there is none`;
+    byId("order-meaning").textContent = rows.length ? meaning : `${meaning}: none`;
     byId("concepts").replaceChildren(...rows.map((row) => h("li", {}, this.#row(row, value(row)))));
     const row = rows.find((each) => each.concept === concept) ?? rows[0];
     if (row) this.#show(row.concept);

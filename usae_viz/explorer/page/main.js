@@ -251,7 +251,7 @@ function syncOrder(view) {
 function showTray(page) {
   const { compare } = page.view;
   const chip = (/** @type {string} */ id) => {
-    const label = `take ${id} out of the comparison`;
+    const label = `remove ${id} from the comparison`;
     return h("button", { class: "chip", "aria-label": label, onclick: () => page.compare(id) }, id, " ✕");
   };
   const show = h("button", { id: "compare", disabled: compare.length < 2 }, "Side by side");

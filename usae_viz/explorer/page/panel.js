@@ -22,9 +22,9 @@ const KEYS = [
   ["Enter", "open"],
   ["f", "favourite"],
   ["c", "compare"],
-  ["+ −", "in the atlas: nearer, further"],
+  ["+ −", "in the atlas: zoom in, zoom out"],
   ["shift arrows", "in the atlas: move the map"],
-  ["0", "in the atlas: all of it"],
+  ["0", "in the atlas: show all"],
   ["← →", "in an open concept: the one before, the next"],
   ["Esc", "close"],
 ];
@@ -230,7 +230,9 @@ function exchange({ labels, importLabels }) {
     h(
       "p",
       { class: "note" },
-      labels.storable ? explanation : "This browser keeps nothing for pages from disk: export before you leave.",
+      labels.storable
+        ? explanation
+        : "This browser stores nothing for pages opened from disk: export before you leave.",
     ),
     h(
       "div",

@@ -153,7 +153,7 @@ function naturalInFull(data, card, detail, level) {
   const why =
     card.concept === null
       ? "Top-activating patches are known for single concepts."
-      : "None: see above what is missing.";
+      : "None; see above for what is missing.";
   if (!rows.some((row) => row.length)) return h("p", { class: "note" }, why);
   const backbones = rows.map((row, at) =>
     h(

@@ -53,7 +53,8 @@ class Rating {
     const answered = this.state.answers.length;
     this.rater.value = this.state.rater;
     if (answered)
-      byId("resume-note").textContent = `${answered} of ${this.trials} answered here before; it resumes from there.`;
+      byId("resume-note").textContent =
+        `${answered} of ${this.trials} answered on this device before; you continue from there.`;
     const clicks = {
       begin: () => this.#start(),
       back: () => this.#change(() => this.state.answers.pop()),
