@@ -47,8 +47,8 @@ class LabelFile(Frozen):
 def labels_of(usae: Described, file: str | Path | None = None) -> list[Label]:
     """What concepts are called: the USAE's own labels, then those of a reader's file, which go before them.
 
-    A USAE's own may be of before a name had rules: names that cannot be are left out, and warned of. Of an outline,
-    whose weights are not read, it is not asked whether a file is of this USAE.
+    A USAE's own labels may be older than the rules for names: invalid names are left out, with a warning. With an
+    outline, whose weights are not read, it is not checked whether a file belongs to this USAE.
 
     Raises:
         ValueError: as `read_labels`.
@@ -139,7 +139,7 @@ def _why_wrong(label: Label) -> str | None:
 
 
 def _without_wrong_names(file: str | Path, labels: Sequence[Label]) -> list[Label]:
-    """Labels whose names can be; of the others the name is left out, and warned of."""
+    """Labels with valid names; the others without their names, with a warning."""
     wrong = [why for label in labels if (why := _why_wrong(label)) is not None]
     if wrong:
         more = f" (and {plural(len(wrong) - 1, 'name')} more)" if len(wrong) > 1 else ""

@@ -51,7 +51,7 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
     """The one concept that a number means, or a name or label, as `parse_concepts` reads it.
 
     Raises:
-        ValueError: when there is none, the text means several, or for what is not a whole number: True, 3.0.
+        ValueError: when the text means no concept or several, or for what is not a whole number: True, 3.0.
     """
     if not isinstance(concept, str):
         return check_concept(usae, as_index(concept, "concept", " or a name"))

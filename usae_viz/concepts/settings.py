@@ -9,7 +9,7 @@ from pydantic import Field
 
 from usae_train.files.validation import Settings
 
-DEFAULT_ROWS = 30  # concepts, where nobody says how many
+DEFAULT_ROWS = 30  # concepts, unless a number is given
 Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "agreement", "index"]
 UsaeName = Annotated[str, Field(description="`demo`, `photos`, a USAE folder or a hub id")]
 UserLabels = Annotated[

@@ -70,7 +70,7 @@ def _check_allowed(text: str, allow_code: bool, what: str) -> None:
 def _code_of(module_name: str, folder: Path) -> dict[str, tuple[Path, str]]:
     """{module: its file, and the hash of its code} of a module, and of those beside it that it imports.
 
-    Without what belongs to Python or is installed: that is not imported anew, and nobody changes it meanwhile.
+    Without what belongs to Python or is installed: that is not imported again, and does not change meanwhile.
     """
     file = _file_of(module_name, folder)
     modules = {} if file is None else files_of_code(module_name, file)

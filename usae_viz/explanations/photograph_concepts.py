@@ -199,7 +199,7 @@ class PhotographConcepts:
         """A concept's number, from its number or name.
 
         Raises:
-            ValueError: when there is none; says the nearest names.
+            ValueError: when there is no such concept; the nearest names are in the message.
         """
         return one_concept(self.usae, concept, self.labels)
 

@@ -171,7 +171,7 @@ def _owners(
 ) -> dict[str, str] | None:
     """{picture: backbone whose patches stand under it}, each backbone once.
 
-    None where there are patches, and a picture of which nobody can say one backbone that it was drawn for.
+    None where there are patches and a picture was not drawn for one backbone that has some.
     """
     owners = dict[str, str]()
     for name in row if patches else ():
@@ -186,7 +186,7 @@ def _owners(
 def score_line(scores: Scores, name: str) -> tuple[str, str]:
     """What stands under a picture, and its colour: its verdict, and its figures in the backbone where it is worst.
 
-    A picture that is not strong says what it lacks: by a large code alone nobody would see that it is weak.
+    A picture that is not strong says what it lacks: a large code alone does not show that it is weak.
     """
     backbone = scores.weakest(name)
     verdict, lacking = scores[name][backbone].judge(scores.thresholds)

@@ -29,7 +29,7 @@ def is_custom(function: ScoreFunction) -> bool:
 def checked_function(function: ScoreFunction, name: str) -> ScoreFunction:
     """A custom function, checked; what its code raises becomes one line of error, with the code's file and line.
 
-    An error of ours (`UsageError`), and want of memory, stay as they are.
+    A `UsageError`, and running out of memory, are passed on as they are.
     """
     file = _file_of(function)
 

@@ -49,7 +49,7 @@ class JobRecord(Frozen):
     concept: int | None
     scores: dict[str, dict[str, dict[str, Any]]]  # {image: {backbone: Score, or ClassScore without a concept}}
     drawn_for: dict[str, list[str]]
-    statistics: str | None = None  # `statistics_hash` of what its percentiles are by; None in a run of before 0.6
+    statistics: str | None = None  # `statistics_hash` of what its percentiles are by; None in a run from before 0.6
     # mean codes where they are not zero, through the backbones that a picture was drawn for
     signatures: MeanCodes = Field(default_factory=dict)
     ended: str | None = None

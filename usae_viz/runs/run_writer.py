@@ -206,10 +206,10 @@ def _summaries(records: Sequence[tuple[RenderJob, JobRecord]]) -> list[dict[str,
 
 
 def _sheet_of(file: Path, description: Mapping[str, Any]) -> dict[str, Any]:
-    """What a sheet says of itself, by the keys of what one of now would say.
+    """What a sheet says of itself, under the keys that are written now.
 
-    One of before 0.6 does not name the statistics: it is taken to be by those of now. One that is cut off or damaged
-    shows nothing.
+    A sheet from before 0.6 does not name the statistics: it is taken to be by the present ones. One that is cut off
+    or damaged shows nothing.
     """
     try:
         inside = read_png(file)

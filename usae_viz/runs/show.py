@@ -83,7 +83,7 @@ def plan_again(
 ) -> RenderPlan:
     """The drawing that a picture came from, by its metadata.
 
-    `labels` name concepts for its code where it keeps no numbers for them: one of before 0.7.
+    `labels` name concepts for its code where it keeps no numbers for them (from before 0.7).
 
     Raises:
         ValueError: when weights, spectrum, code or a given picture are others by now, or were not in a file; for labels
@@ -152,7 +152,7 @@ def _with_spectrum(metadata: ImageMetadata, settings: MaximizeSettings, file: Pa
 def _with_numbers(
     usae: USAE, objective: Objective, metadata: ImageMetadata, file: Path, labels: str | None
 ) -> Objective:
-    """The objective with the numbers that its names had then; a picture of before 0.7 does not keep them."""
+    """The objective with the numbers that its names had then; a picture from before 0.7 does not keep them."""
     if labels is not None and (metadata.numbers or not objective.named):
         raise UsageError(f"{file} already says which concepts it is of; leave --labels out")
     if objective.named and metadata.numbers.keys() >= objective.bound(lambda name: 0).numbers.keys():

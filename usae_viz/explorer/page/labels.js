@@ -45,7 +45,7 @@ class Labels {
     this.#store();
   }
 
-  /** What --concept would know, were these labels exported: names of the USAE's own that nobody else has, then these. */
+  /** What --concept would know, were these labels exported: the USAE's own names that no label here has, then these. */
   get nameable() {
     const readers = this.conceptLabels;
     const names = new Set(readers.map(({ name }) => normalizeName(name)));

@@ -18,7 +18,7 @@ function usaeData(data) {
 }
 
 /**
- * What a page shows that nobody has changed yet.
+ * What a page shows at first.
  * @param {PageData} data
  * @returns {View}
  */

@@ -84,7 +84,7 @@ interface Scene {
   measure(): void; // its room, or how it fills it, has changed
   redraw(): void; // what is shown has changed
   focus(place: number): void; // of a card among those shown
-  enter(): void; // give the focus to what one looks at
+  enter(): void; // give the focus to what is in view
   current: number | null; // the concept that keys are at, by its place in the data
 }
 

@@ -24,7 +24,7 @@ const VIEW = {
   side: false,
 };
 const FOLLOWS_AUROC = 0.9; // AUROC from which a concept is said to follow its label, as in usae_viz/concepts/followed.py
-/** @type {Record<string, string>} what links of before call a part of a view */
+/** @type {Record<string, string>} former names of a view's parts, as old links have them */
 const FORMER_KEYS = { least: "threshold", look: "viewport", shows: "scene" };
 /** @type {Record<string, string[]>} */
 const CHOICES = {
@@ -78,7 +78,7 @@ function inPictures(data, view) {
     if (view.pictures === "none") return verdicts.length === 0;
     if (view.pictures === "failed" || view.pictures === "weak") return verdicts.includes(view.pictures);
     if (view.pictures === "strong") return verdicts.length > 0 && verdicts.every((verdict) => verdict === "strong");
-    return verdicts.length > 0 && (view.pictures === "drawn" || !verdicts.includes("failed")); // "fired", in links of before
+    return verdicts.length > 0 && (view.pictures === "drawn" || !verdicts.includes("failed")); // "fired", in old links
   };
 }
 
@@ -129,7 +129,7 @@ function filterCount(view) {
 /**
  * A view as the part of an address after #.
  * @param {View} view
- * @param {View} standard what goes without saying
+ * @param {View} standard what is left out of an address
  */
 function toHash(view, standard) {
   const fields = new URLSearchParams();
@@ -138,7 +138,7 @@ function toHash(view, standard) {
     if (value !== standard[/** @type {keyof typeof rest} */ (key)]) fields.set(key, String(value));
   for (const [column, [low, high]] of Object.entries(ranges)) fields.set(`range.${column}`, `${low}..${high}`);
   if (compare.length) fields.set("compare", compare.map(encodeURIComponent).join(",")); // objectives have commas too
-  if (compare.length > 1) fields.set("side", String(side)); // a link that does not say so, as one types it, opens them
+  if (compare.length > 1) fields.set("side", String(side)); // a link typed without it opens them
   return fields.toString();
 }
 

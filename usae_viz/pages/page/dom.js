@@ -28,7 +28,7 @@ function h(tag, properties = {}, ...children) {
 }
 
 /**
- * An element of the page; a fault of ours where there is none of this kind.
+ * An element of the page; an error of the page if it has none of this kind.
  * @template {HTMLElement} [Kind=HTMLElement]
  * @param {string} id
  * @param {new () => Kind} [kind]
@@ -39,7 +39,7 @@ function byId(id, kind) {
 }
 
 /**
- * The first element below another that a selector fits; a fault of ours where there is none of this kind.
+ * The first element below another that matches a selector; an error of the page if there is none of this kind.
  * @template {HTMLElement} [Kind=HTMLElement]
  * @param {ParentNode} above
  * @param {string} selector
