@@ -45,7 +45,6 @@ def write_page(
     concepts = _concepts(record)
     usae = explanations[0].usae
     data = {
-        "usae": record["usae"],
         "backbones": usae.names,
         "photographs": [_photograph(*each) for each in zip(explanations, record["photographs"], strict=True)],
         "patches": _patches(explanations[0], concepts, folder, progress),

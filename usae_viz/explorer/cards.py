@@ -143,8 +143,7 @@ def patches_of(card: Card, patch_rows: dict[int, PatchRows]) -> PatchRows:
 
 
 def _picture_detail(picture: RenderedImage) -> dict[str, Any]:
-    metadata = picture.metadata
-    return {"scores": _scores_data(picture), "ended": metadata.ended, "settings": metadata.settings}
+    return {"scores": _scores_data(picture), "ended": picture.metadata.ended}
 
 
 def _scores_data(picture: RenderedImage) -> dict[str, Any] | None:

@@ -21,10 +21,8 @@ interface UsaeData {
   source: string | null;
   sha256: string | null;
   n_concepts: number | null;
-  k: number | null;
   active: string | null;
   grid: [number, number] | null; // rows, columns
-  images: string | null;
   factors: FactorData[]; // where the truth is known
   top: number[] | null; // all concepts, the most universal first
   names: LabelData[];
@@ -112,7 +110,6 @@ interface NaturalData {
 interface PictureDetailData {
   scores: ScoresData | null;
   ended: string | null;
-  settings: Record<string, unknown>;
 }
 
 interface ScoresData {
