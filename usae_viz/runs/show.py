@@ -184,7 +184,7 @@ def changed_since(file: Path, metadata: ImageMetadata, objective: Objective) -> 
         return (
             f"{file} was drawn by usae {metadata.versions['usae']}: Class takes its log-probability at a temperature "
             f"of {objective.constants['temperature']:g} since {'.'.join(map(str, TEMPERATURE_SINCE))}, so that "
-            "it comes out as another picture; before, Class was Logit + LogProbability"
+            "it comes out as a different picture; before, Class was Logit + LogProbability"
         )
     whose = f"usae {metadata.versions['usae']}" if version is not None else "a usae that it does not name"
     return (
