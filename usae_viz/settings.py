@@ -74,17 +74,16 @@ class MaximizeSettings(Settings):
         None,
         ge=0,
         le=1,
-        description="share of the steps, at the beginning, in which crops are of at least 0.6 of the side; for a "
-        "class, which a whole picture has, 0.3 with `feature_statistics` and 0.7 without, 0 for all else and with "
-        "`start` by default",
+        description="share of the steps, at the beginning, in which crops are at least 0.6 of the side; by default "
+        "for a class 0.3 with `feature_statistics` and 0.7 without, 0 for all else and with `start`",
     )
     feature_statistics: float | None = Field(
         None,
         ge=0,
         le=10_000,
-        description="how strongly features are asked to be as near the means and spreads that a backbone's batch norms "
-        "saw in training as those of photographs are; by default 200 for a class of a network with eight batch norms "
-        "or more, 0 for all else and with `start`",
+        description="how strongly features are held to the means and spreads that a backbone's batch norms saw in "
+        "training, as closely as photographs keep to them; by default 200 for a class of a network with eight batch "
+        "norms or more, 0 for all else and with `start`",
     )
     decay: float | None = Field(
         None,
@@ -124,14 +123,14 @@ class MaximizeSettings(Settings):
     snapshots: int | None = Field(
         None, ge=1, description="keep the picture every N steps, as an animation; none by default"
     )
-    alpha: bool = Field(False, description="write PNGs with transparency: clear where the gradient asked little")
+    alpha: bool = Field(False, description="write PNGs that are transparent where gradients were small")
     seed: int = Field(0, ge=0, lt=MAX_SEED, description="decides the start and the augmentation draws")
     seeds: int = Field(1, ge=1, le=MAX_SEEDS, description="how often each is drawn, with seed, seed + 1 and so on")
     memory: float | None = Field(
         None,
         gt=0,
         description="GB of memory that pictures drawn at once may take, on a GPU 60% of what is free by default; a CPU "
-        "draws one after the other, and only asks whether one fits",
+        "draws one at a time, and only checks that one fits",
     )
     verify: int | None = Field(
         None,
@@ -203,7 +202,7 @@ class MaximizeSettings(Settings):
         if not isinstance(listed, Sequence):
             raise UsageError("expected a list of transforms")
         if listed.count(AUGMENTATION) > 1:
-            raise UsageError(f"`{AUGMENTATION}` stands in it twice")
+            raise UsageError(f"`{AUGMENTATION}` is in it twice")
         return tuple(_known_or_custom(each, (AUGMENTATION,)) for each in listed)
 
     @field_validator("augmentation", mode="before")
@@ -216,15 +215,15 @@ class MaximizeSettings(Settings):
         return value
 
 
-def _known_or_custom(value: Any, known: Sequence[str]) -> Any:
+def _known_or_custom(value: Any, names: Sequence[str]) -> Any:
     """A name that is known as it is, anything else as custom code."""
-    if isinstance(value, str) and value in known:
+    if isinstance(value, str) and value in names:
         return value
     try:
         return CustomPart.from_value(value)
     except UsageError as error:
-        names = ", ".join(f"`{name}`" for name in known)
-        raise UsageError(f"expected {names}, `module:Name`, or in Python a callable") from error
+        choices = ", ".join(f"`{name}`" for name in names)
+        raise UsageError(f"expected {choices}, `module:Name`, or in Python a callable") from error
 
 
 class MaximizeOptions(TypedDict, total=False):

@@ -36,11 +36,11 @@ CHANGES = {
     "search nothing": "search('')",
     "sort by energy": "choose('#sort', 'energy')",
     "sort by universality": "choose('#sort', 'universality')",
-    "fires in vit": "choose('.pair label:nth-child(1) select', 'vit')",
-    "but not in dino": "choose('.pair label:nth-child(2) select', 'dino')",
-    "clear": "document.querySelector('#reset').click()",
+    "fires in vit": "choose('.firing-selects label:nth-child(1) select', 'vit')",
+    "but not in dino": "choose('.firing-selects label:nth-child(2) select', 'dino')",
+    "clear": "document.querySelector('#clear-filters').click()",
     "range of universality": "slide('universality, at least', 60)",
-    "clear again": "document.querySelector('#reset').click()",
+    "clear again": "document.querySelector('#clear-filters').click()",
 }
 PAGE = """
 const set = (element, value, event) => {
@@ -55,7 +55,7 @@ true;  // a function at the end would be called
 
 FRAME_COUNT = 60
 FRAMES = """async ([zooms, moves]) => {
-  const canvas = document.querySelector("#plane");
+  const canvas = document.querySelector("#atlas-canvas");
   const press = (key, shiftKey) => canvas.dispatchEvent(new KeyboardEvent("keydown", { key, shiftKey, bubbles: true }));
   for (let n = 0; n < zooms; n++) press("+", false);
   await new Promise(requestAnimationFrame);
@@ -141,7 +141,7 @@ def measure(page_file: Path) -> None:
                 f"""async () => {{ const from = performance.now(); {change}; document.body.offsetHeight;
                 const done = performance.now() - from; await new Promise(requestAnimationFrame); return done; }}"""
             )
-            computed, count_text = _computed(thread) - before, page.inner_text("#found")
+            computed, count_text = _computed(thread) - before, page.inner_text("#result-count")
             print(f"{what:22} {laid_out:6.0f} ms to the layout, {computed:6.0f} ms computed   {count_text}", flush=True)
         measure_atlas(page, thread)
         browser.close()
@@ -149,7 +149,7 @@ def measure(page_file: Path) -> None:
 
 def measure_atlas(page: Page, thread: CDPSession) -> None:
     """Move and zoom the atlas, a frame at a time: all concepts in view, then a tenth."""
-    page.evaluate("document.querySelector('#shows').click()")
+    page.evaluate("document.querySelector('#atlas-toggle').click()")
     page.wait_for_timeout(500)
     for what, zooms in (("all", 0), ("near", 12)):
         page.evaluate(FRAMES, [zooms, 0])

@@ -19,7 +19,7 @@ RATES = ", ".join(f"{name} {kind.learning_rate:g}" for name, kind in PARAMETERIZ
 WORDS = {
     "size": f"{Fraction(CANVAS_SCALE).limit_denominator(100)} of the backbones' largest input size by default",
     "learning_rate": f"{RATES} by default",
-    "whole_first": f"at least {WHOLE_SHARE:g} of the side; for a class, which a whole picture has, "
+    "whole_first": f"at least {WHOLE_SHARE:g} of the side; by default for a class "
     f"{WHOLE_FIRST_BY_STATISTICS:g} with `feature_statistics` and {WHOLE_FIRST:g} without",
     "feature_statistics": f"by default {STATISTICS_WEIGHT:g} for a class",
     "decay": f"{inspect.signature(FourierImage).parameters['decay'].default:g} by default",

@@ -42,24 +42,24 @@ def concepts(
         from usae_viz.concepts.ranking import concept_rows
 
         model = load(settings.usae)
-        named = names_and_notes(labels_of(model, settings.labels))
+        names_by_concept = names_and_notes(labels_of(model, settings.labels))
         rows = concept_rows(model, settings.order, private=settings.private)
-        counted = len(rows)
-        rows = [row for row in rows if row.concept in named or not only_named]
+        total = len(rows)
+        rows = [row for row in rows if row.concept in names_by_concept or not only_named]
         rows = rows[: settings.top or (None if as_json or only_named else DEFAULT_ROWS)]
         if as_json:
-            say_json([{**row.as_dict(), **named.get(row.concept, {})} for row in rows])
+            say_json([{**row.as_dict(), **names_by_concept.get(row.concept, {})} for row in rows])
             return
         alone = "" if settings.private is None else f" that {settings.private} alone has,"
-        say(f"{settings.usae}: {len(rows)} of {counted} concepts{alone} by {settings.order}")
-        say_table(_table_of(model, rows, named))
-        says = f"; follows: patch AUROC, from {CHANCE_AUROC} on" if model.factors else ""
-        says += "; agreed: share of the trainings in which it came back" if model.agreement is not None else ""
-        says += "; private: the one backbone that has it" if model.private else ""
-        say(f"below a backbone's name: share of the tokens in which the concept fires{says}")
+        say(f"{settings.usae}: {len(rows)} of {total} concepts{alone} by {settings.order}")
+        say_table(_table_of(model, rows, names_by_concept))
+        column_notes = f"; follows: patch AUROC, from {CHANCE_AUROC} on" if model.factors else ""
+        column_notes += "; agreed: share of the trainings in which it was found" if model.agreement is not None else ""
+        column_notes += "; private: the one backbone that has it" if model.private else ""
+        say(f"below a backbone's name: share of the tokens in which the concept fires{column_notes}")
 
 
-def _table_of(usae: USAE, rows: Sequence[ConceptRow], named: Mapping[int, Mapping[str, str]]) -> Table:
+def _table_of(usae: USAE, rows: Sequence[ConceptRow], names_by_concept: Mapping[int, Mapping[str, str]]) -> Table:
     from usae_viz.concepts.followed import factor_followed
 
     agreed = () if usae.agreement is None else ("agreed",)
@@ -69,8 +69,8 @@ def _table_of(usae: USAE, rows: Sequence[ConceptRow], named: Mapping[int, Mappin
     for row in rows:
         label = factor_followed(usae, row.concept)
         followed = as_text("" if label is None else f"{label.value} ({label.auroc:.2f})")
-        if row.concept in named:
-            name = as_text(named[row.concept]["name"], "bold")
+        if row.concept in names_by_concept:
+            name = as_text(names_by_concept[row.concept]["name"], "bold")
             followed = as_text("; ").join([name, followed]) if followed else name
         table.add_row(
             str(row.concept),

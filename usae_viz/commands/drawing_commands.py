@@ -30,8 +30,8 @@ AllowCustomParts = Annotated[
     bool,
     typer.Option(
         "--allow-code",
-        help="Let --parameterization and --transforms import your own code, `module:Name`, from the folder that you "
-        "are in; an objective of your own stands in a recipe (usae-viz render).",
+        help="Let --parameterization and --transforms import your own code, `module:Name`, from the current "
+        "folder; your own objective goes into a recipe (usae-viz render).",
     ),
 ]
 ConceptText = Annotated[
@@ -42,7 +42,7 @@ ConceptText = Annotated[
         autocompletion=complete_concept,
         help="An index, several with commas, a range such as `40-42`, `all`, `top:8` for the most universal, a "
         "name such as `eyes` (see usae-viz concepts), in the demo what it follows, such as `red` or `colour:*`. "
-        "Each is drawn by itself, beside what --objective says.",
+        "Each is drawn by itself, in addition to --objective.",
     ),
 ]
 ObjectiveTexts = Annotated[
@@ -50,12 +50,12 @@ ObjectiveTexts = Annotated[
     typer.Option(
         help="An expression such as `Concept(12) - 0.5 * Concept(7)`; of Concept, Direction, Channel, Class, "
         "Logit, LogProbability, TotalVariation, L2, Diversity, Closeness, SameCodes. Can be given several times: "
-        "each is drawn by itself; what is to be added stands in one expression."
+        "each is drawn by itself; what is added up goes into one expression."
     ),
 ]
 ClosenessWeight = Annotated[
     float | None,
-    typer.Option(help="With --start: how much the picture must stay what it is to the backbones; 5 by default."),
+    typer.Option(help="With --start: how strongly the picture is held to what backbones see in it; 5 by default."),
 ]
 
 
@@ -91,14 +91,14 @@ def maximize(
             raise typer.BadParameter("--closeness needs a picture to stay close to: give it with --start")
         with wrong_usage():
             with_closeness(Closeness(), closeness)
-        checked = _checked(draw, settings, concept, objective or [], out)
+        draw_settings = _checked(draw, settings, concept, objective or [], out)
         check_patch_images(images)
-        model, checked = _loaded(draw, checked, allow_code, device)
-        chosen = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
+        model, draw_settings = _loaded(draw, draw_settings, allow_code, device)
+        objectives = _objectives(model, [concept] if concept is not None else [], objective or [], draw.labels)
         if start is not None:
-            chosen = [with_closeness(each, closeness) for each in chosen]
+            objectives = [with_closeness(each, closeness) for each in objectives]
         take_patch_images(model, images, quiet)
-        plan, place = _plan(model, chosen, checked, draw), out or new_run("maximize")
+        plan, place = _plan(model, objectives, draw_settings, draw), out or new_run("maximize")
         render_and_report(model, plan, place, quiet, as_json, _anew(workers))
 
 
@@ -124,9 +124,9 @@ def invert(
         from usae_viz.objectives import SameCodes
 
         objective = SameCodes([name.strip() for name in match.split(",")] if match else [])
-        checked = _checked(draw, {"reference": picture, **settings}, None, [str(objective)], out)
-        model, checked = _loaded(draw, checked, allow_code, device)
-        plan, place = _plan(model, [objective], checked, draw), out or new_run("invert")
+        draw_settings = _checked(draw, {"reference": picture, **settings}, None, [str(objective)], out)
+        model, draw_settings = _loaded(draw, draw_settings, allow_code, device)
+        plan, place = _plan(model, [objective], draw_settings, draw), out or new_run("invert")
         render_and_report(model, plan, place, quiet, as_json, _anew(workers))
 
 
@@ -139,13 +139,13 @@ def _checked(
     from usae_viz.objectives import parse_objective
 
     if "animation" in draw.model_fields_set and options.get("snapshots") is None:
-        raise typer.BadParameter("--animation needs snapshots: say with --snapshots every how many steps one is taken")
+        raise typer.BadParameter("--animation needs snapshots: give the steps from one to the next with --snapshots")
     with wrong_usage():
         settings = check_settings(MaximizeSettings, **options)
         list(map(parse_objective, objectives))
-    known = early_checks.outline_and_labels(draw.usae, draw.labels)
-    early_checks.check_concepts_and_objectives(known, concept, objectives)
-    early_checks.check_drawing(known, settings)
+    outline_labels = early_checks.outline_and_labels(draw.usae, draw.labels)
+    early_checks.check_concepts_and_objectives(outline_labels, concept, objectives)
+    early_checks.check_drawing(outline_labels, settings)
     early_checks.check_place(out)
     return settings
 
@@ -170,12 +170,12 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
     from usae_viz.objectives import Concept, parse_objective
     from usae_viz.objectives.named import bound_in
 
-    named = labels_of(usae, labels)
-    indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text, named))
+    label_list = labels_of(usae, labels)
+    indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text, label_list))
     with wrong_usage():
-        parsed = [parse_objective(text) for text in expressions]
-    parsed = bound_in(usae, parsed, named)
-    objectives = [Concept(concept) for concept in indices] + parsed
+        parsed_objectives = [parse_objective(text) for text in expressions]
+    parsed_objectives = bound_in(usae, parsed_objectives, label_list)
+    objectives = [Concept(concept) for concept in indices] + parsed_objectives
     return list({str(each): each for each in objectives}.values())
 
 

@@ -78,7 +78,7 @@ def _exit_as_drawn(results: Sequence[ObjectiveResult], is_main: bool) -> None:
         raise SystemExit(130)
     if failed and is_main:
         if len(results) > 1:
-            say_error(f"the score became NaN or infinite in {failed} of {len(results)} folders, as said above")
+            say_error(f"the score became NaN or infinite in {failed} of {len(results)} folders, see above")
         raise SystemExit(1)
 
 

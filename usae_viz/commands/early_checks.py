@@ -57,19 +57,19 @@ def check_place(out: Path | None) -> None:
 
 
 def check_concepts_and_objectives(
-    known: OutlineAndLabels | None, concept: str | None, objectives: Sequence[str]
+    outline_labels: OutlineAndLabels | None, concept: str | None, objectives: Sequence[str]
 ) -> None:
     """Raise a ValueError for what `--concept` and `--objective` say and the USAE does not have."""
-    if known is None:
+    if outline_labels is None:
         return
-    outline, labels = known
+    outline, labels = outline_labels
     if concept is not None:
         check_concepts(outline, concept, labels)
     for text in objectives:
         check_expression(outline, text, labels)
 
 
-def check_drawing(known: OutlineAndLabels | None, settings: MaximizeSettings) -> None:
+def check_drawing(outline_labels: OutlineAndLabels | None, settings: MaximizeSettings) -> None:
     """Raise a ValueError for settings that clash, and for pictures, edits or a concept to verify that are not there."""
     check_clashes(settings)
     for picture in settings.given_pictures.values():
@@ -77,42 +77,42 @@ def check_drawing(known: OutlineAndLabels | None, settings: MaximizeSettings) ->
     spectrum = settings.spectrum or ""
     if spectrum.endswith(".safetensors") and not path_of_name(spectrum).exists():
         raise UsageError(f"there is no {spectrum}; make one with usae-train spectrum")
-    if known is None:
+    if outline_labels is None:
         return
-    outline, labels = known
+    outline, labels = outline_labels
     check_edits_of(outline, settings.edits, labels)
     if settings.verify is not None:
         check_concept(outline, settings.verify)
 
 
-def check_recipe(recipe: RenderRecipe, known: OutlineAndLabels | None, folder: Path, allow_code: bool) -> None:
+def check_recipe(recipe: RenderRecipe, outline_labels: OutlineAndLabels | None, folder: Path, allow_code: bool) -> None:
     """Raise a ValueError for what of a recipe cannot be, as far as the outline of its USAE tells.
 
     Custom code, looked for in the recipe's folder, is not imported yet: torch computes with one thread then.
     """
-    for each in (recipe.settings, *recipe.variants.values()):
-        each.check_custom(folder, allow_code)
-    written = list[str]()
+    for run_settings in (recipe.settings, *recipe.variants.values()):
+        run_settings.check_custom(folder, allow_code)
+    texts = list[str]()
     for text in recipe.objectives:
         if names_custom_code(text):
             check_custom(text.strip(), folder, allow_code, "objective")
         else:
             parse_objective(text)
-            written.append(text)
-    if known is not None:
+            texts.append(text)
+    if outline_labels is not None:
         for item in recipe.concepts:
-            check_selected(known[0], item, known[1])
+            check_selected(outline_labels[0], item, outline_labels[1])
     # the first that is a number there: another may make no objective of a text, as 0 does of `/ {k}`
     number = next((item for item in recipe.concepts if isinstance(item, int)), None)
     for objective, settings in recipe.ways_to_draw():
-        check_drawing(known, settings)
+        check_drawing(outline_labels, settings)
         if number is not None and not names_custom_code(objective):
-            written.append(objective.replace("{k}", str(number)))
-    check_concepts_and_objectives(known, None, written)
+            texts.append(objective.replace("{k}", str(number)))
+    check_concepts_and_objectives(outline_labels, None, texts)
 
 
 def check_explain_options(
-    known: OutlineAndLabels | None, class_: str | None, run: Path | None, images: str | None
+    outline_labels: OutlineAndLabels | None, class_: str | None, run: Path | None, images: str | None
 ) -> None:
     """Check what `explain` was asked besides its photographs. Names of classes are in timm, which is not loaded yet.
 
@@ -122,8 +122,8 @@ def check_explain_options(
     if run is not None:
         check_run(run)
     check_patch_images(images)
-    if known is not None and class_ is not None and class_.strip().isdecimal():
-        _check_class(known[0], whole_number(class_.strip()))
+    if outline_labels is not None and class_ is not None and class_.strip().isdecimal():
+        _check_class(outline_labels[0], whole_number(class_.strip()))
 
 
 def _check_class(outline: UsaeOutline, number: int) -> None:
@@ -136,10 +136,10 @@ def _check_class(outline: UsaeOutline, number: int) -> None:
 def check_edit_recipe(recipe: EditRecipe) -> None:
     """Raise a ValueError for what `intervene` was asked besides its photographs and that cannot be."""
     check_patch_images(recipe.among)
-    known = outline_and_labels(recipe.usae, recipe.labels)
-    if known is None:
+    outline_labels = outline_and_labels(recipe.usae, recipe.labels)
+    if outline_labels is None:
         return
-    outline, labels = known
+    outline, labels = outline_labels
     for edit in recipe.edits.values():
         outline.check_backbone(edit.backbone)
         check_edit_texts(outline, edit.edits, labels)

@@ -73,28 +73,28 @@ def explain(
 
         place = out or new_run("explain")
         check_free(place)
-        opened = [open_photograph(photo) for photo in photos]
-        known = early_checks.outline_and_labels(settings.usae, settings.labels)
-        early_checks.check_explain_options(known, settings.class_, run, images)
+        photographs = [open_photograph(photo) for photo in photos]
+        outline_labels = early_checks.outline_and_labels(settings.usae, settings.labels)
+        early_checks.check_explain_options(outline_labels, settings.class_, run, images)
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of
         from usae_viz.explanations.explain import explain as explain_one
         from usae_viz.explanations.writing import write_explanations
 
         model = load(settings.usae, pick_device(device))
-        drawn = None if run is None else _run_of(model, run)
-        named = labels_of(model, settings.labels)
-        explained = [explain_one(model, photo, settings.class_, named) for photo in opened]
+        run_folder = None if run is None else _run_of(model, run)
+        labels = labels_of(model, settings.labels)
+        explanations = [explain_one(model, photo, settings.class_, labels) for photo in photographs]
         take_patch_images(model, images, quiet)
         with progress_report(quiet) as report:
             progress = stage_counter(report, "top-activating patches")
-            write_explanations(explained, place, settings.columns, settings.top, drawn, progress)
+            write_explanations(explanations, place, settings.columns, settings.top, run_folder, progress)
         if as_json:
             say_json(read_json(place / "explain.json"))
         elif not quiet:
-            for each in explained:
+            for each in explanations:
                 _print(each)
-            if images is None and model.natural is None and not any(each.names for each in explained):
+            if images is None and model.natural is None and not any(each.names for each in explanations):
                 say("no names here; --images FOLDER shows top-activating patches")
             say(str(place / "index.html"))
 
@@ -129,8 +129,8 @@ def intervene(
 
         place = out or new_run("intervene")
         check_free(place)
-        recipe, edited = _edits_asked(context, photo, settings)
-        opened = {each: open_photograph(each) for _, each, _ in edited}
+        recipe, edited_photos = _edits_asked(context, photo, settings)
+        photographs = {each: open_photograph(each) for _, each, _ in edited_photos}
         check_edit_recipe(recipe)
         from usae_train.model.checkpoint import load
         from usae_viz.concepts.labels import labels_of, names_by_concept
@@ -139,14 +139,14 @@ def intervene(
 
         model = load(recipe.usae, pick_device(device))
         labels = labels_of(model, recipe.labels)
-        interventions, source = _intervened(model, recipe, edited, opened, labels, quiet)
+        interventions, source = _intervened(model, recipe, edited_photos, photographs, labels, quiet)
         names = names_by_concept(labels)
         write_interventions(model, interventions, place, names, source)
         if as_json:
             records = [read_json(place / below / "intervene.json") for below in interventions]
-            say_json(records if len(edited) > 1 or edited[0][0] != "." else records[0])
+            say_json(records if len(edited_photos) > 1 or edited_photos[0][0] != "." else records[0])
         elif not quiet:
-            for below, each_photo, _ in edited:
+            for below, each_photo, _ in edited_photos:
                 _print_answers(interventions[below])
                 _say_idle(interventions[below], each_photo, names)
                 say(str(place / below / SHEET))
@@ -173,8 +173,8 @@ def _edits_asked(context: typer.Context, photo: str, settings: InterveneSettings
 def _intervened(
     usae: USAE,
     recipe: EditRecipe,
-    edited: EditedPhotos,
-    opened: Mapping[str, Photograph],
+    edited_photos: EditedPhotos,
+    photographs: Mapping[str, Photograph],
     labels: Sequence[Label],
     quiet: bool,
 ) -> tuple[dict[str, Intervention], ImageSource | None]:
@@ -183,16 +183,21 @@ def _intervened(
     from usae_viz.concepts.edit_text import parse_edit_texts
     from usae_viz.explanations.intervention import intervention_in
 
-    parsed = {below: parse_edit_texts(usae, edit.edits, labels) for below, _, edit in edited}
+    edits = {below: parse_edit_texts(usae, edit.edits, labels) for below, _, edit in edited_photos}
     source = None if recipe.among is None else open_images(recipe.among)
     with progress_report(quiet) as report:
-        names = {usae.check_backbone(edit.backbone) for _, _, edit in edited}
+        names = {usae.check_backbone(edit.backbone) for _, _, edit in edited_photos}
         galleries = {} if source is None else _galleries(usae, source, names, report)
         interventions = {
             below: intervention_in(
-                usae, edit.backbone, opened[photo], parsed[below], recipe.top, galleries.get(edit.backbone)
+                usae,
+                edit.backbone,
+                photographs[photo],
+                edits[below],
+                recipe.top,
+                galleries.get(edit.backbone),
             )
-            for below, photo, edit in edited
+            for below, photo, edit in edited_photos
         }
     return interventions, source
 
@@ -228,10 +233,10 @@ def _say_idle(intervention: Intervention, photo: str, names: Mapping[int, str]) 
     from usae_viz.explanations.intervention_sheet import edit_in_words
 
     for concept in intervention.idle:
-        named = f"{concept} ({names[concept]})" if concept in names else str(concept)
+        concept_words = f"{concept} ({names[concept]})" if concept in names else str(concept)
         edit = edit_in_words((concept, intervention.edits[concept]))
         say(
-            f"{named} fires in no patch of this photograph: `{edit}` changes nothing; "
+            f"{concept_words} fires in no patch of this photograph: `{edit}` changes nothing; "
             f"usae-viz explain {photo} says which do"
         )
 
@@ -262,9 +267,9 @@ def _print(explanation: Explanation) -> None:
         has_answer = explanation.answer(name) is not None
         headings.append(f"{name}: {explanation.asked_class(name)[1]}" if has_answer else name)
     table = figure_table(headings, {"name"})
-    shown = strongest_in_turn(explanation, TABLE_ROWS)
-    drops = {name: explanation.drops(name, shown) for name in explanation.maps}
-    for concept in shown:
+    concepts = strongest_in_turn(explanation, TABLE_ROWS)
+    drops = {name: explanation.drops(name, concepts) for name in explanation.maps}
+    for concept in concepts:
         cells = [
             _cell(maps.activity(concept, None), drops[backbone].get(concept))
             for backbone, maps in explanation.maps.items()

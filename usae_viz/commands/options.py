@@ -16,8 +16,8 @@ JsonForTable = Annotated[bool, typer.Option("--json", help="Print JSON instead o
 PatchImages = Annotated[
     str | None,
     typer.Option(
-        help="Patches from these pictures of yours, a folder or what else usae-train takes, each seen once "
-        "by every backbone; from those that the USAE was measured on by default, where they are at hand."
+        help="Take patches from these pictures, a folder or what else usae-train reads; every backbone sees each of "
+        "them once. By default from those that the USAE was measured on, where they can be read."
     ),
 ]
 

@@ -38,7 +38,7 @@ def explore(
         typer.Option(
             "--out",
             "-o",
-            help="Folder for index.html; the run's own, for anything else outputs/explore-TIME by default.",
+            help="Folder for index.html; by default the run's own, or else outputs/explore-TIME.",
         ),
     ] = None,
     images: PatchImages = None,
@@ -130,11 +130,11 @@ def rate(
         natural, why = natural_pictures(sources.usae)
         if natural is None:
             raise UsageError(f"a study needs top-activating patches. {why}")
-        usae, drawn, seed = sources.usae, sources.runs[0], settings.seed
+        usae, run_folder, seed = sources.usae, sources.runs[0], settings.seed
         with progress_report(quiet) as report:
             progress = stage_counter(report, "questions")
-            questions = make_study(usae, natural, drawn, seed, settings.choices, settings.controls, progress)
-        write_study(questions, usae, natural.source, drawn, seed, place)
+            questions = make_study(usae, natural, run_folder, seed, settings.choices, settings.controls, progress)
+        write_study(questions, usae, natural.source, run_folder, seed, place)
         if not quiet:
             page, count = place / "study" / "index.html", plural(len(questions), "question")
             say(f"{page}: {count}; keep {place / 'key.json'} to yourself")
@@ -166,14 +166,14 @@ def rate_score(
                 f"{each.p:.2g}",
             )
         say_table(table)
-        say("p: of so many right or more by guessing, one-sided binomial; interval: Wilson")
+        say("p: chance of at least as many right answers by guessing, one-sided binomial; interval: Wilson")
 
 
-def _default_place(named: list[str]) -> Path:
+def _default_place(places: list[str]) -> Path:
     """A run alone keeps its page itself."""
     from usae_train.files.place_names import path_of_name
     from usae_viz.runs.places import is_run
 
-    if len(named) == 1 and is_run(place := path_of_name(named[0])):
+    if len(places) == 1 and is_run(place := path_of_name(places[0])):
         return place
     return new_run("explore")

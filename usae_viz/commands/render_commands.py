@@ -137,8 +137,8 @@ def show(
         say(*metadata_lines(metadata))
         for part in ([] if code is None else [code]) + parts:
             say(
-                f"runs        {part['function']} of the module {part['module']}, sha256 {part['sha256']}, where that "
-                "is in the folder that you are in: look at it, then add --allow-code to the command"
+                f"runs        {part['function']} of the module {part['module']}, sha256 {part['sha256']}, if the "
+                "current folder has it: look at it, then add --allow-code to the command"
             )
         say(f"again       {again or f'not possible: {why_not_again(metadata)}'}")
 
@@ -170,9 +170,9 @@ def _check_early(file: Path, settings: RenderSettings, images: str | None, out: 
         return
     with warnings.catch_warnings(action="ignore"):  # which are shown when it is read to be drawn
         recipe = read_render_recipe(file, settings.labels)
-    known = early_checks.outline_and_labels(settings.usae or recipe.usae, recipe.labels)
+    outline_labels = early_checks.outline_and_labels(settings.usae or recipe.usae, recipe.labels)
     try:
-        early_checks.check_recipe(recipe, known, file.parent, allow_code)
+        early_checks.check_recipe(recipe, outline_labels, file.parent, allow_code)
     except UsageError as error:
         raise UsageError(f"{file}: {error}") from error
 
@@ -216,18 +216,18 @@ def _place(name: str, out: Path | None, resume: bool, dry_run: bool) -> Path:
 def _say_estimate(usae: USAE, plan: RenderPlan, out: Path, as_json: bool, workers: int | None, ranks: int) -> None:
     from usae_viz.runs.estimate import estimate
 
-    left: Estimate = estimate(usae, plan, out, workers, ranks)
+    todo: Estimate = estimate(usae, plan, out, workers, ranks)
     if as_json:
-        say_json(left.as_dict())
+        say_json(todo.as_dict())
         return
     table = figure_table(("variant", "mode", "of", "pictures", "seconds", "MB"), {"variant", "mode", "of"})
-    for group in left.groups:
+    for group in todo.groups:
         figures = (str(group.pictures), f"{group.seconds:.1f}", f"{group.megabytes:.2f}")
         table.add_row(as_text(group.variant or ""), group.mode, group.kind, *figures)
-    pictures = sum(group.pictures for group in left.groups)
-    say(f"{plural(pictures, 'picture')} to draw in {plural(left.folders, 'folder')}, {left.finished} there already")
+    pictures = sum(group.pictures for group in todo.groups)
+    say(f"{plural(pictures, 'picture')} to draw in {plural(todo.folders, 'folder')}, {todo.finished} there already")
     say_table(table)
-    minutes, seconds = divmod(round(left.seconds), 60)
+    minutes, seconds = divmod(round(todo.seconds), 60)
     where = "this CPU" if usae.device.type == "cpu" else "this GPU"
-    who = "one process" if left.processes == 1 else f"{left.processes} processes"
-    say(f"about {minutes} min {seconds} s by {who} on {where}, {left.megabytes:.1f} MB without sheets")
+    who = "one process" if todo.processes == 1 else f"{todo.processes} processes"
+    say(f"about {minutes} min {seconds} s by {who} on {where}, {todo.megabytes:.1f} MB without sheets")

@@ -61,11 +61,11 @@ def edits_of(
         ValueError: for an unknown backbone, concept or name, one that is edited twice, or a number that cannot be.
     """
     by_backbone = _by_backbone(usae, texts)
-    known = labels_of(usae) if labels is None and by_backbone else labels or []
-    parsed = {backbone: parse_edit_texts(usae, edits, known) for backbone, edits in by_backbone.items()}
-    for backbone, edits in parsed.items():
+    all_labels = labels_of(usae) if labels is None and by_backbone else labels or []
+    parsed_edits = {backbone: parse_edit_texts(usae, edits, all_labels) for backbone, edits in by_backbone.items()}
+    for backbone, edits in parsed_edits.items():
         check_not_others(usae, backbone, parse_edits(usae, edits))
-    return parsed
+    return parsed_edits
 
 
 def check_edits_of(usae: UsaeDescription, texts: Sequence[str], labels: Sequence[Label]) -> None:

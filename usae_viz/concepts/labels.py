@@ -47,8 +47,8 @@ class LabelFile(FrozenModel):
 def labels_of(usae: UsaeDescription, file: str | Path | None = None) -> list[Label]:
     """What concepts are called: the USAE's own labels, then those of a reader's file, which go before them.
 
-    A USAE's own may be of before a name had rules: names that cannot be are left out, and warned of. Of an outline,
-    whose weights are not read, it is not asked whether a file is of this USAE.
+    A USAE's own labels may be older than the rules for names: invalid names are left out, with a warning. With an
+    outline, whose weights are not read, it is not checked whether a file belongs to this USAE.
 
     Raises:
         ValueError: as `read_labels`.
@@ -80,9 +80,9 @@ def names_by_concept(labels: Sequence[Label]) -> dict[int, str]:
     return {label.concept: label.name for label in labels if label.name}
 
 
-def nearest_names(name: str, known: Iterable[str]) -> list[str]:
+def nearest_names(name: str, names: Iterable[str]) -> list[str]:
     """The known names that are spelt most like one, at most three; the first six where none is like it."""
-    spelt = {bare_name(each): each for each in known}
+    spelt = {bare_name(each): each for each in names}
     near = difflib.get_close_matches(bare_name(name), spelt, n=3, cutoff=0.5) or list(spelt)[:6]
     return [spelt[each] for each in near]
 
@@ -139,9 +139,9 @@ def _why_wrong(label: Label) -> str | None:
 
 
 def _without_wrong_names(file: str | Path, labels: Sequence[Label]) -> list[Label]:
-    """Labels whose names can be; of the others the name is left out, and warned of."""
+    """Labels with valid names; the others without their names, with a warning."""
     wrong = [why for label in labels if (why := _why_wrong(label)) is not None]
     if wrong:
         more = f" (and {plural(len(wrong) - 1, 'name')} more)" if len(wrong) > 1 else ""
-        warnings.warn(f"{file}: {wrong[0]}{more}; it has no name until then", OneLineWarning, stacklevel=3)
+        warnings.warn(f"{file}: {wrong[0]}{more}; it has no name for now", OneLineWarning, stacklevel=3)
     return [label.model_copy(update={"name": ""}) if _why_wrong(label) else label for label in labels]

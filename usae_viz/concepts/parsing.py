@@ -51,14 +51,14 @@ def one_concept(usae: USAE, concept: SupportsIndex | str, labels: Sequence[Label
     """The one concept that a number means, or a name or label, as `parse_concepts` reads it.
 
     Raises:
-        ValueError: when there is none, the text means several, or for what is not a whole number: True, 3.0.
+        ValueError: when the text means no concept or several, or for what is not a whole number: True, 3.0.
     """
     if not isinstance(concept, str):
         return check_concept(usae, as_index(concept, "concept", " or a name"))
     meant = parse_concepts(usae, concept, labels)
     if len(meant) > 1:
         some = ", ".join(map(str, meant[:6])) + (", ..." if len(meant) > 6 else "")
-        raise UsageError(f"{concept!r} is {plural(len(meant), 'concept')}, {some}; expected one: say its number")
+        raise UsageError(f"{concept!r} is {plural(len(meant), 'concept')}, {some}; expected one: give its number")
     return meant[0]
 
 
@@ -105,10 +105,12 @@ def _labelled(usae: UsaeDescription, label: str, labels: Sequence[Label]) -> Mea
     values = _label_names(usae.factors)
     if (value := values.get(bare_name(label))) is not None:
         return lambda usae: [_best(usae, label, value)]
-    known = [*(each.name for each in labels if each.name), *values]
-    if not known:
+    options = [*(each.name for each in labels if each.name), *values]
+    if not options:
         raise UsageError(f"no concept {label!r}: this USAE has no labels; expected a number below {usae.n_concepts}")
-    raise UsageError(f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest_names(label, known))}")
+    raise UsageError(
+        f"no concept is labelled {label!r}; the nearest labels: {', '.join(nearest_names(label, options))}"
+    )
 
 
 def _best(usae: USAE, label: str, value: int) -> int:
@@ -131,7 +133,7 @@ def _matching(usae: UsaeDescription, pattern: str, labels: Sequence[Label]) -> M
     """
     values = [bare_name(factor) for factor in usae.factors]
     names = concepts_by_name(labels)
-    named = [
+    labelled = [
         concept for name, concepts in names.items() if fnmatchcase(name, bare_name(pattern)) for concept in concepts
     ]
     followed = [
@@ -143,13 +145,13 @@ def _matching(usae: UsaeDescription, pattern: str, labels: Sequence[Label]) -> M
     def matching(usae: USAE) -> list[int]:
         best = [best_concept(usae, value) for value in followed]
         followers = [concept for concept, auroc in best if auroc >= CHANCE_AUROC]
-        return named + followers or _no_match(pattern, [*names, *values])
+        return labelled + followers or _no_match(pattern, [*names, *values])
 
-    if not named and not followed:
+    if not labelled and not followed:
         _no_match(pattern, [*names, *values])
     return matching
 
 
-def _no_match(pattern: str, known: Sequence[str]) -> NoReturn:
-    some = ", ".join(known[:6]) or "none: this USAE has no labels"
-    raise UsageError(f"no label matches {pattern!r}; labels are {some}")
+def _no_match(pattern: str, names: Sequence[str]) -> NoReturn:
+    examples = ", ".join(names[:6]) or "none: this USAE has no labels"
+    raise UsageError(f"no label matches {pattern!r}; labels are {examples}")

@@ -40,14 +40,14 @@ class Selection(FrozenModel):
         0.0,
         ge=0,
         le=1,
-        description="only concepts that fire in at least such a share of the tokens, in the backbone where most",
+        description="only concepts that fire in at least this share of the tokens, in the backbone with most fires",
     )
 
     @model_validator(mode="after")
     def _one_way(self) -> Selection:
-        chosen = [key for key in ("top", "bottom", "spread") if getattr(self, key) is not None]
-        if len(chosen) != 1:
-            raise UsageError(f"expected one of top, bottom and spread, found {' and '.join(chosen) or 'none'}")
+        given_keys = [key for key in ("top", "bottom", "spread") if getattr(self, key) is not None]
+        if len(given_keys) != 1:
+            raise UsageError(f"expected one of top, bottom and spread, found {' and '.join(given_keys) or 'none'}")
         if self.minus is not None and self.backbone is None:
             raise UsageError("minus is subtracted from a backbone's figure: say which with `backbone`")
         if self.backbone is not None and self.by not in ("energy", "fires", "auroc"):

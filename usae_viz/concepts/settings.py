@@ -9,7 +9,7 @@ from pydantic import Field
 
 from usae_train.files.validation import Settings
 
-DEFAULT_ROWS = 30  # concepts, where nobody says how many
+DEFAULT_ROWS = 30  # concepts, unless a number is given
 Sort = Literal["universality", "energy", "entropy", "fires", "auroc", "agreement", "index"]
 UsaeName = Annotated[str, Field(description="`demo`, `photos`, a USAE folder or a hub id")]
 UserLabels = Annotated[
@@ -29,13 +29,14 @@ class ConceptsSettings(Settings):
     usae: UsaeName = "demo"
     sort: Sort = Field("universality", description="universality, energy, entropy, fires, auroc, agreement or index.")
     private: str | None = Field(
-        None, description="of the concepts that this backbone alone has, where the USAE was trained with some"
+        None,
+        description="only concepts private to this backbone, where the USAE was trained with such",
     )
     labels: UserLabels = None
     top: int | None = Field(
         None,
         ge=1,
-        description=f"how many of the list are shown; {DEFAULT_ROWS}, or with --json or --named all by default",
+        description=f"how many are listed; by default {DEFAULT_ROWS}, or all with --json or --named",
     )
 
     @property

@@ -22,8 +22,8 @@ def hash_of_code(module: str, file: Path) -> str:
     hashes = [hashlib.sha256(each.read_bytes()).hexdigest() for each in files]
     if len(files) == 1:
         return hashes[0]
-    named = sorted(f"{each.relative_to(root).as_posix()} {sha256}" for each, sha256 in zip(files, hashes, strict=True))
-    return hashlib.sha256("\n".join(named).encode()).hexdigest()
+    rows = sorted(f"{each.relative_to(root).as_posix()} {sha256}" for each, sha256 in zip(files, hashes, strict=True))
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
 def files_of_code(module: str, file: Path) -> dict[Path, str]:
@@ -40,15 +40,15 @@ def _root(module: str, file: Path) -> Path:
 
 def _closure(module: str, file: Path, root: Path) -> dict[Path, str]:
     """A module's file, and those of the modules below `root` that it imports, each once."""
-    modules, left = {file: module}, [[module, *_imported(module, file)]]
-    while left:
-        names = left.pop()
+    modules, pending = {file: module}, [[module, *_imported(module, file)]]
+    while pending:
+        names = pending.pop()
         # a package's own file is run as well, before what is in it
         for outer in (name.rsplit(".", depth)[0] for name in names for depth in range(name.count(".") + 1)):
             place = _place(outer, root)
             if place is not None and place not in modules:
                 modules[place] = outer
-                left.append([*_imported(outer, place)])
+                pending.append([*_imported(outer, place)])
     return modules
 
 

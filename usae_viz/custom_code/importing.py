@@ -48,7 +48,7 @@ def import_custom(text: str, folder: Path, allow_code: bool, what: str) -> tuple
     except (Exception, SystemExit) as error:  # custom code: whatever it raises is reported, a script's own exit too
         raise UsageError(f"{what} {text!r}: {module_name} cannot be imported from {folder}: {error!r}") from error
     finally:
-        _IMPORTED.update({each: known for each, known in code.items() if _imported_from(each) == known[0]})
+        _IMPORTED.update({name: entry for name, entry in code.items() if _imported_from(name) == entry[0]})
     return getattr(module, name, None), sha256
 
 
@@ -57,8 +57,8 @@ def check_custom(text: str, folder: Path, allow_code: bool, what: str) -> None:
     _check_allowed(text, allow_code, what)
     module_name = text.partition(":")[0]
     with _looked_for_in(folder):
-        known = module_name in sys.modules or _spec_of(module_name) is not None
-    if not known:
+        exists = module_name in sys.modules or _spec_of(module_name) is not None
+    if not exists:
         raise UsageError(f"{what} {text!r}: {module_name} cannot be imported from {folder}: there is no such module")
 
 
@@ -70,7 +70,7 @@ def _check_allowed(text: str, allow_code: bool, what: str) -> None:
 def _code_of(module_name: str, folder: Path) -> dict[str, tuple[Path, str]]:
     """{module: its file, and the hash of its code} of a module, and of those beside it that it imports.
 
-    Without what belongs to Python or is installed: that is not imported anew, and nobody changes it meanwhile.
+    Without what belongs to Python or is installed: that is not imported again, and does not change meanwhile.
     """
     file = _file_of(module_name, folder)
     modules = {} if file is None else files_of_code(module_name, file)

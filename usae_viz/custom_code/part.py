@@ -64,7 +64,7 @@ class CustomPart:
     def from_value(cls, value: object) -> CustomPart:
         """A name as it is, without importing it; a callable with the file that it stands in, as it first was.
 
-        Who changes that file meanwhile and imports nothing anew gives, and runs, the code of before.
+        A file that is changed and not imported again gives, and runs, its former code.
 
         Raises:
             ValueError: for anything else.
@@ -106,12 +106,12 @@ class CustomPart:
             ValueError: for a name alone: only recipes and commands import code, with permission.
         """
         if self.target is None:
-            raise UsageError(f"{what} {self.text!r} is the name of code that was not imported; give the thing itself")
+            raise UsageError(f"{what} {self.text!r} is the name of code that was not imported; give the code itself")
         return self.target
 
     @contextmanager
     def guarded(self, what: str) -> Iterator[None]:
-        """What its code raises within it becomes one line of error, with the code's line; want of memory stays."""
+        """What its code raises becomes one line of error, with the code's line; running out of memory is passed on."""
         try:
             yield
         except (UsageError, RecursionError):

@@ -22,8 +22,8 @@ class ConceptActivity:
     place: tuple[int, int]  # row and column of the peak, in the backbone's own grid
 
     def __str__(self) -> str:
-        named = f" {self.name}" if self.name else ""
-        return f"concept {self.concept}{named}: peak {self.peak:.2f}, area {self.area:.0%}"
+        name_suffix = f" {self.name}" if self.name else ""
+        return f"concept {self.concept}{name_suffix}: peak {self.peak:.2f}, area {self.area:.0%}"
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class EditRecipe(FrozenModel):
     )
     photographs: list[str] = Field(min_length=1, description="picture files, taken relative to the file")
     edits: dict[FileName, NamedEdit] = Field(min_length=1, description="{name: {in: lite0, set: [12=0]}}")
-    among: str | None = Field(None, description="photographs to find the nearest of; a folder is relative to the file")
+    among: str | None = Field(None, description="photographs of which the nearest are shown; relative to the file")
     labels: str | None = Field(None, description="names of your own for concepts; relative to the file")
     top: ListLength = EDIT_DEFAULTS.top
 
@@ -84,12 +84,12 @@ def _stems(photographs: Sequence[str]) -> list[str]:
     No two are alike, also where small and capital letters are one (on macOS and Windows).
     """
     stems = [Path(each).stem for each in photographs]
-    counted = Counter(map(str.casefold, stems))
-    taken, names = {stem for stem, count in counted.items() if count == 1}, list[str]()
+    counts = Counter(map(str.casefold, stems))
+    taken_stems, names = {stem for stem, count in counts.items() if count == 1}, list[str]()
     for first, stem in enumerate(stems, 1):
         name, number = stem, first
-        while counted[stem.casefold()] > 1 and (name == stem or name.casefold() in taken):
+        while counts[stem.casefold()] > 1 and (name == stem or name.casefold() in taken_stems):
             name, number = f"{stem}-{number}", number + 1
-        taken.add(name.casefold())
+        taken_stems.add(name.casefold())
         names.append(name)
     return names

@@ -55,17 +55,17 @@ def explain(
     classes, labels, photograph = _classes_by_backbone(usae, class_), _labels_for(usae, labels), open_photograph(photo)
     backbones = usae.backbones  # built after all that can be wrong before it, which takes longer
     canvas = photograph.canvas(largest_input(backbones))
-    maps, class_views, refused = {}, {}, {}
+    maps, class_views, refusals = {}, {}, {}
     for name, backbone in backbones.items():
         view = _view_or_why(usae, name, canvas, classes.get(name))
         if isinstance(view, ClassView):
             codes, class_views[name] = view.codes, view
         else:
-            refused[name] = view
+            refusals[name] = view
             with torch.no_grad():
                 codes = usae.encode(name, backbone(canvas.to(usae.device))[0])
         maps[name] = ConceptMaps.from_codes(codes, backbone.grid, usae.n_concepts)
-    return Explanation(usae, photograph, canvas, maps, class_views, refused, labels)
+    return Explanation(usae, photograph, canvas, maps, class_views, refusals, labels)
 
 
 def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> Tensor:

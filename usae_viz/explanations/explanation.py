@@ -29,8 +29,8 @@ class Explanation(PhotographConcepts):
         return write_explanations([self], Path(folder))
 
     def __repr__(self) -> str:
-        answered = {name: answer.name for name in self.maps if (answer := self.answer(name)) is not None}
-        answers = "".join(f", {name} says {what}" for name, what in answered.items())
+        answers_by_name = {name: answer.name for name in self.maps if (answer := self.answer(name)) is not None}
+        answers = "".join(f", {name} says {what}" for name, what in answers_by_name.items())
         firing = ", ".join(f"{len(maps.firing)} in {name}" for name, maps in self.maps.items())
         return f"<Explanation of {self.photograph.name}: concepts that fire, {firing}{answers}>"
 

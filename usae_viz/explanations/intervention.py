@@ -151,9 +151,9 @@ def intervention_in(
     plain = network.embedding(canvas)
     logits = [network.logits(canvas)[0]] if has_classes else []
     with intervene(usae, backbone, edits):
-        edited = network.embedding(canvas)
+        edited_embedding = network.embedding(canvas)
         logits += [network.logits(canvas)[0]] if has_classes else []
-    if not all(bool(values.isfinite().all()) for values in (edited, *logits)):
+    if not all(bool(values.isfinite().all()) for values in (edited_embedding, *logits)):
         raise UsageError(
             f"{backbone} answers with numbers that are not finite once concepts {', '.join(map(str, edits))} are "
             "edited; edit them by less"
@@ -164,8 +164,8 @@ def intervention_in(
         dict(edits),
         ConceptMaps.from_codes(codes, network.grid, usae.n_concepts),
         _classes(torch.stack(logits), top) if has_classes else [],
-        functional.cosine_similarity(plain, edited).item(),
-        None if among is None else _nearest(torch.cat([plain, edited]), among, top),
+        functional.cosine_similarity(plain, edited_embedding).item(),
+        None if among is None else _nearest(torch.cat([plain, edited_embedding]), among, top),
         None if among is None else len(among.numbers),
     )
 
@@ -178,9 +178,9 @@ def as_json(answer: ClassChange | ClassAnswer) -> dict[str, Any]:
 def _classes(logits: Tensor, top: int) -> list[ClassChange]:
     """The most probable classes of either, (2, classes), the most probable before first."""
     likely = logits.softmax(-1)
-    chosen = dict.fromkeys(likely.topk(min(top, likely.shape[1])).indices.flatten().tolist())
+    classes = dict.fromkeys(likely.topk(min(top, likely.shape[1])).indices.flatten().tolist())
     rows = [
-        ClassChange(k, class_in_words(logits.shape[1], k), _pair(likely[:, k]), _pair(logits[:, k])) for k in chosen
+        ClassChange(k, class_in_words(logits.shape[1], k), _pair(likely[:, k]), _pair(logits[:, k])) for k in classes
     ]
     return sorted(rows, key=lambda each: -each.probability[0])
 

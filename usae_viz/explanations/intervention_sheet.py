@@ -44,8 +44,8 @@ def intervention_sheet(
     page.paste(scaled(intervention.photograph, (width, height)), (MARGIN, 70))
     for at, concept in enumerate(concepts, 1):
         left = MARGIN + at * (width + MARGIN)
-        named = f"{concept} {names.get(concept, '')}".strip()
-        pen.text((left, 48), shortened(f"{named}, before", 13, width), FAINT, font_of(13))
+        concept_title = f"{concept} {names.get(concept, '')}".strip()
+        pen.text((left, 48), shortened(f"{concept_title}, before", 13, width), FAINT, font_of(13))
         page.paste(spotlight(intervention.photograph, intervention.maps.codes[concept], (width, height)), (left, 70))
     top = 70 + height + MARGIN
     pen.text(
@@ -72,8 +72,8 @@ def _bars(pen: ImageDraw.ImageDraw, top: int, name: str, probability: tuple[floa
     """A class's probability before (grey) and after (green where it grew, red where it fell, as it is shown)."""
     before, after = probability
     pen.text((MARGIN, top + 6), shortened(name, 13, NAME_WIDTH - 2 * MARGIN), INK, font_of(13))
-    turned = ink_of(round(after, 3) - round(before, 3))
-    for row, (share, ink) in enumerate(((before, FAINT), (after, turned))):
+    change_ink = ink_of(round(after, 3) - round(before, 3))
+    for row, (share, ink) in enumerate(((before, FAINT), (after, change_ink))):
         y = top + row * 14
         pen.rectangle((NAME_WIDTH, y + 3, NAME_WIDTH + max(1, round(BAR_WIDTH * share)), y + 12), ink)
         pen.text((NAME_WIDTH + BAR_WIDTH + 8, y), f"{('before', 'after')[row]} {share:.1%}", ink, font_of(12))

@@ -41,8 +41,8 @@ def scaled(photograph: Photograph, size: tuple[int, int]) -> Image.Image:
     return photograph.whole.resize(size, Image.Resampling.LANCZOS)
 
 
-def fitted_size(photograph: Photograph, most: int) -> tuple[int, int]:
+def fitted_size(photograph: Photograph, max_side: int) -> tuple[int, int]:
     """Width and height at its own aspect, the longer side so many pixels, neither less than 1."""
     width, height = photograph.whole.size
-    scale = most / max(width, height)
+    scale = max_side / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -16,19 +16,11 @@ from usae_train.runtime.progress import CountCallback
 from usae_viz.explanations.overlay import fitted_size, light_of, scaled
 from usae_viz.explanations.photograph_concepts import PhotographConcepts
 from usae_viz.export.top_patches import MAX_PATCHES, top_patch_pictures
-from usae_viz.pages.page_files import (
-    SHARED_SCRIPTS,
-    TILE,
-    WEBP,
-    copy_page_files,
-    copy_shared_scripts,
-    page_text,
-    small_copy,
-)
+from usae_viz.pages.page_files import TILE, WEBP, copy_page_files, page_text, small_copy
 from usae_viz.runs.run_folder import RunFolder
 
 EXPLAIN_FOLDER = "explain"  # the folder beside index.html with all that it shows
-PARTS = ("orders.js", "explain.js", "explain.css")
+SCRIPTS = ("dom.js", "spotlight.js", "orders.js", "explain.js")  # in this order
 MAX_PHOTOGRAPH_SIDE = 960  # pixels of a photograph's longer side on the page
 DRAWING_SIDE = 288  # pixels of a drawing
 
@@ -50,23 +42,20 @@ def write_page(
     for number, explanation in enumerate(explanations):
         size = fitted_size(explanation.photograph, min(MAX_PHOTOGRAPH_SIDE, max(explanation.photograph.whole.size)))
         scaled(explanation.photograph, size).save(folder / f"photograph-{number}.webp", **WEBP)
-    listed = _concepts(record)
+    concepts = _concepts(record)
     usae = explanations[0].usae
     data = {
-        "usae": record["usae"],
         "backbones": usae.names,
         "photographs": [_photograph(*each) for each in zip(explanations, record["photographs"], strict=True)],
-        "patches": _patches(explanations[0], listed, folder, progress),
+        "patches": _patches(explanations[0], concepts, folder, progress),
         "tiles": MAX_PATCHES,
         "no_patches": natural_pictures(usae)[1],
-        "drawings": {} if run is None else _drawings(run, set(listed), usae.names, folder),
+        "drawings": {} if run is None else _drawings(run, set(concepts), usae.names, folder),
     }
     text = json_text(data, separators=(",", ":"))
     (folder / "data.js").write_text(f"usaeExplanation({text});\n", encoding="utf-8")
-    copy_shared_scripts(folder)
-    copy_page_files("usae_viz.explanations", PARTS, folder)
-    scripts = [name for name in (*SHARED_SCRIPTS, *PARTS) if name.endswith(".js")]
-    page = page_text("usae_viz.explanations", title=_title(explanations), folder=EXPLAIN_FOLDER, scripts=scripts)
+    copy_page_files("usae_viz.explanations", (*SCRIPTS, "theme.css", "explain.css"), folder)
+    page = page_text("usae_viz.explanations", title=_title(explanations), folder=EXPLAIN_FOLDER, scripts=SCRIPTS)
     (out / "index.html").write_text(page, encoding="utf-8")
 
 

@@ -164,11 +164,11 @@ class PhotographConcepts:
         at_least(1, count, "count")
         view, firing = self._class_view(backbone), self.maps[backbone].firing
         order = removal_order(self.usae, backbone, self.canvas, view, firing, count)
-        removed = [order[: at + 1] for at in range(len(order))]
-        logits = without_each(self.usae, backbone, self.canvas, removed, view)
-        lost = (logits[0, view.class_] - logits[1:, view.class_]).tolist()
+        removed_sets = [order[: at + 1] for at in range(len(order))]
+        logits = without_each(self.usae, backbone, self.canvas, removed_sets, view)
+        drops = (logits[0, view.class_] - logits[1:, view.class_]).tolist()
         likely = logits[1:].softmax(-1)[:, view.class_].tolist()
-        return [Carrier(k, self.names.get(k), *row) for k, *row in zip(order, lost, likely, strict=True)]
+        return [Carrier(k, self.names.get(k), *row) for k, *row in zip(order, drops, likely, strict=True)]
 
     def drops(self, backbone: str, concepts: Sequence[int]) -> dict[int, float]:
         """{concept: what the asked class's logit loses without it, exactly}; empty where there is no answer to ask.
@@ -195,7 +195,7 @@ class PhotographConcepts:
         """A concept's number, from its number or name.
 
         Raises:
-            ValueError: when there is none; says the nearest names.
+            ValueError: when there is no such concept; the nearest names are in the message.
         """
         return one_concept(self.usae, concept, self.labels)
 
@@ -215,14 +215,14 @@ class PhotographConcepts:
 
     def _drops(self, backbone: str, class_: int, concepts: Sequence[int]) -> dict[int, float]:
         """{concept: what a class's logit loses without it}; those that were asked before are not run again."""
-        known, peaks = self._exact.setdefault((backbone, class_), {}), self.maps[backbone].peaks
-        known |= {concept: 0.0 for concept in concepts if concept not in known and peaks[concept] <= 0}
-        missing = [concept for concept in concepts if concept not in known]
+        drops, peaks = self._exact.setdefault((backbone, class_), {}), self.maps[backbone].peaks
+        drops |= {concept: 0.0 for concept in concepts if concept not in drops and peaks[concept] <= 0}
+        missing = [concept for concept in concepts if concept not in drops]
         if missing:
-            removed = [[concept] for concept in missing]
-            logits = without_each(self.usae, backbone, self.canvas, removed, self.class_views[backbone])[:, class_]
-            known.update(zip(missing, (logits[0] - logits[1:]).tolist(), strict=True))
-        return {concept: known[concept] for concept in concepts}
+            removed_sets = [[concept] for concept in missing]
+            logits = without_each(self.usae, backbone, self.canvas, removed_sets, self.class_views[backbone])[:, class_]
+            drops.update(zip(missing, (logits[0] - logits[1:]).tolist(), strict=True))
+        return {concept: drops[concept] for concept in concepts}
 
 
 def _followed(usae: USAE) -> dict[int, str]:

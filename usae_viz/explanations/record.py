@@ -55,7 +55,7 @@ def _backbone(explanation: PhotographConcepts, name: str, concepts: Sequence[int
     answer = explanation.answer(name)
     asked_class = explanation.asked_class(name) if answer is not None else None
     important = {} if answer is None else {each.concept: each for each in explanation.importance(name)}
-    listed = []
+    entries = []
     for concept in concepts:
         activity = maps.activity(concept, None)
         entry: dict[str, Any] = {"concept": concept, "peak": round(activity.peak, 4), "area": round(activity.area, 4)}
@@ -66,12 +66,12 @@ def _backbone(explanation: PhotographConcepts, name: str, concepts: Sequence[int
             importance = important[concept]
             entry["exact"] = None if importance.exact is None else round(importance.exact, 5)
             entry["estimate"] = round(importance.estimate, 5)
-        listed.append(entry)
+        entries.append(entry)
     return {
         "grid": list(maps.grid),
         "input_size": explanation.usae.backbones[name].input_size,
         "answer": None if answer is None else as_json(answer),
         "asked": None if asked_class is None else {"class": asked_class[0], "name": asked_class[1]},
         "no_importance": explanation.refused.get(name),
-        "concepts": listed,
+        "concepts": entries,
     }

@@ -38,8 +38,8 @@ def explanation_sheet(explanation: PhotographConcepts, columns: int) -> Image.Im
     pen.text((MARGIN, MARGIN), shortened(title, 18, size[0] - 2 * MARGIN), INK, font_of(18))
     pen.text((MARGIN, MARGIN + 25), shortened(_legend(explanation), 12, size[0] - 2 * MARGIN), FAINT, font_of(12))
     for at, concept in enumerate(concepts, 1):
-        named = f"{concept}  {explanation.names.get(concept, '')}".strip()
-        pen.text((LEFT + at * (width + MARGIN), HEAD), shortened(named, 14, width), INK, font_of(14))
+        concept_title = f"{concept}  {explanation.names.get(concept, '')}".strip()
+        pen.text((LEFT + at * (width + MARGIN), HEAD), shortened(concept_title, 14, width), INK, font_of(14))
     for number, backbone in enumerate(explanation.maps):
         top = HEAD + COLUMN_HEAD + number * row
         _name(pen, explanation, backbone, top)

@@ -80,14 +80,14 @@ def write_interventions(
         ValueError: for a folder that holds something already, or cannot be written.
     """
     check_free(out)
-    made = {"versions": versions(), "commit": commit()}
+    versions_used = {"versions": versions(), "commit": commit()}
     with atomic_path(out) as folder:
         for below, each in interventions.items():
             place = folder / below
             place.mkdir(parents=True, exist_ok=True)
             metadata = {"sheet": [each.backbone], "title": each.photograph.name}
             save_png(place / SHEET, intervention_sheet(each, names, _shown(usae, each, among)), metadata)
-            record = {"schema": EXPLAIN_SCHEMA, "usae": usae_record(usae), **each.as_dict(), **made}
+            record = {"schema": EXPLAIN_SCHEMA, "usae": usae_record(usae), **each.as_dict(), **versions_used}
             (place / "intervene.json").write_text(json_text(record, indent=1) + "\n", encoding="utf-8")
     return out
 

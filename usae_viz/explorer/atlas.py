@@ -33,15 +33,15 @@ def atlas_data(usae: USAE | None, concepts: Sequence[int | None]) -> AtlasData |
     Returns:
         None for fewer than 8 concepts.
     """
-    known = [concept for concept in concepts if concept is not None]
-    if usae is None or len(known) < MIN_CONCEPTS:
+    single_concepts = [concept for concept in concepts if concept is not None]
+    if usae is None or len(single_concepts) < MIN_CONCEPTS:
         return None
     with torch.no_grad():
-        plane = tsne(atom_similarity(usae)[known])
+        plane = tsne(atom_similarity(usae)[single_concepts])
     low, high = plane.amin(0), plane.amax(0)
     span = (high - low).max().clamp_min(1e-12)
     middle = (plane - (low + high) / 2) / span + 0.5
-    places = dict(zip(known, middle.tolist(), strict=True))
+    places = dict(zip(single_concepts, middle.tolist(), strict=True))
     placed = [None if concept is None else places[concept] for concept in concepts]
     x, y = ([None if at is None else round(at[axis], 4) for at in placed] for axis in (0, 1))
     return AtlasData(x, y)

@@ -51,7 +51,7 @@ class CardData:
     of_class: bool
     follows: str | None
     natural: list[int]  # top-activating patches that there are, by backbone
-    drawn: list[RunPicturesData]
+    run_pictures: list[RunPicturesData]
 
 
 def card_data(card: Card, at: int, usae: USAE | None, patch_rows: PatchRows, backbones: Sequence[str]) -> CardData:
@@ -65,7 +65,7 @@ def card_data(card: Card, at: int, usae: USAE | None, patch_rows: PatchRows, bac
         backbones: the page's.
     """
     label = None if usae is None or card.concept is None else factor_followed(usae, card.concept)
-    drawn = [
+    run_pictures = [
         RunPicturesData(number, [picture_data(each, backbones) for each in _in_order(objective.pictures, backbones)])
         for number, objective in enumerate(card.rendered)
         if objective is not None
@@ -78,15 +78,15 @@ def card_data(card: Card, at: int, usae: USAE | None, patch_rows: PatchRows, bac
         of_class=bool(_of_class(card)),
         follows=None if label is None else label.value,
         natural=[len(row) for row in patch_rows],
-        drawn=drawn,
+        run_pictures=run_pictures,
     )
 
 
 def picture_data(picture: RenderedImage, backbones: Sequence[str]) -> PictureData:
     """A picture, with its strengths in the order of the page's backbones."""
     scores = picture.metadata.scores
-    scored = {} if scores is None else scores.backbones
-    strengths = [round(scored[name].strength, 2) if name in scored else None for name in backbones]
+    by_backbone = {} if scores is None else scores.backbones
+    strengths = [round(by_backbone[name].strength, 2) if name in by_backbone else None for name in backbones]
     return PictureData(
         file=picture.below,
         mode=picture.mode,
@@ -143,8 +143,7 @@ def patches_of(card: Card, patch_rows: dict[int, PatchRows]) -> PatchRows:
 
 
 def _picture_detail(picture: RenderedImage) -> dict[str, Any]:
-    metadata = picture.metadata
-    return {"scores": _scores_data(picture), "ended": metadata.ended, "settings": metadata.settings}
+    return {"scores": _scores_data(picture), "ended": picture.metadata.ended}
 
 
 def _scores_data(picture: RenderedImage) -> dict[str, Any] | None:

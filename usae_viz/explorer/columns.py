@@ -47,7 +47,7 @@ def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
         return []
     columns = _of_all_backbones(statistics, concepts)
     if usae.agreement is not None:
-        description = "share of the trainings that this space is the consensus of in which the concept came back"
+        description = "share of the trainings behind this consensus in which the concept was found"
         columns.append(Column("agreement", "trainings agree", description, "share", _values(usae.agreement, concepts)))
     if statistics.auroc is not None:
         labels = [None if k is None else factor_followed(usae, k) for k in concepts]

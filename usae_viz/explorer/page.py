@@ -27,7 +27,7 @@ from usae_viz.explorer.settings import ExploreSettings
 from usae_viz.explorer.sources import Sources
 from usae_viz.explorer.vocabulary import factor_data, most_universal_first
 from usae_viz.export.sheet import CELL
-from usae_viz.pages.page_files import SHARED_SCRIPTS, copy_page_files, copy_shared_scripts, page_text, small_copy
+from usae_viz.pages.page_files import copy_page_files, page_text, small_copy
 from usae_viz.runs.places import EXPLORER_FOLDER
 from usae_viz.runs.run_folder import RunFolder
 from usae_viz.settings import SHARED, MaximizeSettings
@@ -40,7 +40,6 @@ _NAMES = (
     "sheet_parts transfer sheet main"
 )
 SCRIPTS = tuple(f"{name}.js" for name in _NAMES.split())  # in this order
-EXPLORER_SCRIPTS = tuple(name for name in SCRIPTS if name not in SHARED_SCRIPTS)
 
 
 @with_torch_defaults
@@ -80,8 +79,7 @@ def explore(
         write_details(sources, patch_rows, folder / "details")
         data = page_data(sources, patch_rows, patches, out, missing)
         (folder / "data.js").write_text(f"usaeData({json_text(data, separators=(',', ':'))});\n")
-        copy_shared_scripts(folder)
-        copy_page_files("usae_viz.explorer", (*EXPLORER_SCRIPTS, "explorer.css"), folder)
+        copy_page_files("usae_viz.explorer", (*SCRIPTS, "theme.css", "explorer.css"), folder)
     words = {"title": data["title"], "generator": GENERATOR, "folder": EXPLORER_FOLDER, "scripts": SCRIPTS}
     write_atomically(out / "index.html", page_text("usae_viz.explorer", **words))
     return missing
@@ -105,10 +103,8 @@ def page_data(
             "source": source,
             "sha256": usae.sha256 if usae is not None else runs[0].usae_sha256,
             "n_concepts": None if usae is None else usae.n_concepts,
-            "k": None if usae is None else usae.k,
             "active": None if usae is None else usae.sparsity.in_words(usae.k),
             "grid": None if usae is None else usae.grid,
-            "images": None if usae is None else usae.measured_on.name,
             "factors": [asdict(factor) for factor in factor_data(usae)],
             "top": most_universal_first(usae),
             "names": [] if usae is None else [label.model_dump() for label in labels_of(usae)],
@@ -139,8 +135,8 @@ def _title(sources: Sources) -> str:
 def _backbones(runs: Sequence[RunFolder]) -> list[str]:
     """Without the USAE: every backbone that a picture was scored through or drawn for."""
     pictures = [picture for run in runs for objective in run.objectives for picture in objective.pictures]
-    scored = [name for p in pictures if p.metadata.scores is not None for name in p.metadata.scores.backbones]
-    return list(dict.fromkeys(scored or [p.backbone for p in pictures if p.backbone != SHARED]))
+    scored_names = [name for p in pictures if p.metadata.scores is not None for name in p.metadata.scores.backbones]
+    return list(dict.fromkeys(scored_names or [p.backbone for p in pictures if p.backbone != SHARED]))
 
 
 def _settings_in_words(run: RunFolder) -> str:

@@ -92,10 +92,10 @@ def write_patches(
     jobs = [_job(usae, natural, {number: by_picture[number] for number in batch}, folder) for batch in batches]
     count_of_workers = workers_for(workers, len(jobs), usae.device.type, _bytes_of_a_batch(usae))
     with Workers(jobs, count_of_workers) as jobs_done:
-        for job, (batch, (shown, broken)) in enumerate(zip(batches, jobs_done.results(), strict=True)):
+        for job, (batch, (job_entries, broken)) in enumerate(zip(batches, jobs_done.results(), strict=True)):
             unreadable += broken
             for place in (place for number in batch for place in by_picture[number]):
-                entry, patch = shown.get(place, (None, None))
+                entry, patch = job_entries.get(place, (None, None))
                 if entry is not None:
                     entries[place.concept][place.row].append({"rank": place.rank, **entry})
                 strips.take(place, patch)
@@ -137,7 +137,7 @@ def _job(
 
     def job(report: JobReport) -> ShownPatches:  # noqa: ARG001
         assert usae.grid is not None
-        shown: dict[PatchPlace, tuple[dict[str, Any], Image.Image]] = {}
+        entries: dict[PatchPlace, tuple[dict[str, Any], Image.Image]] = {}
         unreadable: list[str] = []
         canvases = _read(natural.source, list(by_picture), _side(usae, natural), unreadable)
         unknown = [number for number in canvases if not all(_is_known(natural, place) for place in by_picture[number])]
@@ -150,8 +150,8 @@ def _job(
             for place in by_picture[number]:
                 patch = cut_patch(picture, place.token, usae.grid).resize((TILE, TILE), Image.Resampling.BICUBIC)
                 peaks, maps = _peaks_and_levels(usae, natural, place, codes.get(number))
-                shown[place] = _entry(natural, place, peaks, maps), patch
-        return shown, unreadable
+                entries[place] = _entry(natural, place, peaks, maps), patch
+        return entries, unreadable
 
     return job
 
@@ -175,7 +175,7 @@ def _entry(natural: NaturalPictures, place: PatchPlace, peaks: Sequence[float], 
         "token": place.token,
         "label": natural.source.label(place.number),
         "codes": [round(peak, 3) for peak in peaks],
-        "heat": [base64.b64encode(one.numpy().tobytes()).decode() for one in maps],
+        "heat": [base64.b64encode(heat_map.numpy().tobytes()).decode() for heat_map in maps],
     }
 
 
@@ -206,8 +206,8 @@ def _encoded(usae: USAE, canvases: Mapping[int, Tensor]) -> dict[int, list[Tenso
     """Each picture's codes (tokens, concepts) through every backbone."""
     if not canvases:
         return {}
-    shown = torch.stack(list(canvases.values())).to(usae.device)
-    dense = [usae.encode(name, usae.tokens(name, shown)).dense(usae.n_concepts).cpu() for name in usae.names]
+    batch = torch.stack(list(canvases.values())).to(usae.device)
+    dense = [usae.encode(name, usae.tokens(name, batch)).dense(usae.n_concepts).cpu() for name in usae.names]
     return {number: [of_backbone[at].float() for of_backbone in dense] for at, number in enumerate(canvases)}
 
 

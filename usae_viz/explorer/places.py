@@ -13,22 +13,22 @@ from usae_viz.runs.places import EXPLORER_FOLDER, is_run
 GENERATOR = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
 
 
-def names_run(named: str) -> bool:
+def names_run(place: str) -> bool:
     """Whether what a person named is a run folder; else it may be a USAE.
 
     Raises:
         ValueError: for what is neither.
     """
-    folder = path_of_name(named)
+    folder = path_of_name(place)
     if is_run(folder):
         return True
     if folder.is_file():
-        raise UsageError(f"{named} is a file; expected a run folder or a USAE")
+        raise UsageError(f"{place} is a file; expected a run folder or a USAE")
     if folder.is_dir() and not (folder / "config.json").is_file():
-        raise UsageError(f"{named} is neither a run folder (it has no run.json) nor a USAE folder (no config.json)")
-    if not folder.is_dir() and named not in EMBEDDED and (named.count("/") != 1 or folder.parent.is_dir()):
+        raise UsageError(f"{place} is neither a run folder (it has no run.json) nor a USAE folder (no config.json)")
+    if not folder.is_dir() and place not in EMBEDDED and (place.count("/") != 1 or folder.parent.is_dir()):
         raise UsageError(
-            f"no such folder: {named}; expected a run folder, a USAE folder, {', '.join(EMBEDDED)} or a hub id"
+            f"no such folder: {place}; expected a run folder, a USAE folder, {', '.join(EMBEDDED)} or a hub id"
         )
     return False
 

@@ -62,8 +62,8 @@ def open_sources(
     if usae is not None and others and others[0] != usae:
         raise UsageError(f"two USAEs: {others[0]} and --usae {usae}; name one")
     if pictures_only and (usae is not None or others):
-        given = f"--usae {usae}" if usae is not None else others[0]
-        raise UsageError(f"{given} is a USAE, which --pictures-only does without; leave one of them out")
+        usae_words = f"--usae {usae}" if usae is not None else others[0]
+        raise UsageError(f"{usae_words} is a USAE, which --pictures-only does without; leave one of them out")
     shas = {run.usae_sha256 for run in runs}
     if len(shas) > 1:
         raise UsageError(f"{_listed(runs)} were drawn with different USAEs; explore them one by one")
@@ -108,15 +108,15 @@ def _usae(place: str, runs: Sequence[RunFolder], device: torch.device | str) -> 
 
 def _cards(runs: Sequence[RunFolder], concepts: Sequence[int]) -> list[Card]:
     """Every concept that was asked for or drawn, by number; then other objectives as they were drawn."""
-    drawn: dict[str, list[RenderedObjective | None]] = {}
+    by_key: dict[str, list[RenderedObjective | None]] = {}
     for number, run in enumerate(runs):
         for objective in run.objectives:
-            row = drawn.setdefault(objective.key, [None] * len(runs))
+            row = by_key.setdefault(objective.key, [None] * len(runs))
             before = row[number]
             row[number] = objective if before is None else _joined(before, objective)
     numbers: dict[int, list[RenderedObjective | None]] = {concept: [None] * len(runs) for concept in concepts}
     others: list[Card] = []
-    for key, row in drawn.items():
+    for key, row in by_key.items():
         concept = next(objective.concept for objective in row if objective is not None)
         if concept is None:
             others.append(Card(None, key, row))
@@ -125,10 +125,10 @@ def _cards(runs: Sequence[RunFolder], concepts: Sequence[int]) -> list[Card]:
     return [Card(concept, f"Concept({concept})", row) for concept, row in sorted(numbers.items())] + others
 
 
-def _joined(one: RenderedObjective, two: RenderedObjective) -> RenderedObjective:
+def _joined(first: RenderedObjective, second: RenderedObjective) -> RenderedObjective:
     """Two folders of one objective in a run."""
-    agreement = one.seed_agreement | two.seed_agreement
-    return RenderedObjective(one.folder, one.objective, one.pictures + two.pictures, agreement)
+    agreement = first.seed_agreement | second.seed_agreement
+    return RenderedObjective(first.folder, first.objective, first.pictures + second.pictures, agreement)
 
 
 def _listed(runs: Sequence[RunFolder]) -> str:

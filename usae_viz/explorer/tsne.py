@@ -93,8 +93,8 @@ def _attraction_of(points: Tensor) -> _Attraction:
     weights = _gaussian(distances, perplexity)
     rows, columns = torch.arange(n).repeat_interleave(count), places.flatten()
     pairs, of = torch.cat([rows * n + columns, columns * n + rows]).unique(return_inverse=True)
-    both = (weights.flatten() / (2 * n)).repeat(2)
-    return _Attraction(pairs // n, pairs % n, torch.zeros(len(pairs)).index_add_(0, of, both))
+    pair_weights = (weights.flatten() / (2 * n)).repeat(2)
+    return _Attraction(pairs // n, pairs % n, torch.zeros(len(pairs)).index_add_(0, of, pair_weights))
 
 
 def _gaussian(distances: Tensor, perplexity: float) -> Tensor:
@@ -155,8 +155,8 @@ def _spread(grid: Tensor, spacing: float) -> Tensor:
     away = torch.minimum(steps, double - steps) * spacing
     close = 1 / (1 + away[:, None].square() + away.square())
     kernels = torch.fft.rfft2(torch.stack([close, close.square()]))
-    moved = torch.fft.rfft2(grid, s=(double, double))
-    fields = torch.cat([moved[:1] * kernels[0], moved * kernels[1]])
+    spectrum = torch.fft.rfft2(grid, s=(double, double))
+    fields = torch.cat([spectrum[:1] * kernels[0], spectrum * kernels[1]])
     spread: Tensor = torch.fft.irfft2(fields, s=(double, double))[:, :side, :side].contiguous()
     return spread
 

@@ -35,11 +35,11 @@ def title_of(usae: USAE, objective: Objective) -> str:
 
 def title_with_edits(title: str, usae: USAE, settings: Mapping[str | None, MaximizeSettings]) -> str:
     """A sheet's title, as `title_of`, and what each variant's settings edit in the backbones it was drawn through."""
-    edited = {variant: edits_in_words(usae, each) for variant, each in settings.items()}
-    if len(set(edited.values())) == 1:
-        words = next(iter(edited.values()))
+    edit_words = {variant: edits_in_words(usae, each) for variant, each in settings.items()}
+    if len(set(edit_words.values())) == 1:
+        words = next(iter(edit_words.values()))
         return f"{title}, through {words}" if words else title
-    return "; ".join([title, *(f"{variant}: through {words}" for variant, words in edited.items() if words)])
+    return "; ".join([title, *(f"{variant}: through {words}" for variant, words in edit_words.items() if words)])
 
 
 def edits_in_words(usae: USAE, settings: MaximizeSettings) -> str:

@@ -53,13 +53,13 @@ def write_run_record(out: Path, record: Mapping[str, Any]) -> None:
         write_json(out / "run.json", now)
 
 
-def pictures_by_folder(drawn: Iterable[tuple[str, Iterable[str]]]) -> list[dict[str, list[str]]]:
+def pictures_by_folder(names_by_folder: Iterable[tuple[str, Iterable[str]]]) -> list[dict[str, list[str]]]:
     """What a record says of its pictures: folders with the names in them, those of equal names together.
 
     What is drawn is given by folder, which can come several times.
     """
     names: dict[str, list[str]] = {}
-    for folder, pictures in drawn:
+    for folder, pictures in names_by_folder:
         names.setdefault(folder, []).extend(pictures)
     alike: dict[tuple[str, ...], list[str]] = {}
     for folder, pictures in names.items():
@@ -71,26 +71,26 @@ def _records(before: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The records in a run.json, the latest first, each without those before it."""
     earlier = before.get("earlier", [])
     every = [before, *(earlier if isinstance(earlier, list) else [])]
-    ours = [
+    records = [
         each
         for each in every
         if isinstance(each, dict) and each.get("schema") == 1 and isinstance(each.get("objectives", []), list)
     ]
-    return [{key: value for key, value in each.items() if key != "earlier"} for each in ours]
+    return [{key: value for key, value in each.items() if key != "earlier"} for each in records]
 
 
 def _still_there(out: Path, now: Mapping[str, Any], records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those of some records that are of other commands, and of which a picture is left that none after it drew."""
-    still_there, drawn, objectives = list[dict[str, Any]](), _pictures(now), set(now["objectives"])
+    still_there, pictures_now, objectives = list[dict[str, Any]](), _pictures(now), set(now["objectives"])
     for record in records:
         same = any(all(record.get(key) == other.get(key) for key in COMMAND_KEYS) for other in (now, *still_there))
         pictures, recorded = _pictures(record), set(map(str, record.get("objectives", ())))
-        left = not recorded <= objectives  # of an earlier version, which does not say which pictures it is of
+        remains = not recorded <= objectives  # of an earlier version, which does not say which pictures it is of
         if pictures:
-            left = any(os.path.isfile(out / f"{name}.png") for name in pictures - drawn)
-        if not same and left:
+            remains = any(os.path.isfile(out / f"{name}.png") for name in pictures - pictures_now)
+        if not same and remains:
             still_there.append(record)
-        drawn |= pictures
+        pictures_now |= pictures
         objectives |= recorded
     return still_there
 

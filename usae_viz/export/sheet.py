@@ -31,7 +31,7 @@ def sheet(
     images: Mapping[str, Image.Image],
     scores: Scores | None,
     patches: Mapping[str, Sequence[Image.Image]],
-    given: Tensor | None = None,
+    given_picture: Tensor | None = None,
     rows: Sequence[Sequence[str]] = (),
 ) -> Image.Image:
     """All pictures of a concept, each over its score; under those of the first row its top-activating patches.
@@ -44,13 +44,13 @@ def sheet(
         images: {name: picture}.
         scores: their verification, if there is one.
         patches: top-activating patches, a list per backbone.
-        given: (3, H, W), a picture that they started from or were compared with; it stands first.
+        given_picture: (3, H, W), a picture that they started from or were compared with; it stands first.
         rows: names, row by row; all in one row by default. One of too many pictures becomes a row per seed.
     """
     rows = [part for row in rows or [list(images)] for part in _rows_by_seed(row)]
     owners = _owners(rows[0], scores, patches)
     lower = 2 * PATCH_SIDE + 4 if any(patches.values()) else 14
-    first = 0 if given is None else 1
+    first = 0 if given_picture is None else 1
     width = MARGIN + (first + max(map(len, rows))) * (CELL + MARGIN)
     width = max(width, 420)
     if owners is None:
@@ -61,9 +61,9 @@ def sheet(
     page = _Page((width, height), images, scores, patches)
     for number, line in enumerate(lines):
         page.write((MARGIN, MARGIN + number * 24), line, 18)
-    if given is not None:
+    if given_picture is not None:
         page.write((MARGIN, head), "the given picture", 14)
-        page.paste((MARGIN, head + 20), to_picture(given), CELL)
+        page.paste((MARGIN, head + 20), to_picture(given_picture), CELL)
     if owners is None:
         for number, backbone in enumerate(patches):
             page.paste_patches((MARGIN, head + ROW + number * STRIP), backbone, MAX_PATCHES)
@@ -171,7 +171,7 @@ def _owners(
 ) -> dict[str, str] | None:
     """{picture: backbone whose patches stand under it}, each backbone once.
 
-    None where there are patches, and a picture of which nobody can say one backbone that it was drawn for.
+    None where there are patches and a picture was not drawn for one backbone that has some.
     """
     owners = dict[str, str]()
     for name in row if patches else ():
@@ -186,7 +186,7 @@ def _owners(
 def score_line(scores: Scores, name: str) -> tuple[str, str]:
     """What stands under a picture, and its colour: its verdict, and its figures in the backbone where it is worst.
 
-    A picture that is not strong says what it lacks: by a large code alone nobody would see that it is weak.
+    A picture that is not strong says what it lacks: a large code alone does not show that it is weak.
     """
     backbone = scores.weakest(name)
     verdict, lacking = scores[name][backbone].judge(scores.thresholds)

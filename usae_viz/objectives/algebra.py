@@ -21,7 +21,7 @@ NameLookup = Callable[[str], int]  # of the concept or class that a name means
 class Objective:
     """A score to be made large: `Activations` of one backbone -> (batch,). Adds, subtracts, scales; `/` takes numbers.
 
-    Its text, `str(objective)`, is an expression that `parse_objective` reads back, unless a function of one's own is
+    Its text, `str(objective)`, is an expression that `parse_objective` reads back, unless a custom function is
     part of it.
 
     Args:
@@ -212,7 +212,7 @@ def check_objective(value: object) -> None:
 
 
 def objective(function: ScoreFunction) -> Objective:
-    """Make an objective of one's own from a function of `Activations` that returns (batch,).
+    """Make a custom objective from a function of `Activations` that returns (batch,).
 
     Example:
         >>> @objective

@@ -27,10 +27,10 @@ def check_backbone(name: Any) -> None:
         raise UsageError(f"backbone {name!r}: expected its name, such as 'dino'")
 
 
-def check_choice(value: Any, known: tuple[str, ...], what: str) -> None:
+def check_choice(value: Any, choices: tuple[str, ...], what: str) -> None:
     """Raise a ValueError for a value that is none of those that are known."""
-    if value not in known:
-        raise UsageError(f"{what}{value!r}: expected one of {', '.join(known)}")
+    if value not in choices:
+        raise UsageError(f"{what}{value!r}: expected one of {', '.join(choices)}")
 
 
 def format_call(kind: str, *values: Any, **settings: tuple[Any, Any]) -> str:

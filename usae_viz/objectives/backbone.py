@@ -40,7 +40,7 @@ class Direction(Objective):
 
         check_backbone(backbone)
         check_choice(pool, get_args(Pool), "pool ")
-        listed, direction = _direction(backbone, vector)
+        numbers, direction = _direction(backbone, vector)
 
         def share(acts: Activations) -> Tensor:
             if acts.backbone != backbone:
@@ -52,7 +52,7 @@ class Direction(Objective):
             along = to_device(direction.to(acts.tokens.dtype), acts.tokens.device)
             return pool_tokens(acts.tokens @ along, pool, acts.grid).mean(1)
 
-        super().__init__(share, format_call("Direction", backbone, listed, pool=(pool, "mean")), backbones=[backbone])
+        super().__init__(share, format_call("Direction", backbone, numbers, pool=(pool, "mean")), backbones=[backbone])
 
 
 def _direction(backbone: str, vector: Tensor | Sequence[float]) -> tuple[list[float], Tensor]:
@@ -68,9 +68,9 @@ def _direction(backbone: str, vector: Tensor | Sequence[float]) -> tuple[list[fl
             raise UsageError(f"Direction: expected numbers for {backbone!r}: {error}") from error
         if direction.ndim != 1 or not direction.norm().isfinite() or direction.norm() == 0:
             raise UsageError(f"Direction: expected a vector (width,) that is finite and not zero, for {backbone!r}")
-        listed = [float(f"{x:.6g}") for x in direction.tolist()]
-        written = torch.tensor(listed)
-        return listed, written / written.norm()
+        numbers = [float(f"{x:.6g}") for x in direction.tolist()]
+        rounded = torch.tensor(numbers)
+        return numbers, rounded / rounded.norm()
 
 
 class Channel(Objective):

@@ -39,8 +39,8 @@ def check_class(usae: UsaeDescription, backbone: str, index: int, name: str | No
     if spec is None or spec.classes == 0:
         having = [f"{each} ({other.classes})" for each, other in usae.specs.items() if other.classes]
         which = f", or ask one that has: {', '.join(having)}" if having else ""
-        shown = index if name is None else repr(name)
-        raise UsageError(f"no class {shown}: {without_classifier(backbone)}{which}")
+        class_words = index if name is None else repr(name)
+        raise UsageError(f"no class {class_words}: {without_classifier(backbone)}{which}")
     if index >= spec.classes:
         raise UsageError(
             f"no class {index}; {backbone}'s classifier has {spec.classes}, numbered 0 to {spec.classes - 1}"
@@ -51,8 +51,8 @@ def class_name(count: int, index: int) -> str | None:
     """What timm calls a class of a classifier of ImageNet's size (or of its larger sets'); None for any other."""
     from usae_train.images.classes import imagenet_classes
 
-    known = imagenet_classes(count) or ()
-    return known[index][1].partition(",")[0] if index < len(known) else None
+    class_names = imagenet_classes(count) or ()
+    return class_names[index][1].partition(",")[0] if index < len(class_names) else None
 
 
 def parse_class(usae: UsaeDescription, backbone: str, class_: int | str) -> int:

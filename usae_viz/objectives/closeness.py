@@ -65,8 +65,8 @@ class SameCodes(Objective):
 
 def _names(backbones: Any) -> list[str]:
     """Names of backbones, or one, as a list."""
-    listed = [backbones] if isinstance(backbones, str) else backbones
-    names: list[Any] = list(listed) if isinstance(listed, Iterable) else [listed]
+    given_names = [backbones] if isinstance(backbones, str) else backbones
+    names: list[Any] = list(given_names) if isinstance(given_names, Iterable) else [given_names]
     if not all(isinstance(name, str) for name in names):
         raise UsageError(f"SameCodes of backbones {backbones!r}: expected their names, such as ['dino']")
     return names
@@ -81,7 +81,7 @@ def with_closeness(objective: Objective, closeness: float | None = None) -> Obje
     check_objective(objective)
     weight = CLOSENESS if closeness is None else closeness
     if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 <= weight < math.inf:
-        raise UsageError(f"closeness is {weight!r}; expected a number from 0, which lets the picture go where it will")
+        raise UsageError(f"closeness is {weight!r}; expected a number from 0, which lets the picture change freely")
     return objective + weight * Closeness()
 
 

@@ -27,9 +27,9 @@ def is_custom(function: ScoreFunction) -> bool:
 
 
 def checked_function(function: ScoreFunction, name: str) -> ScoreFunction:
-    """A custom function, checked; what its code raises becomes one line of error, with the code's line.
+    """A custom function, checked; what its code raises becomes one line of error, with the code's file and line.
 
-    Want of memory stays as it is.
+    A `UsageError`, and running out of memory, are passed on as they are.
     """
     file = _file_of(function)
 
@@ -38,8 +38,6 @@ def checked_function(function: ScoreFunction, name: str) -> ScoreFunction:
             value = function(acts)
         except (UsageError, RecursionError):
             raise
-        except ValueError as error:  # who wrote it says what is wrong with what is drawn
-            raise UsageError(str(error)) from error
         except Exception as error:
             if shortage(error) is not None:  # fewer pictures at once may help
                 raise

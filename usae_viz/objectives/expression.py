@@ -63,9 +63,9 @@ def parse_objective(text: str) -> Objective:
     try:
         value = _value(ast.parse(text.strip(), mode="eval").body, text)
     except (SyntaxError, RecursionError, MemoryError, OverflowError) as error:
-        raise UsageError(f"objective {_short(text)!r} cannot be read; expected such as Concept(12) - L2()") from error
+        raise UsageError(f"objective {_short(text)!r} cannot be read; expected e.g. Concept(12) - L2()") from error
     if not isinstance(value, Objective):
-        raise UsageError(f"objective {_short(text)!r} is {value!r}; expected such as Concept(12) - 0.5 * Concept(7)")
+        raise UsageError(f"objective {_short(text)!r} is {value!r}; expected e.g. Concept(12) - 0.5 * Concept(7)")
     return value
 
 
@@ -100,13 +100,13 @@ def _call(name: str, values: list[Any], settings: dict[str | None, Any], text: s
     try:
         arguments = inspect.signature(OBJECTIVES[name]).bind(*values, **settings)  # type: ignore[arg-type]  # None of `**`
     except TypeError as error:
-        raise UsageError(f"objective {_short(text)!r}: {name} cannot be made so: {error}") from error
+        raise UsageError(f"objective {_short(text)!r}: {name} cannot be made of these arguments: {error}") from error
     return OBJECTIVES[name](*arguments.args, **arguments.kwargs)
 
 
 def _divided(value: Any, by: Any, text: str) -> Any:
     if isinstance(by, Objective) or by == 0:
-        raise UsageError(f"objective {_short(text)!r}: {_short(str(by))} is divided by; expected a number, not 0")
+        raise UsageError(f"objective {_short(text)!r}: cannot divide by {_short(str(by))}; expected a number, not 0")
     return value / by
 
 

@@ -45,20 +45,20 @@ def max_batch_size(
         return 1
     if limit is None:
         limit = GPU_SHARE * torch.cuda.mem_get_info(device)[0] / 1e9
-    taken = bytes_per_picture(view_config, backbones, size, canvases, compared)
-    if taken > limit * 1e9:
+    needed = bytes_per_picture(view_config, backbones, size, canvases, compared)
+    if needed > limit * 1e9:
         what = f"{canvases} pictures of one objective, {size} px" if canvases > 1 else f"one picture, {size} px"
         what += f", {compared} of which are compared in a backbone" if compared > 1 else ""
         least = bytes_per_picture(replace(view_config, n_views=1), backbones, MIN_CANVAS_SIZE, canvases // seeds)
         lower = _what_to_lower(view_config.n_views, size, seeds) if least <= limit * 1e9 else ""
         raise UsageError(
-            f"{what}: about {taken / 1e9:.3g} GB with {view_config.n_views} views, and the limit is {limit:.3g}; "
+            f"{what}: about {needed / 1e9:.3g} GB with {view_config.n_views} views, and the limit is {limit:.3g}; "
             f"{lower}raise --memory"
         )
     if device.type == "cpu":
         return 1
-    another = bytes_per_picture(view_config, backbones, size, 2 * canvases, 2 * compared) - taken
-    return 1 + int((limit * 1e9 - taken) / another)
+    another = bytes_per_picture(view_config, backbones, size, 2 * canvases, 2 * compared) - needed
+    return 1 + int((limit * 1e9 - needed) / another)
 
 
 def _what_to_lower(n_views: int, size: int, seeds: int) -> str:
@@ -75,13 +75,13 @@ def bytes_per_picture(
 
     Of the backbones the hungriest counts, and of what it keeps two views against one: the rest is kept once.
     """
-    most = 0
+    largest = 0
     view = largest_input(backbones)
     for backbone in backbones.values():
-        one, two = (_bytes_of_views(view_config, backbone, view, views) for views in (1, 2))
-        most = max(most, 2 * one - two + compared * view_config.n_views * (two - one))
+        one_view, two_views = (_bytes_of_views(view_config, backbone, view, views) for views in (1, 2))
+        largest = max(largest, 2 * one_view - two_views + compared * view_config.n_views * (two_views - one_view))
     views_bytes = compared * view_config.n_views * 4 * 3 * view**2 * 4
-    return most + views_bytes + canvases * (bytes_per_canvas(size) + view_config.canvas_bytes)
+    return largest + views_bytes + canvases * (bytes_per_canvas(size) + view_config.canvas_bytes)
 
 
 def bytes_per_canvas(size: int) -> int:
@@ -104,10 +104,10 @@ def custom_image_bytes(part: CustomPart, size: int) -> int:
 
 def _bytes_of_views(view_config: ViewConfig, backbone: Backbone, view: int, views: int) -> int:
     """Bytes that autograd keeps of so many views through a backbone, its parameters apart."""
-    shown = torch.zeros(1, views, 3, view, view, device=view_config.usae.device, requires_grad=True)
+    canvases = torch.zeros(1, views, 3, view, view, device=view_config.usae.device, requires_grad=True)
     # the classifier as well, which an objective may ask for
     classifies = backbone.spec.classes > 0
-    return _bytes_saved(lambda: encode_views(view_config, backbone, shown[:, 0], shown, classifies=classifies))
+    return _bytes_saved(lambda: encode_views(view_config, backbone, canvases[:, 0], canvases, classifies=classifies))
 
 
 def _bytes_saved(compute: Callable[[], object]) -> int:

@@ -30,11 +30,11 @@ def settings_for(usae: USAE, objective: Objective, settings: MaximizeSettings) -
     weight = settings.feature_statistics
     if weight is None:
         weight = _statistics_weight(usae, objective, settings)
-    filled = settings.model_copy(update={"feature_statistics": weight})
+    weighted_settings = settings.model_copy(update={"feature_statistics": weight})
     whole_first = settings.whole_first
     if whole_first is None and is_augmented(settings):
-        whole_first = default_whole_first(usae, objective, filled)
-    return filled.model_copy(update={"whole_first": whole_first})
+        whole_first = default_whole_first(usae, objective, weighted_settings)
+    return weighted_settings.model_copy(update={"whole_first": whole_first})
 
 
 def default_whole_first(usae: USAE, objective: Objective, settings: MaximizeSettings) -> float:

@@ -102,12 +102,12 @@ def canvas_specs(usae: USAE, objective: Objective, settings: MaximizeSettings) -
     ]
 
 
-def image_groups(images: int, objective: Objective, settings: MaximizeSettings, most: int) -> list[range]:
+def image_groups(images: int, objective: Objective, settings: MaximizeSettings, limit: int) -> list[range]:
     """Which pictures of an objective may be drawn apart, in at most so many groups of like size.
 
     Not those that look at each other, and not where the frames of one wait for another that has not settled yet.
     """
     together = objective.whole_batch or settings.mode == "coupled" or settings.snapshots is not None
-    count = 1 if together else max(1, min(most, images))
+    count = 1 if together else max(1, min(limit, images))
     cuts = [images * number // count for number in range(count + 1)]
     return [range(first, last) for first, last in pairwise(cuts)]

@@ -38,9 +38,9 @@ def check_edits(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Obj
         find_site(usae, backbone)
         if any(backbone == owner for objective in objectives for owner, _ in objective.classes):
             find_answering_site(usae, backbone)
-    drawn = {name for objective in objectives for name in objective.backbones or usae.names}
-    if edits and not drawn & set(edits):
+    backbones = {name for objective in objectives for name in objective.backbones or usae.names}
+    if edits and not backbones & set(edits):
         raise UsageError(
-            f"edits of {', '.join(edits)} change nothing: what is drawn is drawn through {', '.join(sorted(drawn))} "
-            "alone"
+            f"edits of {', '.join(edits)} change nothing: the objectives are drawn through "
+            f"{', '.join(sorted(backbones))} alone"
         )

@@ -72,6 +72,6 @@ def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     needed = canvases * bytes_per_canvas(size)
     if needed > memory:
         raise UsageError(
-            f"{canvases} pictures of {size} px are drawn at the same time for {settings.seeds} seeds and take "
-            f"{needed / 1e9:.3g} GB, and there are {memory / 1e9:.3g}; lower --seeds or --size"
+            f"{canvases} pictures of {size} px are drawn at the same time for {settings.seeds} seeds and need "
+            f"{needed / 1e9:.3g} GB of {memory / 1e9:.3g}; lower --seeds or --size"
         )

@@ -22,7 +22,7 @@ IN_NO_FILE = ("tensor of sha256", "picture of sha256")  # how settings name what
 
 
 def name_given_pictures(
-    settings: MaximizeSettings, given: Mapping[str, Picture | None]
+    settings: MaximizeSettings, pictures_by_name: Mapping[str, Picture | None]
 ) -> tuple[MaximizeSettings, dict[str, Image.Image | Tensor | str | Path]]:
     """Settings that name the pictures which are given beside them, so that records do; and those, opened once.
 
@@ -33,7 +33,7 @@ def name_given_pictures(
     """
     opened = {
         name: picture if isinstance(picture, str | Path) else open_picture(picture)  # settings keep a file's name
-        for name, picture in given.items()
+        for name, picture in pictures_by_name.items()
         if picture is not None
     }
     return settings.model_copy(update={name: setting_of(picture) for name, picture in opened.items()}), opened

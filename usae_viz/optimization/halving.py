@@ -38,9 +38,9 @@ class HalvingDraw:
             limit = min(self.batch_size or batch.view_config.batch_size, batch.view_config.batch_size)
             rows = _first_objectives(batch.specs, limit)
             view_config = replace(batch.view_config, batch_size=limit)
-            drawn = self._drawn(replace(batch, view_config=view_config, specs=[batch.specs[row] for row in rows]), rows)
-            if drawn:
-                return [_with_failed_row_among(batch.specs, each) for each in drawn]
+            part = replace(batch, view_config=view_config, specs=[batch.specs[row] for row in rows])
+            if canvases := self._drawn(part, rows):
+                return [_with_failed_row_among(batch.specs, each) for each in canvases]
             self._halve(limit)  # beyond the error, whose traceback holds what the pack took
 
     def _drawn(self, part: CanvasBatch, rows: Sequence[int]) -> list[DrawnCanvases]:
@@ -64,16 +64,16 @@ class HalvingDraw:
             torch.cuda.empty_cache()
 
 
-def _first_objectives(specs: Sequence[CanvasSpec], most: int) -> list[int]:
+def _first_objectives(specs: Sequence[CanvasSpec], count: int) -> list[int]:
     """Those rows whose pictures are of the first so many objectives."""
-    first = set(list(dict.fromkeys(id(spec.objective) for spec in specs))[:most])
+    first = set(list(dict.fromkeys(id(spec.objective) for spec in specs))[:count])
     return [row for row, spec in enumerate(specs) if id(spec.objective) in first]
 
 
-def _with_failed_row_among(specs: Sequence[CanvasSpec], drawn: DrawnCanvases) -> DrawnCanvases:
+def _with_failed_row_among(specs: Sequence[CanvasSpec], canvases: DrawnCanvases) -> DrawnCanvases:
     """Canvases whose picture with a score that is not finite, if any, is named by its row among all of them."""
-    failed_row = drawn.result.failed_row
+    failed_row = canvases.result.failed_row
     if failed_row is None:
-        return drawn
-    row = next(row for row, spec in enumerate(specs) if spec is drawn.specs[failed_row])
-    return replace(drawn, result=replace(drawn.result, failed_row=row))
+        return canvases
+    row = next(row for row, spec in enumerate(specs) if spec is canvases.specs[failed_row])
+    return replace(canvases, result=replace(canvases.result, failed_row=row))

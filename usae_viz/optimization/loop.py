@@ -82,11 +82,11 @@ def optimize(
     best, monitor, attention, done = BestCanvas(), ConvergenceMonitor(patience), torch.zeros(()), 0
     try:
         while done < steps and not monitor:
-            drawn = image()
-            canvas = monitor.freeze_converged(drawn.detach())
-            gradient, scores = compute_gradients(view_config.at(done / steps), drawn.detach(), specs, generators)
+            picture = image()
+            canvas = monitor.freeze_converged(picture.detach())
+            gradient, scores = compute_gradients(view_config.at(done / steps), picture.detach(), specs, generators)
             optimizer.zero_grad(set_to_none=True)
-            drawn.backward(-gradient)  # the one place where a score to be made large becomes something to descend
+            picture.backward(-gradient)  # the one place where a score to be made large becomes something to descend
             optimizer.step()
             schedule.step()
             done += 1
@@ -147,7 +147,7 @@ def compute_gradients(
         if gradients is None:
             read_scores(canvas, scores, specs, batches[:number])
             what = specs[rows[0]].objective
-            why = f"objective {what} does not depend on the picture: no gradient comes back from its score"
+            why = f"objective {what} does not depend on the picture: its score has no gradient"
             raise InvalidImageScore(rows[0], why)
         gradient[places] = gradients
     return gradient, read_scores(canvas, scores, specs, batches)

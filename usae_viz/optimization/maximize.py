@@ -93,17 +93,17 @@ def maximize(
         UserWarning: when the optimization ended early; `Result.ended` says why.
     """
     check_usae(usae)
-    chosen = check_settings(MaximizeSettings, **settings)
-    known = None if labels is None else labels_of(usae, labels)
-    named = bound_in(usae, [objective], known)
-    chosen = with_edits_bound(usae, chosen, known)
+    drawing_settings = check_settings(MaximizeSettings, **settings)
+    usable_labels = None if labels is None else labels_of(usae, labels)
+    bound_objectives = bound_in(usae, [objective], usable_labels)
+    drawing_settings = with_edits_bound(usae, drawing_settings, usable_labels)
     with progress_display(quiet) as display:
 
         def stepped(done: int, scores: dict[str, Any]) -> None:
-            display.report("steps", done, chosen.steps, "")
+            display.report("steps", done, drawing_settings.steps, "")
             progress(done, scores)
 
-        (result,) = maximize_each(usae, named, chosen, stepped, start, reference)
+        (result,) = maximize_each(usae, bound_objectives, drawing_settings, stepped, start, reference)
         display.close(lambda: closing_lines(result))
     if result.ended is not None:
         warnings.warn(result.ended, stacklevel=2)
@@ -138,13 +138,14 @@ def maximize_each(
     """
     objectives, view_config, settings, start = _prepared(usae, objectives, settings, start, reference)
     draw = draw if isinstance(draw, HalvingDraw) else HalvingDraw(draw)
-    for filled, alike in groupby(objectives, lambda objective: settings_for(usae, objective, settings)):
-        left, template = list(alike), CanvasBatch(_by_objective(view_config, filled), (), filled, start, progress)
-        while left:
-            pack = _up_to_a_repeat(left[: view_config.batch_size])
+    for resolved, group in groupby(objectives, lambda objective: settings_for(usae, objective, settings)):
+        remaining = list(group)
+        template = CanvasBatch(_by_objective(view_config, resolved), (), resolved, start, progress)
+        while remaining:
+            pack = _up_to_a_repeat(remaining[: view_config.batch_size])
             if not (count := (yield from _draw(template, pack, draw))):
                 return
-            del left[:count]
+            del remaining[:count]
 
 
 def _up_to_a_repeat(objectives: Sequence[Objective]) -> list[Objective]:
@@ -172,8 +173,8 @@ def draw_group(
     (objective,), view_config, settings, start = _prepared(usae, [objective], settings)
     settings = settings_for(usae, objective, settings)
     specs = canvas_specs(usae, objective, settings)[rows.start : rows.stop]
-    (drawn,) = draw_together(CanvasBatch(_by_objective(view_config, settings), specs, settings, start, progress))
-    return drawn
+    (canvases,) = draw_together(CanvasBatch(_by_objective(view_config, settings), specs, settings, start, progress))
+    return canvases
 
 
 def _by_objective(view_config: ViewConfig, settings: MaximizeSettings) -> ViewConfig:
@@ -192,8 +193,8 @@ def _prepared(
     """Objectives with numbers for names, how they are shown, the settings resolved, and the picture to start from."""
     objectives = bound_in(usae, objectives)
     check_objectives(usae, objectives)
-    settings, given = name_given_pictures(settings, {"start": start, "reference": reference})
-    pictures = [whole_picture(given.get(name), getattr(settings, name)) for name in ("start", "reference")]
+    settings, pictures_by_name = name_given_pictures(settings, {"start": start, "reference": reference})
+    pictures = [whole_picture(pictures_by_name.get(name), getattr(settings, name)) for name in ("start", "reference")]
     settings = resolve_settings(usae, settings)
     check_edits(usae, settings, objectives)
     assert settings.size is not None
@@ -217,20 +218,20 @@ def _draw(template: CanvasBatch, pack: Sequence[Objective], draw: DrawTogether) 
     """
     usae, settings = template.view_config.usae, template.settings
     specs = [spec for objective in pack for spec in canvas_specs(usae, objective, settings)]
-    drawn: list[DrawnCanvases] = []
+    canvases: list[DrawnCanvases] = []
     try:
-        drawn = draw(replace(template, specs=specs))
-        row, why = next((each.result.failed_row for each in drawn if each.result.failed_row is not None), None), ""
+        canvases = draw(replace(template, specs=specs))
+        row, why = next((each.result.failed_row for each in canvases if each.result.failed_row is not None), None), ""
     except InvalidImageScore as error:
         row, why = error.row, str(error)  # and no traceback, which holds what the whole pack keeps for its gradient
-    if drawn and row is None:
-        objectives_drawn = {id(spec.objective) for each in drawn for spec in each.specs}
-        yield from _results(template.view_config, pack, drawn, settings)
-        return 0 if any(each.result.cut_short for each in drawn) else len(objectives_drawn)
+    if canvases and row is None:
+        objectives_drawn = {id(spec.objective) for each in canvases for spec in each.specs}
+        yield from _results(template.view_config, pack, canvases, settings)
+        return 0 if any(each.result.cut_short for each in canvases) else len(objectives_drawn)
     assert row is not None
     failed_objective = specs[row].objective
-    ended = list(_results(template.view_config, [failed_objective], drawn, settings)) if drawn else []
-    del drawn  # the others' canvases
+    ended = list(_results(template.view_config, [failed_objective], canvases, settings)) if canvases else []
+    del canvases  # the others' canvases
     for objective in pack:
         if objective is failed_objective:
             if not ended:
@@ -289,42 +290,45 @@ def _canvas_counts(usae: USAE, settings: MaximizeSettings, objectives: Sequence[
 
 
 def _results(
-    view_config: ViewConfig, objectives: Sequence[Objective], drawn: Sequence[DrawnCanvases], settings: MaximizeSettings
+    view_config: ViewConfig,
+    objectives: Sequence[Objective],
+    groups: Sequence[DrawnCanvases],
+    settings: MaximizeSettings,
 ) -> Iterator[Result]:
     """Take the pictures of several objectives apart, and verify each."""
-    given = None if view_config.reference is None else view_config.reference.cpu()
+    given_picture = None if view_config.reference is None else view_config.reference.cpu()
     for objective in objectives:
         places = {
-            spec.name: (canvases, row)
-            for canvases in drawn
-            for row, spec in enumerate(canvases.specs)
+            spec.name: (group, row)
+            for group in groups
+            for row, spec in enumerate(group.specs)
             if spec.objective is objective
         }
         if not places:  # Ctrl-C came before it was begun
             continue
-        images = {name: canvases.result.canvas[row] for name, (canvases, row) in places.items()}
-        backbones = {name: canvases.specs[row].backbones for name, (canvases, row) in places.items()}
+        images = {name: group.result.canvas[row] for name, (group, row) in places.items()}
+        backbones = {name: group.specs[row].backbones for name, (group, row) in places.items()}
         drawn_for = {name: _to_be_verified_in(objective, names) for name, names in backbones.items()}
         scores = verify_images(view_config.usae, objective, settings, images, drawn_for)
         ended, n_frames = _ending(list(places.values()), settings)
         images = {name: image.cpu() for name, image in images.items()}
         frames = {
-            name: Frames(canvases.snapshots, row, n_frames, images[name])
-            for name, (canvases, row) in places.items()
-            if canvases.snapshots is not None
+            name: Frames(group.snapshots, row, n_frames, images[name])
+            for name, (group, row) in places.items()
+            if group.snapshots is not None
         }
         yield Result(
             usae=view_config.usae,
             objective=objective,
             images=images,
-            alpha={name: canvases.result.attention[row].cpu() for name, (canvases, row) in places.items()},
+            alpha={name: group.result.attention[row].cpu() for name, (group, row) in places.items()},
             scores=scores,
             settings=settings,
             frames=frames,
-            given=given,
+            given=given_picture,
             ended=ended,
-            cut_short=any(canvases.result.cut_short for canvases in drawn),
-            failed=any(canvases.result.failed_row is not None for canvases in drawn),
+            cut_short=any(group.result.cut_short for group in groups),
+            failed=any(group.result.failed_row is not None for group in groups),
         )
 
 

@@ -164,6 +164,6 @@ def _advice(result: Result) -> list[str]:
     more = f"more steps (steps={2 * result.settings.steps})"
     are = "is" if doubtful == 1 else "are"
     return [
-        f"{plural(doubtful, 'picture')} {are} not to be believed yet: {more} or other views may help; "
+        f"{plural(doubtful, 'picture')} {are} not reliable yet: {more} or other views may help; "
         "a concept that hardly fires (uv.concept_table(usae)) has nothing to show"
     ]

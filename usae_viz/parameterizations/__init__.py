@@ -47,8 +47,8 @@ def parameterization(
     kind: Any = PARAMETERIZATIONS[name]  # which takes settings of its own; those of others are refused before
     magnitude = None if spectrum is None else spectrum_named(spectrum, size)
     settings = {"magnitude": magnitude, "decay": decay, "contrast": contrast}
-    made: Parameterization = kind(seeds, size, **{key: value for key, value in settings.items() if value is not None})
-    return made
+    images: Parameterization = kind(seeds, size, **{key: value for key, value in settings.items() if value is not None})
+    return images
 
 
 __all__ = [

@@ -60,12 +60,12 @@ class CustomImages(nn.Module):
             PartFailed: for a module that fails, or gives a picture of another shape or place; at first also for one
                 that is not finite, not 0..1, or that no parameter has a part in. Says of which picture.
         """
-        drawn = []
+        canvases = []
         for row, (image, generator) in enumerate(zip(self.images, self.generators, strict=True)):
             with failing_at(row):
-                drawn.append(self._draw_image(image, generator))
+                canvases.append(self._draw_image(image, generator))
         self.is_checked = True
-        return torch.cat(drawn)
+        return torch.cat(canvases)
 
     @torch.no_grad()
     def begin_at(self, canvas: Tensor) -> Self:
@@ -85,9 +85,9 @@ class CustomImages(nn.Module):
     def _make_image(self, generator: torch.Generator) -> nn.Module:
         make, shape = self.part.ready(PARAMETERIZATION), (1, 3, self.size, self.size)
         if isinstance(make, nn.Module):
-            raise self._wrong("is a module that is there already; give its class, or what makes one for each picture")
+            raise self._wrong("is an existing module; give its class, or a function that makes one for each picture")
         if not _takes(make, 2):
-            raise self._wrong("is called with the shape (1, 3, H, W) and a generator, and takes something else")
+            raise self._wrong("is called with the shape (1, 3, H, W) and a generator, but takes other arguments")
         with self.part.guarded(PARAMETERIZATION), torch.enable_grad(), seeded_by(generator, torch.device("cpu")):
             image = make(shape, generator)
         if not isinstance(image, nn.Module):
@@ -101,15 +101,15 @@ class CustomImages(nn.Module):
     def _draw_image(self, image: nn.Module, generator: torch.Generator) -> Tensor:
         place = next(image.parameters()).device
         with self.part.guarded(PARAMETERIZATION), seeded_by(generator, place):
-            drawn = image()
+            picture = image()
         shape = (1, 3, self.size, self.size)
-        if not isinstance(drawn, Tensor) or tuple(drawn.shape) != shape or not drawn.is_floating_point():
-            raise self._wrong(f"gives {_describe(drawn)}; expected {shape}, floating-point")
-        if drawn.device != place:
+        if not isinstance(picture, Tensor) or tuple(picture.shape) != shape or not picture.is_floating_point():
+            raise self._wrong(f"gives {_describe(picture)}; expected {shape}, floating-point")
+        if picture.device != place:
             raise self._wrong(
-                f"gives a picture on {drawn.device}, and is on {place}; register what it uses as a buffer"
+                f"gives a picture on {picture.device}, but is on {place}; register tensors that it uses as buffers"
             )
-        canvas = to_canvas(drawn.float()) if getattr(image, "decorrelated", False) else drawn.float()
+        canvas = to_canvas(picture.float()) if getattr(image, "decorrelated", False) else picture.float()
         if not self.is_checked:
             self._check_first(canvas)
         return canvas.clamp(0, 1)
@@ -122,7 +122,7 @@ class CustomImages(nn.Module):
         low, high = canvas.min().item(), canvas.max().item()
         if low < -SLACK or high > 1 + SLACK:
             raise self._wrong(
-                f"gives {low:.3g} to {high:.3g}; expected 0..1: end with a sigmoid, or say `decorrelated = True`"
+                f"gives {low:.3g} to {high:.3g}; expected 0..1: end with a sigmoid, or set `decorrelated = True`"
             )
 
     def _wrong(self, why: str) -> UsageError:
@@ -152,8 +152,8 @@ def _takes(function: object, count: int) -> bool:
     return True
 
 
-def _describe(drawn: object) -> str:
-    if not isinstance(drawn, Tensor):
-        return type(drawn).__name__
-    kind = "" if drawn.is_floating_point() else f" of {str(drawn.dtype).removeprefix('torch.')}"
-    return f"shape {tuple(drawn.shape)}{kind}"
+def _describe(value: object) -> str:
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    kind = "" if value.is_floating_point() else f" of {str(value.dtype).removeprefix('torch.')}"
+    return f"shape {tuple(value.shape)}{kind}"

@@ -32,8 +32,8 @@ def spectrum_at(magnitude: Tensor, size: int) -> Tensor:
     rows = (cycles[:, None] / reach + side // 2) / (side - 1) * 2 - 1
     columns = (across[None] / reach) / (magnitude.shape[2] - 1) * 2 - 1
     places = torch.stack([columns, rows], -1)[None]
-    read = functional.grid_sample(shifted[None], places, mode="bilinear", align_corners=True)[0]
-    return read / reach * (size / side)
+    magnitudes = functional.grid_sample(shifted[None], places, mode="bilinear", align_corners=True)[0]
+    return magnitudes / reach * (size / side)
 
 
 class MacoImage(Parameterization):

@@ -34,7 +34,7 @@ class Parameterization(nn.Module):
         """As `draw`; on the CPU one by one, where transforms round by a picture's place in memory, so in its batch."""
         if latent.device.type != "cpu":
             return self.draw(latent)
-        return torch.cat([self.draw(one) for one in latent.split(1)])
+        return torch.cat([self.draw(row) for row in latent.split(1)])
 
     def forward(self) -> Tensor:
         return self.canvases(self.latent)

@@ -93,16 +93,16 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[GroupOutcome]:
     if not rated:
         raise UsageError(f"no answers in {', '.join(map(str, answers))}")
     trials = key.trials
-    drawn = [answer for answer in rated if trials[answer.trial].condition != CONTROL]
-    groups = {"all drawn pictures": drawn}
+    drawn_answers = [answer for answer in rated if trials[answer.trial].condition != CONTROL]
+    groups = {"all drawn pictures": drawn_answers}
     for condition in sorted({trials[answer.trial].condition for answer in rated}):
         name = "top-activating patches (control)" if condition == CONTROL else condition
         groups[name] = [answer for answer in rated if trials[answer.trial].condition == condition]
-    by_verdict = {f"drawn, {v}": [each for each in drawn if trials[each.trial].verdict == v] for v in VERDICTS}
+    by_verdict = {f"drawn, {v}": [each for each in drawn_answers if trials[each.trial].verdict == v] for v in VERDICTS}
     by_verdict = {name: group for name, group in by_verdict.items() if group}
     groups |= by_verdict if len(by_verdict) > 1 else {}  # is what the verification says what people find?
     raters = sorted({answer.rater for answer in rated})
-    by_rater = {f"drawn, rater {rater}": [each for each in drawn if each.rater == rater] for rater in raters}
+    by_rater = {f"drawn, rater {rater}": [each for each in drawn_answers if each.rater == rater] for rater in raters}
     groups |= by_rater if len(raters) > 1 else {}
     return [_outcome(name, group, key) for name, group in groups.items() if group]
 
@@ -115,8 +115,8 @@ def read_answers(file: Path, key: StudyKey) -> list[RaterAnswer]:
     """
     check_regular(file)
     try:
-        with file.open("rb") as opened:
-            content = opened.read(MAX_BYTES + 1)
+        with file.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
         if (kind := binary_kind(content)) is not None:
             raise UsageError(f"{file} is {kind}; expected a rater's answers, a CSV file")
         if len(content) > MAX_BYTES:
@@ -135,9 +135,9 @@ def _answer(file: Path, line: int, row: list[str], key: StudyKey) -> RaterAnswer
     study, rater, trial, choice, _ = row
     if study != key.study:
         raise UsageError(f"{file}:{line}: an answer to study {study!r}; this one is {key.study}")
-    for name, value, most in (("trial", trial, len(key.trials)), ("choice", choice, key.choices)):
-        if not value.isdecimal() or len(value) > DIGITS or not 1 <= int(value) <= most:
-            raise UsageError(f"{file}:{line}: {name} {value[:DIGITS]!r}; expected 1 to {most}")
+    for name, value, largest in (("trial", trial, len(key.trials)), ("choice", choice, key.choices)):
+        if not value.isdecimal() or len(value) > DIGITS or not 1 <= int(value) <= largest:
+            raise UsageError(f"{file}:{line}: {name} {value[:DIGITS]!r}; expected 1 to {largest}")
     return RaterAnswer(rater, int(trial) - 1, int(choice))
 
 

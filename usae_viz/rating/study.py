@@ -26,7 +26,7 @@ from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_viz.export.png import read_pixels
 from usae_viz.export.top_patches import cut_patch, inside_window
-from usae_viz.pages.page_files import copy_page_files, copy_shared_scripts, page_text
+from usae_viz.pages.page_files import copy_page_files, page_text
 from usae_viz.rating.places import check_study_place
 from usae_viz.rating.settings import CONTROL, RateSettings
 from usae_viz.runs.run_folder import RenderedImage, RunFolder
@@ -142,13 +142,13 @@ class _QuestionMaker:
         patches = self._patches(concept, row)
         if len(patches) < (2 if picture is None else 1):
             return None
-        shuffled = torch.randperm(len(patches), generator=self.generator).tolist()
-        chosen = [patches[place] for place in shuffled]
+        order = torch.randperm(len(patches), generator=self.generator).tolist()
+        shuffled_patches = [patches[place] for place in order]
         distractors, strongest = self._distractors(concept)
         answer = self._below(self.choices)
-        places = [*distractors[:answer], chosen[0], *distractors[answer:]]
+        places = [*distractors[:answer], shuffled_patches[0], *distractors[answer:]]
         condition = CONTROL if picture is None else f"{picture.mode} {picture.backbone}"
-        return QuestionKey(concept, condition, picture or chosen[1], places, answer, round(strongest, 4))
+        return QuestionKey(concept, condition, picture or shuffled_patches[1], places, answer, round(strongest, 4))
 
     def _row(self, concept: int, picture: RenderedImage | None) -> int:
         """The backbone that a picture was drawn for; any that has the concept for a shared one and for controls."""
@@ -227,8 +227,7 @@ def write_study(
             picture.save(folder / "pictures" / f"{name}.webp", "WEBP", quality=92, method=4)
         data = {"study": study, "trials": len(questions), "choices": len(questions[0].choices)}
         (folder / "data.js").write_text(f"usaeStudy({json.dumps(data)});\n")
-        copy_shared_scripts(folder, ["dom.js"])
-        copy_page_files("usae_viz.rating", ["rate.js", "rate.css"], folder)
+        copy_page_files("usae_viz.rating", ["dom.js", "rate.js", "theme.css", "rate.css"], folder)
         page = page_text("usae_viz.rating", trials=len(questions), choices=len(questions[0].choices))
         (folder / "index.html").write_text(page, encoding="utf-8")
     write_json(out / "key.json", {**record, "study": study}, indent=1)

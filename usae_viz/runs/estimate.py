@@ -83,17 +83,17 @@ def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, r
         ValueError: for more workers than there can be.
     """
     manifest = Manifest(out)
-    left = [job for job in plan.jobs if not manifest.finished(job)]
-    processes = ranks * workers_of(usae, left, workers) if left else 1
+    unfinished = [job for job in plan.jobs if not manifest.finished(job)]
+    processes = ranks * workers_of(usae, unfinished, workers) if unfinished else 1
     by_group: dict[tuple[str | None, MaximizeSettings, ObjectiveKind, tuple[str, ...] | None], list[RenderJob]] = {}
-    for job in left:
+    for job in unfinished:
         alike = job.settings.model_copy(update={"seed": 0})
         by_group.setdefault((job.variant, alike, _kind(job), job.objective.backbones), []).append(job)
-    for job in left[:1]:  # what is done but once, such as building the backbones, is not each job's
+    for job in unfinished[:1]:  # what is done but once, such as building the backbones, is not each job's
         _trial(usae, job, 1)
     groups = [_group(usae, plan, jobs) for jobs in by_group.values()]
-    finished = plan.pictures - sum(len(job.names) for job in left)
-    return Estimate(len({job.folder for job in left}), finished, tuple(groups), processes)
+    finished = plan.pictures - sum(len(job.names) for job in unfinished)
+    return Estimate(len({job.folder for job in unfinished}), finished, tuple(groups), processes)
 
 
 def _kind(job: RenderJob) -> ObjectiveKind:

@@ -49,7 +49,7 @@ class JobRecord(FrozenModel):
     concept: int | None
     scores: dict[str, dict[str, dict[str, Any]]]  # {image: {backbone: Score, or ClassScore without a concept}}
     drawn_for: dict[str, list[str]]
-    statistics: str | None = None  # `statistics_hash` of what its percentiles are by; None in a run of before 0.6
+    statistics: str | None = None  # `statistics_hash` of what its percentiles are by; None in a run from before 0.6
     # mean codes where they are not zero, through the backbones that a picture was drawn for
     signatures: MeanCodes = Field(default_factory=dict)
     ended: str | None = None
@@ -59,12 +59,12 @@ class JobRecord(FrozenModel):
     @model_validator(mode="after")
     def _of_its_pictures(self) -> JobRecord:
         """Whether sheet and scores can be made of it: else it counts for nothing, and the job is drawn again."""
-        known: dict[str, Mapping[str, Any]] = {
+        tables: dict[str, Mapping[str, Any]] = {
             "scores": self.scores,
             "drawn_for": self.drawn_for,
             "signatures": self.signatures,
         }
-        for part, rows in known.items():
+        for part, rows in tables.items():
             if not rows.keys() <= set(self.names):
                 raise UsageError(f"{part} of other pictures than {', '.join(self.names)}")
         if self.scores.keys() != self.drawn_for.keys():
@@ -146,14 +146,14 @@ class Manifest:
         whole = {
             number: record for number, job in enumerate(jobs) if (record := self._finished_record(job)) is not None
         }
-        moved = [number for number, record in whole.items() if record.names != list(jobs[number].names)]
-        targets = {(jobs[number].folder, name) for number in moved for name in jobs[number].names}
-        for number in moved:
+        moved_jobs = [number for number, record in whole.items() if record.names != list(jobs[number].names)]
+        targets = {(jobs[number].folder, name) for number in moved_jobs for name in jobs[number].names}
+        for number in moved_jobs:
             job, record = jobs[number], whole[number]
             if any((job.folder, name) in targets for name in record.names):
                 aside = [f"{job.key}-{place}" for place in range(len(record.names))]
                 whole[number] = self._rename(job, record, aside)
-        for number in moved:
+        for number in moved_jobs:
             self._rename(jobs[number], whole[number], list(jobs[number].names))
         return list(whole)
 
@@ -172,7 +172,7 @@ class Manifest:
             else:
                 write_atomically(folder / new, (folder / old).read_bytes())
             files[new] = file_hash(folder / new)
-        again = record.model_copy(
+        new_record = record.model_copy(
             update={
                 "names": names,
                 "files": files,
@@ -182,10 +182,10 @@ class Manifest:
                 "signatures": {renamed[name]: row for name, row in record.signatures.items()},
             }
         )
-        self._write(job, again)
+        self._write(job, new_record)
         for old in set(record.files) - set(files):
             (folder / old).unlink(missing_ok=True)
-        return again
+        return new_record
 
     def measure_again(self, job: RenderJob, usae: USAE, now: str | None) -> None:
         """Give a finished job's percentiles by the statistics of `now`, a `statistics_hash`, where they are by others.
@@ -196,18 +196,18 @@ class Manifest:
         record = self.read(job)
         if record is None or record.statistics == now:
             return
-        again = record.model_copy(update={"statistics": now, "scores": _by_statistics(record, usae)})
-        if again.scores != record.scores:
-            folder, scores = self.out / job.folder, scores_of([again], job.settings.verdict)
+        updated = record.model_copy(update={"statistics": now, "scores": _by_statistics(record, usae)})
+        if updated.scores != record.scores:
+            folder, scores = self.out / job.folder, scores_of([updated], job.settings.verdict)
             rows = {} if scores is None else scores.as_dict()["images"]
-            written = {f"{name}.png": png_with(folder / f"{name}.png", {"scores": row}) for name, row in rows.items()}
-            coming = {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
+            contents = {f"{name}.png": png_with(folder / f"{name}.png", {"scores": row}) for name, row in rows.items()}
+            coming = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
             files = {name: file_hash(folder / name) for name in record.files}
             self._write(job, record.model_copy(update={"files": files, "coming": coming}))
-            for name, content in written.items():
+            for name, content in contents.items():
                 write_atomically(folder / name, content)
-            again = again.model_copy(update={"files": files | coming})
-        self._write(job, again.model_copy(update={"coming": {}}))
+            updated = updated.model_copy(update={"files": files | coming})
+        self._write(job, updated.model_copy(update={"coming": {}}))
 
     def _finished_record(self, job: RenderJob) -> JobRecord | None:
         """A job's record, if it was drawn to its end and all files are there as they were written."""
@@ -273,9 +273,9 @@ def claimed(out: Path) -> Iterator[None]:
         f"{out} is in use by another process; wait until it is done, or choose another place with --out",
     )
     for depth in ("", "*/"):  # left by a process that was killed while it wrote; deeper nothing is ours
-        for left in out.glob(f"{depth}.*.[0-9]*.part"):
-            if left.is_file():
-                left.unlink(missing_ok=True)
+        for leftover in out.glob(f"{depth}.*.[0-9]*.part"):
+            if leftover.is_file():
+                leftover.unlink(missing_ok=True)
     try:
         yield
     finally:

@@ -47,17 +47,17 @@ class ParallelDrawing:
         keys = {id(job.objective): job.key for job in jobs}
 
         def draw(batch: CanvasBatch) -> list[DrawnCanvases]:
-            drawn = self._drawn(batch.specs, self.groups[keys[id(batch.specs[0].objective)]])
-            if len(drawn) > 1 and any(each.result.failed_row is not None for each in drawn):
-                drawn = []
+            canvases = self._drawn(batch.specs, self.groups[keys[id(batch.specs[0].objective)]])
+            if len(canvases) > 1 and any(each.result.failed_row is not None for each in canvases):
+                canvases = []
             # in one loop all pictures of an objective end where one's score is not finite: so they do whoever draws
-            return drawn or draw_together(batch)
+            return canvases or draw_together(batch)
 
         return draw
 
     def _drawn(self, specs: Sequence[CanvasSpec], groups: Sequence[tuple[int, range]]) -> list[DrawnCanvases]:
         """The canvases of each group; none when the score of one of several was not finite at its first step."""
-        drawn = []
+        canvases = []
         for task, rows in groups:
             try:
                 result, snapshots = self.workers.result(task)
@@ -65,15 +65,15 @@ class ParallelDrawing:
                 if len(groups) == 1:
                     raise
                 return []
-            drawn.append(DrawnCanvases(specs[rows.start : rows.stop], result, snapshots))
-        return drawn
+            canvases.append(DrawnCanvases(specs[rows.start : rows.stop], result, snapshots))
+        return canvases
 
     def take_progress(self, task: int, progress: tuple[int, dict[str, float]]) -> None:
         """Report how far a task is, together with the other tasks of its job."""
         self._progress[task] = progress
         job = self._job_of[task]
         of_job = [self._progress.get(each, (0, {})) for each, _ in self.groups[job.key]]
-        scores = {name: score for _, named in of_job for name, score in named.items()}
+        scores = {name: score for _, scores_by_name in of_job for name, score in scores_by_name.items()}
         report_steps(self.report, [job], sum(done for done, _ in of_job) // len(of_job), scores)
 
 
@@ -114,16 +114,17 @@ def workers_of(usae: USAE, jobs: Sequence[RenderJob], workers: int | None) -> in
     objectives: dict[MaximizeSettings, list[Objective]] = {}
     for job in jobs:
         objectives.setdefault(job.settings, []).append(job.objective)
-    each = max(bytes_of(usae, settings, drawn) for settings, drawn in objectives.items())
+    bytes_each = max(bytes_of(usae, settings, objective) for settings, objective in objectives.items())
     limit = min((settings.memory for settings in objectives if settings.memory is not None), default=None)
-    count = workers_for(workers, images, device, each)
-    return count if limit is None else max(1, min(count, int(limit * 1e9 / each)))
+    count = workers_for(workers, images, device, bytes_each)
+    return count if limit is None else max(1, min(count, int(limit * 1e9 / bytes_each)))
 
 
 def _task(usae: USAE, job: RenderJob, rows: range) -> Job[DrawnGroup]:
     def task(report: JobReport) -> DrawnGroup:
-        drawn = draw_group(usae, job.objective, job.settings, rows, lambda done, scores: report((done, scores)))
-        return drawn.result, drawn.snapshots  # the objectives stay where they are: no other process could read them
+        group = draw_group(usae, job.objective, job.settings, rows, lambda done, scores: report((done, scores)))
+        # the objectives stay where they are: no other process could read them
+        return group.result, group.snapshots
 
     return task
 

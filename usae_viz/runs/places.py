@@ -16,7 +16,7 @@ def is_run(folder: Path) -> bool:
     return (folder / "run.json").is_file()
 
 
-def check_run(named: str | Path) -> None:
+def check_run(place: str | Path) -> None:
     """Raise a ValueError for what is not a run folder."""
-    if not is_run(path_of_name(named)):
-        raise UsageError(f"{named} is not a run folder: it has no run.json; draw one with usae-viz maximize or render")
+    if not is_run(path_of_name(place)):
+        raise UsageError(f"{place} is not a run folder: it has no run.json; draw one with usae-viz maximize or render")

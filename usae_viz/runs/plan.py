@@ -146,8 +146,8 @@ def _planned_concepts(
     templates = dict.fromkeys(variant.objective for variant in variants)
     for k in concepts:
         title, folder = caption(usae, k, names), f"concept-{k:05d}"
-        drawn = {template: _for_concept(template, k, usae, labels) for template in templates}
-        planned += [_PlannedObjective(folder, title, variant, drawn[variant.objective]) for variant in variants]
+        objectives = {template: _for_concept(template, k, usae, labels) for template in templates}
+        planned += [_PlannedObjective(folder, title, variant, objectives[variant.objective]) for variant in variants]
     return planned
 
 
@@ -174,11 +174,11 @@ def _planned_objectives(
     variants: Sequence[RunVariant],
 ) -> list[_PlannedObjective]:
     """What variants draw of a recipe's `objectives`, without what is drawn of its concepts already."""
-    drawn = {(str(each.objective), each.run_variant.settings) for each in concepts}
+    drawn_already = {(str(each.objective), each.run_variant.settings) for each in concepts}
     others = [
         objective
         for objective in codes
-        if not drawn.issuperset((str(objective), variant.settings) for variant in variants)
+        if not drawn_already.issuperset((str(objective), variant.settings) for variant in variants)
     ]
     return _planned_in(usae, folders_of(others, {each.folder for each in concepts}), variants, codes)
 
@@ -213,14 +213,14 @@ def plan_objectives(
     return RenderPlan(_jobs(usae, planned, animations), animations)
 
 
-def folders_of(objectives: Sequence[Objective], taken: Collection[str] = ()) -> dict[Objective, str]:
+def folders_of(objectives: Sequence[Objective], taken_names: Collection[str] = ()) -> dict[Objective, str]:
     """A folder each; where the words are the same (`a + b` and `a * b`), later ones get a number.
 
     None of them is a concept's folder that is `taken`, in which something else is drawn for it.
     """
     folders: dict[Objective, str] = {}
     for objective in objectives:
-        first = objective_folder(objective) if objective_folder(objective) not in taken else words_of(objective)
+        first = objective_folder(objective) if objective_folder(objective) not in taken_names else words_of(objective)
         name, number = first, 1
         while name in folders.values():
             number += 1
@@ -264,8 +264,8 @@ def _without_repeats(planned: Sequence[tuple[_PlannedObjective, RenderJob]]) -> 
         settings, other = each.run_variant.settings, first.setdefault((job.folder, job.key), each).run_variant.settings
         differs = any(getattr(settings, name) != getattr(other, name) for name in BY_OBJECTIVE)
         (repeats if differs else firsts).append(job)
-    drawn = {job.variant for job in firsts}
-    dropped = {id(job) for job in repeats if job.variant in drawn}
+    kept_variants = {job.variant for job in firsts}
+    dropped = {id(job) for job in repeats if job.variant in kept_variants}
     return tuple(job for _, job in planned if id(job) not in dropped)
 
 
@@ -335,12 +335,12 @@ def _key_content(
     `hashes` are of the pictures given, `spectrum` hashes one.
     """
     # a verdict is given anew on old figures
-    unasked = {"memory", "verdict", *settings.given_pictures, "spectrum", *BY_OBJECTIVE}
-    unasked |= {
+    excluded = {"memory", "verdict", *settings.given_pictures, "spectrum", *BY_OBJECTIVE}
+    excluded |= {
         name for name in KEYED_WHERE_GIVEN if getattr(settings, name) == MaximizeSettings.model_fields[name].default
     }
     return {
-        "settings": settings.model_dump(mode="json", exclude=unasked),
+        "settings": settings.model_dump(mode="json", exclude=excluded),
         "animations": list(animations),
         "given": {name: hashes[file] for name, file in settings.given_pictures.items()},
         "spectrum": settings.spectrum and spectrum(settings.spectrum),

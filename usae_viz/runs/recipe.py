@@ -45,7 +45,7 @@ class RenderRecipe(FrozenModel):
     labels: str | None = Field(
         None, description="your own names for concepts: the JSON that the explorer exports, relative to the recipe"
     )
-    objective: str = Field(CONCEPT_ALONE, description="what is drawn for each concept, whose number stands for {k}")
+    objective: str = Field(CONCEPT_ALONE, description="what is drawn for each concept; {k} stands for its number")
     objectives: list[str] = Field(
         [], description="drawn as they stand: `Concept(12) - 0.5 * Concept(7)`, or `module:function` with --allow-code"
     )
@@ -53,11 +53,12 @@ class RenderRecipe(FrozenModel):
     seeds: list[RecipeSeed] = Field([0], min_length=1, description="each draws its own pictures")
     settings: MaximizeSettings = Field(MaximizeSettings(), description="the rest of a maximization's settings")
     variants: dict[FileName, Variant] = Field(
-        {}, description="each draws everything with what it changes; without any, the settings are drawn as they are"
+        {},
+        description="each draws everything with its own changes; without variants, everything is drawn once",
     )
     outputs: list[Output] = Field(
         ["png", "sheet"],
-        description="what is written; png is always. alpha: PNGs with transparency; gif, mp4: how it was drawn",
+        description="what is written; png always is. alpha: PNGs with transparency; gif, mp4: how it was drawn",
     )
 
     @field_validator("concepts", mode="before")
@@ -76,7 +77,7 @@ class RenderRecipe(FrozenModel):
         for key in ("modes", "seeds", "outputs"):
             values: list[Any] = getattr(self, key)
             if len(set(values)) < len(values):
-                raise Clash(f"{values} says something twice", key)
+                raise Clash(f"{values} has an entry twice", key)
         return self
 
     @model_validator(mode="after")

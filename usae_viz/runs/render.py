@@ -142,12 +142,12 @@ def _finished(usae: USAE, manifest: Manifest, plan: RenderPlan) -> list[int]:
 def _packs(usae: USAE, plan: RenderPlan, finished: Sequence[int], ranks: DistributedContext) -> list[list[int]]:
     """What is drawn at once: equal settings, as many as the memory holds; a few folders after the other."""
     skip = set(finished)
-    left = [number for number in range(len(plan.jobs)) if number not in skip]
-    if not left:
+    unfinished = [number for number in range(len(plan.jobs)) if number not in skip]
+    if not unfinished:
         return []
     drawn_with: dict[MaximizeSettings, list[Objective]] = {}
     folders: dict[str, list[int]] = {}
-    for number in left:
+    for number in unfinished:
         drawn_with.setdefault(plan.jobs[number].settings, []).append(plan.jobs[number].objective)
         folders.setdefault(plan.jobs[number].folder, []).append(number)
     sizes = (view_config_for(usae, settings, objectives).batch_size for settings, objectives in drawn_with.items())

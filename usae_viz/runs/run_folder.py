@@ -57,8 +57,8 @@ class RenderedImage:
     @property
     def seed(self) -> int:
         """The seed it was drawn with."""
-        named = SEED_SUFFIX.search(self.name)
-        seed = named.group().rpartition("-")[2] if named else self.metadata.settings.get("seed", 0)
+        match = SEED_SUFFIX.search(self.name)
+        seed = match.group().rpartition("-")[2] if match else self.metadata.settings.get("seed", 0)
         return int(seed) if str(seed).isdecimal() and len(str(seed)) <= DIGITS else 0
 
     @property
@@ -84,8 +84,8 @@ class RenderedObjective:
     @property
     def concept(self) -> int | None:
         """The concept, of a folder of a concept's."""
-        named = CONCEPT.fullmatch(self.folder.name)
-        return int(named.group(1)) if named else None
+        match = CONCEPT.fullmatch(self.folder.name)
+        return int(match.group(1)) if match else None
 
     @property
     def key(self) -> str:

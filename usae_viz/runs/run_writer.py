@@ -72,17 +72,17 @@ class RunWriter:
             report_steps(report, jobs, done, scores)
 
         draw = self._halving_draw if self.parallel is None else self.parallel.draw_of(jobs)
-        records, left = list[JobRecord](), list(jobs)
-        while left:
-            objectives = [job.objective for job in left]
+        records, remaining = list[JobRecord](), list(jobs)
+        while remaining:
+            objectives = [job.objective for job in remaining]
             try:
                 for result in maximize_each(self.usae, objectives, jobs[0].settings, progress, draw=draw):
                     if first and not self._record_written:
                         self.write_record()
-                    records.append(self.write_job(left.pop(0), result))
+                    records.append(self.write_job(remaining.pop(0), result))
                 break  # those that are left after one that was stopped are not begun
             except InvalidImageScore as error:  # the first without a result; the others are drawn all the same
-                self.undrawable[left.pop(0).key] = str(error)
+                self.undrawable[remaining.pop(0).key] = str(error)
         return records
 
     def write_job(self, job: RenderJob, result: Result) -> JobRecord:
@@ -111,16 +111,16 @@ class RunWriter:
     def assemble(self, folder: str, anew: bool = False) -> ObjectiveResult:
         """Make a folder's sheet and scores of what is drawn, unless they say that already (or always, `anew`)."""
         jobs = self.folders[folder]
-        drawn = [(job, record) for job in jobs if (record := self.manifest.drawn(job)) is not None]
-        scores = scores_of([record for _, record in drawn], jobs[0].settings.verdict)
-        table = None if scores is None else {**scores.as_dict(), "drawings": _summaries(drawn)}
+        records = [(job, record) for job in jobs if (record := self.manifest.drawn(job)) is not None]
+        scores = scores_of([record for _, record in records], jobs[0].settings.verdict)
+        table = None if scores is None else {**scores.as_dict(), "drawings": _summaries(records)}
         file = self.out / folder / "scores.json"
         anew = anew or (table is not None and json_text(table) != json_text(read_object_or_empty(file)))
-        if self.plan.sheet and drawn:
-            self._write_sheet(folder, drawn, scores, anew)
+        if self.plan.sheet and records:
+            self._write_sheet(folder, records, scores, anew)
         if table is not None and anew:  # after the sheet: as long as this says something else, that is made anew
             write_json(file, table)
-        return self._result(folder, [record for _, record in drawn], scores)
+        return self._result(folder, [record for _, record in records], scores)
 
     def finish(self) -> list[ObjectiveResult]:
         """The run's record, and every folder that has pictures, or should have."""
@@ -153,14 +153,14 @@ class RunWriter:
         return ObjectiveResult(str(jobs[0].objective), self.out / folder, images, scores, ended, stopped, failed)
 
     def _write_sheet(
-        self, folder: str, drawn: Sequence[tuple[RenderJob, JobRecord]], scores: Scores | None, anew: bool
+        self, folder: str, records: Sequence[tuple[RenderJob, JobRecord]], scores: Scores | None, anew: bool
     ) -> None:
         """Write a folder's sheet, unless the one that is there says the same of itself."""
         file, jobs, natural = self.out / folder / SHEET, self.folders[folder], self.usae.natural
-        settings = {job.variant: job.settings for job, _ in drawn}
-        title = title_with_edits(drawn[0][0].title, self.usae, settings)
+        settings = {job.variant: job.settings for job, _ in records}
+        title = title_with_edits(records[0][0].title, self.usae, settings)
         description = {
-            "sheet": _summaries(drawn),
+            "sheet": _summaries(records),
             "title": title,
             "thresholds": jobs[0].settings.verdict.model_dump(),
             "images": None if natural is None else natural.source.fingerprint(),
@@ -168,12 +168,12 @@ class RunWriter:
         }
         if anew or _sheet_of(file, description) != description:
             metadata = {**description, **provenance(self.usae, [job.settings for job in jobs])}
-            save_png(file, self._sheet(title, drawn, scores), metadata)
+            save_png(file, self._sheet(title, records, scores), metadata)
 
-    def _sheet(self, title: str, drawn: Sequence[tuple[RenderJob, JobRecord]], scores: Scores | None) -> Image.Image:
+    def _sheet(self, title: str, records: Sequence[tuple[RenderJob, JobRecord]], scores: Scores | None) -> Image.Image:
         images, rows = {}, dict[Any, list[str]]()
-        many = sum(len(record.names) for _, record in drawn) > MAX_IN_A_ROW
-        for job, record in drawn:
+        many = sum(len(record.names) for _, record in records) > MAX_IN_A_ROW
+        for job, record in records:
             row = job.variant if job.variant is not None else (job.key if many else None)
             for name in record.names:
                 images[name] = read_pixels(self.out / job.folder / f"{name}.png").convert("RGB")
@@ -181,16 +181,16 @@ class RunWriter:
         table: list[Sequence[str]] = list(rows.values())
         if len(table) > 1 and all(len(row) == 1 for row in table):
             table = side_by_side(list(images))
-        first, _ = drawn[0]
+        first, _ = records[0]
         concept = shown_concept(first.objective, first.settings)
         patches = {} if concept is None else top_patch_pictures(self.usae, concept)
         pictures, size = first.settings.given_pictures, first.settings.size
         assert size is not None
-        given = read_picture(path_of_name(next(iter(reversed(pictures.values())))), size) if pictures else None
-        return sheet(title, images, scores, patches, given, table)
+        given_picture = read_picture(path_of_name(next(iter(reversed(pictures.values())))), size) if pictures else None
+        return sheet(title, images, scores, patches, given_picture, table)
 
 
-def _summaries(drawn: Sequence[tuple[RenderJob, JobRecord]]) -> list[dict[str, Any]]:
+def _summaries(records: Sequence[tuple[RenderJob, JobRecord]]) -> list[dict[str, Any]]:
     """What a sheet and scores.json say of each drawing of their folder."""
     return [
         {
@@ -201,15 +201,15 @@ def _summaries(drawn: Sequence[tuple[RenderJob, JobRecord]]) -> list[dict[str, A
             "ended": record.ended,
             "images": record.names,
         }
-        for job, record in drawn
+        for job, record in records
     ]
 
 
 def _sheet_of(file: Path, description: Mapping[str, Any]) -> dict[str, Any]:
-    """What a sheet says of itself, by the keys of what one of now would say.
+    """What a sheet says of itself, under the keys that are written now.
 
-    One of before 0.6 does not name the statistics: it is taken to be by those of now. One that is cut off or damaged
-    shows nothing.
+    A sheet from before 0.6 does not name the statistics: it is taken to be by the present ones. One that is cut off
+    or damaged shows nothing.
     """
     try:
         inside = read_png(file)

@@ -9,7 +9,7 @@ from pydantic import Field
 from usae_train.files.validation import Settings
 from usae_viz.concepts.settings import UsaeName, UserLabels
 
-RunsUsae = Annotated[str | None, Field(description="the runs' USAE, where it is not what run.json says")]
+RunsUsae = Annotated[str | None, Field(description="the runs' USAE, where it is not the one that run.json names")]
 AnimationFormat = Literal["gif", "mp4"]
 
 
@@ -33,6 +33,6 @@ class RenderSettings(Settings):
         1,
         ge=1,
         le=1024,
-        description="on the CPU, threads of the one process that draws then; another number than 1 changes a "
-        "picture's last bits. To use more cores, leave it: --workers does",
+        description="threads of a single drawing process on the CPU; any number but 1 changes a picture's last bits. "
+        "To use more cores, leave it at 1 and raise --workers",
     )

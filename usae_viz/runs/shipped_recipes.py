@@ -18,20 +18,20 @@ def shipped_recipes() -> dict[str, Path]:
     return {} if folder is None else {file.stem: file for file in sorted(folder.glob("*.yaml"))}
 
 
-def find_recipe(named: str) -> str:
+def find_recipe(name: str) -> str:
     """A recipe's file: the path as it stands, or the shipped recipe of that name where no such file is.
 
     Raises:
         ValueError: for a bare name that neither is; says which there are.
     """
-    if Path(named).is_file() or Path(named).name != named or named.lower().endswith(RECIPE_ENDINGS):
-        return named  # a folder of that name is not a recipe: `render atlas --out atlas` made it
+    if Path(name).is_file() or Path(name).name != name or name.lower().endswith(RECIPE_ENDINGS):
+        return name  # a folder of that name is not a recipe: `render atlas --out atlas` made it
     shipped = shipped_recipes()
-    if named not in shipped:
+    if name not in shipped:
         raise UsageError(
-            f"no recipe {named!r}: it is not a file here, and those of the package are {', '.join(shipped)}"
+            f"no recipe {name!r}: it is not a file here, and those of the package are {', '.join(shipped)}"
         )
-    return str(shipped[named])
+    return str(shipped[name])
 
 
 def describe_recipe(file: Path) -> str:

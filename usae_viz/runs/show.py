@@ -83,7 +83,7 @@ def plan_again(
 ) -> RenderPlan:
     """The drawing that a picture came from, by its metadata.
 
-    `labels` name concepts for its code where it keeps no numbers for them: one of before 0.7.
+    `labels` name concepts for its code where it keeps no numbers for them (from before 0.7).
 
     Raises:
         ValueError: when weights, spectrum, code or a given picture are others by now, or were not in a file; for labels
@@ -152,7 +152,7 @@ def _with_spectrum(metadata: ImageMetadata, settings: MaximizeSettings, file: Pa
 def _with_numbers(
     usae: USAE, objective: Objective, metadata: ImageMetadata, file: Path, labels: str | None
 ) -> Objective:
-    """The objective with the numbers that its names had then; a picture of before 0.7 does not keep them."""
+    """The objective with the numbers that its names had then; a picture from before 0.7 does not keep them."""
     if labels is not None and (metadata.numbers or not objective.named):
         raise UsageError(f"{file} already says which concepts it is of; leave --labels out")
     if objective.named and metadata.numbers.keys() >= objective.bound(lambda name: 0).numbers.keys():
@@ -176,20 +176,20 @@ def _check_code(metadata: ImageMetadata, settings: MaximizeSettings, file: Path)
 
 def changed_since(file: Path, metadata: ImageMetadata, objective: Objective) -> str | None:
     """What to say of a picture of an earlier version that comes out otherwise: by its settings or its objective."""
-    named = re.match(r"(\d+)\.(\d+)", metadata.versions.get("usae", ""))
-    version = tuple(map(int, named.groups())) if named else None
+    match = re.match(r"(\d+)\.(\d+)", metadata.versions.get("usae", ""))
+    version = tuple(map(int, match.groups())) if match else None
     if version is not None and version >= SETTINGS_CHANGED_IN:
         if version >= TEMPERATURE_SINCE or "temperature" not in objective.constants:
             return None
         return (
             f"{file} was drawn by usae {metadata.versions['usae']}: Class takes its log-probability at a temperature "
             f"of {objective.constants['temperature']:g} since {'.'.join(map(str, TEMPERATURE_SINCE))}, so that "
-            "it comes out as another picture; before, Class was Logit + LogProbability"
+            "it comes out as a different picture; before, Class was Logit + LogProbability"
         )
     whose = f"usae {metadata.versions['usae']}" if version is not None else "a usae that it does not name"
     return (
         f"{file} was drawn by {whose}: views, contrast and learning rate mean something else since "
-        f"{'.'.join(map(str, SETTINGS_CHANGED_IN))}, so that it comes out as another picture"
+        f"{'.'.join(map(str, SETTINGS_CHANGED_IN))}, so that it comes out as a different picture"
     )
 
 

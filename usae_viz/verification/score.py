@@ -98,12 +98,12 @@ class ClassScore(_ScoreBase):
 
     def judge(self, thresholds: VerdictSettings = DEFAULT_THRESHOLDS) -> tuple[Verdict, list[str]]:
         """The verdict, and in words what is in the way of a better one."""
-        read = f"read as {self.read_name or f'class {self.read_as}'}"
+        reading = f"read as {self.read_name or f'class {self.read_as}'}"
         if self.rank > thresholds.class_rank:
-            return "failed", [read]
+            return "failed", [reading]
         if self.noise is not None and self.probability <= self.noise:
             return "failed", ["no more than in noise"]
-        reasons = [] if self.rank == 1 else [read]
+        reasons = [] if self.rank == 1 else [reading]
         if self.probability < thresholds.probability:
             reasons.append(f"probability {_rounded_below(self.probability, thresholds.probability, 2)}")
         if self.noise is not None and self.probability < thresholds.margin * self.noise:

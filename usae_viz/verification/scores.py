@@ -124,9 +124,9 @@ class Scores:
         """Image x backbone, the strength in each cell; a frame marks the backbones that a picture was drawn for."""
         rows = {f"{image} ({self.verdict(image)})": row for image, row in self.table.items()}
         strengths = {label: {name: score.strength for name, score in row.items()} for label, row in rows.items()}
-        framed = [(number, name) for number, image in enumerate(self.table) for name in self.drawn_for[image]]
+        framed_cells = [(number, name) for number, image in enumerate(self.table) for name in self.drawn_for[image]]
         what = "probability" if self.concept is None else "code after TopK"
-        return heat_map(f"{self.subject}: {what}", strengths, self._backbones, framed)
+        return heat_map(f"{self.subject}: {what}", strengths, self._backbones, framed_cells)
 
     def _in_order(self, image: str) -> Sequence[str]:
         """The backbones that a picture was drawn for, from the best to the worst."""
@@ -174,8 +174,8 @@ class Scores:
             "random other concepts": [s.others for s in scores if isinstance(s, Score) and s.others is not None],
             "pictures of noise": [score.noise for score in scores if score.noise is not None],
         }
-        named = [f"{name} {sum(values) / len(values):.2f}" for name, values in levels.items() if values]
-        return f"chance: {', '.join(named)}" if named else ""
+        parts = [f"{name} {sum(values) / len(values):.2f}" for name, values in levels.items() if values]
+        return f"chance: {', '.join(parts)}" if parts else ""
 
     @property
     def _closer(self) -> str:

@@ -34,7 +34,7 @@ def heat_map(
     title: str,
     strengths: Mapping[str, Mapping[str, float]],
     backbones: Sequence[str],
-    framed: Sequence[tuple[int, str]],
+    framed_cells: Sequence[tuple[int, str]],
 ) -> Image.Image:
     """{row: {backbone: strength}} as a picture, 0 where there is none, with a frame around some (row, backbone)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -51,7 +51,7 @@ def heat_map(
         for column, value in enumerate(of_row):
             ink = "white" if value < 0.6 * highest else "black"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=9)
-    for row, name in framed:
+    for row, name in framed_cells:
         corner = (backbones.index(name) - 0.47, row - 0.47)
         axes.add_patch(Rectangle(corner, 0.94, 0.94, fill=False, ec="white", lw=2))
     axes.set_xticks(range(len(backbones)), [f"through {name}" for name in backbones], fontsize=9)

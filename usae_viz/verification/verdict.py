@@ -38,7 +38,7 @@ class VerdictSettings(OneLineErrorModel):
         1.2,
         ge=1,
         description="strong: its code (or a class's probability) is N times that in pictures of noise, in the "
-        "same backbone; failed: it is no more than there",
+        "same backbone; failed: it is not larger than there",
     )
     share: float = Field(0.05, ge=0, le=1, description="failed: it fires in less of the tokens")
     probability: float = Field(0.5, ge=0, le=1, description="strong, of a class: its probability, the largest of all")
@@ -53,7 +53,7 @@ class VerdictSettings(OneLineErrorModel):
         pairs = [part.partition("=") for part in value.split(",")]
         wrong = next((key for key, sign, _ in pairs if not sign), None)
         if wrong is not None:
-            raise UsageError(f"{wrong.strip()!r} is not a threshold; expected such as rank=1,percentile=99.9")
+            raise UsageError(f"{wrong.strip()!r} is not a threshold; expected e.g. rank=1,percentile=99.9")
         return {key.strip(): number.strip() for key, _, number in pairs}
 
 

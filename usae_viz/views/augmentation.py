@@ -46,8 +46,8 @@ def draw_changes(
     free = (1 - side[:, None]) / 2 + (settings.shift or 0.0) * side[:, None]
     centre = 0.5 + (2 * uniform[:, 1:3] - 1) * free
     angle = (2 * uniform[:, 3] - 1) * settings.rotate
-    most = torch.tensor([settings.brightness, settings.contrast, settings.saturation])
-    colour = (2 * uniform[:, 4:7] - 1) * most
+    strengths = torch.tensor([settings.brightness, settings.contrast, settings.saturation])
+    colour = (2 * uniform[:, 4:7] - 1) * strengths
     noise = torch.zeros(n_views, 0)
     if settings.noise:
         strength = settings.noise * torch.rand(n_views, 1, 1, 1, generator=generator)
@@ -126,14 +126,14 @@ def draw_views(
     canvas: Tensor, settings: Augmentation, generators: Sequence[torch.Generator], n_views: int, size: int
 ) -> DrawnViews:
     """What `augmented_views` draws; of the canvas (n, 3, H, W) only shape and device are asked."""
-    drawn = [draw_changes(settings, generator, n_views, size, canvas.device) for generator in generators]
-    geometry, colour, noise = (torch.cat(part) for part in zip(*drawn, strict=True))
+    draws = [draw_changes(settings, generator, n_views, size, canvas.device) for generator in generators]
+    geometry, colour, noise = (torch.cat(part) for part in zip(*draws, strict=True))
     return DrawnViews(_crops(canvas, geometry, size), to_device(colour, canvas.device), noise)
 
 
-def show_views(canvas: Tensor, settings: Augmentation, drawn: DrawnViews, n_views: int, size: int) -> Tensor:
+def show_views(canvas: Tensor, settings: Augmentation, draws: DrawnViews, n_views: int, size: int) -> Tensor:
     """The views (n, n_views, 3, size, size) once all is drawn: one graph, without chance."""
-    crops, colour, noise = drawn
+    crops, colour, noise = draws
     warped = _warped(canvas, crops, len(colour), size)
     if settings.brightness:
         warped = adjust_brightness(warped, colour[:, 0])

@@ -46,8 +46,8 @@ def transformed_views(
         PartFailed: for a transform that fails, or gives what no views are; says of which canvas.
     """
     transformed = []
-    for row, (one, generator) in enumerate(zip(canvas.split(1), generators, strict=True)):
-        views = one if AUGMENTATION in transforms else one.expand(n_views, -1, -1, -1)
+    for row, (single_canvas, generator) in enumerate(zip(canvas.split(1), generators, strict=True)):
+        views = single_canvas if AUGMENTATION in transforms else single_canvas.expand(n_views, -1, -1, -1)
         for transform in transforms:
             if isinstance(transform, CustomPart):
                 with failing_at(row):
@@ -81,7 +81,7 @@ def _wrong(views: Tensor, result: object) -> str | None:
     if not result.isfinite().all():
         return "gives numbers that are not finite"
     if views.requires_grad and not result.requires_grad:
-        return "gives views that do not depend on the picture: no gradient comes back through it"
+        return "gives views that do not depend on the picture: no gradient flows back through them"
     return None
 
 

@@ -19,8 +19,8 @@ def dtype_for(dtype: str, backbone: Backbone) -> torch.dtype:
     An EPYC of Zen 4 has the ViT-B/16 faster in bfloat16.
     """
     if dtype != "auto":
-        named: torch.dtype = getattr(torch, dtype)
-        return named
+        value: torch.dtype = getattr(torch, dtype)
+        return value
     if backbone.mean.device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     grouped = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in backbone.modules())

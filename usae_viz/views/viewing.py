@@ -105,10 +105,10 @@ def views_of(
     views = _draw_views(view_config, canvas, generators, size)
     if view_config.reference is None:
         return views, None
-    again = [torch.Generator() for _ in states]
-    for generator, state in zip(again, states, strict=True):
+    same_generators = [torch.Generator() for _ in states]
+    for generator, state in zip(same_generators, states, strict=True):
         generator.set_state(state)
-    return views, _draw_views(view_config, view_config.reference.expand_as(canvas), again, size)
+    return views, _draw_views(view_config, view_config.reference.expand_as(canvas), same_generators, size)
 
 
 def _draw_views(view_config: ViewConfig, canvas: Tensor, generators: Sequence[torch.Generator], size: int) -> Tensor:

@@ -26,7 +26,7 @@ def test_what_a_recipe_draws_for_each_concept_is_checked_with_one_of_its_own(usa
     [
         ([3, 0], "Concept({k}) - Colour({k})", "unknown name 'Colour'"),
         ([2], "Concept({k}) - Concept({k}00000)", "no concept 200000"),
-        ([0], "Concept({k}) / {k}", "0 is divided by; expected a number, not 0"),
+        ([0], "Concept({k}) / {k}", "cannot divide by 0; expected a number, not 0"),
         ([200000, 1], "Concept({k})", "no concept 200000"),
     ],
 )

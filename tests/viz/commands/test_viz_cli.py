@@ -224,7 +224,7 @@ def test_a_score_that_is_lost_is_status_1_and_the_picture_is_written(folder, tmp
     done = run(*words, *QUICK)
     assert done.exit_code == 1
     assert "Concept(3): the picture of left is not finite at step 1; the best so far is kept" in done.stderr
-    assert done.stderr.endswith("error: the score became NaN or infinite in 2 of 2 folders, as said above\n")
+    assert done.stderr.endswith("error: the score became NaN or infinite in 2 of 2 folders, see above\n")
     written = {"concept-00003", "concept-00005", "manifest", "run.json"}
     assert {p.name for p in (tmp_path / "run").iterdir()} == written
     with Image.open(tmp_path / "run" / "concept-00003" / "left.png") as drawn:
@@ -256,4 +256,4 @@ def test_help_says_what_stands_alone_and_what_code_is_for():
     said = {param.name: param.help for param in command.params}
     assert "drawn by itself" in said["concept"]
     assert "drawn by itself" in said["objective"]
-    assert all(part in said["allow_code"] for part in ("--parameterization", "--transforms", "in a recipe"))
+    assert all(part in said["allow_code"] for part in ("--parameterization", "--transforms", "into a recipe"))

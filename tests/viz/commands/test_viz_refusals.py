@@ -77,7 +77,7 @@ def test_wrong_usage_is_status_2():
             "recipe.yaml: crops from 0.02 of the side are less than a pixel wide on a canvas of 32 px; raise --size",
         ),
         ("concepts: [3]\nseeds: [-1]\n", "recipe.yaml:2: seeds.0: expected at least 0"),
-        ("concepts: [3]\nseeds: [1, 1]\n", "says something twice"),
+        ("concepts: [3]\nseeds: [1, 1]\n", "has an entry twice"),
         (
             "concepts: [3]\nvariants:\n  a: {}\n  b: {verdict: {rank: 1}}\n",
             "recipe.yaml:4: variants.b.verdict: belongs in `settings`: pictures on one sheet are judged alike",
@@ -103,7 +103,7 @@ def test_a_wrong_recipe_names_file_line_and_key(tmp_path, text, message):
             "--closeness needs a picture to stay close to: give it with --start",
         ),
         (["maximize", "-c", "3", "--steps", "many"], "--steps"),
-        (["maximize", "-c", "3", "--animation", "mp4"], "say with --snapshots every how many steps"),
+        (["maximize", "-c", "3", "--animation", "mp4"], "give the steps from one to the next with --snapshots"),
         (["maximize", "-c", "3", "--out", ""], "an empty word after --out; expected a value"),
         (["maximize", "-c", "3", "--out="], "an empty word after --out; expected a value"),
         (["maximize", "-c", "3", "--stepps", "2"], "no such option: --stepps"),
@@ -169,7 +169,7 @@ def test_what_cannot_be_drawn_is_one_line_and_leaves_nothing(folder, refused, wo
         (["maximize", "-c", "3", "--start", ""], "an empty word after --start; expected a value"),
         (["invert", "nowhere.png", "--seeds", "0"], "seeds = 0: expected at least 1"),
         (["maximize", "-c", "3", "--verdict", "rang=1"], "verdict.rang = '1': unknown name; did you"),
-        (["maximize", "-c", "3", "--verdict", "strict"], "'strict' is not a threshold; expected such as rank=1,"),
+        (["maximize", "-c", "3", "--verdict", "strict"], "'strict' is not a threshold; expected e.g. rank=1,"),
     ],
 )
 def test_a_value_that_no_run_could_take_is_one_line_and_status_2(folder, refused, words, message):

@@ -133,7 +133,9 @@ def test_a_usaes_own_names_of_before_there_were_rules_are_left_out_in_one_line(n
         {"concept": 7, "name": "a"},
     ]
     (named_folder / "labels.json").write_text(json.dumps({"schema": 1, "labels": labels}))
-    with pytest.warns(UserWarning, match=r'cannot be called "re\*": \* makes .* \(and 1 name more\); it has no name'):
+    with pytest.warns(
+        UserWarning, match=r'cannot be called "re\*": \* makes .* \(and 1 name more\); it has no name for now'
+    ):
         found = labels_of(ut.load(named_folder))
     assert [(label.concept, label.name, label.note) for label in found] == [
         (3, "", "of old"),

@@ -82,7 +82,7 @@ def test_what_means_nothing_is_told(usae, labels_file, text):
 
 def test_where_one_is_wanted_several_are_told(usae, labels_file):
     labels = labels_of(usae, labels_file)
-    with pytest.raises(ValueError, match="'twins' is 2 concepts, 1, 9; expected one: say its number"):
+    with pytest.raises(ValueError, match="'twins' is 2 concepts, 1, 9; expected one: give its number"):
         bound_in(usae, [uv.Concept("twins")], labels)
     with pytest.raises(ValueError, match=r"'all' is 12 concepts, 0, 1, 2, 3, 4, 5, ...; expected one"):
         one_concept(usae, "all", labels)

@@ -58,11 +58,11 @@ WRONG = {
     Wide: "gives 2.",
     Lost: "gives numbers that are not finite",
     Detached: "depends on none of its parameters",
-    Elsewhere: "gives a picture on meta, and is on cpu; register what it uses as a buffer",
+    Elsewhere: "gives a picture on meta, but is on cpu; register tensors that it uses as buffers",
     Broken: "fails: test_wrong_custom_parts.py, line ",
     Hasty: "has learning_rate = -1; expected a number above 0",
-    nn.Identity(): "is a module that is there already; give its class",
-    (lambda: Plain): "is called with the shape (1, 3, H, W) and a generator, and takes something else",
+    nn.Identity(): "is an existing module; give its class",
+    (lambda: Plain): "is called with the shape (1, 3, H, W) and a generator, but takes other arguments",
     (lambda shape, generator: 3): "gives int; expected an nn.Module",
     (lambda shape, generator: nn.Identity()): "has no parameters",
 }
@@ -81,7 +81,7 @@ def test_a_wrong_parameterization_is_one_line(usae, make):
     [
         (lambda views, generator: views[:1], "gives shape (1, 3, 32, 32) for (2, 3, 32, 32); expected 2 views"),
         (lambda views, generator: None, "gives NoneType; expected 2 views"),
-        (lambda views, generator: views.detach(), "no gradient comes back through it"),
+        (lambda views, generator: views.detach(), "no gradient flows back through them"),
         (lambda views, generator: views / 0, "gives numbers that are not finite"),
         (lambda views, generator: views.round().int(), "gives int32; expected floating-point numbers"),
         (lambda views, generator: views.to("meta"), "gives views on meta; those that it was given are on cpu"),
@@ -150,9 +150,9 @@ def test_one_that_gives_out_for_one_objective_leaves_the_others_whole(usae, monk
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"parameterization": "mine:Part"}, "is the name of code that was not imported; give the thing itself"),
+        ({"parameterization": "mine:Part"}, "is the name of code that was not imported; give the code itself"),
         ({"parameterization": "crayon"}, "expected `fourier`, `maco`, `pixel`, `module:Name`, or in Python a callable"),
-        ({"transforms": ["augmentation"] * 2}, "`augmentation` stands in it twice"),
+        ({"transforms": ["augmentation"] * 2}, "`augmentation` is in it twice"),
         ({"transforms": 3}, "expected a list of transforms"),
         ({"parameterization": Plain, "mode": "coupled"}, "cannot be drawn coupled"),
         ({"parameterization": Plain, "decay": 1.0}, "decay belongs to a built-in parameterization, not to "),

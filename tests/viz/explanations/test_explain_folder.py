@@ -160,7 +160,7 @@ def test_the_page_follows_the_pointer(out, chromium, width):
     page.goto(f"file://{out / 'index.html'}")
     row = page.locator("#concepts button").nth(1)
     row.hover()
-    assert page.locator("#concept").inner_text().startswith(f"Concept {row.get_attribute('data-concept')}")
+    assert page.locator("#concept-title").inner_text().startswith(f"Concept {row.get_attribute('data-concept')}")
     assert page.locator("#maps canvas").count() == 2
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.select_option("#photographs", "1")
@@ -184,7 +184,7 @@ def test_the_keyboard_goes_along_the_list_and_the_address_restores_it(out, chrom
     page.select_option("#photographs", "1")
     page.select_option("#order", "2")
     page.locator("#concepts button").nth(1).focus()
-    shown = "[title.textContent, order.value, concept.textContent]"
+    shown = "[title.textContent, order.value, document.querySelector('#concept-title').textContent]"
     before = page.evaluate(shown)
     page.wait_for_url("**#photograph=1&order=2&concept=*")
     page.reload()

@@ -30,7 +30,7 @@ def open_filters(page):
 
 
 def point_at_a_concept(page):
-    page.focus("#plane")
+    page.focus("#atlas-canvas")
     page.keyboard.press("ArrowRight")
     page.wait_for_selector("#glimpse", state="visible")
 
@@ -50,8 +50,8 @@ SHOWN = {  # the page, its address, what is done then
     "filters": ("explorer", "", open_filters),
     "a concept": ("explorer", "concept=3", nothing),
     "a comparison": ("explorer", "compare=3,5", nothing),
-    "the atlas": ("explorer", "shows=atlas", point_at_a_concept),
-    "the atlas, filtered": ("explorer", "shows=atlas&pictures=drawn&look=0.5,0.5,2", nothing),
+    "the atlas": ("explorer", "scene=atlas", point_at_a_concept),
+    "the atlas, filtered": ("explorer", "scene=atlas&pictures=drawn&viewport=0.5,0.5,2", nothing),
     "an explanation": ("explanation", "", nothing),
     "a study": ("study", "", nothing),
     "a question": ("study", "", begin),

@@ -12,29 +12,29 @@ pytestmark = pytest.mark.browser
 
 STATE = """() => ({
   address: location.hash,
-  found: document.querySelector("#found").textContent,
+  found: document.querySelector("#result-count").textContent,
   atlas: !document.querySelector("#atlas").hidden,
   cards: [...document.querySelectorAll("#grid:not([hidden]) .card")].map((card) => card.dataset.id).slice(0, 2),
   images: document.querySelectorAll("#grid:not([hidden]) .card:nth-child(-n + 2) img").length,
-  chips: [...document.querySelectorAll("#tray .chip")].map((chip) => chip.textContent),
-  open: [...document.querySelectorAll("dialog[open] .part")].map((part) => part.ariaLabel),
-  fields: [...document.querySelectorAll(".top :is(input, select), #panel :is(input, select)")].map((one) => one.value),
-  pressed: [...document.querySelectorAll(".top [aria-pressed=true]")].map((button) => button.id),
+  chips: [...document.querySelectorAll("#comparison-tray .chip")].map((chip) => chip.textContent),
+  open: [...document.querySelectorAll("dialog[open] .concept-part")].map((part) => part.ariaLabel),
+  fields: [...document.querySelectorAll(":is(.page-header, #panel) :is(input, select)")].map((field) => field.value),
+  pressed: [...document.querySelectorAll(".page-header [aria-pressed=true]")].map((button) => button.id),
 })"""
 
 VIEWS = {
     "sorted": "sort=energy&descending=false",
     "searched": "query=4-6%2C+dots",
-    "filtered": "fires=left&least=0.2&pictures=drawn&range.universality=0..1",
+    "filtered": "fires=left&threshold=0.2&pictures=drawn&range.universality=0..1",
     "a run": "run=1",
-    "a run's atlas": "run=1&shows=atlas&colour=energy&look=0.25%2C0.5%2C3",
+    "a run's atlas": "run=1&scene=atlas&colour=energy&viewport=0.25%2C0.5%2C3",
     "a concept": "sort=index&descending=false&concept=3",
-    "a concept over the atlas": "shows=atlas&concept=5",
+    "a concept over the atlas": "scene=atlas&concept=5",
     "chosen": "compare=3%2C5&side=false",
     "side by side": "compare=5%2C3&side=true",
-    "side by side, over the atlas of a run": "run=0&shows=atlas&compare=5%2C3&side=true",
+    "side by side, over the atlas of a run": "run=0&scene=atlas&compare=5%2C3&side=true",
 }
-NONSENSE = "run=&fires=nobody&not=1&pictures=yes&least=2&side=true&shows=x&size=&compare=3&concept=-1"
+NONSENSE = "run=&fires=nobody&not=1&pictures=yes&threshold=2&side=true&scene=x&size=&compare=3&concept=-1"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +51,15 @@ def settled(page):
     """The page's state once its address has followed the view, and what is open is shown."""
     page.wait_for_timeout(250)
     return page.evaluate(STATE)
+
+
+def test_a_link_of_before_is_read(folder, visit):
+    page = visit(folder, "shows=atlas&look=0.25,0.5,3&fires=left&least=0.2")
+    page.click("#favourites")  # the address says the view by today's names once it has changed
+    page.wait_for_timeout(250)
+    assert page.evaluate("location.hash") == (
+        "#favourites=true&fires=left&threshold=0.2&scene=atlas&viewport=0.25%2C0.5%2C3"
+    )
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -85,12 +94,12 @@ def test_back_and_forward_go_through_what_was_opened(folder, visit):
     page.fill("#search", "3-5")
     becomes(page, lambda: settled(page)["found"], "3 of 13 concepts")
     steps = [settled(page)]
-    then(lambda: page.click('.card[data-id="3"] .open'), lambda state: state["open"] == ["concept 3"])
+    then(lambda: page.click('.card[data-id="3"] .card-link'), lambda state: state["open"] == ["concept 3"])
     page.keyboard.press("ArrowRight")  # on to the next: no step of its own
     soon(page, lambda: settled(page)["open"] != ["concept 3"])
     steps[-1] = settled(page)
     then(lambda: page.keyboard.press("Escape"), lambda state: state["open"] == [])
-    then(lambda: page.click("#shows"), lambda state: state["atlas"])
+    then(lambda: page.click("#atlas-toggle"), lambda state: state["atlas"])
     for back in (2, 1, 0):
         page.go_back(wait_until="commit")
         becomes(page, lambda expected=steps[back]: settled(page), steps[back])
@@ -101,7 +110,7 @@ def test_back_and_forward_go_through_what_was_opened(folder, visit):
 
 def test_a_closed_comparison_stays_closed(folder, visit):
     page = visit(folder, "compare=3,5")
-    page.wait_for_selector("dialog[open].several")
+    page.wait_for_selector("dialog[open].comparison")
     page.keyboard.press("Escape")
     soon(page, lambda: "side=false" in page.url)
     becomes(page, lambda: page.evaluate("document.activeElement.id"), "compare")
@@ -118,12 +127,12 @@ def test_the_skip_link_keeps_the_view(folder, visit):
     becomes(page, lambda: page.evaluate("document.activeElement.id"), "cards")
     assert settled(page)["address"] == "#query=3-5"
     page.keyboard.press("ArrowDown")
-    becomes(page, lambda: page.evaluate("document.activeElement.className"), "open")
+    becomes(page, lambda: page.evaluate("document.activeElement.className"), "card-link")
 
 
 def test_a_card_in_a_tab_of_its_own_has_the_same_view_around_it(folder, visit):
     page = visit(folder, "query=4&sort=energy")
-    link = page.locator('.card[data-id="4"] .open')
+    link = page.locator('.card[data-id="4"] .card-link')
     assert link.get_attribute("href") == "#query=4&sort=energy&concept=4"
     with page.context.expect_page():
         link.click(modifiers=["ControlOrMeta"])
@@ -131,7 +140,7 @@ def test_a_card_in_a_tab_of_its_own_has_the_same_view_around_it(folder, visit):
 
 
 def test_the_atlas_shows_the_chosen_run(folder, visit):
-    page = visit(folder, "shows=atlas&look=0.5,0.5,1")
+    page = visit(folder, "scene=atlas&viewport=0.5,0.5,1")
     page.evaluate(
         """() => { const really = CanvasRenderingContext2D.prototype.drawImage;
         globalThis.drawn = new Set();
@@ -154,7 +163,7 @@ def test_what_is_gone_back_from_before_it_is_there_is_not_shown(folder, visit):
     page = visit(folder, "sort=index")
     page.evaluate(
         """async () => {
-          document.querySelector(".card .open").click();
+          document.querySelector(".card .card-link").click();
           history.back();
           await new Promise((done) => addEventListener("hashchange", done, { once: true }));
         }"""

@@ -21,8 +21,8 @@ def pixel(page, concept):
     """Where a concept is on the screen, from the data and the address."""
     return page.evaluate(
         """(id) => {
-        const box = document.querySelector("#plane").getBoundingClientRect();
-        const said = new URLSearchParams(location.hash.slice(1)).get("look") ?? "0.5,0.5,1";
+        const box = document.querySelector("#atlas-canvas").getBoundingClientRect();
+        const said = new URLSearchParams(location.hash.slice(1)).get("viewport") ?? "0.5,0.5,1";
         const [x, y, zoom] = said.split(",").map(Number), scale = 0.92 * zoom * Math.min(box.width, box.height);
         const { atlas, cards } = globalThis.given, at = cards.findIndex((card) => card.id === id);
         return [box.x + box.width / 2 + (atlas.x[at] - x) * scale, box.y + box.height / 2 + (atlas.y[at] - y) * scale];
@@ -37,19 +37,19 @@ def atlas(folder, visit):
     page = visit(folder)
     data = (folder / "explorer" / "data.js").read_text()
     page.evaluate(f"globalThis.given = {data[len('usaeData(') : data.rindex(')')]}")
-    page.click("#shows")
-    page.wait_for_selector("#plane", state="visible")
+    page.click("#atlas-toggle")
+    page.wait_for_selector("#atlas-canvas", state="visible")
     return page
 
 
 def opened(page, concept):
-    page.wait_for_selector(f'dialog[open] .part[aria-label="concept {concept}"]')
+    page.wait_for_selector(f'dialog[open] .concept-part[aria-label="concept {concept}"]')
 
 
 def look(page):
     """Where the address says that the atlas looks."""
     page.wait_for_timeout(300)  # longer than the address follows
-    said = page.evaluate("new URLSearchParams(location.hash.slice(1)).get('look')")
+    said = page.evaluate("new URLSearchParams(location.hash.slice(1)).get('viewport')")
     return [float(part) for part in (said or "0.5,0.5,1").split(",")]
 
 
@@ -59,9 +59,9 @@ def test_pointing_says_what_it_is_and_a_click_opens_it(atlas):
     assert atlas.locator("#glimpse img").count() == 2  # as each backbone sees it
     atlas.mouse.click(*pixel(atlas, "3"))
     opened(atlas, "3")
-    soon(atlas, lambda: "concept=3" in atlas.url and "shows=atlas" in atlas.url)
+    soon(atlas, lambda: "concept=3" in atlas.url and "scene=atlas" in atlas.url)
     atlas.keyboard.press("Escape")
-    becomes(atlas, lambda: atlas.evaluate("document.activeElement.id"), "plane")
+    becomes(atlas, lambda: atlas.evaluate("document.activeElement.id"), "atlas-canvas")
 
 
 def test_dragging_and_the_wheel_keep_what_is_under_the_pointer(atlas):
@@ -76,13 +76,13 @@ def test_dragging_and_the_wheel_keep_what_is_under_the_pointer(atlas):
     look(atlas)
     assert pixel(atlas, "5") == pytest.approx([x + 60, y - 40], abs=2)
     assert atlas.locator("dialog[open]").count() == 0  # a drag is no click
-    atlas.click("#whole")
+    atlas.click("#zoom-reset")
     becomes(atlas, lambda: look(atlas), [0.5, 0.5, 1.0])
 
 
 def test_two_fingers_zoom(atlas):
     thread = atlas.context.new_cdp_session(atlas)
-    box = atlas.locator("#plane").bounding_box()
+    box = atlas.locator("#atlas-canvas").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
 
     def touch(kind, apart):
@@ -100,21 +100,21 @@ def test_two_fingers_zoom(atlas):
 def test_keys_alone_go_everywhere(folder, visit):
     page = visit(folder)
     page.keyboard.press("a")
-    page.wait_for_selector("#plane", state="visible")
-    page.focus("#plane")
+    page.wait_for_selector("#atlas-canvas", state="visible")
+    page.focus("#atlas-canvas")
     page.keyboard.press("ArrowRight")
     page.wait_for_selector("#glimpse", state="visible")
-    first = page.inner_text("#atlas-says")
+    first = page.inner_text("#atlas-status")
     page.keyboard.press("ArrowLeft")
-    becomes(page, lambda: page.inner_text("#atlas-says") != first, True)
+    becomes(page, lambda: page.inner_text("#atlas-status") != first, True)
     for key in ("+", "Shift+ArrowRight"):
         page.keyboard.press(key)
     becomes(page, lambda: look(page)[0] > 0.5 and look(page)[2] == 1.5, True)
     page.keyboard.press("0")
     becomes(page, lambda: look(page), [0.5, 0.5, 1.0])
-    concept = page.inner_text("#atlas-says").split(",")[0].removeprefix("concept ")
+    concept = page.inner_text("#atlas-status").split(",")[0].removeprefix("concept ")
     page.keyboard.press("c")
-    becomes(page, lambda: page.inner_text("#tray .chip"), f"{concept} ✕")
+    becomes(page, lambda: page.inner_text("#comparison-tray .chip"), f"{concept} ✕")
     page.keyboard.press("Enter")
     opened(page, concept)
     page.keyboard.press("Escape")
@@ -125,7 +125,7 @@ def test_keys_alone_go_everywhere(folder, visit):
 
 def test_filters_leave_out_what_can_be_clicked(atlas):
     atlas.fill("#search", "7")
-    becomes(atlas, lambda: atlas.inner_text("#found"), "1 of 13 concepts")
+    becomes(atlas, lambda: atlas.inner_text("#result-count"), "1 of 13 concepts")
     atlas.mouse.move(*pixel(atlas, "3"))
     atlas.mouse.move(*pixel(atlas, "7"))
     atlas.wait_for_selector("#glimpse:has-text('concept 7')")
@@ -135,20 +135,20 @@ def test_filters_leave_out_what_can_be_clicked(atlas):
 
 
 def test_an_address_says_colour_and_place(folder, visit):
-    page = visit(folder, "shows=atlas&colour=energy&look=0.25,0.75,4")
+    page = visit(folder, "scene=atlas&colour=energy&viewport=0.25,0.75,4")
     assert page.input_value("#colour") == "energy"
-    page.focus("#plane")
+    page.focus("#atlas-canvas")
     page.keyboard.press("+")
     becomes(page, lambda: look(page), [0.25, 0.75, 6.0])
-    nonsense = visit(folder, "shows=atlas&colour=beauty&look=9,-1,x")
+    nonsense = visit(folder, "scene=atlas&colour=beauty&viewport=9,-1,x")
     assert nonsense.input_value("#colour") == "universality"
-    assert visit(folder, "shows=nothing").locator(".card").count() > 0
+    assert visit(folder, "scene=nothing").locator(".card").count() > 0
 
 
 def test_few_concepts_have_no_atlas(run_folder, tmp_path, visit):
     explore(open_sources([str(run_folder)]), tmp_path, patches=0)
-    page = visit(tmp_path, "shows=atlas")
-    assert not page.is_visible("#shows")
+    page = visit(tmp_path, "scene=atlas")
+    assert not page.is_visible("#atlas-toggle")
     assert page.locator(".card").count() == 3
 
 
@@ -162,17 +162,17 @@ def test_a_link_copies_itself_and_says_so(granted, folder, visit):
         "document.execCommand = () => { copied = document.activeElement.value; return true; }"
     )
     page.evaluate(f"() => {{ {taken} }}")
-    page.click("#shows")
+    page.click("#atlas-toggle")
     page.keyboard.press("l")
-    becomes(page, lambda: page.inner_text("#said"), "Link copied.")
+    becomes(page, lambda: page.inner_text("#status-message"), "Link copied.")
     assert page.evaluate("copied") == page.url
-    assert "shows=atlas" in page.url
+    assert "scene=atlas" in page.url
     page.evaluate("location.hash = 'concept=3'")
     opened(page, "3")
     page.keyboard.press("l")
-    becomes(page, lambda: page.inner_text("dialog .said"), "Link copied.")
+    becomes(page, lambda: page.inner_text("dialog .sheet-status"), "Link copied.")
     assert page.evaluate("copied").endswith("#concept=3")
-    assert page.evaluate("document.activeElement.className") == "icon close"
+    assert page.evaluate("document.activeElement.className") == "icon-button close"
 
 
 def test_a_link_that_cannot_be_copied_is_said(folder, visit):
@@ -181,4 +181,4 @@ def test_a_link_that_cannot_be_copied_is_said(folder, visit):
         "() => { navigator.clipboard.writeText = async () => { throw 0; }; document.execCommand = () => false; }"
     )
     page.click("#copy-link")
-    page.wait_for_selector("#said:has-text('Not copied')")
+    page.wait_for_selector("#status-message:has-text('Not copied')")

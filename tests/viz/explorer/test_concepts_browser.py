@@ -100,7 +100,7 @@ def test_names_are_refused_as_on_the_command_line(page, usae_folder, tmp_path):
     def refused(name):
         return in_python(lambda: read_labels(labels_file(tmp_path, [(3, name)]), usae)) == "refused"
 
-    seen = page.evaluate("(names) => names.map((name) => wrongName(name) !== '')", NAMES)
+    seen = page.evaluate("(names) => names.map((name) => nameProblem(name) !== '')", NAMES)
     assert dict(zip(NAMES, seen, strict=True)) == {name: refused(name) for name in NAMES}
     assert 15 < sum(seen) < len(NAMES) - 10
 
@@ -121,7 +121,7 @@ def test_a_file_that_the_command_line_refuses_is_not_taken(change, says, page, u
     written["labels"][1] |= change
     file.write_text(json.dumps(written))
     page.set_input_files("#import", file)
-    page.wait_for_selector(f"#exchange-says:has-text('{says}')")
+    page.wait_for_selector(f"#import-status:has-text('{says}')")
     assert page.locator(".card .name").count() == 0
     if change != {"concept": "3"}:  # which Python reads as a number
         assert in_python(lambda: read_labels(file, ut.load(usae_folder))) == "refused"
@@ -156,7 +156,7 @@ def test_the_search_takes_concepts_names_and_words(page):
     page.set_input_files(
         "#import", {"name": "a.json", "mimeType": "", "buffer": f'{{"schema": 1, "labels": {labels}}}'.encode()}
     )
-    page.wait_for_selector("#exchange-says:has-text('2 labels imported.')")
+    page.wait_for_selector("#import-status:has-text('2 labels imported.')")
     for text, concepts in {
         "4-6": [4, 5, 6],
         "1": [1],
@@ -176,4 +176,4 @@ def test_the_search_takes_concepts_names_and_words(page):
         "99": "No concept fits this search. There is no concept 99: they are numbered 0 to 11.",
     }.items():
         page.fill("#search", text)
-        becomes(page, lambda: page.inner_text("#nothing"), says)
+        becomes(page, lambda: page.inner_text("#no-results"), says)

@@ -74,7 +74,7 @@ def shows(page, *expected):
 
 def found(page):
     """How many concepts the page says that it shows."""
-    return int(re.match(r"[\d,]+", page.inner_text("#found")).group().replace(",", ""))
+    return int(re.match(r"[\d,]+", page.inner_text("#result-count")).group().replace(",", ""))
 
 
 def test_it_shows_what_was_drawn_and_what_is_known(atlas, visit, usae_folder):
@@ -107,9 +107,9 @@ def test_weak_and_failed_pictures_are_marked_and_found(atlas, visit):
     ]
     assert {name for alt, name, _ in tiles if alt.startswith("concept 3 ")} == {"tile strong"}
     for wanted in ("failed", "weak"):
-        page.select_option('.choice:has-text("Pictures") select', wanted)
+        page.select_option('.select-filter:has-text("Pictures") select', wanted)
         shows(page, "5")
-    page.select_option('.choice:has-text("Pictures") select', "strong")
+    page.select_option('.select-filter:has-text("Pictures") select', "strong")
     shows(page, "3", "Concept(3) - Concept(5)")
 
 
@@ -118,8 +118,8 @@ def test_a_hostile_label_stays_text(atlas, visit, hostile):
     assert hostile in page.locator('.card[data-id="3"]').inner_text()
     page.fill("#search", "<script>alert")
     shows(page, "3")
-    page.click('.card[data-id="3"] .open')
-    page.locator("dialog .own-words input").fill(hostile)
+    page.click('.card[data-id="3"] .card-link')
+    page.locator("dialog .label-editor input").fill(hostile)
     page.keyboard.press("Tab")
     soon(page, lambda: hostile in page.locator('.card[data-id="3"] .name').inner_text())  # the name has been taken
     assert hostile in page.locator("dialog").inner_text()  # the label that it follows
@@ -138,7 +138,7 @@ def test_sorting_is_the_command_lines(atlas, visit, usae_folder):
             expected = [row.concept for row in concept_rows(usae, ours)]
         becomes(page, lambda: [int(each) for each in ids(page)][:6], expected[:6])
     page.select_option("#sort", "energy")
-    page.click("#direction")
+    page.click("#sort-direction")
     becomes(page, lambda: ids(page)[0], str(int(usae.statistics.energy.mean(0).argmin())))
     addressed(page, "descending=false")
 
@@ -146,14 +146,14 @@ def test_sorting_is_the_command_lines(atlas, visit, usae_folder):
 def test_filters(many, visit):
     page = visit(many)
     assert found(page) == 3000
-    page.select_option(".pair select >> nth=0", "left")
-    page.select_option(".pair select >> nth=1", "right")
+    page.select_option(".firing-selects select >> nth=0", "left")
+    page.select_option(".firing-selects select >> nth=1", "right")
     left, right = made_up().fires
     becomes(page, lambda: found(page), int(((left >= 10) & (right < 10)).sum()))  # 0.1% of 10,000 patches
-    page.fill(".least", "49")
+    page.fill(".firing-threshold", "49")
     page.keyboard.press("Enter")
     becomes(page, lambda: found(page), int(((left >= 4900) & (right < 4900)).sum()))
-    page.click("#reset")
+    page.click("#clear-filters")
     becomes(page, lambda: found(page), 3000)
     slider = page.locator('input[aria-label="universality, at least"]')
     slider.focus()
@@ -172,15 +172,15 @@ def test_filters(many, visit):
 
 def test_by_label_and_by_pictures(atlas, visit):
     page = visit(atlas)
-    page.select_option('.choice:has-text("Label") select', "texture: dots")
+    page.select_option('.select-filter:has-text("Label") select', "texture: dots")
     shows(page, "5")
-    page.click("#reset")
-    page.select_option('.choice:has-text("Pictures") select', "drawn")
+    page.click("#clear-filters")
+    page.select_option('.select-filter:has-text("Pictures") select', "drawn")
     becomes(page, lambda: set(ids(page)), {"3", "5", "Concept(3) - Concept(5)"})
     page.fill("#search", "5")
     shows(page, "5")
     page.fill("#search", "no such thing")
-    page.wait_for_selector("#nothing", state="visible")
+    page.wait_for_selector("#no-results", state="visible")
     shows(page)
 
 
@@ -189,18 +189,18 @@ def test_favourites_and_names_are_kept_exported_and_understood(atlas, visit, usa
     page.fill("#search", "7")  # the card may be out of view, and not made
     page.click('.card[data-id="7"] .star')
     page.fill("#search", "3")
-    page.click('.card[data-id="3"] .open')
-    page.fill("dialog .own-words input", "my reds, and more")
+    page.click('.card[data-id="3"] .card-link')
+    page.fill("dialog .label-editor input", "my reds, and more")
     page.keyboard.press("Tab")
     page.wait_for_selector("dialog [role=alert]:has-text('no comma')")
-    page.fill("dialog .own-words input", "My Reds")
+    page.fill("dialog .label-editor input", "My Reds")
     page.fill("dialog textarea", "warm <b>")
     page.keyboard.press("Tab")  # a field's words are taken when it is left
     kept = "Object.values(localStorage).join()"
     soon(page, lambda: "My Reds" in page.evaluate(kept) and "warm <b>" in page.evaluate(kept))
     page.keyboard.press("Escape")
     soon(page, lambda: "concept=" not in page.url)  # what is loaded again opens what the address says
-    becomes(page, lambda: page.inner_text("#n-favourites"), "1")
+    becomes(page, lambda: page.inner_text("#favourite-count"), "1")
     page.reload(wait_until="commit")
     page.wait_for_selector("body[data-ready]")
     assert "My Reds" in page.inner_text('.card[data-id="3"]')
@@ -225,20 +225,20 @@ def test_favourites_and_names_are_kept_exported_and_understood(atlas, visit, usa
     assert {row["concept"]: row.get("name") for row in json.loads(listed.stdout)}[3] == "My Reds"
     page.fill("#search", "7")
     page.click('.card[data-id="7"] .star')
-    becomes(page, lambda: page.inner_text("#n-favourites"), "0")
+    becomes(page, lambda: page.inner_text("#favourite-count"), "0")
     page.set_input_files("#import", file)
-    page.wait_for_selector("#exchange-says:has-text('2 labels imported.')")
-    becomes(page, lambda: page.inner_text("#n-favourites"), "1")
+    page.wait_for_selector("#import-status:has-text('2 labels imported.')")
+    becomes(page, lambda: page.inner_text("#favourite-count"), "1")
     file.write_text(json.dumps({"schema": 1, "usae_sha256": "f" * 64, "labels": []}))
     page.set_input_files("#import", file)
-    page.wait_for_selector("#exchange-says:has-text('another USAE')")
+    page.wait_for_selector("#import-status:has-text('another USAE')")
 
 
 def test_heat_maps_show_on_focus(atlas, visit):
     page = visit(atlas)
     page.locator('.card[data-id="3"] .patch').first.focus()
     page.wait_for_selector("#glimpse canvas")
-    assert page.locator("#glimpse .heat").count() == 2
+    assert page.locator("#glimpse .heat-map").count() == 2
     assert "<b>&#.png" in page.inner_text("#glimpse")  # a file's name
     loaded = "[...document.querySelectorAll('#glimpse img')].every((image) => image.naturalWidth > 0)"
     soon(page, lambda: page.evaluate(loaded))
@@ -266,7 +266,7 @@ def test_the_keyboard_alone_is_enough(atlas, visit):
     page.wait_for_selector("dialog[open]")
     addressed(page, f"concept={order[1]}")
     page.keyboard.press("ArrowRight")
-    page.wait_for_selector(f'dialog .part[aria-label="concept {order[2]}"]')
+    page.wait_for_selector(f'dialog .concept-part[aria-label="concept {order[2]}"]')
     page.keyboard.press("Escape")
     becomes(page, focused, order[2])  # a dialog says that it has closed a moment later
     page.keyboard.press("/")
@@ -276,10 +276,10 @@ def test_the_keyboard_alone_is_enough(atlas, visit):
 def test_a_link_to_a_concept_opens_it(atlas, visit):
     page = visit(atlas, "concept=5")
     page.wait_for_selector("dialog[open] table.transfer")
-    assert page.locator("dialog .full").count() == 3
+    assert page.locator("dialog .large-picture").count() == 3
     loaded = "[...document.querySelectorAll('dialog img')].every((image) => image.naturalWidth > 0)"
     soon(page, lambda: page.evaluate(loaded))
-    nonsense = visit(atlas, "concept=99&sort=beauty&range.nothing=1..2&least=x&size=xxl")
+    nonsense = visit(atlas, "concept=99&sort=beauty&range.nothing=1..2&threshold=x&size=xxl")
     assert found(nonsense) == 13
 
 
@@ -287,7 +287,7 @@ def test_without_natural_pictures_there_is_no_heading_of_them(atlas, many, visit
     for folder, headings in ((atlas, ["Top-activating patches", "Figures"]), (many, ["Figures"])):
         page = visit(folder, "concept=5")
         page.wait_for_selector("dialog[open] .figures")
-        assert page.locator("dialog .beside-runs h3").all_inner_texts() == headings
+        assert page.locator("dialog .patches-and-figures h3").all_inner_texts() == headings
 
 
 def test_comparing(atlas, visit):
@@ -295,14 +295,16 @@ def test_comparing(atlas, visit):
     for concept in ("3", "5"):
         page.click(f'.card[data-id="{concept}"] .compare')
     page.click("#compare")
-    page.wait_for_selector("dialog[open].several")
+    page.wait_for_selector("dialog[open].comparison")
     becomes(page, lambda: compared(page), ["concept 3", "concept 5"])
     addressed(page, "compare=3%2C5")
 
 
 def compared(page):
     """The concepts side by side, read at one moment."""
-    return page.evaluate("[...document.querySelectorAll('dialog.several[open] .part')].map((part) => part.ariaLabel)")
+    return page.evaluate(
+        "[...document.querySelectorAll('dialog.comparison[open] .concept-part')].map((part) => part.ariaLabel)"
+    )
 
 
 def test_a_link_to_a_comparison_opens_it(atlas, visit):
@@ -313,26 +315,27 @@ def test_a_link_to_a_comparison_opens_it(atlas, visit):
         page.click(f'.card[data-id="{card}"] .compare')
     addressed(page, "side=false")
     chosen = visit(atlas, page.url.partition("#")[2])
-    becomes(chosen, lambda: chosen.locator("#tray .chip").count(), 2)
+    becomes(chosen, lambda: chosen.locator("#comparison-tray .chip").count(), 2)
     assert chosen.locator("dialog[open]").count() == 0  # nobody has asked for it yet
     page.click("#compare")
     addressed(page, "side=true")
     again = visit(atlas, page.url.partition("#")[2])  # the address that the page made
-    again.wait_for_selector("dialog[open].several")
+    again.wait_for_selector("dialog[open].comparison")
     becomes(page, lambda: compared(again), ["concept 3", f"concept {difference}"])
     page = visit(atlas, "compare=3,5")  # as one types it
-    page.wait_for_selector("dialog[open].several")
+    page.wait_for_selector("dialog[open].comparison")
     becomes(page, lambda: compared(page), ["concept 3", "concept 5"])
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog", state="hidden")
-    becomes(page, lambda: page.locator("#tray .chip").count(), 2)
+    addressed(page, "side=false")  # the dialog's closing has been heard
+    assert page.locator("#comparison-tray .chip").count() == 2
     page.evaluate("location.hash = '#compare=5,4,3'")  # a link within the page
     becomes(page, lambda: compared(page), ["concept 5", "concept 4", "concept 3"])
     page.evaluate("location.hash = '#concept=7&compare=5,4'")  # a concept is asked for by itself
-    page.wait_for_selector("dialog[open].one .part[aria-label='concept 7']")
+    page.wait_for_selector("dialog[open].single .concept-part[aria-label='concept 7']")
     for nonsense in ("compare=3", "compare=3,3", "compare=3,99,%25E0%25A4%25A"):
         page = visit(atlas, nonsense)
-        assert [chip.inner_text() for chip in page.locator("#tray .chip").all()] == ["3 ✕"]
+        assert [chip.inner_text() for chip in page.locator("#comparison-tray .chip").all()] == ["3 ✕"]
         assert page.locator("dialog[open]").count() == 0
 
 
@@ -371,8 +374,8 @@ def test_a_phone_has_no_sideways_scrolling(atlas, visit):
 def test_small_cards_keep_the_dots_of_the_backbones(atlas, visit):
     """Their names go, and with a width in letters of no size the dots went too."""
     page = visit(atlas, "size=s")
-    page.wait_for_selector(".naturals .dot", state="attached")
-    boxes = "[...document.querySelectorAll('.naturals .backbone')].map((name) => name.getBoundingClientRect().width)"
+    page.wait_for_selector(".top-patches .dot", state="attached")
+    boxes = "[...document.querySelectorAll('.top-patches .backbone')].map((name) => name.getBoundingClientRect().width)"
     becomes(page, lambda: min(page.evaluate(boxes)) > 4, True)
 
 
@@ -389,5 +392,5 @@ def test_every_control_has_a_name(atlas, visit):
 
 def test_a_filter_is_shown_where_there_is_something_to_choose(atlas, many, visit):
     for folder, shown in ((atlas, True), (many, False)):
-        labels = visit(folder).locator("label.choice").filter(has_text="Label")
+        labels = visit(folder).locator("label.select-filter").filter(has_text="Label")
         assert labels.is_visible() == shown

@@ -74,8 +74,8 @@ def test_heat_maps_are_the_codes_of_their_backbone(page_folder, visit):
     assert shown == expected
     assert expected[0] != expected[0][::-1]
     codes = [said(page, entry["codes"][row]) for row, entries in enumerate(rows) for entry in entries]
-    assert page.locator("dialog .natural-full .code").all_inner_texts() == codes
-    page.locator("dialog .natural-full > div").nth(1).locator(".whole").first.hover()  # right's strongest
+    assert page.locator("dialog .natural-pictures .code").all_inner_texts() == codes
+    page.locator("dialog .natural-pictures > div").nth(1).locator(".whole-picture").first.hover()  # right's strongest
     becomes(page, lambda: lights(page, "#glimpse canvas"), [dimmed(rows[1][0], row) for row in range(2)])
     assert page.locator("#glimpse .code").all_inner_texts() == [said(page, code) for code in rows[1][0]["codes"]]
 
@@ -122,7 +122,7 @@ def test_a_card_has_its_own_figures(page_folder, visit, usae_folder):
             ("energy", said(page, statistics.energy.mean(0)[concept].item())),
         ]
         shares = [said(page, statistics.co_firing[row, concept].item(), "share") for row in range(2)]
-        assert [text.split()[-1] for text in card.locator(".co").all_inner_texts()] == shares
+        assert [text.split()[-1] for text in card.locator(".co-firing").all_inner_texts()] == shares
 
 
 def test_scores_stand_under_their_own_backbone(page_folder, visit, run_folder):
@@ -138,11 +138,13 @@ def test_scores_stand_under_their_own_backbone(page_folder, visit, run_folder):
         for picture, own in scores.items()
     }
     assert found == words
-    marked = page.evaluate("[...document.querySelectorAll('dialog .full.failed')].map((one) => one.innerText)")
+    marked = page.evaluate("[...document.querySelectorAll('dialog .large-picture.failed')].map((one) => one.innerText)")
     (failed,) = marked
     assert failed.splitlines()[:2] == ["failed", "left"]
     assert "failed: fires in 0.0% of tokens" in failed
-    said_of = page.evaluate("[...document.querySelectorAll('dialog .full .verdict')].map((one) => one.innerText)")
+    said_of = page.evaluate(
+        "[...document.querySelectorAll('dialog .large-picture .verdict')].map((one) => one.innerText)"
+    )
     assert said_of[:2] == ["failed: fires in 0.0% of tokens", "weak: rank 7"]
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog", state="hidden")
@@ -167,12 +169,12 @@ def test_two_runs_side_by_side_and_one_alone(two_runs, visit):
     assert page.locator('.card[data-id="3"] .row-name').all_inner_texts() == ["first", "second"]
     page.select_option("#runs", label="second")
     becomes(page, lambda: page.evaluate(sources), two)
-    page.click('.card[data-id="3"] .open')
-    page.wait_for_selector("dialog[open] .runs.beside")
+    page.click('.card[data-id="3"] .card-link')
+    page.wait_for_selector("dialog[open] .runs.side-by-side")
     titles = page.locator("dialog .run h3").all_inner_texts()
     assert [title.split()[0] for title in titles] == ["first", "second"]
-    images = "(run) => [...run.querySelectorAll('.full img')].map((image) => image.getAttribute('src').split('/')[2])"
-    assert [run.evaluate(images) for run in page.locator("dialog .run").all()] == [["0"] * 3, ["1"] * 3]
+    runs = "(run) => [...run.querySelectorAll('.large-picture img')].map((i) => i.getAttribute('src').split('/')[2])"
+    assert [run.evaluate(runs) for run in page.locator("dialog .run").all()] == [["0"] * 3, ["1"] * 3]
 
 
 def test_what_has_no_figure_comes_last_either_way(page_folder, visit):
@@ -181,7 +183,7 @@ def test_what_has_no_figure_comes_last_either_way(page_folder, visit):
     last = "[...document.querySelectorAll('.card')].at(-1).dataset.id"
     for turned in (False, True):
         if turned:
-            page.click("#direction")
+            page.click("#sort-direction")
         page.evaluate("scrollTo(0, document.body.scrollHeight)")
         becomes(page, lambda: page.evaluate(last), "Concept(3) - Concept(5)")
 
@@ -191,9 +193,9 @@ def test_search_finds_notes_and_numbers_from_their_start(page_folder, visit):
     shown = "[...document.querySelectorAll('.card')].map((card) => card.dataset.id)"
     page.fill("#search", "0")
     becomes(page, lambda: page.evaluate(shown), ["0"])
-    page.click('.card[data-id="0"] .open')
+    page.click('.card[data-id="0"] .card-link')
     page.fill("dialog textarea", "like Cobwebs")
-    page.fill("dialog .own-words input", "zzz")
+    page.fill("dialog .label-editor input", "zzz")
     page.keyboard.press("Tab")
     page.keyboard.press("Escape")
     page.wait_for_selector("dialog", state="hidden")
@@ -202,7 +204,7 @@ def test_search_finds_notes_and_numbers_from_their_start(page_folder, visit):
     page.fill("#search", "")
     page.select_option("#sort", "name")
     soon(page, lambda: page.evaluate(shown)[0] != "0")  # from a to z
-    page.click("#direction")
+    page.click("#sort-direction")
     becomes(page, lambda: page.evaluate(shown)[0], "0")
 
 
@@ -210,6 +212,6 @@ def test_ranges_bound_above_too_and_are_cleared(page_folder, visit, usae_folder)
     energy = ut.load(usae_folder).statistics.energy.mean(0)
     lower, upper = energy.sort().values[5:7].tolist()
     page = visit(page_folder, f"range.energy=0..{(lower + upper) / 2:.9f}&sort=index")
-    becomes(page, lambda: page.inner_text("#found"), "6 of 13 concepts")
-    page.click("#reset")
-    becomes(page, lambda: page.inner_text("#found"), "13 concepts")
+    becomes(page, lambda: page.inner_text("#result-count"), "6 of 13 concepts")
+    page.click("#clear-filters")
+    becomes(page, lambda: page.inner_text("#result-count"), "13 concepts")

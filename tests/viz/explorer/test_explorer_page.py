@@ -58,7 +58,7 @@ def test_a_run_alone_keeps_its_page(run_copy):
 
 def test_elsewhere_the_pictures_are_brought_along(explored, run_folder):
     (data,) = called(explored / "explorer" / "data.js", "usaeData")
-    pictures = [picture for card in data["cards"] for drawn in card["drawn"] for picture in drawn["pictures"]]
+    pictures = [picture for card in data["cards"] for run in card["run_pictures"] for picture in run["pictures"]]
     assert len(pictures) == 9
     for below in (picture["file"] for picture in pictures):
         copied = explored / data["runs"][0]["full"] / f"{below}.png"
@@ -79,7 +79,7 @@ def test_a_usae_has_a_card_for_every_concept_and_no_pictures(usae_folder, tmp_pa
     assert done.exit_code == 0, done.output
     (data,) = called(tmp_path / "page" / "explorer" / "data.js", "usaeData")
     assert [card["id"] for card in data["cards"]] == [str(k) for k in range(12)]
-    assert all(card["drawn"] == [] for card in data["cards"])
+    assert all(card["run_pictures"] == [] for card in data["cards"])
     statistics = ut.load(usae_folder).statistics
     columns = {column["key"]: column["values"] for column in data["columns"]}
     assert columns["fires.left"] == pytest.approx(statistics.firing_share[0].tolist(), rel=1e-3)
@@ -181,7 +181,9 @@ def test_variants_of_a_concept_share_its_card(usae_folder, tmp_path):
     (data,) = called(out / "explorer" / "data.js", "usaeData")
     (card,) = data["cards"]
     assert card["id"] == "3"
-    found = [(picture["variant"], picture["seed"], picture["backbone"]) for picture in card["drawn"][0]["pictures"]]
+    found = [
+        (picture["variant"], picture["seed"], picture["backbone"]) for picture in card["run_pictures"][0]["pictures"]
+    ]
     pairs = [(seed, name) for seed in (0, 1) for name in ("left", "right")]
     assert sorted(found) == sorted((variant, *pair) for variant in ("plain", "centred") for pair in pairs)
     assert "agreement.0" in {column["key"] for column in data["columns"]}

@@ -259,7 +259,7 @@ def test_a_rater_answers_in_the_browser(study, visit, tmp_path):
     page.wait_for_selector("#choices img")
 
     def at(number):
-        becomes(page, lambda: page.inner_text("#count"), f"{number + 1} of {len(key['trials'])}")
+        becomes(page, lambda: page.inner_text("#progress-count"), f"{number + 1} of {len(key['trials'])}")
 
     for number, trial in enumerate(key["trials"]):
         at(number)
@@ -299,7 +299,7 @@ def test_answers_arrive_as_they_were_given(study, visit, tmp_path):
         page.click("#begin")
         given = [(number + shift) % 4 + 1 for number in range(len(trials))]
         for number, choice in enumerate(given):
-            becomes(page, lambda: page.inner_text("#count"), f"{number + 1} of {len(trials)}")
+            becomes(page, lambda: page.inner_text("#progress-count"), f"{number + 1} of {len(trials)}")
             addresses = [image.get_attribute("src") for image in page.locator("#question img").all()]
             assert addresses == [f"pictures/{number + 1}-{place}.webp" for place in range(5)]
             page.keyboard.press("9")  # there is no such choice
@@ -325,7 +325,7 @@ def test_answers_arrive_as_they_were_given(study, visit, tmp_path):
         right = sum(given[number] == trials[number]["answer"] for number in drawn)
         outcome = score_answers(study, [file])[0]
         assert (outcome.answered, outcome.right) == (len(drawn), right)
-        page.click("#again")
+        page.click("#restart")
         page.wait_for_selector("#welcome", state="visible")
         assert page.input_value("#rater") == ""
 
@@ -338,9 +338,33 @@ def test_answers_are_not_lost_before_they_are_exported(study, visit):
     becomes(page, lambda: page.is_visible("#question"), True)
     while page.is_visible("#question"):
         page.keyboard.press("1")
-    page.click("#again")
-    page.wait_for_selector("#unsaved:has-text('not exported yet')")
+    page.click("#restart")
+    page.wait_for_selector("#unsaved-warning:has-text('not exported yet')")
     assert page.is_visible("#end")
-    page.focus("#again")
+    page.focus("#restart")
     page.keyboard.press("Enter")
     becomes(page, lambda: page.evaluate("document.activeElement.id"), "rater")
+
+
+REFUSALS = {
+    "reading": "Object.defineProperty(window, 'localStorage', {get() {throw new DOMException('denied')}})",
+    "writing": "Storage.prototype.setItem = () => {throw new DOMException('full', 'QuotaExceededError')}",
+}
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("refusal", [None, *REFUSALS])
+def test_a_rater_is_warned_by_a_browser_that_stores_no_answers(refusal, study, visit):
+    page = visit(study / "study")
+    if refusal is not None:
+        page.add_init_script(REFUSALS[refusal])
+        page.reload()
+        page.wait_for_selector("body[data-ready]")
+    page.click("#begin")
+    page.keyboard.press("1")
+    becomes(page, lambda: page.inner_text("#progress-count")[:1], "2")  # and it goes on
+    warning = page.inner_text("#storage-warning")
+    if refusal is None:
+        assert warning == ""
+    else:
+        assert warning == "This browser does not store answers: export them before you close this page."

@@ -92,6 +92,6 @@ def test_a_picture_of_a_class_of_before_its_temperature_is_said_to_come_out_othe
     else:
         assert re.fullmatch(
             rf"a.png was drawn by usae {version}: Class takes its log-probability at a temperature of 3 since 0.9, so "
-            r"that it comes out as another picture; before, Class was Logit \+ LogProbability",
+            r"that it comes out as a different picture; before, Class was Logit \+ LogProbability",
             line,
         )

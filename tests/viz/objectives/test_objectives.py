@@ -298,6 +298,7 @@ def test_a_sum_of_very_many_parts_is_one_clear_error(acts):
         (lambda acts: 1.0, "returned float through left"),
         (lambda acts: acts.canvas.mean((1, 2, 3)).to(torch.complex64), "returned complex numbers through left"),
         (lambda acts: acts.nothing, r"fails through left: test_objectives\.py, line \d+: AttributeError\(.*nothing"),
+        (lambda acts: int("a lot"), r"fails through left: test_objectives\.py, line \d+: ValueError\(.*a lot"),
     ],
 )
 def test_ones_own_part_of_a_sum_is_checked_before_it_is_broadcast(acts, around, function, said):

@@ -154,7 +154,7 @@ def test_a_wrong_edit_is_one_line(usae, edits, why):
 
 def test_an_edit_of_a_backbone_that_nothing_is_drawn_through_is_refused(usae, tmp_path):
     objective = uv.Channel("left", 3)
-    with pytest.raises(ValueError, match="edits of right change nothing: what is drawn is drawn through left alone"):
+    with pytest.raises(ValueError, match="edits of right change nothing: the objectives are drawn through left alone"):
         uv.maximize(usae, objective, edits={"right": {5: 0}}, **QUICK)
     recipe = RenderRecipe(objectives=["Channel('left', 3)"], settings={**QUICK, "edits": {"right": {5: 0}}})
     with pytest.raises(ValueError, match="edits of right change nothing"):

@@ -195,7 +195,7 @@ def test_a_score_of_another_dtype_draws_the_same_picture(usae, dtype):
             lambda acts: first_channel(acts) * 1j,
             "objective <lambda> returned complex numbers through left; expected re",
         ),
-        (lambda acts: torch.ones(len(acts.canvas), dtype=torch.long), "no gradient comes back from its score"),
+        (lambda acts: torch.ones(len(acts.canvas), dtype=torch.long), "its score has no gradient"),
         (3, "objective 3: expected a function of `Activations`"),
     ],
 )
@@ -250,7 +250,7 @@ def test_an_objective_without_a_gradient_is_said(usae):
     def share(acts):
         return (acts.pre_codes > 0).float().mean((1, 2, 3))
 
-    with pytest.raises(ValueError, match="objective share does not depend on the picture: no gradient comes back"):
+    with pytest.raises(ValueError, match="objective share does not depend on the picture: its score has no gradient"):
         uv.maximize(usae, share, steps=2, views=1, size=32)
     in_one = uv.objective(lambda acts: acts.tokens.mean((1, 2, 3)) * (1.0 if acts.backbone == "left" else 0.0))
     assert uv.maximize(usae, in_one, mode="shared", steps=2, views=1, size=32).ended is None

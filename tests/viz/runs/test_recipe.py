@@ -138,7 +138,7 @@ def test_concepts_that_cannot_be_chosen(item, message):
         ("concepts: [3]\nvariants:\n  a: {stepz: 3}\n", r":3: unknown key 'variants\.a\.stepz'; did you mean 'steps'"),
         ("concepts: [3]\nvariants: [a]\n", r":2: variants: expected keys with values"),
         ("concepts: [3]\noutputs: [jpg]\n", r":2: outputs\.0: expected 'png'"),
-        ("concepts: [3]\noutputs: [png, png]\n", r":2: outputs: .*something twice"),
+        ("concepts: [3]\noutputs: [png, png]\n", r":2: outputs: .*an entry twice"),
         ("concepts: [3]\nusae: [demo]\n", r":2: usae: expected text"),
         ("concepts: [3]\nsettings: {memory: .inf}\n", r":2: settings\.memory: expected a finite number"),
         ("&a\nconcepts: *a\n", ":2: an alias that stands for itself"),

@@ -131,7 +131,7 @@ def test_after_a_lost_score_the_next_objectives_are_drawn(folder, tmp_path, draw
     assert done.exit_code == 1
     assert done.stderr == (
         "own_lost:lost: the score through left is not finite at step 1; the best so far is kept\n"
-        "error: the score became NaN or infinite in 1 of 3 folders, as said above\n"
+        "error: the score became NaN or infinite in 1 of 3 folders, see above\n"
     )
     assert [objective for objective, _ in drawings] == ["Concept(3)", "own_lost:lost", "Concept(5)"]
     assert {room.name for room in out.glob("*-*")} == {"concept-00003", "objective-own-lost-lost", "concept-00005"}
@@ -167,9 +167,9 @@ def test_what_cannot_be_drawn_is_status_1_after_the_others_were_drawn(folder, tm
     late, first, flat, wrong, summary = done.stderr.splitlines()
     assert late == "own_none:late: the picture of left is not finite at step 1; the best so far is kept"
     assert first.startswith("error: the score through left is not finite at step 0; check the objective own_none:first")
-    assert flat.startswith("error: objective own_none:flat does not depend on the picture: no gradient comes back")
+    assert flat.startswith("error: objective own_none:flat does not depend on the picture: its score has no gradient")
     assert wrong.startswith("error: objective 'own_none:wrong' fails through left: own_none.py, line ")
-    assert summary == "error: the score became NaN or infinite in 4 of 5 folders, as said above"
+    assert summary == "error: the score became NaN or infinite in 4 of 5 folders, see above"
     drawn = {file.parent.name for file in Path("run").glob("*/left.png")}
     assert drawn == {"objective-own-none-late", "concept-00005"}
     Path("recipe.yaml").write_text(f"usae: {folder}\nobjectives: ['{names[1]}']\n")

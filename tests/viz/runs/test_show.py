@@ -223,7 +223,9 @@ def drawn_by_code(folder, tmp_path, monkeypatch):
 def test_show_says_what_would_run_and_leaves_the_leave_to_the_user(drawn_by_code):
     sha256 = hashlib.sha256(CODE.encode()).hexdigest()
     shown = run("show", drawn_by_code).stdout.splitlines()
-    assert shown[-2].startswith(f"runs        calm of the module own_shown, sha256 {sha256}, where that is in ")
+    assert shown[-2].startswith(
+        f"runs        calm of the module own_shown, sha256 {sha256}, if the current folder has it"
+    )
     assert "--allow-code" not in shown[-1]
     said = json.loads(run("show", drawn_by_code, "--json").stdout)
     assert said["runs"] == {"module": "own_shown", "function": "calm", "sha256": sha256}

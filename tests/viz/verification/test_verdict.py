@@ -87,7 +87,7 @@ def test_thresholds_are_said_in_words_or_as_settings():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ("rank", "'rank' is not a threshold; expected such as rank=1"),
+        ("rank", "'rank' is not a threshold; expected e.g. rank=1"),
         ("rang=1", "verdict.rang = '1': .*did you mean 'rank'"),
         ("percentile=101", "verdict.percentile = '101': expected at most 100"),
         ("margin=0.5", "verdict.margin = '0.5': expected at least 1"),

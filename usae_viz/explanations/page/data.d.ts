@@ -2,7 +2,6 @@
 
 /** data.js */
 interface ExplanationData {
-  usae: { source: string | null; sha256: string | null; n_concepts: number; k: number };
   backbones: string[];
   photographs: PhotographData[];
   patches: Record<string, number[]>; // by concept: how many patches each backbone has

@@ -2,7 +2,7 @@
 "use strict";
 /* One photograph at a time: a list of concepts in an order, and the concept under the pointer in every backbone. */
 
-const DARKEST = 180; // of 255: what a concept does not fire at can still be made out
+const SHADE = 180; // of 255: what a concept does not fire at can still be made out
 const SEAM = 0.001; // of a side: so that none is seen between the map and what lies beside it
 
 /**
@@ -34,7 +34,7 @@ class ExplanationPage {
     const pick = byId("photographs", HTMLSelectElement);
     pick.append(...photographs.map((each, at) => h("option", { value: String(at) }, each.name)));
     pick.addEventListener("change", () => this.#showPhotograph(Number(pick.value)));
-    byId("photographs-pick").hidden = photographs.length < 2;
+    byId("photographs-label").hidden = photographs.length < 2;
     this.order.addEventListener("change", () => this.#fill());
     byId("concepts").addEventListener("keydown", (event) => moveAlongList(event));
     within(document, ".skip").addEventListener("click", (event) => {
@@ -70,7 +70,7 @@ class ExplanationPage {
       const { answer } = backbones[each];
       return answer ? `${each} answers ${answer.name}, ${percent(answer.probability)}` : each;
     });
-    byId("about").textContent = answers.join(" · ");
+    byId("answers").textContent = answers.join(" · ");
     const orders = ordersOf(this.data, this.photograph);
     this.order.replaceChildren(...orders.map(({ label }, number) => h("option", { value: String(number) }, label)));
     this.#fill();
@@ -82,10 +82,10 @@ class ExplanationPage {
    */
   #fill(concept) {
     const { meaning, rows, value } = ordersOf(this.data, this.photograph)[Number(this.order.value || 0)];
-    byId("meaning").textContent = rows.length ? meaning : `${meaning}: there is none`;
+    byId("order-meaning").textContent = rows.length ? meaning : `${meaning}: none`;
     byId("concepts").replaceChildren(...rows.map((row) => h("li", {}, this.#row(row, value(row)))));
-    const shown = rows.find((row) => row.concept === concept) ?? rows[0];
-    if (shown) this.#show(shown.concept);
+    const row = rows.find((each) => each.concept === concept) ?? rows[0];
+    if (row) this.#show(row.concept);
   }
 
   /**
@@ -109,10 +109,10 @@ class ExplanationPage {
     for (const button of byId("concepts").querySelectorAll("button"))
       button.ariaCurrent = String(button.dataset.concept === String(concept));
     const name = this.photograph.names[concept];
-    byId("concept").textContent = `Concept ${concept}${name ? `: ${name}` : ""}`;
+    byId("concept-title").textContent = `Concept ${concept}${name ? `: ${name}` : ""}`;
     byId("maps").replaceChildren(...this.data.backbones.map((backbone) => this.#map(backbone, concept)));
-    const more = [patches(this.data, concept), drawings(this.data, concept)];
-    byId("more").replaceChildren(...more.filter((part) => part !== null));
+    const details = [patches(this.data, concept), drawings(this.data, concept)];
+    byId("patches-and-drawings").replaceChildren(...details.filter((part) => part !== null));
   }
 
   /**
@@ -125,7 +125,7 @@ class ExplanationPage {
     const backboneData = backbones[backbone];
     const row = backboneData.concepts.find((each) => each.concept === concept);
     const source = `explain/photograph-${this.place}.webp`;
-    const stack = [h("img", { src: source, alt: "", width, height }), beside(seen, width, height)];
+    const stack = [h("img", { src: source, alt: "", width, height }), outsideView(seen, width, height)];
     return h(
       "figure",
       {},
@@ -154,10 +154,10 @@ function moveAlongList(event) {
  */
 function describeMap({ grid, asked }, row) {
   if (!row?.area) return " · does not fire";
-  const lost = drop(row);
+  const logitDrop = drop(row);
   return [
     ` · largest code ${row.peak.toFixed(2)} · ${percent(row.area)} of ${grid.join(" x ")} patches`,
-    lost && asked ? [" · ", lost, ` for ${asked.name}`] : null,
+    logitDrop && asked ? [" · ", logitDrop, ` for ${asked.name}`] : null,
   ];
 }
 
@@ -177,7 +177,7 @@ function mapCanvas({ width, height, seen }, { grid }, light) {
   };
   for (const [key, share] of Object.entries(shares)) canvas.style.setProperty(key, `${100 * share}%`);
   const lights = light ? Array.from(bytesOf(light), (byte) => byte / 255) : new Array(grid[0] * grid[1]).fill(0);
-  spotlight(canvas, lights, grid, DARKEST);
+  spotlight(canvas, lights, grid, SHADE);
   return canvas;
 }
 
@@ -187,12 +187,12 @@ function mapCanvas({ width, height, seen }, { grid }, light) {
  * @param {number} width
  * @param {number} height
  */
-function beside({ left, top, side }, width, height) {
+function outsideView({ left, top, side }, width, height) {
   const edges = [left / width + SEAM, top / height + SEAM, (left + side) / width - SEAM, (top + side) / height - SEAM];
   const [l, t, r, b] = edges.map((edge) => `${100 * edge}%`);
   const hole = `${l} ${t}, ${r} ${t}, ${r} ${b}, ${l} ${b}, ${l} ${t}`;
   const around = `polygon(evenodd, 0 0, 100% 0, 100% 100%, 0 100%, 0 0, ${hole})`;
-  return h("div", { class: "beside", style: { "clip-path": around } });
+  return h("div", { class: "outside-view", style: { "clip-path": around } });
 }
 
 /**
@@ -202,8 +202,8 @@ function beside({ left, top, side }, width, height) {
  */
 function patches(data, concept) {
   if (!data.patches[concept]) return data.no_patches ? h("p", {}, `Top-activating patches: ${data.no_patches}`) : null;
-  const rows = data.backbones.map((name, row) => h("div", {}, h("span", {}, name), strip(data, concept, row)));
-  return h("div", { class: "strips" }, h("h3", {}, "Top-activating patches"), rows);
+  const rows = data.backbones.map((name, row) => h("div", {}, h("span", {}, name), patchStrip(data, concept, row)));
+  return h("div", { class: "patch-rows" }, h("h3", {}, "Top-activating patches"), rows);
 }
 
 /**
@@ -211,14 +211,13 @@ function patches(data, concept) {
  * @param {number} concept
  * @param {number} row the backbone's
  */
-function strip(data, concept, row) {
-  const steps = Math.max(1, data.backbones.length - 1);
+function patchStrip(data, concept, row) {
   return h("i", {
     class: "strip",
     style: {
       "--tiles": data.tiles,
       "background-image": `url(explain/patches/${concept}.webp)`,
-      "background-position": `0 ${(100 * row) / steps}%`,
+      "background-position": `0 ${spritePosition(row, data.backbones.length)}%`,
     },
   });
 }
@@ -229,9 +228,9 @@ function strip(data, concept, row) {
  * @param {number} concept
  */
 function drawings(data, concept) {
-  const drawn = data.drawings[concept];
-  if (!drawn) return null;
-  const figures = drawn.map(({ file, backbone, verdict }) =>
+  const pictures = data.drawings[concept];
+  if (!pictures) return null;
+  const figures = pictures.map(({ file, backbone, verdict }) =>
     h(
       "figure",
       {},

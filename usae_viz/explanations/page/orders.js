@@ -10,11 +10,11 @@ const percent = (share) => `${Math.round(100 * share)}%`;
  * @param {string} before
  */
 function signedFigure(value, before = "") {
-  const shown = Math.round(100 * value) / 100 || 0; // no minus before a zero
+  const rounded = Math.round(100 * value) / 100 || 0; // no minus before a zero
   return h(
     "span",
-    { class: shown < 0 ? "against" : shown > 0 ? "for" : "" },
-    `${before}${shown < 0 ? "" : "+"}${shown.toFixed(2)}`,
+    { class: rounded < 0 ? "negative" : rounded > 0 ? "positive" : "" },
+    `${before}${rounded < 0 ? "" : "+"}${rounded.toFixed(2)}`,
   );
 }
 
@@ -30,9 +30,9 @@ function drop({ exact, estimate }) {
 /**
  * The largest first.
  * @param {ConceptData[]} rows
- * @param {(row: ConceptData) => number} of
+ * @param {(row: ConceptData) => number} figureOf
  */
-const sortDescending = (rows, of) => [...rows].sort((one, other) => of(other) - of(one));
+const sortDescending = (rows, figureOf) => [...rows].sort((a, b) => figureOf(b) - figureOf(a));
 
 /**
  * @param {BackboneData} backbone
@@ -93,12 +93,12 @@ function ordersIn(name, photograph, several) {
  * @returns {Order}
  */
 function importance(name, backbone, className) {
-  const known = backbone.concepts.filter((row) => row.estimate !== undefined);
+  const estimated = backbone.concepts.filter((row) => row.estimate !== undefined);
   const how = "~ is estimated by the gradient, all others are exact";
   return {
     label: `${name}: what carries “${className}”`,
     meaning: `what the logit of “${className}” loses when the concept is taken away; ${how}`,
-    rows: sortDescending(known, (row) => row.exact ?? row.estimate ?? 0),
+    rows: sortDescending(estimated, (row) => row.exact ?? row.estimate ?? 0),
     value: (row) => drop(row) ?? "",
   };
 }

@@ -1,6 +1,6 @@
 // @ts-check
 "use strict";
-/* The atlas: concepts in a plane. Where it looks, which concept is chosen, and what pointer, keys and wheel do. */
+/* The atlas: concepts in a plane. What part is in view, which concept is current, and what pointer, keys and wheel do. */
 
 const FARTHEST = 0.6; // zoom: all of it is 1
 const NEAREST = 60;
@@ -12,9 +12,9 @@ const CLICK = 5; // pixels that a click may move
 /** @implements {Scene} */
 class Atlas {
   /** @type {Viewport} */
-  look = { x: 0.5, y: 0.5, zoom: 1 };
+  viewport = { x: 0.5, y: 0.5, zoom: 1 };
   /** @type {number | null} the concept that keys are at, by its place in the data */
-  chosen = null;
+  current = null;
   /** @type {Map<number, PointerEvent>} pointers that are down */
   #down = new Map();
   #moved = 0; // pixels, since the pointer went down
@@ -25,14 +25,14 @@ class Atlas {
    */
   constructor(page, data) {
     this.page = page;
-    this.canvas = byId("plane", HTMLCanvasElement);
+    this.canvas = byId("atlas-canvas", HTMLCanvasElement);
     this.drawing = new AtlasDrawing(page, data, this.canvas);
     this.colour = byId("colour", HTMLSelectElement);
     this.colour.append(...columnOptions(page.data.columns));
     this.colour.addEventListener("change", () => page.update({ colour: this.colour.value }));
-    byId("nearer").addEventListener("click", () => this.zoomBy(STEP));
-    byId("further").addEventListener("click", () => this.zoomBy(1 / STEP));
-    byId("whole").addEventListener("click", () => this.#setViewport({ x: 0.5, y: 0.5, zoom: 1 }));
+    byId("zoom-in").addEventListener("click", () => this.zoomBy(STEP));
+    byId("zoom-out").addEventListener("click", () => this.zoomBy(1 / STEP));
+    byId("zoom-reset").addEventListener("click", () => this.#setViewport({ x: 0.5, y: 0.5, zoom: 1 }));
     this.#listen();
   }
 
@@ -42,15 +42,15 @@ class Atlas {
   }
 
   redraw() {
-    const { look, colour } = this.page.view;
-    this.look = parseViewport(look);
+    const { viewport, colour } = this.page.view;
+    this.viewport = parseViewport(viewport);
     this.colour.value = colour;
     this.drawing.fill();
     this.#draw();
   }
 
   #draw() {
-    this.drawing.ask(this.look, this.chosen);
+    this.drawing.requestDraw(this.viewport, this.current);
   }
 
   /**
@@ -63,37 +63,32 @@ class Atlas {
     if (at !== undefined && this.drawing.has(at)) this.#choose(at);
   }
 
-  /** The concept that keys are at. */
-  get at() {
-    return this.chosen;
-  }
-
   /** Go to the concept that keys were at, or to the one in the middle. */
   enter() {
     this.canvas.focus({ preventScroll: true });
-    if (this.chosen === null) this.#chooseNext(0, 0);
-    else this.#choose(this.chosen);
+    if (this.current === null) this.#chooseNext(0, 0);
+    else this.#choose(this.current);
   }
 
   #listen() {
     const { canvas } = this;
-    canvas.addEventListener("pointerdown", (event) => this.#pressed(event));
-    canvas.addEventListener("pointermove", (event) => this.#pointed(event));
-    canvas.addEventListener("pointerup", (event) => this.#released(event));
+    canvas.addEventListener("pointerdown", (event) => this.#onPointerDown(event));
+    canvas.addEventListener("pointermove", (event) => this.#onPointerMove(event));
+    canvas.addEventListener("pointerup", (event) => this.#onPointerUp(event));
     canvas.addEventListener("pointercancel", (event) => this.#down.delete(event.pointerId));
     canvas.addEventListener("pointerleave", () => this.#down.size || glimpse.hide(this));
-    canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
-    canvas.addEventListener("keydown", (event) => this.#key(event));
+    canvas.addEventListener("wheel", (event) => this.#onWheel(event), { passive: false });
+    canvas.addEventListener("keydown", (event) => this.#onKey(event));
     canvas.addEventListener("blur", () => glimpse.hide(this));
     new ResizeObserver(() => canvas.clientWidth && this.measure()).observe(canvas);
   }
 
-  /** @param {Viewport} look */
+  /** @param {Viewport} viewport */
   #setViewport({ x, y, zoom }) {
     const within01 = (/** @type {number} */ value) => Math.min(1, Math.max(0, value));
-    this.look = { x: within01(x), y: within01(y), zoom: Math.min(NEAREST, Math.max(FARTHEST, zoom)) };
+    this.viewport = { x: within01(x), y: within01(y), zoom: Math.min(NEAREST, Math.max(FARTHEST, zoom)) };
     glimpse.hide(this);
-    this.page.setViewport(formatViewport(this.look));
+    this.page.setViewport(formatViewport(this.viewport));
     this.#draw();
   }
 
@@ -105,10 +100,10 @@ class Atlas {
   zoomBy(factor, under) {
     const { width, height } = this.drawing;
     const fixed = under ?? { x: width / 2, y: height / 2 };
-    const zoom = Math.min(NEAREST, Math.max(FARTHEST, this.look.zoom * factor));
-    const from = this.drawing.toPlane(fixed, this.look);
-    const to = this.drawing.toPlane(fixed, { ...this.look, zoom });
-    this.#setViewport({ x: this.look.x + from.x - to.x, y: this.look.y + from.y - to.y, zoom });
+    const zoom = Math.min(NEAREST, Math.max(FARTHEST, this.viewport.zoom * factor));
+    const from = this.drawing.toPlane(fixed, this.viewport);
+    const to = this.drawing.toPlane(fixed, { ...this.viewport, zoom });
+    this.#setViewport({ x: this.viewport.x + from.x - to.x, y: this.viewport.y + from.y - to.y, zoom });
   }
 
   /**
@@ -117,12 +112,12 @@ class Atlas {
    * @param {number} down pixels
    */
   moveBy(right, down) {
-    const scale = this.drawing.scale(this.look);
-    this.#setViewport({ ...this.look, x: this.look.x - right / scale, y: this.look.y - down / scale });
+    const scale = this.drawing.scale(this.viewport);
+    this.#setViewport({ ...this.viewport, x: this.viewport.x - right / scale, y: this.viewport.y - down / scale });
   }
 
   /** @param {PointerEvent} event */
-  #pressed(event) {
+  #onPointerDown(event) {
     if (event.button) return; // the right one has a menu
     this.canvas.setPointerCapture(event.pointerId);
     this.#down.set(event.pointerId, event);
@@ -130,7 +125,7 @@ class Atlas {
   }
 
   /** @param {PointerEvent} event */
-  #pointed(event) {
+  #onPointerMove(event) {
     const before = this.#down.get(event.pointerId);
     if (!before) return this.#hover(event);
     const others = [...this.#down.values()].filter((other) => other.pointerId !== event.pointerId);
@@ -143,14 +138,14 @@ class Atlas {
   }
 
   /** @param {PointerEvent} event */
-  #released(event) {
-    const held = this.#down.delete(event.pointerId);
+  #onPointerUp(event) {
+    const wasDown = this.#down.delete(event.pointerId);
     const at =
-      held && !this.#down.size && this.#moved <= CLICK
-        ? this.drawing.nearest(this.#pixel(event), this.look, REACH)
+      wasDown && !this.#down.size && this.#moved <= CLICK
+        ? this.drawing.nearest(this.#pixel(event), this.viewport, REACH)
         : null;
     if (at === null) return;
-    this.chosen = at;
+    this.current = at;
     this.page.open(this.page.data.cards[at].id);
   }
 
@@ -161,39 +156,39 @@ class Atlas {
   }
 
   /**
-   * @param {MouseEvent} one
-   * @param {MouseEvent} other
+   * @param {MouseEvent} first
+   * @param {MouseEvent} second
    */
-  #between(one, other) {
-    const [a, b] = [this.#pixel(one), this.#pixel(other)];
+  #between(first, second) {
+    const [a, b] = [this.#pixel(first), this.#pixel(second)];
     return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 };
   }
 
   /** @param {PointerEvent} event */
   #hover(event) {
-    const at = event.pointerType === "touch" ? null : this.drawing.nearest(this.#pixel(event), this.look, REACH);
+    const at = event.pointerType === "touch" ? null : this.drawing.nearest(this.#pixel(event), this.viewport, REACH);
     this.canvas.style.cursor = at === null ? "grab" : "pointer";
     if (at === null) glimpse.hide(this);
     else this.#glimpse(at);
   }
 
   /** @param {WheelEvent} event */
-  #wheel(event) {
+  #onWheel(event) {
     event.preventDefault();
     const pixels = event.deltaY * (event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1);
     this.zoomBy(Math.exp(-Math.max(-300, Math.min(300, pixels)) / 400), this.#pixel(event));
   }
 
   /** @param {KeyboardEvent} event */
-  #key(event) {
+  #onKey(event) {
     if (isTyping(event)) return;
     const [right, down] = ARROWS[event.key] ?? [0, 0];
     const side = PAN * Math.min(this.drawing.width, this.drawing.height);
-    const id = this.chosen === null ? null : this.page.data.cards[this.chosen].id;
+    const id = this.current === null ? null : this.page.data.cards[this.current].id;
     if (right || down) event.shiftKey ? this.moveBy(-right * side, -down * side) : this.#chooseNext(right, down);
     else if (event.key === "+" || event.key === "=") this.zoomBy(STEP);
     else if (event.key === "-" || event.key === "−") this.zoomBy(1 / STEP);
-    else if (event.key === "0") byId("whole").click();
+    else if (event.key === "0") byId("zoom-reset").click();
     else if (event.key === "Escape") glimpse.hide(this);
     else if (id === null) return;
     else if (event.key === "Enter" || event.key === " ") this.page.open(id);
@@ -204,26 +199,27 @@ class Atlas {
   }
 
   /**
-   * Choose the next concept in a direction; the one in the middle where none is chosen.
+   * Choose the next concept in a direction; the one in the middle if there is no current one.
    * @param {number} right
    * @param {number} down
    */
   #chooseNext(right, down) {
-    const at = this.chosen === null ? this.drawing.inMiddle(this.look) : this.drawing.next(this.chosen, right, down);
+    const at =
+      this.current === null ? this.drawing.inMiddle(this.viewport) : this.drawing.next(this.current, right, down);
     if (at !== null) this.#choose(at);
   }
 
   /** @param {number} at */
   #choose(at) {
-    this.chosen = at;
-    const { x, y } = this.drawing.pixel(at, this.look);
+    this.current = at;
+    const { x, y } = this.drawing.pixel(at, this.viewport);
     const { width, height } = this.drawing;
     const margin = 2 * REACH;
     if (x < margin || y < margin || x > width - margin || y > height - margin)
-      this.#setViewport({ ...this.look, ...this.drawing.place(at) });
+      this.#setViewport({ ...this.viewport, ...this.drawing.place(at) });
     this.#draw();
     this.#glimpse(at);
-    byId("atlas-says").textContent = this.#describe(at);
+    byId("atlas-status").textContent = this.#describe(at);
   }
 
   /** @param {number} at */
@@ -241,9 +237,9 @@ class Atlas {
    */
   #glimpse(at) {
     const { left, top } = this.canvas.getBoundingClientRect();
-    const { x, y } = this.drawing.pixel(at, this.look);
+    const { x, y } = this.drawing.pixel(at, this.viewport);
     const where = { left: left + x - REACH, top: top + y - REACH, bottom: top + y + REACH, width: 2 * REACH };
-    glimpse.stand(this, where, conceptPreview(this.page, at, this.#describe(at)));
+    glimpse.showBeside(this, where, conceptPreview(this.page, at, this.#describe(at)));
   }
 }
 
@@ -251,10 +247,10 @@ class Atlas {
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 /**
- * @param {MouseEvent} one
- * @param {MouseEvent} other
+ * @param {MouseEvent} a
+ * @param {MouseEvent} b
  */
-const distance = (one, other) => Math.max(1, Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY));
+const distance = (a, b) => Math.max(1, Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY));
 
 /**
  * Where an address says that the atlas looks; all of it where it says nothing that can be read.
@@ -263,14 +259,14 @@ const distance = (one, other) => Math.max(1, Math.hypot(one.clientX - other.clie
  */
 function parseViewport(text) {
   const [x, y, zoom] = text.split(",").map(Number);
-  const known = text && x >= 0 && x <= 1 && y >= 0 && y <= 1 && zoom >= FARTHEST && zoom <= NEAREST;
-  return known ? { x, y, zoom } : { x: 0.5, y: 0.5, zoom: 1 };
+  const valid = text && x >= 0 && x <= 1 && y >= 0 && y <= 1 && zoom >= FARTHEST && zoom <= NEAREST;
+  return valid ? { x, y, zoom } : { x: 0.5, y: 0.5, zoom: 1 };
 }
 
-/** @param {Viewport} look */
+/** @param {Viewport} viewport */
 function formatViewport({ x, y, zoom }) {
-  const all = x === 0.5 && y === 0.5 && zoom === 1;
-  return all ? "" : [x.toFixed(4), y.toFixed(4), zoom.toPrecision(4)].map(Number).join(",");
+  const whole = x === 0.5 && y === 0.5 && zoom === 1;
+  return whole ? "" : [x.toFixed(4), y.toFixed(4), zoom.toPrecision(4)].map(Number).join(",");
 }
 
 /**
@@ -282,16 +278,16 @@ function formatViewport({ x, y, zoom }) {
 function conceptPreview({ data, layout }, at, words) {
   const card = data.cards[at];
   const rows = [false, layout.shared].flatMap((shared) =>
-    layout.rows.map((row) => slots(data, card, row, shared).map((one) => ({ run: row.run, one }))),
+    layout.rows.map((row) => slots(data, card, row, shared).map((picture) => ({ run: row.run, picture }))),
   );
-  const drawn = rows.map((row) => row.filter(({ one }) => one)).find((row) => row.length);
-  const tiles = (drawn ?? []).map(({ run, one }) => tile(data, card, run, one));
+  const firstRow = rows.map((row) => row.filter(({ picture }) => picture)).find((row) => row.length);
+  const tiles = (firstRow ?? []).map(({ run, picture }) => tile(data, card, run, picture));
   const patches = data.backbones.map((_, backbone) =>
     h("div", { class: "strip", style: { "--n": data.natural } }, smallPatches(data, card, backbone)),
   );
   const style = { "--n": data.backbones.length };
-  const shown = tiles.length ? [h("div", { class: "pictures", style }, tiles)] : card.natural.length ? patches : [];
-  return [h("p", {}, words), ...shown];
+  const pictures = tiles.length ? [h("div", { class: "pictures", style }, tiles)] : card.natural.length ? patches : [];
+  return [h("p", {}, words), ...pictures];
 }
 
 /**

@@ -38,7 +38,7 @@ class AtlasDrawing {
     this.canvas = canvas;
     this.x = data.x;
     this.y = data.y;
-    this.known = page.data.cards.map((_, at) => at).filter((at) => this.has(at));
+    this.placed = page.data.cards.map((_, at) => at).filter((at) => this.has(at));
     const dark = matchMedia("(prefers-color-scheme: dark)");
     dark.addEventListener("change", () => {
       this.#dots = [];
@@ -75,15 +75,15 @@ class AtlasDrawing {
       if (!scale || typeof value !== "number") return COLOURS;
       return Math.min(COLOURS - 1, Math.floor(scale.place(value) * COLOURS));
     });
-    const turn = (/** @type {number} */ at) =>
+    const drawOrder = (/** @type {number} */ at) =>
       this.#visible[at] ? (this.#colourStep[at] === COLOURS ? 0 : 1 + this.#colourStep[at]) : -1;
-    this.#order = [...this.known].sort((a, b) => turn(a) - turn(b) || a - b);
+    this.#order = [...this.placed].sort((a, b) => drawOrder(a) - drawOrder(b) || a - b);
     byId("legend-low").textContent = column && scale ? figure(scale.low, column.kind) : "";
     byId("legend-high").textContent = column && scale ? figure(scale.high, column.kind) : "";
     within(document, ".legend").title = column?.description ?? "";
   }
 
-  /** @param {Viewport} look */
+  /** @param {Viewport} viewport */
   scale({ zoom }) {
     return zoom * FILLED * Math.min(this.width, this.height);
   }
@@ -91,11 +91,11 @@ class AtlasDrawing {
   /**
    * Where a pixel lies in the plane.
    * @param {{x: number, y: number}} pixel
-   * @param {Viewport} look
+   * @param {Viewport} viewport
    */
-  toPlane(pixel, look) {
-    const scale = this.scale(look);
-    return { x: look.x + (pixel.x - this.width / 2) / scale, y: look.y + (pixel.y - this.height / 2) / scale };
+  toPlane(pixel, viewport) {
+    const scale = this.scale(viewport);
+    return { x: viewport.x + (pixel.x - this.width / 2) / scale, y: viewport.y + (pixel.y - this.height / 2) / scale };
   }
 
   /**
@@ -109,32 +109,32 @@ class AtlasDrawing {
   /**
    * Where a concept is seen.
    * @param {number} at
-   * @param {Viewport} look
+   * @param {Viewport} viewport
    */
-  pixel(at, look) {
-    const scale = this.scale(look);
+  pixel(at, viewport) {
+    const scale = this.scale(viewport);
     const { x, y } = this.place(at);
-    return { x: this.width / 2 + (x - look.x) * scale, y: this.height / 2 + (y - look.y) * scale };
+    return { x: this.width / 2 + (x - viewport.x) * scale, y: this.height / 2 + (y - viewport.y) * scale };
   }
 
   /**
    * The concept that is meant by a pixel, of those that the filters keep.
    * @param {{x: number, y: number}} pixel
-   * @param {Viewport} look
+   * @param {Viewport} viewport
    * @param {number} reach pixels
    */
-  nearest(pixel, look, reach) {
-    const { x, y } = this.toPlane(pixel, look);
-    const most = Math.max(reach, this.#dotSize / 2) / this.scale(look);
+  nearest(pixel, viewport, reach) {
+    const { x, y } = this.toPlane(pixel, viewport);
+    const maxDistance = Math.max(reach, this.#dotSize / 2) / this.scale(viewport);
     return this.#best((at) => {
-      const far = Math.hypot((this.x[at] ?? 0) - x, (this.y[at] ?? 0) - y);
-      return far <= most ? far : Infinity;
+      const distance = Math.hypot((this.x[at] ?? 0) - x, (this.y[at] ?? 0) - y);
+      return distance <= maxDistance ? distance : Infinity;
     });
   }
 
-  /** @param {Viewport} look */
-  inMiddle(look) {
-    return this.#best((at) => Math.hypot((this.x[at] ?? 0) - look.x, (this.y[at] ?? 0) - look.y));
+  /** @param {Viewport} viewport */
+  inMiddle(viewport) {
+    return this.#best((at) => Math.hypot((this.x[at] ?? 0) - viewport.x, (this.y[at] ?? 0) - viewport.y));
   }
 
   /**
@@ -156,7 +156,7 @@ class AtlasDrawing {
   #best(cost) {
     let best = null;
     let least = Infinity;
-    for (const at of this.known) {
+    for (const at of this.placed) {
       const distance = this.#visible[at] ? cost(at) : Infinity;
       if (distance < least) [best, least] = [at, distance];
     }
@@ -165,11 +165,11 @@ class AtlasDrawing {
 
   /**
    * Draw with the next frame, once, however often it is asked for.
-   * @param {Viewport} look
-   * @param {number | null} chosen
+   * @param {Viewport} viewport
+   * @param {number | null} current
    */
-  ask(look, chosen) {
-    this.redraw = () => this.#draw(look, chosen);
+  requestDraw(viewport, current) {
+    this.redraw = () => this.#draw(viewport, current);
     if (!this.#frame)
       this.#frame = requestAnimationFrame(() => {
         this.#frame = 0;
@@ -180,31 +180,31 @@ class AtlasDrawing {
   redraw = () => {};
 
   /**
-   * @param {Viewport} look
-   * @param {number | null} chosen
+   * @param {Viewport} viewport
+   * @param {number | null} current
    */
-  #draw(look, chosen) {
+  #draw(viewport, current) {
     const context = this.canvas.getContext("2d");
     if (!context || !this.width) return;
-    this.#makeDots(look);
+    this.#makeDots(viewport);
     context.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
-    const dots = this.#drawDots(context, look);
-    if (dots.length <= PICTURED) this.#drawPictures(context, look, dots);
-    if (dots.length <= NAMED) this.#drawNames(context, look, dots, dots.length <= PICTURED);
-    if (chosen !== null) this.#ring(context, this.pixel(chosen, look), "--ink");
-    for (const id of this.page.view.compare) this.#ringOf(context, look, id, "--accent");
+    const dots = this.#drawDots(context, viewport);
+    if (dots.length <= PICTURED) this.#drawPictures(context, viewport, dots);
+    if (dots.length <= NAMED) this.#drawNames(context, viewport, dots, dots.length <= PICTURED);
+    if (current !== null) this.#ring(context, this.pixel(current, viewport), "--ink");
+    for (const id of this.page.view.compare) this.#ringOf(context, viewport, id, "--accent");
   }
 
   /**
    * @param {CanvasRenderingContext2D} context
-   * @param {Viewport} look
+   * @param {Viewport} viewport
    * @returns {number[]} those in view that the filters keep
    */
-  #drawDots(context, look) {
-    const scale = this.scale(look);
-    const left = this.width / 2 - look.x * scale - this.#dotSize / 2;
-    const top = this.height / 2 - look.y * scale - this.#dotSize / 2;
+  #drawDots(context, viewport) {
+    const scale = this.scale(viewport);
+    const left = this.width / 2 - viewport.x * scale - this.#dotSize / 2;
+    const top = this.height / 2 - viewport.y * scale - this.#dotSize / 2;
     const dots = [];
     for (const at of this.#order) {
       const x = left + (this.x[at] ?? 0) * scale;
@@ -219,11 +219,11 @@ class AtlasDrawing {
 
   /**
    * Make the dots for this zoom, where they are not made yet.
-   * @param {Viewport} look
+   * @param {Viewport} viewport
    */
   #makeDots({ zoom }) {
-    const all = Math.sqrt((this.width * this.height) / this.known.length) / 3;
-    const size = Math.round(Math.min(LARGEST, Math.max(SMALLEST, all) * zoom ** 0.4));
+    const unzoomed = Math.sqrt((this.width * this.height) / this.placed.length) / 3;
+    const size = Math.round(Math.min(LARGEST, Math.max(SMALLEST, unzoomed) * zoom ** 0.4));
     if (this.#dots.length && size === this.#dotSize) return;
     this.#dotSize = size;
     const colours = Array.from({ length: COLOURS }, (_, step) => this.#rampAt(step / (COLOURS - 1)));
@@ -277,14 +277,14 @@ class AtlasDrawing {
 
   /**
    * @param {CanvasRenderingContext2D} context
-   * @param {Viewport} look
+   * @param {Viewport} viewport
    * @param {number[]} dots cards that are drawn
    */
-  #drawPictures(context, look, dots) {
+  #drawPictures(context, viewport, dots) {
     for (const at of dots) {
       const cutting = this.#pictureOf(at);
       if (!cutting?.image.complete || !cutting.image.naturalWidth) continue;
-      const { x, y } = this.pixel(at, look);
+      const { x, y } = this.pixel(at, viewport);
       const { image, left, top, side } = cutting;
       const across = side * Math.min(image.naturalWidth, image.naturalHeight);
       const from = [left * image.naturalWidth, top * image.naturalHeight, across, across];
@@ -302,22 +302,22 @@ class AtlasDrawing {
    * @param {number} at
    */
   #pictureOf(at) {
-    const before = this.#pictures.get(at);
-    if (before !== undefined) return before;
+    const earlier = this.#pictures.get(at);
+    if (earlier !== undefined) return earlier;
     const { data, view } = this.page;
     const card = data.cards[at];
-    const [drawn] = drawnIn(card, view);
+    const [drawing] = shownRuns(card, view);
     const row = card.natural.findIndex((count) => count > 0);
-    const source = drawn
-      ? thumb(drawn.run, drawn.pictures[0])
+    const source = drawing
+      ? thumb(drawing.run, drawing.pictures[0])
       : row < 0
         ? ""
         : address("explorer/patches/", card.id, ".webp");
     const image = new Image();
     image.addEventListener("load", () => this.redraw());
     image.src = source;
-    const top = drawn ? 0 : row / data.backbones.length;
-    const side = drawn ? 1 : 1 / Math.min(data.natural, data.backbones.length);
+    const top = drawing ? 0 : row / data.backbones.length;
+    const side = drawing ? 1 : 1 / Math.min(data.natural, data.backbones.length);
     const cutting = source ? { image, left: 0, top, side } : null;
     this.#pictures.set(at, cutting);
     return cutting;
@@ -326,11 +326,11 @@ class AtlasDrawing {
   /**
    * Numbers and names, where they are not in each other's way.
    * @param {CanvasRenderingContext2D} context
-   * @param {Viewport} look
+   * @param {Viewport} viewport
    * @param {number[]} dots cards that are drawn
    * @param {boolean} pictured
    */
-  #drawNames(context, look, dots, pictured) {
+  #drawNames(context, viewport, dots, pictured) {
     const { data, labels } = this.page;
     const under = (pictured ? PICTURE / 2 : this.#dotSize / 2) + 12;
     context.font = `12px ${getComputedStyle(document.body).fontFamily}`;
@@ -340,16 +340,16 @@ class AtlasDrawing {
     context.lineWidth = 4;
     context.lineJoin = "round";
     /** @type {{x: number, y: number, half: number}[]} */
-    const written = [];
-    const named = (/** @type {number} */ at) => Number(labels.of(data.cards[at].id).name !== "");
-    for (const at of [...dots].reverse().sort((a, b) => named(b) - named(a))) {
+    const labelBoxes = [];
+    const hasName = (/** @type {number} */ at) => Number(labels.of(data.cards[at].id).name !== "");
+    for (const at of [...dots].reverse().sort((a, b) => hasName(b) - hasName(a))) {
       const { id } = data.cards[at];
       const words = [id, labels.of(id).name].filter(Boolean).join(" ");
-      const { x: middle, y } = this.pixel(at, look);
+      const { x: middle, y } = this.pixel(at, viewport);
       const half = context.measureText(words).width / 2 + 4;
       const x = Math.max(half, Math.min(this.width - half, middle)); // within the canvas
-      if (written.some((other) => Math.abs(other.x - x) < other.half + half && Math.abs(other.y - y) < 14)) continue;
-      written.push({ x, y, half });
+      if (labelBoxes.some((other) => Math.abs(other.x - x) < other.half + half && Math.abs(other.y - y) < 14)) continue;
+      labelBoxes.push({ x, y, half });
       context.strokeText(words, x, y + under);
       context.fillText(words, x, y + under);
     }
@@ -357,13 +357,13 @@ class AtlasDrawing {
 
   /**
    * @param {CanvasRenderingContext2D} context
-   * @param {Viewport} look
+   * @param {Viewport} viewport
    * @param {string} id
    * @param {string} colour
    */
-  #ringOf(context, look, id, colour) {
+  #ringOf(context, viewport, id, colour) {
     const at = this.page.data.place.get(id);
-    if (at !== undefined && this.has(at)) this.#ring(context, this.pixel(at, look), colour);
+    if (at !== undefined && this.has(at)) this.#ring(context, this.pixel(at, viewport), colour);
   }
 
   /**

@@ -19,19 +19,19 @@ const MOST_IN_MATRIX = 8;
  * @returns {Layout}
  */
 function pictureRows(data, view) {
-  const drawn = data.cards.flatMap((card) => drawnIn(card, view));
+  const drawings = data.cards.flatMap((card) => shownRuns(card, view));
   /** @type {Map<string, PictureRow>} */
   const rows = new Map();
-  for (const { run, pictures } of drawn)
+  for (const { run, pictures } of drawings)
     for (const { mode, variant } of pictures) {
       const row = { run, variant, mode: mode === "shared" ? "per-model" : mode };
       rows.set(JSON.stringify(row), row);
     }
   const order = [...rows.values()];
   const variants = order.map((row) => row.variant);
-  const turn = (/** @type {PictureRow} */ row) => variants.indexOf(row.variant);
-  order.sort((a, b) => a.run - b.run || turn(a) - turn(b) || (a.mode < b.mode ? 1 : -1));
-  const shared = drawn.some(({ pictures }) => pictures.some((picture) => picture.mode === "shared"));
+  const variantOrder = (/** @type {PictureRow} */ row) => variants.indexOf(row.variant);
+  order.sort((a, b) => a.run - b.run || variantOrder(a) - variantOrder(b) || (a.mode < b.mode ? 1 : -1));
+  const shared = drawings.some(({ pictures }) => pictures.some((picture) => picture.mode === "shared"));
   return { rows: order.slice(0, MOST_ROWS), shared };
 }
 
@@ -40,8 +40,8 @@ function pictureRows(data, view) {
  * @param {CardData} card
  * @param {View} view
  */
-function drawnIn(card, view) {
-  return card.drawn.filter(({ run }) => view.run === "all" || String(run) === view.run);
+function shownRuns(card, view) {
+  return card.run_pictures.filter(({ run }) => view.run === "all" || String(run) === view.run);
 }
 
 /**
@@ -52,13 +52,15 @@ function drawnIn(card, view) {
  * @param {boolean} shared whether there is a slot for the shared picture
  */
 function slots(data, card, { run, variant, mode }, shared) {
-  const pictures = card.drawn
+  const pictures = card.run_pictures
     .filter((drawing) => drawing.run === run)
     .flatMap((drawing) => drawing.pictures)
     .filter((picture) => picture.variant === variant);
-  const slot = data.backbones.map((name) => pictures.find((each) => each.mode === mode && each.backbone === name));
-  if (shared) slot.push(mode === "per-model" ? pictures.find((each) => each.mode === "shared") : undefined);
-  return slot;
+  const rowPictures = data.backbones.map((name) =>
+    pictures.find((each) => each.mode === mode && each.backbone === name),
+  );
+  if (shared) rowPictures.push(mode === "per-model" ? pictures.find((each) => each.mode === "shared") : undefined);
+  return rowPictures;
 }
 
 /**
@@ -77,8 +79,8 @@ function targetStrength(data, picture) {
   const { backbone, strengths } = picture;
   if (!strengths) return null;
   const counted = backbone === "shared" ? strengths : [strengths[data.backbones.indexOf(backbone)]];
-  const known = counted.filter((strength) => typeof strength === "number");
-  return known.length ? Math.min(...known) : null;
+  const numbers = counted.filter((strength) => typeof strength === "number");
+  return numbers.length ? Math.min(...numbers) : null;
 }
 
 /**
@@ -91,10 +93,10 @@ function targetStrength(data, picture) {
 function describePicture(data, card, run, picture) {
   const { backbone, mode, variant, verdict } = picture;
   const strength = targetStrength(data, picture);
-  const of = data.runs.length > 1 ? `${data.runs[run].name}: ` : "";
+  const runName = data.runs.length > 1 ? `${data.runs[run].name}: ` : "";
   const what = card.concept === null ? card.objective : `concept ${card.id}`;
   const where = backbone === "shared" ? "shared by all backbones" : `through ${backbone}`;
-  const parts = [`${of}${what} ${where}`, variant, mode === "coupled" && mode, verdict];
+  const parts = [`${runName}${what} ${where}`, variant, mode === "coupled" && mode, verdict];
   if (verdict && strength !== null) parts.push(`${strengthWord(card)} ${figure(strength, "number")}`);
   return parts.filter(Boolean).join(", ");
 }
@@ -133,12 +135,12 @@ function tile(data, card, run, picture) {
  * @param {View} view
  */
 function smallMatrix(data, card, view) {
-  const pictures = drawnIn(card, view)
+  const pictures = shownRuns(card, view)
     .flatMap((drawing) => drawing.pictures)
     .flatMap(({ backbone, strengths }) => (strengths ? [{ backbone, strengths }] : []))
     .slice(0, MOST_IN_MATRIX);
-  if (!pictures.length) return h("div", { class: "matrix none", "aria-hidden": "true" });
-  const most = Math.max(1e-6, ...pictures.flatMap(({ strengths }) => strengths.map((strength) => strength ?? 0)));
+  if (!pictures.length) return h("div", { class: "matrix empty", "aria-hidden": "true" });
+  const largest = Math.max(1e-6, ...pictures.flatMap(({ strengths }) => strengths.map((strength) => strength ?? 0)));
   const words = pictures.map(({ backbone, strengths }) => {
     const through = data.backbones.map((name, at) => `${figure(strengths[at], "number")} through ${name}`);
     return `${backbone} picture: ${through.join(", ")}`;
@@ -146,8 +148,8 @@ function smallMatrix(data, card, view) {
   const cells = pictures.flatMap(({ backbone, strengths }) =>
     strengths.map((strength, at) =>
       h("i", {
-        class: backbone === data.backbones[at] || backbone === "shared" ? "own" : null,
-        style: { "--strength": `${Math.round((100 * (strength ?? 0)) / most)}%` },
+        class: backbone === data.backbones[at] || backbone === "shared" ? "target" : null,
+        style: { "--strength": `${Math.round((100 * (strength ?? 0)) / largest)}%` },
       }),
     ),
   );
@@ -212,7 +214,7 @@ function followsBadge(card, auroc) {
   const area = figure(auroc, "share");
   const title = sure ? `follows its label: AUROC ${area}` : `nearest to; AUROC ${area}`;
   const parts = [sure ? "" : "≈ ", card.follows, " ", h("small", {}, area)];
-  return h("span", { class: sure ? "follows sure" : "follows", title }, parts);
+  return h("span", { class: sure ? "followed-label reliable" : "followed-label", title }, parts);
 }
 
 /**
@@ -225,7 +227,7 @@ function followsBadge(card, auroc) {
 function makeCard(page, at, place, total) {
   const { data, view, layout } = page;
   const card = data.cards[at];
-  const drawn = layout.rows.length > 0;
+  const hasPictures = layout.rows.length > 0;
   const element = h(
     "article",
     {
@@ -238,17 +240,17 @@ function makeCard(page, at, place, total) {
       "data-at": at,
     },
     cardHead(page, at),
-    drawn && pictureNames(page),
+    hasPictures && pictureNames(page),
     h(
       "div",
-      { class: card.drawn.length ? "rows" : "rows undrawn" },
+      { class: card.run_pictures.length ? "rows" : "rows undrawn" },
       layout.rows.map((row, nth) => cardRow(page, card, row, nth)),
-      drawn && !card.drawn.length && h("p", {}, "not drawn"),
+      hasPictures && !card.run_pictures.length && h("p", {}, "not drawn"),
     ),
     data.natural > 0 &&
       h(
         "div",
-        { class: "naturals" },
+        { class: "top-patches" },
         data.backbones.map((_, row) => naturalRow(data, at, row)),
       ),
     h(
@@ -259,7 +261,7 @@ function makeCard(page, at, place, total) {
         { class: "stats" },
         ["universality", "entropy", "energy", "agreement"].map((key) => stat(data, key, at)),
       ),
-      drawn && smallMatrix(data, card, view),
+      hasPictures && smallMatrix(data, card, view),
     ),
   );
   element.addEventListener("click", (event) => {
@@ -278,7 +280,7 @@ function cardHead({ data, labels, view, standard, open, compare }, at) {
   const { number, words, followed } = heading(data, at, labels);
   const link = h(
     "a",
-    { class: "open", href: `#${toHash({ ...view, concept: id }, standard)}`, id: `title-${at}` },
+    { class: "card-link", href: `#${toHash({ ...view, concept: id }, standard)}`, id: `title-${at}` },
     number !== null && h("b", {}, number),
     words && h("span", { class: "name", title: words }, words),
   );
@@ -287,18 +289,22 @@ function cardHead({ data, labels, view, standard, open, compare }, at) {
     event.preventDefault();
     open(id);
   });
-  const chosen = view.compare.includes(id);
-  const choose = { "aria-pressed": String(chosen), "aria-label": `compare ${id}`, title: "Compare (c)" };
-  const like = { "aria-pressed": String(favourite), "aria-label": `favourite ${id}`, title: "Favourite (f)" };
-  const liked = () => labels.set(id, { favourite: !labels.of(id).favourite });
+  const compared = view.compare.includes(id);
+  const compareAttributes = { "aria-pressed": String(compared), "aria-label": `compare ${id}`, title: "Compare (c)" };
+  const starAttributes = { "aria-pressed": String(favourite), "aria-label": `favourite ${id}`, title: "Favourite (f)" };
+  const toggleFavourite = () => labels.set(id, { favourite: !labels.of(id).favourite });
   return h(
     "header",
     {},
     link,
-    h("span", { class: "gap" }),
+    h("span", { class: "spacer" }),
     followed,
-    h("button", { class: "icon compare", ...choose, onclick: () => compare(id) }, chosen ? "☑" : "☐"),
-    h("button", { class: "icon star", ...like, onclick: liked }, favourite ? "★" : "☆"),
+    h(
+      "button",
+      { class: "icon-button compare", ...compareAttributes, onclick: () => compare(id) },
+      compared ? "☑" : "☐",
+    ),
+    h("button", { class: "icon-button star", ...starAttributes, onclick: toggleFavourite }, favourite ? "★" : "☆"),
   );
 }
 
@@ -306,7 +312,7 @@ function cardHead({ data, labels, view, standard, open, compare }, at) {
 function pictureNames({ data, layout }) {
   return h(
     "div",
-    { class: "pictures names", "aria-hidden": "true", style: { "--n": columnsOf(data, layout) } },
+    { class: "pictures backbone-names", "aria-hidden": "true", style: { "--n": columnsOf(data, layout) } },
     data.backbones.map((_, row) => backboneName(data, row)),
     layout.shared && h("span", { class: "backbone" }, "shared"),
   );

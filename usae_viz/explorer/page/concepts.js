@@ -22,7 +22,7 @@ const normalizeName = (name) => name.toLowerCase().replace(SPACES, "");
  * What is wrong with a name, or "": it must not read as anything else that --concept takes.
  * @param {string} name
  */
-function wrongName(name) {
+function nameProblem(name) {
   const spelling = normalizeName(name);
   if (spelling.includes(",")) return "A name has no comma: --concept splits there.";
   if (/^-?\p{Nd}+$/u.test(spelling)) return "A name is not a number: --concept takes numbers for concepts.";
@@ -67,7 +67,7 @@ function parseConcepts(text, usae, labels) {
  * @param {string} text
  */
 function isSyntax(text) {
-  return wrongName(text) !== "";
+  return nameProblem(text) !== "";
 }
 
 /**

@@ -21,10 +21,8 @@ interface UsaeData {
   source: string | null;
   sha256: string | null;
   n_concepts: number | null;
-  k: number | null;
   active: string | null;
   grid: [number, number] | null; // rows, columns
-  images: string | null;
   factors: FactorData[]; // where the truth is known
   top: number[] | null; // all concepts, the most universal first
   names: LabelData[];
@@ -69,7 +67,7 @@ interface CardData {
   of_class: boolean;
   follows: string | null;
   natural: number[]; // top-activating patches that there are, by backbone
-  drawn: RunPicturesData[];
+  run_pictures: RunPicturesData[];
 }
 
 interface RunPicturesData {
@@ -112,7 +110,6 @@ interface NaturalData {
 interface PictureDetailData {
   scores: ScoresData | null;
   ended: string | null;
-  settings: Record<string, unknown>;
 }
 
 interface ScoresData {

@@ -13,9 +13,9 @@ function hasFocus() {
  * @param {() => void} change
  */
 function preserveFocus(change) {
-  const had = hasFocus();
+  const hadFocus = hasFocus();
   change();
-  if (had && !hasFocus()) byId("cards").focus({ preventScroll: true });
+  if (hadFocus && !hasFocus()) byId("cards").focus({ preventScroll: true });
 }
 
 /**

@@ -8,7 +8,7 @@ const WIDTHS = { s: 250, m: 330, l: 470 };
 /** @implements {Scene} */
 class Grid {
   /** @type {Map<number, HTMLElement>} by place on the page */
-  shown = new Map();
+  cards = new Map();
   columns = 1;
   height = 1; // of a card
   width = 0; // of the grid
@@ -25,7 +25,7 @@ class Grid {
     new ResizeObserver(() => {
       if (element.clientWidth && element.clientWidth !== this.width) this.measure();
     }).observe(element);
-    element.addEventListener("keydown", (event) => this.#key(event));
+    element.addEventListener("keydown", (event) => this.#onKey(event));
   }
 
   /** Work out columns and the height of a card, by laying one out. */
@@ -33,15 +33,15 @@ class Grid {
     const { size } = this.page.view;
     this.width = this.element.clientWidth;
     this.element.dataset.size = size;
-    const least = Math.min(WIDTHS[size], this.width);
-    this.columns = Math.max(1, Math.floor((this.width + GAP) / (least + GAP)));
+    const minWidth = Math.min(WIDTHS[size], this.width);
+    this.columns = Math.max(1, Math.floor((this.width + GAP) / (minWidth + GAP)));
     this.cardWidth = (this.width - GAP * (this.columns - 1)) / this.columns;
-    const trial = makeCard(this.page, 0, 0, 1);
-    trial.style.cssText = `width:${this.cardWidth}px;visibility:hidden`;
-    for (const image of trial.querySelectorAll("img")) image.removeAttribute("src");
-    this.element.append(trial);
-    this.height = Math.ceil(trial.getBoundingClientRect().height);
-    trial.remove();
+    const sample = makeCard(this.page, 0, 0, 1);
+    sample.style.cssText = `width:${this.cardWidth}px;visibility:hidden`;
+    for (const image of sample.querySelectorAll("img")) image.removeAttribute("src");
+    this.element.append(sample);
+    this.height = Math.ceil(sample.getBoundingClientRect().height);
+    sample.remove();
     this.redraw();
   }
 
@@ -51,26 +51,28 @@ class Grid {
     const focused = card?.getAttribute("data-at");
     const place = Number(card?.ariaPosInSet) - 1;
     const part = document.activeElement?.className.split(" ").at(-1);
-    for (const shown of this.shown.values()) shown.remove();
-    this.shown.clear();
+    for (const old of this.cards.values()) old.remove();
+    this.cards.clear();
     const rows = Math.ceil(this.page.places.length / this.columns);
     this.element.style.height = `${Math.max(0, rows * (this.height + GAP) - GAP)}px`;
     this.fill();
     if (!focused) return;
-    const again = this.element.querySelector(`.card[data-at="${focused}"] ${part ? `.${CSS.escape(part)}` : ".open"}`);
-    if (again instanceof HTMLElement) again.focus({ preventScroll: true });
+    const sameElement = this.element.querySelector(
+      `.card[data-at="${focused}"] ${part ? `.${CSS.escape(part)}` : ".card-link"}`,
+    );
+    if (sameElement instanceof HTMLElement) sameElement.focus({ preventScroll: true });
     else this.focus(Math.min(place, this.page.places.length - 1)); // it was filtered out: on to the one in its stead
   }
 
   /** The concept that has the focus. */
-  get at() {
+  get current() {
     const card = document.activeElement?.closest(".card");
     return card ? Number(card.getAttribute("data-at")) : null;
   }
 
   /** Give the focus to the first card that is seen whole. */
   enter() {
-    const margin = within(document, "header.top").getBoundingClientRect().bottom;
+    const margin = within(document, "header.page-header").getBoundingClientRect().bottom;
     const above = Math.max(0, margin - this.element.getBoundingClientRect().top);
     this.focus(Math.ceil(above / (this.height + GAP)) * this.columns);
   }
@@ -83,12 +85,12 @@ class Grid {
     const pitch = this.height + GAP;
     const first = Math.max(0, Math.floor((top - innerHeight / 2) / pitch)) * this.columns;
     const last = Math.min(places.length, (Math.floor((top + 1.5 * innerHeight) / pitch) + 1) * this.columns);
-    for (const [place, card] of this.shown)
+    for (const [place, card] of this.cards)
       if ((place < first || place >= last) && !card.contains(document.activeElement)) {
         card.remove();
-        this.shown.delete(place);
+        this.cards.delete(place);
       }
-    for (let place = first; place < last; place++) if (!this.shown.has(place)) this.#add(place);
+    for (let place = first; place < last; place++) if (!this.cards.has(place)) this.#add(place);
   }
 
   /** @param {number} place */
@@ -97,7 +99,7 @@ class Grid {
     const left = (place % this.columns) * (this.cardWidth + GAP);
     const top = Math.floor(place / this.columns) * (this.height + GAP);
     card.style.cssText = `width:${this.cardWidth}px;height:${this.height}px;transform:translate(${left}px,${top}px)`;
-    this.shown.set(place, card);
+    this.cards.set(place, card);
     const after = [...this.element.children].find((other) => Number(other.ariaPosInSet) > place + 1);
     this.element.insertBefore(card, after ?? null); // in reading order, whichever way one scrolled
   }
@@ -110,18 +112,18 @@ class Grid {
     if (place < 0 || place >= this.page.places.length) return;
     const row = Math.floor(place / this.columns);
     const top = this.element.getBoundingClientRect().top + scrollY + row * (this.height + GAP);
-    const margin = within(document, "header.top").offsetHeight + GAP;
+    const margin = within(document, "header.page-header").offsetHeight + GAP;
     const above = top - margin < scrollY;
     const below = top + this.height > scrollY + innerHeight;
     if (above && !below) scrollTo({ top: top - margin });
     if (below && !above) scrollTo({ top: Math.min(top - margin, top + this.height + GAP - innerHeight) });
     this.fill();
-    const card = this.shown.get(place);
-    if (card) within(card, ".open").focus({ preventScroll: true });
+    const card = this.cards.get(place);
+    if (card) within(card, ".card-link").focus({ preventScroll: true });
   }
 
   /** @param {KeyboardEvent} event */
-  #key(event) {
+  #onKey(event) {
     const target = targetOf(event);
     const card = target.closest(".card");
     if (!card || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -2,7 +2,7 @@
 "use strict";
 /* Natural pictures and where a concept is strong in them. */
 
-const DARKEST = 215; // of 255: the picture around a concept can still be made out
+const SHADE = 215; // of 255: the picture around a concept can still be made out
 
 /**
  * A whole natural picture under the spotlight of one backbone.
@@ -11,13 +11,13 @@ const DARKEST = 215; // of 255: the picture around a concept can still be made o
  * @param {number} row the backbone's
  */
 function heatPicture(data, entry, row) {
-  const canvas = h("canvas", { class: "spot", "aria-hidden": "true" });
+  const canvas = h("canvas", { "aria-hidden": "true" });
   const light = Array.from(bytesOf(entry.heat[row]), (code) => Math.sqrt(code / 255)); // weak codes would hardly be seen else
-  spotlight(canvas, light, data.usae.grid ?? [0, 0], DARKEST);
+  spotlight(canvas, light, data.usae.grid ?? [0, 0], SHADE);
   const source = address("explorer/natural/", String(entry.image), ".webp");
   return h(
     "figure",
-    { class: "heat" },
+    { class: "heat-map" },
     h("div", { class: "stack" }, h("img", { src: source, alt: "", decoding: "async" }), canvas),
     h("figcaption", {}, backboneName(data, row), h("span", { class: "code" }, figure(entry.codes[row], "number"))),
   );
@@ -43,8 +43,8 @@ class Details {
    * @param {number} at
    */
   of(at) {
-    const before = this.#waiting.get(at);
-    if (before) return before.promise;
+    const earlier = this.#waiting.get(at);
+    if (earlier) return earlier.promise;
     const { promise, resolve } = deferredDetail();
     this.#waiting.set(at, { promise, done: resolve });
     const script = h("script", { src: `explorer/details/${at}.js` });
@@ -58,7 +58,7 @@ class Details {
    * @param {number} at
    * @param {DetailData} detail
    */
-  take(at, detail) {
+  deliver(at, detail) {
     this.#waiting.get(at)?.done(detail);
   }
 }
@@ -79,7 +79,7 @@ const details = new Details();
  * @param {number} at
  * @param {DetailData} detail
  */
-const usaeDetail = (at, detail) => details.take(at, detail);
+const usaeDetail = (at, detail) => details.deliver(at, detail);
 
 /** The panel beside what is pointed at: a natural picture under every backbone's spotlight, or a concept in small. */
 class Glimpse {
@@ -100,9 +100,9 @@ class Glimpse {
     const entry = detail?.natural[row]?.find((each) => each.rank === rank);
     if (this.#anchor !== anchor || !entry) return;
     const heats = data.backbones.map((_, at) => heatPicture(data, entry, at));
-    this.stand(anchor, anchor.getBoundingClientRect(), [
+    this.showBeside(anchor, anchor.getBoundingClientRect(), [
       h("p", {}, entry.label, h("span", { class: "faint" }, ` · no. ${rank + 1} through ${data.backbones[row]}`)),
-      h("div", { class: "heats" }, heats),
+      h("div", { class: "heat-maps" }, heats),
       h("p", { class: "faint" }, "largest code through each backbone; lit where the concept fires"),
     ]);
   }
@@ -113,7 +113,7 @@ class Glimpse {
    * @param {{left: number, top: number, bottom: number, width: number}} where that is
    * @param {HTMLElement[]} content
    */
-  stand(anchor, where, content) {
+  showBeside(anchor, where, content) {
     this.#anchor = anchor;
     const panel = byId("glimpse");
     panel.replaceChildren(...content);

@@ -14,9 +14,9 @@ class Labels {
   constructor(usae) {
     this.usae = usae;
     this.key = `usae-labels:${usae.sha256 || usae.source || "unknown"}`;
-    this.#take(usae.names.map((each) => [String(each.concept), each]));
+    this.#merge(usae.names.map((each) => [String(each.concept), each]));
     try {
-      this.#take(storedJson(this.key) ?? []);
+      this.#merge(storedJson(this.key) ?? []);
     } catch {
       this.storable = false;
     }
@@ -45,24 +45,24 @@ class Labels {
     this.#store();
   }
 
-  /** What --concept would know, were these labels exported: names of the USAE's own that nobody else has, then these. */
-  get known() {
-    const readers = this.numbered;
+  /** What --concept would know, were these labels exported: the USAE's own names that no label here has, then these. */
+  get nameable() {
+    const readers = this.conceptLabels;
     const names = new Set(readers.map(({ name }) => normalizeName(name)));
     return [...this.usae.names.filter(({ name }) => !names.has(normalizeName(name))), ...readers];
   }
 
   /** Those of concepts, in the concepts' order: other objectives have no number that a file could name them by. */
-  get numbered() {
+  get conceptLabels() {
     return [...this.labelsById]
       .filter(([id]) => /^\d+$/.test(id))
       .map(([id, { name, favourite, note }]) => ({ concept: Number(id), name, favourite, note }))
-      .sort((one, two) => one.concept - two.concept);
+      .sort((a, b) => a.concept - b.concept);
   }
 
   /** As the file that --labels reads. */
   asJson() {
-    const labels = this.numbered;
+    const labels = this.conceptLabels;
     return JSON.stringify({ schema: 1, usae: this.usae.source, usae_sha256: this.usae.sha256, labels }, null, 2) + "\n";
   }
 
@@ -84,19 +84,19 @@ class Labels {
         `These labels are of another USAE (${file.usae ?? "unnamed"}, ${String(file.usae_sha256).slice(0, 12)}).`,
       );
     for (const label of file.labels) checkLabel(label, this.usae.n_concepts);
-    this.#take(file.labels.map((/** @type {LabelData} */ each) => [String(each.concept), each]));
+    this.#merge(file.labels.map((/** @type {LabelData} */ each) => [String(each.concept), each]));
     this.#store();
     return file.labels.length;
   }
 
   /** @param {[string, Partial<Label>][]} entries */
-  #take(entries) {
+  #merge(entries) {
     for (const [id, label] of entries) {
       const [name, note] = [String(label.name ?? ""), String(label.note ?? "")];
-      const fits = !wrongName(name); // one that an older page took is kept as a note: its file would be refused
+      const valid = !nameProblem(name); // one that an older page took is kept as a note: its file would be refused
       this.labelsById.set(String(id), {
-        name: fits ? name : "",
-        note: fits ? note : [name, note].filter(Boolean).join("\n"),
+        name: valid ? name : "",
+        note: valid ? note : [name, note].filter(Boolean).join("\n"),
         favourite: Boolean(label.favourite),
       });
     }
@@ -128,6 +128,6 @@ function checkLabel(label, count) {
   for (const [part, value] of Object.entries(parts))
     if (typeof value !== LABEL_PARTS[part])
       throw new Error(`Concept ${concept}: “${part}” is not as this page exports it.`);
-  const wrong = wrongName(parts.name ?? "");
-  if (wrong) throw new Error(`Concept ${concept} cannot be called “${parts.name}”. ${wrong}`);
+  const problem = nameProblem(parts.name ?? "");
+  if (problem) throw new Error(`Concept ${concept} cannot be called “${parts.name}”. ${problem}`);
 }

@@ -22,13 +22,13 @@ async function copyAddress() {
  * @param {string} text
  */
 function copyBySelection(text) {
-  const before = document.activeElement;
-  const field = h("textarea", { value: text, class: "hidden", "aria-hidden": "true" });
+  const focused = document.activeElement;
+  const field = h("textarea", { value: text, class: "visually-hidden", "aria-hidden": "true" });
   (document.querySelector("dialog[open]") ?? document.body).append(field); // beside a modal dialog nothing can be chosen
   field.select();
   const copied = document.execCommand("copy");
   field.remove();
-  if (before instanceof HTMLElement) before.focus({ preventScroll: true });
+  if (focused instanceof HTMLElement) focused.focus({ preventScroll: true });
   return copied;
 }
 

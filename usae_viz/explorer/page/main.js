@@ -18,7 +18,7 @@ function usaeData(data) {
 }
 
 /**
- * What a page shows that nobody has changed yet.
+ * What a page shows at first.
  * @param {PageData} data
  * @returns {View}
  */
@@ -56,7 +56,7 @@ class Explorer {
 
   /** What the cards are laid out in. @returns {Scene} */
   get scene() {
-    return this.view.shows === "atlas" && this.atlas ? this.atlas : this.grid;
+    return this.view.scene === "atlas" && this.atlas ? this.atlas : this.grid;
   }
 
   begin() {
@@ -64,7 +64,7 @@ class Explorer {
     listen(this);
     this.labels.listeners.push(() => this.update({}));
     this.places = select(this.data, this.view, this.labels);
-    this.#turnTo();
+    this.#showScene();
     this.syncControls();
     this.#openFromAddress();
   }
@@ -98,31 +98,31 @@ class Explorer {
     this.places = select(this.data, this.view, this.labels);
     glimpse.hide();
     if (before.run !== this.view.run) this.layout = pictureRows(this.data, this.view);
-    if (before.shows !== this.view.shows) this.#turnTo();
+    if (before.scene !== this.view.scene) this.#showScene();
     else if (before.size !== this.view.size || before.run !== this.view.run) this.scene.measure();
     else this.scene.redraw();
     this.syncControls();
   }
 
   /** Show the grid or the atlas. */
-  #turnTo() {
+  #showScene() {
     const atlas = this.scene === this.atlas;
-    const turned = byId("atlas").hidden === atlas;
-    if (turned && atlas) this.#scrolled = scrollY;
+    const changed = byId("atlas").hidden === atlas;
+    if (changed && atlas) this.#scrolled = scrollY;
     byId("grid").hidden = atlas;
     byId("atlas").hidden = !atlas;
     this.scene.measure();
-    if (turned) scrollTo({ top: atlas ? 0 : this.#scrolled });
+    if (changed) scrollTo({ top: atlas ? 0 : this.#scrolled });
   }
 
   /**
    * From the cards to the atlas, or back.
    * @param {boolean} focused whether the focus goes along, to the same concept
    */
-  turn(focused) {
-    const { at } = this.scene;
-    this.#pushHistory(() => this.update({ shows: this.scene === this.atlas ? "cards" : "atlas" }));
-    if (focused && at !== null) this.scene.focus(this.places.indexOf(at));
+  toggleScene(focused) {
+    const { current } = this.scene;
+    this.#pushHistory(() => this.update({ scene: this.scene === this.atlas ? "cards" : "atlas" }));
+    if (focused && current !== null) this.scene.focus(this.places.indexOf(current));
     else if (focused) this.scene.enter();
   }
 
@@ -131,22 +131,23 @@ class Explorer {
     const { view, places, data } = this;
     const active = filterCount(view);
     const all = `${data.cards.length.toLocaleString("en")} ${data.cards.length === 1 ? "concept" : "concepts"}`;
-    const few = places.length !== data.cards.length;
-    byId("found").textContent = few ? `${places.length.toLocaleString("en")} of ${all}` : all;
-    const wrong = places.length || !view.query.trim() ? "" : parseQuery(data, view.query, this.labels).wrong;
-    byId("nothing").textContent = `No concept fits ${filterCount(view) ? "these filters" : "this search"}. ${wrong}`;
-    byId("nothing").hidden = places.length > 0;
-    byId("reset").hidden = !active && !view.query;
-    const drawn = data.cards.filter((card) => card.drawn.length).length;
-    byId("drawn").textContent = `Only the ${drawn.toLocaleString("en")} drawn`;
-    byId("drawn").hidden = !drawn || drawn === data.cards.length || view.pictures !== "";
-    byId("n-filters").textContent = String(active);
-    byId("n-filters").hidden = !active;
-    byId("n-favourites").textContent = String(this.labels.favourites);
+    const filtered = places.length !== data.cards.length;
+    byId("result-count").textContent = filtered ? `${places.length.toLocaleString("en")} of ${all}` : all;
+    const problem = places.length || !view.query.trim() ? "" : parseQuery(data, view.query, this.labels).problem;
+    byId("no-results").textContent =
+      `No concept fits ${filterCount(view) ? "these filters" : "this search"}. ${problem}`;
+    byId("no-results").hidden = places.length > 0;
+    byId("clear-filters").hidden = !active && !view.query;
+    const drawnCount = data.cards.filter((card) => card.run_pictures.length).length;
+    byId("only-drawn").textContent = `Only the ${drawnCount.toLocaleString("en")} drawn`;
+    byId("only-drawn").hidden = !drawnCount || drawnCount === data.cards.length || view.pictures !== "";
+    byId("filter-count").textContent = String(active);
+    byId("filter-count").hidden = !active;
+    byId("favourite-count").textContent = String(this.labels.favourites);
     byId("favourites").ariaPressed = String(view.favourites);
-    byId("shows").ariaPressed = String(view.shows === "atlas");
+    byId("atlas-toggle").ariaPressed = String(view.scene === "atlas");
     syncOrder(view);
-    document.body.dataset.shows = view.shows; // what sorts and sizes cards has no place beside the atlas
+    document.body.dataset.scene = view.scene; // what sorts and sizes cards has no place beside the atlas
     const search = byId("search", HTMLInputElement);
     if (document.activeElement !== search) search.value = view.query;
     this.syncPanel();
@@ -160,10 +161,10 @@ class Explorer {
 
   /** @param {Partial<View>} change */
   #open(change) {
-    const turns = this.sheet.dialog.open; // from one to the next: no step of its own
-    const take = () => void (this.view = { ...this.view, ...change });
-    if (turns) take();
-    else this.#pushHistory(take);
+    const apply = () => void (this.view = { ...this.view, ...change });
+    if (this.sheet.dialog.open)
+      apply(); // from one to the next: no step of its own
+    else this.#pushHistory(apply);
     this.setAddress();
     this.sheet.show(openIds(this.view));
   }
@@ -177,9 +178,9 @@ class Explorer {
     if (!hasFocus()) byId("cards").focus({ preventScroll: true });
   };
 
-  /** @param {string} look */
-  setViewport = (look) => {
-    this.view = { ...this.view, look };
+  /** @param {string} viewport */
+  setViewport = (viewport) => {
+    this.view = { ...this.view, viewport };
     this.keepAddress();
   };
 
@@ -194,27 +195,28 @@ class Explorer {
     const [panel, button] = [byId("panel"), byId("filters")];
     panel.classList.toggle("open", open);
     button.ariaExpanded = String(open);
-    for (const behind of [within(document, "header.top"), byId("cards"), byId("tray")]) behind.inert = open;
+    for (const behind of [within(document, "header.page-header"), byId("cards"), byId("comparison-tray")])
+      behind.inert = open;
     const first = open ? within(panel, ".close-panel") : button;
     first.focus();
   };
 
   /** @param {HTMLInputElement} input */
   importLabels = async (input) => {
-    const says = byId("exchange-says");
+    const status = byId("import-status");
     try {
       const [file] = input.files ?? [];
-      if (file) says.textContent = `${this.labels.import(await file.text())} labels imported.`;
+      if (file) status.textContent = `${this.labels.import(await file.text())} labels imported.`;
     } catch (error) {
-      says.textContent = error instanceof Error ? error.message : String(error);
+      status.textContent = error instanceof Error ? error.message : String(error);
     }
     input.value = "";
   };
 
-  /** @param {HTMLElement} says where to say that it was done */
-  copyLink = async (says) => {
+  /** @param {HTMLElement} status where to say that it was done */
+  copyLink = async (status) => {
     this.setAddress();
-    showStatus(says, await copyAddress());
+    showStatus(status, await copyAddress());
   };
 
   /** The address was changed by a link within the page, or by hand. */
@@ -234,7 +236,7 @@ class Explorer {
 
 /** @param {View} view */
 function syncOrder(view) {
-  const direction = byId("direction");
+  const direction = byId("sort-direction");
   direction.textContent = view.descending ? "↓" : "↑";
   direction.ariaLabel = `Sorted from ${view.descending ? "high to low" : "low to high"}; reverse the order`;
   byId("sort", HTMLSelectElement).value = view.sort;
@@ -249,17 +251,17 @@ function syncOrder(view) {
 function showTray(page) {
   const { compare } = page.view;
   const chip = (/** @type {string} */ id) => {
-    const label = `take ${id} out of the comparison`;
+    const label = `remove ${id} from the comparison`;
     return h("button", { class: "chip", "aria-label": label, onclick: () => page.compare(id) }, id, " ✕");
   };
-  const show = h("button", { id: "compare", class: "main", disabled: compare.length < 2 }, "Side by side");
+  const show = h("button", { id: "compare", disabled: compare.length < 2 }, "Side by side");
   show.addEventListener("click", () => page.sideBySide());
-  byId("tray").hidden = compare.length === 0;
-  replacePreservingFocus(byId("tray"), [
+  byId("comparison-tray").hidden = compare.length === 0;
+  replacePreservingFocus(byId("comparison-tray"), [
     h("span", {}, "Compare"),
     ...compare.map(chip),
-    h("span", { class: "gap" }),
-    h("button", { class: "text", onclick: () => page.update({ compare: [], side: false }) }, "Clear"),
+    h("span", { class: "spacer" }),
+    h("button", { class: "text-button", onclick: () => page.update({ compare: [], side: false }) }, "Clear"),
     show,
   ]);
 }
@@ -271,13 +273,13 @@ function showTray(page) {
 function listen(page) {
   const search = byId("search", HTMLInputElement);
   const clicks = {
-    direction: () => page.update({ descending: !page.view.descending }),
+    "sort-direction": () => page.update({ descending: !page.view.descending }),
     favourites: () => page.update({ favourites: !page.view.favourites }),
-    drawn: () => page.update({ pictures: "drawn" }),
+    "only-drawn": () => page.update({ pictures: "drawn" }),
     filters: () => page.togglePanel(!byId("panel").classList.contains("open")),
-    shows: () => page.turn(false),
-    "copy-link": () => page.copyLink(byId("said")),
-    reset: () => {
+    "atlas-toggle": () => page.toggleScene(false),
+    "copy-link": () => page.copyLink(byId("status-message")),
+    "clear-filters": () => {
       search.value = "";
       page.update(NO_FILTERS);
     },
@@ -314,7 +316,7 @@ function handleKey(page, event) {
   if (isTyping(event)) return;
   const nowhere = event.target === document.body || event.target === byId("cards");
   if (event.key === "/") byId("search").focus();
-  else if (event.key === "a" && page.atlas) page.turn(true);
+  else if (event.key === "a" && page.atlas) page.toggleScene(true);
   else if (event.key === "l") byId("copy-link").click();
   else if (event.key.startsWith("Arrow") && nowhere) page.scene.enter();
   else return;
@@ -327,13 +329,17 @@ function handleKey(page, event) {
  */
 function fillHead(data) {
   const { usae, runs, missing } = data;
-  const of = [
+  const facts = [
     usae.source && `USAE ${usae.source}`,
     usae.n_concepts && `${usae.n_concepts.toLocaleString("en")} concepts, ${usae.active}`,
   ];
-  byId("about").append(of.filter(Boolean).join(" · "), " ", ...data.backbones.map((_, row) => backboneName(data, row)));
+  byId("usae-summary").append(
+    facts.filter(Boolean).join(" · "),
+    " ",
+    ...data.backbones.map((_, row) => backboneName(data, row)),
+  );
   if (runs.length === 1)
-    byId("about").append(h("span", { class: "about-run", title: runs[0].settings }, runs[0].settings));
+    byId("usae-summary").append(h("span", { class: "run-settings", title: runs[0].settings }, runs[0].settings));
   byId("sort").append(
     ...options([
       ["index", "number"],
@@ -341,8 +347,8 @@ function fillHead(data) {
     ]),
     ...columnOptions(data.columns),
   );
-  byId("shows").hidden = !data.atlas;
-  byId("runs-pick").hidden = runs.length < 2;
+  byId("atlas-toggle").hidden = !data.atlas;
+  byId("runs-label").hidden = runs.length < 2;
   byId("runs").append(...options([["all", "side by side"], ...runs.map((run, number) => [String(number), run.name])]));
   byId("missing").hidden = !missing.length;
   byId("missing").append(...missing.slice(0, MOST_MISSING).map((line) => h("p", {}, line)));

@@ -14,11 +14,11 @@ function naturalRow(data, at, row) {
   const title = `co-firing: of its fires in ${name}, the share at which all backbones fire`;
   return [
     backboneName(data, row),
-    strip(data, data.cards[at], row),
+    patchStrip(data, data.cards[at], row),
     h(
       "span",
-      { class: "co", title },
-      h("span", { class: "hidden" }, "co-firing "),
+      { class: "co-firing", title },
+      h("span", { class: "visually-hidden" }, "co-firing "),
       share === undefined ? "" : figure(share, "share"),
     ),
   ];
@@ -30,7 +30,7 @@ function naturalRow(data, at, row) {
  * @param {CardData} card
  * @param {number} row the backbone's
  */
-function strip(data, card, row) {
+function patchStrip(data, card, row) {
   const count = card.natural[row] || 0;
   const patches = Array.from({ length: data.natural }, (_, rank) =>
     rank < count ? patch(data, card, row, rank) : h("span", { class: "patch empty" }),
@@ -65,8 +65,8 @@ function patch(data, card, row, rank) {
  * @param {number} rank
  */
 function patchBackground(data, card, row, rank) {
-  const across = (100 * rank) / Math.max(1, data.natural - 1);
-  const down = (100 * row) / Math.max(1, data.backbones.length - 1);
+  const across = spritePosition(rank, data.natural);
+  const down = spritePosition(row, data.backbones.length);
   return {
     "background-image": `url("${address("explorer/patches/", card.id, ".webp")}")`,
     "background-size": `${100 * data.natural}% ${100 * data.backbones.length}%`,

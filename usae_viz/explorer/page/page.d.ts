@@ -16,11 +16,11 @@ interface View {
   label: string;
   fires: string; // a backbone
   not: string; // a backbone
-  least: number; // share of the patches from which a concept counts as firing
+  threshold: number; // share of the patches from which a concept counts as firing
   pictures: string;
-  shows: "cards" | "atlas";
+  scene: "cards" | "atlas";
   colour: string; // the atlas's, a column's key
-  look: string; // the atlas's part of the plane
+  viewport: string; // the atlas's part of the plane
   ranges: Record<string, [number, number]>; // by column: least, most
   concept: string; // open, by id
   compare: string[]; // ids
@@ -55,14 +55,14 @@ interface Page {
   places: number[]; // of the cards shown, in their order
   layout: Layout;
   update(change: Partial<View>): void; // change the view, and show it
-  setViewport(look: string): void; // the atlas was moved
+  setViewport(viewport: string): void; // the atlas was moved
   open(id: string): void;
   compare(id: string): void;
   closed(): void; // the sheet is
   sideBySide(): void; // open those compared
   togglePanel(open: boolean): void;
   importLabels(input: HTMLInputElement): Promise<void>;
-  copyLink(says: HTMLElement): Promise<void>;
+  copyLink(status: HTMLElement): Promise<void>;
 }
 
 /** A part of the filters, and what brings it in line with the view. */
@@ -84,8 +84,8 @@ interface Scene {
   measure(): void; // its room, or how it fills it, has changed
   redraw(): void; // what is shown has changed
   focus(place: number): void; // of a card among those shown
-  enter(): void; // give the focus to what one looks at
-  at: number | null; // the concept that keys are at, by its place in the data
+  enter(): void; // give the focus to what is in view
+  current: number | null; // the concept that keys are at, by its place in the data
 }
 
 type Heading = "h2" | "h3" | "h4" | "h5";

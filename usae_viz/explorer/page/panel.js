@@ -22,9 +22,9 @@ const KEYS = [
   ["Enter", "open"],
   ["f", "favourite"],
   ["c", "compare"],
-  ["+ −", "in the atlas: nearer, further"],
+  ["+ −", "in the atlas: zoom in, zoom out"],
   ["shift arrows", "in the atlas: move the map"],
-  ["0", "in the atlas: all of it"],
+  ["0", "in the atlas: show all"],
   ["← →", "in an open concept: the one before, the next"],
   ["Esc", "close"],
 ];
@@ -38,8 +38,8 @@ function histogram(column, scale) {
   const bins = new Array(BINS).fill(0);
   for (const value of column.values)
     if (value !== null) bins[Math.min(BINS - 1, Math.floor(scale.place(value) * BINS))]++;
-  const most = Math.sqrt(Math.max(...bins)); // by roots: one full bin would flatten all others
-  const bars = bins.map((count) => h("i", { style: { height: `${(100 * Math.sqrt(count)) / most}%` } }));
+  const tallest = Math.sqrt(Math.max(...bins)); // by roots: one full bin would flatten all others
+  const bars = bins.map((count) => h("i", { style: { height: `${(100 * Math.sqrt(count)) / tallest}%` } }));
   return h("div", { class: "histogram", "aria-hidden": "true" }, bars);
 }
 
@@ -74,7 +74,7 @@ function rangeFilter(page, column) {
     bars.style.setProperty("--from", `${100 * from}%`);
     bars.style.setProperty("--to", `${100 * to}%`);
   };
-  const moved = (/** @type {HTMLInputElement} */ input) => {
+  const applyMove = (/** @type {HTMLInputElement} */ input) => {
     if (Number(low.value) > Number(high.value)) input.value = input === low ? high.value : low.value;
     const [from, to] = ends();
     const ranges = { ...page.view.ranges };
@@ -82,7 +82,7 @@ function rangeFilter(page, column) {
     else ranges[column.key] = [roundForAddress(scale.value(from)), roundForAddress(scale.value(to))];
     page.update({ ranges });
   };
-  for (const input of [low, high]) input.addEventListener("input", () => moved(input));
+  for (const input of [low, high]) input.addEventListener("input", () => applyMove(input));
   return {
     element: rangeElement(page.data, column, bounds, bars, [low, high]),
     sync() {
@@ -109,7 +109,7 @@ function rangeElement(data, column, bounds, bars, sliders) {
   const name = row < 0 ? h("span", {}, column.label) : backboneName(data, row);
   return h(
     "div",
-    { class: "range", title: `${column.label}: ${column.description}` },
+    { class: "range-filter", title: `${column.label}: ${column.description}` },
     h("div", { class: "range-head" }, name, bounds),
     bars,
     h("div", { class: "sliders" }, sliders),
@@ -130,7 +130,7 @@ function choice(page, key, label, pairs) {
   const select = h("select", {}, options(pairs));
   select.addEventListener("change", () => page.update({ [key]: select.value }));
   return {
-    element: h("label", { class: "choice" }, h("span", {}, label), select),
+    element: h("label", { class: "select-filter" }, h("span", {}, label), select),
     sync: () => void (select.value = page.view[key]),
     select,
   };
@@ -150,9 +150,9 @@ function labelFilter(page) {
   data.cards.forEach(({ follows }, at) => {
     if (follows && (auroc?.[at] ?? 0) >= FOLLOWS_AUROC) counts.set(follows, (counts.get(follows) ?? 0) + 1);
   });
-  const followed = [...counts].sort().map(([name, count]) => [name, `${name} (${count})`]);
-  const group = (/** @type {string} */ of, /** @type {string[][]} */ pairs) =>
-    pairs.length ? [h("optgroup", { label: of }, options(pairs))] : [];
+  const factorPairs = [...counts].sort().map(([name, count]) => [name, `${name} (${count})`]);
+  const group = (/** @type {string} */ groupLabel, /** @type {string[][]} */ pairs) =>
+    pairs.length ? [h("optgroup", { label: groupLabel }, options(pairs))] : [];
   const fill = () => {
     const names = [...new Set([...labels.labelsById.values()].map((each) => each.name).filter(Boolean))].sort();
     label.select.replaceChildren(
@@ -161,7 +161,7 @@ function labelFilter(page) {
         "my names",
         names.map((name) => [`own:${name}`, name]),
       ),
-      ...group(`follows (AUROC ≥ ${FOLLOWS_AUROC})`, followed),
+      ...group(`follows (AUROC ≥ ${FOLLOWS_AUROC})`, factorPairs),
     );
     label.element.hidden = !names.length && !counts.size;
     label.sync();
@@ -181,20 +181,29 @@ function firingFilter(page) {
   const fires = choice(page, "fires", "fires in", [["", "any"], ...names]);
   const not = choice(page, "not", "but not in", [["", "–"], ...names]);
   const label = "percent of the patches from which a concept counts as firing";
-  const least = h("input", { type: "number", min: 0, max: 100, step: "any", class: "least", "aria-label": label });
-  least.addEventListener("change", () => page.update({ least: Math.max(0, Number(least.value) || 0) / 100 }));
+  const threshold = h("input", {
+    type: "number",
+    min: 0,
+    max: 100,
+    step: "any",
+    class: "firing-threshold",
+    "aria-label": label,
+  });
+  threshold.addEventListener("change", () => {
+    page.update({ threshold: Math.max(0, Number(threshold.value) || 0) / 100 });
+  });
   return {
     element: h(
       "fieldset",
       {},
       h("legend", {}, "Fires in one, not in another"),
-      h("div", { class: "pair" }, fires.element, not.element),
-      h("p", { class: "fine" }, "firing: in at least ", least, " % of the patches"),
+      h("div", { class: "firing-selects" }, fires.element, not.element),
+      h("p", { class: "note" }, "firing: in at least ", threshold, " % of the patches"),
     ),
     sync() {
       fires.sync();
       not.sync();
-      least.value = String(+(100 * page.view.least).toPrecision(4));
+      threshold.value = String(+(100 * page.view.threshold).toPrecision(4));
     },
   };
 }
@@ -210,18 +219,18 @@ function exchange({ labels, importLabels }) {
     ".",
   ];
   const unstored = ["This browser stores nothing for pages opened from disk: export before you leave."];
-  const note = h("p", { id: "storage-note", class: "fine" });
+  const note = h("p", { id: "storage-note", class: "note" });
   const sayStored = () => note.replaceChildren(...(labels.storable ? explanation : unstored));
   sayStored();
   labels.listeners.push(sayStored);
-  const file = h("input", { id: "import", type: "file", accept: ".json,application/json", class: "hidden" });
+  const file = h("input", { id: "import", type: "file", accept: ".json,application/json", class: "visually-hidden" });
   file.tabIndex = -1;
   file.ariaHidden = "true";
   file.addEventListener("change", () => importLabels(file));
   const save = () => download("labels.json", labels.asJson(), "application/json");
   return h(
     "div",
-    { class: "exchange" },
+    { class: "label-exchange" },
     h("h2", {}, "Names and notes"),
     note,
     h(
@@ -231,13 +240,13 @@ function exchange({ labels, importLabels }) {
       h("button", { onclick: () => file.click() }, "Import"),
       file,
     ),
-    h("p", { id: "exchange-says", role: "status", class: "fine" }),
+    h("p", { id: "import-status", role: "status", class: "note" }),
   );
 }
 
 function keyboardHelp() {
-  const rows = KEYS.map(([key, does]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, does)]);
-  return h("details", { class: "keys" }, h("summary", {}, "Keyboard"), h("dl", {}, rows));
+  const rows = KEYS.map(([key, action]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, action)]);
+  return h("details", { class: "keyboard-help" }, h("summary", {}, "Keyboard"), h("dl", {}, rows));
 }
 
 /**
@@ -255,15 +264,15 @@ function makePanel(page, element) {
     return control.element;
   };
   const useful = data.columns.filter((column) => column.values.filter((value) => value !== null).length > 1);
-  const several = data.backbones.length > 1 && data.column.has(`fires.${data.backbones[0]}`);
+  const comparable = data.backbones.length > 1 && data.column.has(`fires.${data.backbones[0]}`);
   const groups = PER_BACKBONE.map((kind) =>
     useful.filter(({ backbone, key }) => backbone && key.startsWith(`${kind}.`)),
   );
-  const close = h("button", { class: "text close-panel", onclick: () => page.togglePanel(false) }, "Close");
+  const close = h("button", { class: "text-button close-panel", onclick: () => page.togglePanel(false) }, "Close");
   const parts = [
     h("div", { class: "panel-head" }, h("h2", {}, "Filters"), close),
     add(labelFilter(page)),
-    several ? add(firingFilter(page)) : "",
+    comparable ? add(firingFilter(page)) : "",
     data.runs.length ? add(choice(page, "pictures", "Pictures", OF_PICTURES)) : "",
     ...useful.filter((column) => !column.backbone).map((column) => add(rangeFilter(page, column))),
     ...groups

@@ -8,10 +8,10 @@
  * @returns {Scale}
  */
 function scaleOf(column) {
-  const known = column.values.filter((value) => value !== null);
-  const low = known.reduce((least, value) => Math.min(least, value), Infinity);
-  const high = known.reduce((most, value) => Math.max(most, value), -Infinity);
-  const floor = known.reduce((least, value) => (value > 0 ? Math.min(least, value) : least), Infinity);
+  const values = column.values.filter((value) => value !== null);
+  const low = values.reduce((least, value) => Math.min(least, value), Infinity);
+  const high = values.reduce((most, value) => Math.max(most, value), -Infinity);
+  const floor = values.reduce((least, value) => (value > 0 ? Math.min(least, value) : least), Infinity);
   const ends = (/** @type {number} */ place, /** @type {() => number} */ between) =>
     place <= 0 ? low : place >= 1 ? high : between();
   if (column.log && high > 10 * floor) {

@@ -17,16 +17,16 @@ function haystack(card, label) {
  * @param {PageData} data
  * @param {string} query
  * @param {Labels} labels
- * @returns {{concepts: Set<number>, words: string[], wrong: string}} wrong: why it means no concepts
+ * @returns {{concepts: Set<number>, words: string[], problem: string}} problem: why it means no concepts
  */
 function parseQuery({ usae }, query, labels) {
   const text = query.trim();
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
   try {
-    const concepts = new Set(parseConcepts(text, usae, labels.known));
-    return { concepts, words: isSyntax(text) ? [] : words, wrong: "" };
+    const concepts = new Set(parseConcepts(text, usae, labels.nameable));
+    return { concepts, words: isSyntax(text) ? [] : words, problem: "" };
   } catch (error) {
-    return { concepts: new Set(), words, wrong: error instanceof Error ? error.message : String(error) };
+    return { concepts: new Set(), words, problem: error instanceof Error ? error.message : String(error) };
   }
 }
 

@@ -6,7 +6,7 @@
  * What was drawn of a concept in one run.
  * @param {PageData} data
  * @param {CardData} card
- * @param {RunPicturesData} drawn
+ * @param {RunPicturesData} drawing
  * @param {DetailData | null} detail
  * @param {number} level of the headings
  */
@@ -22,16 +22,21 @@ function runPart(data, card, { run, pictures }, detail, level) {
       pictures: pictures.filter((picture) => picture.variant === variant && picture.mode === mode),
     })),
   );
-  const shown = groups
+  const groupElements = groups
     .filter(({ pictures }) => pictures.length)
     .map(({ words, pictures }) => {
-      const full = pictures.map((picture) => pictureFigure(data, card, run, picture, pictureDetails[picture.file]));
+      const figures = pictures.map((picture) => pictureFigure(data, card, run, picture, pictureDetails[picture.file]));
       const style = { "--n": Math.min(Math.max(pictures.length, 2), 4) };
-      return h("div", {}, h(inner, { class: "lesser" }, words), h("div", { class: "fulls", style }, full));
+      return h(
+        "div",
+        {},
+        h(inner, { class: "minor-heading" }, words),
+        h("div", { class: "large-pictures", style }, figures),
+      );
     });
   const heading = several && h(headingOf(level), {}, name, h("small", { class: "faint" }, ` ${settings}`));
   const where = `concept ${card.id}${several ? ` in ${name}` : ""}`;
-  return h("section", { class: "run" }, heading, shown, transferTable(data, pictures, pictureDetails, where));
+  return h("section", { class: "run" }, heading, groupElements, transferTable(data, pictures, pictureDetails, where));
 }
 
 /**
@@ -52,19 +57,19 @@ function conceptPart({ data, labels }, at, detail, level) {
   const { number, words, followed } = heading(data, at, labels);
   const inner = headingOf(level + 1);
   const what = card.concept === null ? `--objective "${card.objective}"` : `--concept ${card.id}`;
-  const runs = card.drawn.map((drawn) => runPart(data, card, drawn, detail, level + 1));
-  const undrawn = h("p", { class: "fine" }, "Not drawn here. ", h("code", {}, `usae-viz maximize ${what}`));
-  const title = { class: "part-title", id: level === 2 ? "sheet-title" : null };
+  const runs = card.run_pictures.map((drawing) => runPart(data, card, drawing, detail, level + 1));
+  const notDrawn = h("p", { class: "note" }, "Not drawn here. ", h("code", {}, `usae-viz maximize ${what}`));
+  const title = { class: "concept-title", id: level === 2 ? "sheet-title" : null };
   const natural = () => naturalInFull(data, card, detail, headingOf(level + 2));
   return h(
     "section",
-    { class: runs.length ? "part" : "part bare", "aria-label": `concept ${card.id}` },
+    { class: runs.length ? "concept-part" : "concept-part no-runs", "aria-label": `concept ${card.id}` },
     h(headingOf(level), title, number !== null && h("b", {}, number), " ", words, " ", followed),
     labelEditor(labels, card.id),
-    h("div", { class: runs.length > 1 ? "runs beside" : "runs" }, runs.length ? runs : undrawn),
+    h("div", { class: runs.length > 1 ? "runs side-by-side" : "runs" }, runs.length ? runs : notDrawn),
     h(
       "div",
-      { class: "beside-runs" },
+      { class: "patches-and-figures" },
       data.natural ? h("div", {}, h(inner, {}, "Top-activating patches"), natural()) : null,
       h("div", {}, h(inner, {}, "Figures"), figuresTable(data, at)),
     ),
@@ -89,17 +94,17 @@ class Sheet {
     dialog.addEventListener("click", (event) => {
       if (event.target === dialog) dialog.close();
     });
-    dialog.addEventListener("keydown", (event) => this.#key(event));
+    dialog.addEventListener("keydown", (event) => this.#onKey(event));
   }
 
   /** @param {KeyboardEvent} event */
-  #key(event) {
+  #onKey(event) {
     if (isTyping(event)) return;
-    const turns = event.key === "ArrowLeft" || event.key === "ArrowRight";
-    if (turns && targetOf(event).closest(".scroll")) return; // a wide table scrolls
-    if (turns) this.turn(event.key === "ArrowRight" ? 1 : -1);
+    const sideways = event.key === "ArrowLeft" || event.key === "ArrowRight";
+    if (sideways && targetOf(event).closest(".scrollable")) return; // a wide table scrolls
+    if (sideways) this.goBy(event.key === "ArrowRight" ? 1 : -1);
     else if (event.key === "f" && this.ids.length === 1) within(this.dialog, ".star").click();
-    else if (event.key === "l") within(this.dialog, ".link").click();
+    else if (event.key === "l") within(this.dialog, ".copy-link").click();
   }
 
   /**
@@ -110,12 +115,12 @@ class Sheet {
     const { data } = this.page;
     this.ids = ids;
     const places = ids.flatMap((id) => data.place.get(id) ?? []);
-    const loaded = await Promise.all(places.map((at) => details.of(data.cards[at].detail)));
+    const cardDetails = await Promise.all(places.map((at) => details.of(data.cards[at].detail)));
     if (this.ids !== ids) return; // another was asked for meanwhile
-    const one = ids.length === 1;
-    const parts = places.map((at, nth) => conceptPart(this.page, at, loaded[nth], one ? 2 : 3));
-    this.dialog.className = one ? "one" : "several";
-    const children = [this.#head(one), h("div", { class: "parts", style: { "--n": ids.length } }, parts)];
+    const single = ids.length === 1;
+    const parts = places.map((at, nth) => conceptPart(this.page, at, cardDetails[nth], single ? 2 : 3));
+    this.dialog.className = single ? "single" : "comparison";
+    const children = [this.#head(single), h("div", { class: "concept-parts", style: { "--n": ids.length } }, parts)];
     replacePreservingFocus(this.dialog, children);
     if (!this.dialog.open) {
       this.dialog.showModal();
@@ -130,21 +135,25 @@ class Sheet {
     else this.ids = [];
   }
 
-  /** @param {boolean} one whether one concept is shown */
-  #head(one) {
-    const says = h("span", { class: "said", role: "status" });
+  /** @param {boolean} single whether one concept is shown */
+  #head(single) {
+    const status = h("span", { class: "sheet-status", role: "status" });
     const step = (/** @type {number} */ by, /** @type {string} */ label, /** @type {string} */ sign) =>
-      h("button", { class: "icon", "aria-label": label, onclick: () => this.turn(by) }, sign);
+      h("button", { class: "icon-button", "aria-label": label, onclick: () => this.goBy(by) }, sign);
     return h(
       "div",
       { class: "sheet-head" },
-      one
+      single
         ? [step(-1, "the concept before", "←"), step(1, "the next concept", "→")]
         : h("h2", { id: "sheet-title" }, `${this.ids.length} concepts compared`),
-      h("span", { class: "gap" }),
-      says,
-      h("button", { class: "text link", title: "Copy link (l)", onclick: () => this.page.copyLink(says) }, "Copy link"),
-      h("button", { class: "icon close", "aria-label": "close", onclick: () => this.dialog.close() }, "✕"),
+      h("span", { class: "spacer" }),
+      status,
+      h(
+        "button",
+        { class: "text-button copy-link", title: "Copy link (l)", onclick: () => this.page.copyLink(status) },
+        "Copy link",
+      ),
+      h("button", { class: "icon-button close", "aria-label": "close", onclick: () => this.dialog.close() }, "✕"),
     );
   }
 
@@ -152,7 +161,7 @@ class Sheet {
    * On to the concept before or after, in the page's order.
    * @param {number} step
    */
-  turn(step) {
+  goBy(step) {
     if (this.ids.length !== 1) return;
     const { places, data } = this.page;
     const next = places[places.indexOf(data.place.get(this.ids[0]) ?? -1) + step];

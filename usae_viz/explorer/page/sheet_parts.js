@@ -28,8 +28,8 @@ function worstScore(scores) {
     const score = scores?.backbones[name];
     return score ? [{ name, score }] : [];
   });
-  const turn = (/** @type {{score: ScoreData}} */ { score }) => WORST_FIRST.indexOf(score.verdict);
-  return scored.sort((a, b) => turn(a) - turn(b) || strengthOf(a.score) - strengthOf(b.score))[0];
+  const order = (/** @type {{score: ScoreData}} */ { score }) => WORST_FIRST.indexOf(score.verdict);
+  return scored.sort((a, b) => order(a) - order(b) || strengthOf(a.score) - strengthOf(b.score))[0];
 }
 
 /**
@@ -56,12 +56,12 @@ function pictureFigure(data, card, run, picture, pictureDetails) {
   const alt = describePicture(data, card, run, picture);
   const source = largePicture(data, run, picture);
   const image = h("img", { src: source, alt, decoding: "async" });
-  const sent = () => (image.src = thumb(run, picture)); // the page was sent without the run
-  image.addEventListener("error", sent, { once: true });
+  const useSmallCopy = () => (image.src = thumb(run, picture)); // the page was sent without the run
+  image.addEventListener("error", useSmallCopy, { once: true });
   const link = { href: source, target: "_blank", rel: "noopener", "aria-label": `the PNG: ${alt}` };
   return h(
     "figure",
-    { class: `full ${picture.verdict ?? ""}` },
+    { class: `large-picture ${picture.verdict ?? ""}` },
     h("a", link, image, verdictBadge(picture)),
     h("figcaption", {}, pictureCaption(data, run, picture, pictureDetails)),
   );
@@ -76,9 +76,9 @@ function pictureFigure(data, card, run, picture, pictureDetails) {
 function pictureCaption(data, run, picture, pictureDetails) {
   const row = data.backbones.indexOf(picture.backbone);
   const scores = pictureDetails?.scores;
-  const least = worstScore(scores);
-  const where = least && (scores?.drawn_for.length ?? 0) > 1 ? ` in ${least.name}` : "";
-  const moving = picture.animation && address(data.runs[run].full, picture.file, picture.animation);
+  const worst = worstScore(scores);
+  const where = worst && (scores?.drawn_for.length ?? 0) > 1 ? ` in ${worst.name}` : "";
+  const animation = picture.animation && address(data.runs[run].full, picture.file, picture.animation);
   return [
     h(
       "div",
@@ -86,18 +86,18 @@ function pictureCaption(data, run, picture, pictureDetails) {
       row >= 0 ? backboneName(data, row) : h("span", { class: "backbone" }, picture.backbone),
       picture.seed ? h("span", { class: "faint" }, ` seed ${picture.seed}`) : "",
     ),
-    least && [
+    worst && [
       h(
         "div",
-        { class: `verdict ${least.score.verdict}` },
-        least.score.verdict,
+        { class: `verdict ${worst.score.verdict}` },
+        worst.score.verdict,
         where,
-        least.score.short && `: ${least.score.short}`,
+        worst.score.short && `: ${worst.score.short}`,
       ),
-      h("div", { class: "faint" }, describeStrength(least.score)),
+      h("div", { class: "faint" }, describeStrength(worst.score)),
     ],
     pictureDetails?.ended && h("div", { class: "faint" }, pictureDetails.ended),
-    moving && h("a", { href: moving, target: "_blank", rel: "noopener" }, "animation"),
+    animation && h("a", { href: animation, target: "_blank", rel: "noopener" }, "animation"),
   ];
 }
 
@@ -107,8 +107,8 @@ function pictureCaption(data, run, picture, pictureDetails) {
  * @param {number} at
  */
 function figuresTable(data, at) {
-  const single = data.columns.filter((column) => !column.backbone && column.values[at] !== null);
-  const facts = single.map(({ label, description, kind, values }) =>
+  const shared = data.columns.filter((column) => !column.backbone && column.values[at] !== null);
+  const facts = shared.map(({ label, description, kind, values }) =>
     h("div", { title: description }, h("dt", {}, label), h("dd", {}, figure(values[at], kind))),
   );
   return h("div", { class: "figures" }, h("dl", { class: "facts" }, facts), figuresByBackbone(data, at));
@@ -120,9 +120,9 @@ function figuresTable(data, at) {
  */
 function figuresByBackbone(data, at) {
   const rows = PER_BACKBONE.map((kind) => data.backbones.flatMap((name) => data.column.get(`${kind}.${name}`) ?? []));
-  const full = rows.filter((row) => row.length && row.length === data.backbones.length);
-  if (!full.length) return null;
-  const body = full.map((row) =>
+  const completeRows = rows.filter((row) => row.length && row.length === data.backbones.length);
+  if (!completeRows.length) return null;
+  const body = completeRows.map((row) =>
     h(
       "tr",
       { title: row[0].description },
@@ -133,7 +133,7 @@ function figuresByBackbone(data, at) {
   const label = `figures of ${data.cards[at].id} by backbone`;
   return h(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
+    { class: "scrollable", tabindex: "0", role: "region", "aria-label": label },
     h("table", {}, h("thead", {}, h("tr", {}, h("td"), backboneHeads(data))), h("tbody", {}, body)),
   );
 }
@@ -153,21 +153,26 @@ function naturalInFull(data, card, detail, level) {
   const why =
     card.concept === null
       ? "Top-activating patches are known for single concepts."
-      : "None: see above what is missing.";
-  if (!rows.some((row) => row.length)) return h("p", { class: "fine" }, why);
+      : "None; see above for what is missing.";
+  if (!rows.some((row) => row.length)) return h("p", { class: "note" }, why);
   const backbones = rows.map((row, at) =>
     h(
       "div",
       {},
-      h(level, { class: "lesser" }, backboneName(data, at), h("span", { class: "faint" }, " · where it is strongest")),
+      h(
+        level,
+        { class: "minor-heading" },
+        backboneName(data, at),
+        h("span", { class: "faint" }, " · where it is strongest"),
+      ),
       h(
         "div",
-        { class: "wholes", style: { "--n": data.natural } },
+        { class: "whole-pictures", style: { "--n": data.natural } },
         row.map((entry) => wholePicture(data, card, entry, at)),
       ),
     ),
   );
-  return h("div", { class: "natural-full" }, backbones);
+  return h("div", { class: "natural-pictures" }, backbones);
 }
 
 /**
@@ -178,7 +183,7 @@ function naturalInFull(data, card, detail, level) {
  */
 function wholePicture(data, card, entry, row) {
   const label = `${entry.label}: through every backbone`;
-  const button = h("button", { class: "whole", "aria-label": label }, heatPicture(data, entry, row));
+  const button = h("button", { class: "whole-picture", "aria-label": label }, heatPicture(data, entry, row));
   onGlimpse(button, () => glimpse.show(data, card, row, entry.rank, button));
   return button;
 }
@@ -190,20 +195,20 @@ function wholePicture(data, card, entry, row) {
  */
 function labelEditor(labels, id) {
   const label = labels.of(id);
-  const says = h("span", { class: "bad", role: "alert" });
+  const problem = h("span", { class: "error", role: "alert" });
   const placeholder = "a name, for --concept";
   const name = h("input", { value: label.name, maxlength: 80, placeholder, "aria-label": `name of ${id}` });
   name.addEventListener("change", () => {
-    says.textContent = wrongName(name.value);
-    if (!says.textContent) labels.set(id, { name: name.value.trim() });
+    problem.textContent = nameProblem(name.value);
+    if (!problem.textContent) labels.set(id, { name: name.value.trim() });
   });
   const note = h("textarea", { rows: 2, placeholder: "notes", value: label.note, "aria-label": `notes on ${id}` });
   note.addEventListener("change", () => labels.set(id, { note: note.value }));
   return h(
     "div",
-    { class: "own-words" },
-    h("div", { class: "own-line" }, name, favouriteButton(labels, id)),
-    says,
+    { class: "label-editor" },
+    h("div", { class: "name-line" }, name, favouriteButton(labels, id)),
+    problem,
     note,
   );
 }
@@ -213,16 +218,16 @@ function labelEditor(labels, id) {
  * @param {string} id
  */
 function favouriteButton(labels, id) {
-  const star = h("button", { class: "icon star", "aria-label": `favourite ${id}`, title: "Favourite (f)" });
-  const say = () => {
+  const star = h("button", { class: "icon-button star", "aria-label": `favourite ${id}`, title: "Favourite (f)" });
+  const update = () => {
     const { favourite } = labels.of(id);
     star.ariaPressed = String(favourite);
     star.textContent = favourite ? "★" : "☆";
   };
   star.addEventListener("click", () => {
     labels.set(id, { favourite: !labels.of(id).favourite });
-    say();
+    update();
   });
-  say();
+  update();
   return star;
 }

@@ -14,8 +14,8 @@ function transferTable(data, pictures, pictureDetails, where) {
     return scores ? [{ picture, scores }] : [];
   });
   if (!scored.length) return null;
-  const all = scored.flatMap(({ scores }) => Object.values(scores.backbones));
-  const most = Math.max(1e-6, ...all.map(strengthOf));
+  const strengths = scored.flatMap(({ scores }) => Object.values(scores.backbones)).map(strengthOf);
+  const largest = Math.max(1e-6, ...strengths);
   const { backbones } = scored[0].scores;
   const through = data.backbones.find((name) => backbones[name]); // a class has no figure where there is no classifier
   const first = through === undefined ? undefined : backbones[through];
@@ -26,12 +26,12 @@ function transferTable(data, pictures, pictureDetails, where) {
       "tr",
       {},
       transferHead(picture),
-      data.backbones.map((name) => transferCell(scores, name, most)),
+      data.backbones.map((name) => transferCell(scores, name, largest)),
     ),
   );
   return h(
     "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": `transfer of ${where}` },
+    { class: "scrollable", tabindex: "0", role: "region", "aria-label": `transfer of ${where}` },
     h(
       "table",
       { class: "transfer" },
@@ -45,26 +45,26 @@ function transferTable(data, pictures, pictureDetails, where) {
 
 /** @param {PictureData} picture */
 function transferHead({ variant, backbone, mode, seed, verdict }) {
-  const of = `${variant ? `${variant}, ` : ""}${backbone}${mode === "coupled" ? " (coupled)" : ""}${seed ? ` s${seed}` : ""}`;
+  const name = `${variant ? `${variant}, ` : ""}${backbone}${mode === "coupled" ? " (coupled)" : ""}${seed ? ` s${seed}` : ""}`;
   const doubt = verdict && verdict !== "strong";
   const words = verdict === "failed" ? " ✕ failed" : " weak";
-  return h("th", { scope: "row" }, of, doubt && h("span", { class: `verdict ${verdict}` }, words));
+  return h("th", { scope: "row" }, name, doubt && h("span", { class: `verdict ${verdict}` }, words));
 }
 
 /**
  * @param {ScoresData} scores
  * @param {string} name the backbone's
- * @param {number} most the largest strength of the table
+ * @param {number} largest the largest strength of the table
  */
-function transferCell(scores, name, most) {
+function transferCell(scores, name, largest) {
   const score = scores.backbones[name];
   if (!score) return h("td", {}, "–");
   const { verdict, short, rank, share } = score;
-  const read = `read as ${score.read_name ?? score.read_as}`;
-  const how = share === undefined ? read : `fires in ${(100 * share).toFixed(0)}% of the tokens`;
+  const prediction = `read as ${score.read_name ?? score.read_as}`;
+  const how = share === undefined ? prediction : `fires in ${(100 * share).toFixed(0)}% of the tokens`;
   const cell = {
-    class: scores.drawn_for.includes(name) ? "own" : null,
-    style: { "--strength": `${Math.round((100 * strengthOf(score)) / most)}%` },
+    class: scores.drawn_for.includes(name) ? "target" : null,
+    style: { "--strength": `${Math.round((100 * strengthOf(score)) / largest)}%` },
     title: `${verdict}${short && `: ${short}`}; rank ${rank}, ${how}`,
   };
   return h("td", cell, figure(strengthOf(score), "number"), h("small", {}, ` #${rank}`));
@@ -77,14 +77,14 @@ function transferCell(scores, name, most) {
  */
 function chance({ probability, noise, others }, through) {
   if (typeof noise !== "number") return null;
-  const of = `Chance, through ${through}:`;
+  const start = `Chance, through ${through}:`;
   if (probability !== undefined)
     return h(
       "p",
-      { class: "fine" },
-      `${of} in pictures of noise the class has a probability of ${figure(noise, "number")}.`,
+      { class: "note" },
+      `${start} in pictures of noise the class has a probability of ${figure(noise, "number")}.`,
     );
   if (typeof others !== "number") return null;
   const concept = `random other concepts reach ${others.toFixed(2)} in the first picture`;
-  return h("p", { class: "fine" }, `${of} ${concept}, and this concept ${noise.toFixed(2)} in pictures of noise.`);
+  return h("p", { class: "note" }, `${start} ${concept}, and this concept ${noise.toFixed(2)} in pictures of noise.`);
 }

@@ -13,21 +13,23 @@ const VIEW = {
   label: "",
   fires: "",
   not: "",
-  least: 0.001,
+  threshold: 0.001,
   pictures: "",
-  shows: "cards",
+  scene: "cards",
   colour: "",
-  look: "",
+  viewport: "",
   ranges: {},
   concept: "",
   compare: [],
   side: false,
 };
 const FOLLOWS_AUROC = 0.9; // AUROC from which a concept is said to follow its label, as in usae_viz/concepts/followed.py
+/** @type {Record<string, string>} former names of a view's parts, as old links have them */
+const FORMER_KEYS = { least: "threshold", look: "viewport", shows: "scene" };
 /** @type {Record<string, string[]>} */
 const CHOICES = {
   size: ["s", "m", "l"],
-  shows: ["cards", "atlas"],
+  scene: ["cards", "atlas"],
   pictures: ["", "drawn", "strong", "fired", "weak", "failed", "none"],
 }; // values of a view that are one of a few
 
@@ -61,8 +63,8 @@ function inFiring(data, view) {
   const fires = view.fires && data.column.get(`fires.${view.fires}`)?.values;
   const not = view.not && data.column.get(`fires.${view.not}`)?.values;
   return (at) => {
-    if (fires && !((fires[at] ?? -1) >= view.least)) return false;
-    return !not || (not[at] ?? Infinity) < view.least;
+    if (fires && !((fires[at] ?? -1) >= view.threshold)) return false;
+    return !not || (not[at] ?? Infinity) < view.threshold;
   };
 }
 
@@ -70,11 +72,13 @@ function inFiring(data, view) {
 function inPictures(data, view) {
   return (at) => {
     if (!view.pictures) return true;
-    const verdicts = data.cards[at].drawn.flatMap((drawing) => drawing.pictures.map((picture) => picture.verdict));
+    const verdicts = data.cards[at].run_pictures.flatMap((drawing) =>
+      drawing.pictures.map((picture) => picture.verdict),
+    );
     if (view.pictures === "none") return verdicts.length === 0;
     if (view.pictures === "failed" || view.pictures === "weak") return verdicts.includes(view.pictures);
     if (view.pictures === "strong") return verdicts.length > 0 && verdicts.every((verdict) => verdict === "strong");
-    return verdicts.length > 0 && (view.pictures === "drawn" || !verdicts.includes("failed")); // "fired", in links of before
+    return verdicts.length > 0 && (view.pictures === "drawn" || !verdicts.includes("failed")); // "fired", in old links
   };
 }
 
@@ -107,10 +111,9 @@ function sortPlaces(data, view, labels, places) {
   }
   if (!values) return places;
   return places.sort((a, b) => {
-    const one = values[a];
-    const two = values[b];
-    if (one === null || two === null) return Number(one === null) - Number(two === null) || a - b;
-    return sign * (one - two) || a - b;
+    const [first, second] = [values[a], values[b]];
+    if (first === null || second === null) return Number(first === null) - Number(second === null) || a - b;
+    return sign * (first - second) || a - b;
   });
 }
 
@@ -126,7 +129,7 @@ function filterCount(view) {
 /**
  * A view as the part of an address after #.
  * @param {View} view
- * @param {View} standard what goes without saying
+ * @param {View} standard what is left out of an address
  */
 function toHash(view, standard) {
   const fields = new URLSearchParams();
@@ -135,7 +138,7 @@ function toHash(view, standard) {
     if (value !== standard[/** @type {keyof typeof rest} */ (key)]) fields.set(key, String(value));
   for (const [column, [low, high]] of Object.entries(ranges)) fields.set(`range.${column}`, `${low}..${high}`);
   if (compare.length) fields.set("compare", compare.map(encodeURIComponent).join(",")); // objectives have commas too
-  if (compare.length > 1) fields.set("side", String(side)); // a link that does not say so, as one types it, opens them
+  if (compare.length > 1) fields.set("side", String(side)); // a link typed without it opens them
   return fields.toString();
 }
 
@@ -170,9 +173,10 @@ function openIds({ concept, side, compare }) {
 function fromHash(hash, standard, data) {
   /** @type {View} */
   const view = { ...standard, ranges: {}, compare: [], side: true };
-  for (const [key, value] of new URLSearchParams(hash.replace(/^#/, ""))) read(view, key, value, standard, data);
+  for (const [key, value] of new URLSearchParams(hash.replace(/^#/, "")))
+    readField(view, FORMER_KEYS[key] ?? key, value, standard, data);
   view.side = view.side && view.compare.length > 1;
-  if (!data.atlas) view.shows = "cards";
+  if (!data.atlas) view.scene = "cards";
   return view;
 }
 
@@ -184,8 +188,8 @@ function fromHash(hash, standard, data) {
  * @param {View} standard
  * @param {Pick<PageData, "column" | "place" | "runs" | "backbones">} data
  */
-function read(view, key, value, standard, data) {
-  const known = Object.hasOwn(VIEW, key) ? VIEW[/** @type {keyof View} */ (key)] : undefined;
+function readField(view, key, value, standard, data) {
+  const initial = Object.hasOwn(VIEW, key) ? VIEW[/** @type {keyof View} */ (key)] : undefined;
   if (key.startsWith("range.")) {
     const [low, high, ...more] = value.split("..").map(Number);
     const column = key.slice("range.".length);
@@ -196,10 +200,11 @@ function read(view, key, value, standard, data) {
   else if (key === "sort")
     view.sort = data.column.has(value) || ["index", "name"].includes(value) ? value : standard.sort;
   else if (key === "colour") view.colour = data.column.has(value) ? value : standard.colour;
-  else if (key === "least") view.least = Number(value) >= 0 && Number(value) <= 1 ? Number(value) : standard.least;
+  else if (key === "threshold")
+    view.threshold = Number(value) >= 0 && Number(value) <= 1 ? Number(value) : standard.threshold;
   else if (key === "run") view.run = /^\d+$/.test(value) && data.runs[Number(value)] ? value : standard.run;
   else if (key === "fires" || key === "not") view[key] = data.backbones.includes(value) ? value : "";
   else if (Object.hasOwn(CHOICES, key)) Object.assign(view, CHOICES[key].includes(value) ? { [key]: value } : {});
-  else if (typeof known === "boolean") Object.assign(view, { [key]: value === "true" });
-  else if (typeof known === "string") Object.assign(view, { [key]: value });
+  else if (typeof initial === "boolean") Object.assign(view, { [key]: value === "true" });
+  else if (typeof initial === "string") Object.assign(view, { [key]: value });
 }

@@ -3,7 +3,7 @@
 /* Making elements. Text is always set as text: a label of "<script>" stays what it is. */
 
 /**
- * An element: h("button", {class: "icon", onclick: f, "aria-label": "..."}, "text" or elements...).
+ * An element: h("button", {class: "icon-button", onclick: f, "aria-label": "..."}, "text" or elements...).
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
  * @param {Properties} properties those that are null, undefined or false are left out
@@ -16,19 +16,19 @@ function h(tag, properties = {}, ...children) {
     if (value === undefined || value === null || value === false) continue;
     if (key.startsWith("on")) element.addEventListener(key.slice(2), /** @type {EventListener} */ (value));
     else if (key === "style")
-      for (const [name, set] of Object.entries(value)) element.style.setProperty(name, String(set));
+      for (const [name, text] of Object.entries(value)) element.style.setProperty(name, String(text));
     else if (key === "value" || key === "checked") Object.assign(element, { [key]: value });
     else element.setAttribute(key, value === true ? "" : String(value));
   }
-  const shown = /** @type {Leaf[]} */ (/** @type {unknown[]} */ (children).flat(Infinity));
-  for (const child of shown)
-    if (child !== null && child !== undefined && typeof child !== "boolean")
-      element.append(typeof child === "number" ? String(child) : child);
+  const leaves = /** @type {Leaf[]} */ (/** @type {unknown[]} */ (children).flat(Infinity));
+  for (const leaf of leaves)
+    if (leaf !== null && leaf !== undefined && typeof leaf !== "boolean")
+      element.append(typeof leaf === "number" ? String(leaf) : leaf);
   return element;
 }
 
 /**
- * An element of the page; a fault of ours where there is none of this kind.
+ * An element of the page; an error of the page if it has none of this kind.
  * @template {HTMLElement} [Kind=HTMLElement]
  * @param {string} id
  * @param {new () => Kind} [kind]
@@ -39,7 +39,7 @@ function byId(id, kind) {
 }
 
 /**
- * The first element below another that a selector fits; a fault of ours where there is none of this kind.
+ * The first element below another that matches a selector; an error of the page if there is none of this kind.
  * @template {HTMLElement} [Kind=HTMLElement]
  * @param {ParentNode} above
  * @param {string} selector
@@ -83,6 +83,13 @@ function isTyping(event) {
  * @param {...string} parts
  */
 const address = (...parts) => parts.join("").split("/").map(encodeURIComponent).join("/");
+
+/**
+ * Percent of `background-position` at which an image of equal tiles side by side shows one of them.
+ * @param {number} tile
+ * @param {number} count of all tiles
+ */
+const spritePosition = (tile, count) => (100 * tile) / Math.max(1, count - 1);
 
 /**
  * A figure as a person reads it.

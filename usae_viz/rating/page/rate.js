@@ -26,7 +26,7 @@ function usaeStudy(data) {
 class Rating {
   /** @type {{rater: string, answers: Answer[]}} */
   state = { rater: "", answers: [] };
-  shown = 0; // when the question was, in milliseconds
+  shownAt = 0; // milliseconds: when the question was
   exported = false; // whether the answers were, or may be lost
 
   /** @param {StudyData} data */
@@ -56,11 +56,12 @@ class Rating {
     const answered = this.state.answers.length;
     this.rater.value = this.state.rater;
     if (answered)
-      byId("kept").textContent = `${answered} of ${this.trials} answered here before; it resumes from there.`;
+      byId("resume-note").textContent =
+        `${answered} of ${this.trials} answered on this device before; you continue from there.`;
     const clicks = {
       begin: () => this.#start(),
       back: () => this.#change(() => this.state.answers.pop()),
-      again: () => this.#restart(),
+      restart: () => this.#restart(),
       export: () => this.#export(),
     };
     for (const [id, act] of Object.entries(clicks)) byId(id).addEventListener("click", act);
@@ -95,19 +96,19 @@ class Rating {
   #restart() {
     if (!this.exported) {
       this.exported = true; // or meant to be lost: a second press goes on
-      byId("unsaved").textContent = "These answers are not exported yet. Press again to start without them.";
+      byId("unsaved-warning").textContent = "These answers are not exported yet. Press again to start without them.";
       return;
     }
     this.state = { rater: "", answers: [] };
     this.#store();
-    this.rater.value = byId("kept").textContent = "";
+    this.rater.value = byId("resume-note").textContent = "";
     this.#show("welcome");
     this.rater.focus();
   }
 
   /** @param {number} choice 1 is the first */
   #answer(choice) {
-    const seconds = Number(((performance.now() - this.shown) / 1000).toFixed(2));
+    const seconds = Number(((performance.now() - this.shownAt) / 1000).toFixed(2));
     this.#change(() => this.state.answers.push([choice, seconds]));
   }
 
@@ -119,21 +120,21 @@ class Rating {
   #ask() {
     const trial = this.state.answers.length;
     byId("progress", HTMLProgressElement).value = trial;
-    byId("count").textContent = `${Math.min(trial + 1, this.trials)} of ${this.trials}`;
+    byId("progress-count").textContent = `${Math.min(trial + 1, this.trials)} of ${this.trials}`;
     this.#show(trial === this.trials ? "end" : "question");
     if (trial === this.trials) {
       this.exported = false;
-      byId("unsaved").textContent = "";
-      byId("thanks").focus();
+      byId("unsaved-warning").textContent = "";
+      byId("end-heading").focus();
       return;
     }
-    byId("query", HTMLImageElement).src = picture(trial, 0);
+    byId("question-picture", HTMLImageElement).src = picture(trial, 0);
     byId("choices").style.setProperty("--n", String(this.choices));
     byId("choices").replaceChildren(...Array.from({ length: this.choices }, (_, at) => this.#choice(trial, at + 1)));
     byId("back").hidden = trial === 0;
-    byId("asked").focus();
+    byId("question-heading").focus();
     if (trial + 1 < this.trials) for (let at = 0; at <= this.choices; at++) new Image().src = picture(trial + 1, at);
-    this.shown = performance.now();
+    this.shownAt = performance.now();
   }
 
   /**
@@ -147,7 +148,7 @@ class Rating {
 
   #export() {
     this.exported = true;
-    byId("unsaved").textContent = "";
+    byId("unsaved-warning").textContent = "";
     const { study, state } = this;
     const rows = state.answers.map(([choice, seconds], at) => [study, state.rater, at + 1, choice, seconds]);
     const text = [COLUMNS, ...rows].map((row) => row.map(csvValue).join(",")).join("\n") + "\n";
