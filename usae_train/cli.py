@@ -52,7 +52,7 @@ def extract(
 ) -> None:
     """Write an activation store: every picture through every backbone, once, in shards with checksums.
 
-    A store that was stopped is resumed when the same command is given again: SIGTERM and Ctrl-C keep all that was
+    A store that was stopped is resumed when the same command is run again: SIGTERM and Ctrl-C keep all that was
     seen, a kill what was seen until a minute before. Without a terminal, a line every half minute
     reports progress.
     """

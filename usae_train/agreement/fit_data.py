@@ -42,7 +42,7 @@ def open_data(
     first: USAE,
     settings: FitSettings,
     limit: int | None = None,
-    how: Execution = IN_THIS_PROCESS,
+    execution: Execution = IN_THIS_PROCESS,
 ) -> FitData:
     """Tokens, a store or pictures, of the backbones that the USAEs have.
 
@@ -54,19 +54,19 @@ def open_data(
     if isinstance(data, Mapping):
         data = TokenTables(token_tensors(data))
     if isinstance(data, TokenTables):
-        check_for_pictures("the data is tokens already", settings, limit, readers=how.readers)
+        check_for_pictures("the data is tokens already", settings, limit, readers=execution.readers)
         feed = MemoryFeed(data.flat)
         check_widths(feed.widths, first, "the tokens are")
         return FitData(feed, data.sample, data.identity())
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
-        check_for_pictures("the store has its own", settings, limit, readers=how.readers)
-        return open_store(data, first, how.memory)
+        check_for_pictures("the store has its own", settings, limit, readers=execution.readers)
+        return open_store(data, first, execution.memory)
     source = as_source(data, limit)
-    backbones = {name: backbone.to(how.device) for name, backbone in first.backbones.items()}
+    backbones = {name: backbone.to(execution.device) for name, backbone in first.backbones.items()}
     assert first.grid is not None
-    feed_of_pictures, pictures = feed_pictures(backbones, source, first.grid, settings, how)
+    feed_of_pictures, pictures = feed_pictures(backbones, source, first.grid, settings, execution)
     images = SourceRecord.of(source)
     state_data = {**images.of_a_state, "widths": first.widths, "backbones": listed_specs(first.specs)}
     return FitData(feed_of_pictures, pictures, state_data, images)

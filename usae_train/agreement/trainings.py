@@ -72,17 +72,17 @@ def fit_starts(
     """
     check_writable(trainings)
     empty = empty_space(data, specs, settings)
-    execution = executions.execution
-    opening = Execution(executions.device, callbacks, memory=execution.memory, readers=execution.readers)
-    fit_data = open_data(data, empty, settings, how=opening)
+    memory, readers = executions.settings.memory, executions.settings.readers
+    opening = Execution(executions.device, callbacks, memory=memory, readers=readers)
+    fit_data = open_data(data, empty, settings, execution=opening)
 
-    def fit_one(_: str, seeded: FitSettings, how: Execution) -> USAE:
+    def fit_one(_: str, seeded: FitSettings, execution: Execution) -> USAE:
         usae = new_usae(empty.widths, seeded, specs=empty.specs, grid=empty.grid)
         usae.weights = dict(empty.weights)
-        assert how.checkpointer is not None
-        how.checkpointer.data = dict(fit_data.state_data)
-        steps, log_every = how.callbacks.steps, how.callbacks.log_every
-        fit_tokens(fit_data.feed, seeded, usae, how.device, steps, how.checkpointer, log_every)
+        assert execution.checkpointer is not None
+        execution.checkpointer.data = dict(fit_data.state_data)
+        steps, log_every = execution.callbacks.steps, execution.callbacks.log_every
+        fit_tokens(fit_data.feed, seeded, usae, execution.device, steps, execution.checkpointer, log_every)
         usae.measured_on = fit_data.images
         usae.statistics = measure(usae, fit_data.sample())
         return usae.to("cpu")

@@ -44,10 +44,10 @@ class PassCheckpointer:
         state = self.read_other(self.file)
         begun_with = state.get("settings")
         if not isinstance(begun_with, dict):
-            raise UsageError(f"{self.file} is not a state of an evaluation; remove {self.folder} to begin again")
+            raise UsageError(f"{self.file} is not a state of an evaluation; remove {self.folder} to start over")
         if differences := sorted(key for key in settings if not same_setting(key, settings[key], begun_with.get(key))):
             raise UsageError(
-                f"{self.folder} was begun with another {', '.join(differences)}; give the same again, or remove it"
+                f"{self.folder} was begun with another {', '.join(differences)}; give the same settings, or remove it"
             )
         return state
 
@@ -60,9 +60,9 @@ class PassCheckpointer:
         try:
             state = read_torch_file(file, str(file))
         except UsageError as error:
-            raise UsageError(f"{file} cannot be read; remove {self.folder} to begin again") from error
+            raise UsageError(f"{file} cannot be read; remove {self.folder} to start over") from error
         if not isinstance(state, dict):
-            raise UsageError(f"{file} is not a state of an evaluation; remove {self.folder} to begin again")
+            raise UsageError(f"{file} is not a state of an evaluation; remove {self.folder} to start over")
         return state
 
     @contextmanager
@@ -77,7 +77,7 @@ class PassCheckpointer:
         except Damaged as error:
             raise UsageError(
                 f"a state in {self.folder} is damaged, or of another version of usae ({error}); "
-                f"remove {self.folder} to begin again"
+                f"remove {self.folder} to start over"
             ) from error
 
     def write(self, state: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ class PassCheckpointer:
             Stopped: then.
         """
         if self._stop:
-            raise Stopped("stopped; give the same command to resume", self._stop)
+            raise Stopped("stopped; run the same command again to resume", self._stop)
 
     def stop_on_signals(self) -> AbstractContextManager[None]:
         """Within it Ctrl-C and SIGTERM mean: write the state after the batch that is running, then stop."""

@@ -40,7 +40,7 @@ class _WrittenSpec(BackboneSpec):
 
 
 def read_specs(text: str) -> dict[str, BackboneSpec]:
-    """The specs that `--backbones` names: `paper`, `demo`, `photos`, a YAML file, or timm ids separated by commas.
+    """The specs that `--backbones` names: `paper`, `demo`, `photos`, a YAML file, or comma-separated timm ids.
 
     The YAML maps names that you choose to specs. Weight files and `local-dir:` are taken relative to the YAML's folder.
     With `layers: [5, 8]` in the place of `layer` it stands for one backbone per layer, `NAME@5` and `NAME@8`: of one

@@ -239,7 +239,7 @@ class Batches:
         if self._length != len(self.order):
             raise UsageError(
                 f"the window that training stopped in has {plural(self._length, 'token')}, and had {len(self.order)}: "
-                "other pictures can be read now; fix them, or remove the training state to begin anew"
+                "other pictures can be read now; fix them, or remove the training state to start over"
             )
 
     def _load(self) -> tuple[int, int]:

@@ -27,7 +27,7 @@ class ExtractSettings(Settings):
     }
 
     backbones: str = Field(
-        DEFAULT_BACKBONES, description="`paper`, `demo`, `photos`, a YAML of specs, or timm ids separated by commas"
+        DEFAULT_BACKBONES, description="`paper`, `demo`, `photos`, a YAML of specs, or comma-separated timm ids"
     )
     storage_dtype: StorageDtype = Field(
         "bfloat16", description="what tokens are stored in: `bfloat16`, `float16` or `float32`"

@@ -1,6 +1,6 @@
 """Concepts as a person writes them, in one syntax: on the command line, in recipes, in Python.
 
-One text or several with commas, each of: `12`, `40-42` (both ends are in; a dash will do), `all`, `top:8` (the most
+One text or several, comma-separated, each of: `12`, `40-42` (both ends are in; a dash will do), `all`, `top:8` (the most
 universal), a name, a label such as `red` or `colour: red`, or a pattern of names and labels such as `colour:*`. Letters
 are small or large. What a name may be is in `usae_train.model.concept_names`.
 """

@@ -195,7 +195,7 @@ def test_a_store_that_an_earlier_version_began_goes_on_and_not_with_other_pictur
     assert begin_or_resume(own, out) == before
     write_record(out, own)
     other = own.model_copy(update={"fingerprint": own.fingerprint[:-1] + "x"})
-    with pytest.raises(ValueError, match="was begun with another fingerprint; give the same again"):
+    with pytest.raises(ValueError, match="was begun with another fingerprint; give the same settings"):
         begin_or_resume(other, out)
 
 

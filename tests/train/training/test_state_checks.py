@@ -89,7 +89,7 @@ def test_a_training_of_version_0_2_says_what_to_do(tmp_path):
     state["last_fired"] = state["last_fired"][0]
     torch.save(state, file)
     why = "cannot be resumed: another version of usae began it, whose recipes had another standardization; end"
-    with pytest.raises(ValueError, match=rf"{why} the training with that version, or remove .* to begin anew"):
+    with pytest.raises(ValueError, match=rf"{why} the training with that version, or remove .* to start over"):
         resumed(tmp_path)
 
 
