@@ -56,7 +56,7 @@ def open_data(
     if isinstance(data, TokenTables):
         check_for_pictures("the data is tokens already", settings, limit, readers=execution.readers)
         feed = MemoryFeed(data.flat)
-        check_widths(feed.widths, first, "the tokens are")
+        check_widths(feed.widths, first, "the tokens have")
         return FitData(feed, data.sample, data.identity())
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
@@ -68,7 +68,7 @@ def open_data(
     assert first.grid is not None
     feed_of_pictures, pictures = feed_pictures(backbones, source, first.grid, settings, execution)
     images = SourceRecord.of(source)
-    state_data = {**images.of_a_state, "widths": first.widths, "backbones": listed_specs(first.specs)}
+    state_data = {**images.state_fields, "widths": first.widths, "backbones": listed_specs(first.specs)}
     return FitData(feed_of_pictures, pictures, state_data, images)
 
 
@@ -79,7 +79,7 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Fit
         ValueError: for one of others, on another grid, or extracted with other weights.
     """
     record = store.record
-    check_widths(record.widths, first, "the store is")
+    check_widths(record.widths, first, "the store has")
     if record.grid != first.grid:
         raise UsageError(f"the store has the grid {record.grid}, but the USAEs {first.grid}; extract it on theirs")
     for name, record_there in record.weights.items():
@@ -87,7 +87,7 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Fit
             raise UsageError(f"the store's {name} had other weights than the USAEs'; extract it with theirs")
     feed = StoreFeed(store, allowed_memory(memory))
     shards = [shard.sha256 for shard in record.shards]
-    state_data = {**record.images.of_a_state, "widths": first.widths, "shards": shards}
+    state_data = {**record.images.state_fields, "widths": first.widths, "shards": shards}
     return FitData(feed, feed.sample, state_data, record.images)
 
 
@@ -99,4 +99,4 @@ def check_widths(widths: Mapping[str, int], first: USAE, what: str) -> None:
     """
     if list(widths.items()) != list(first.widths.items()):
         sizes, expected = sizes_in_words(widths), sizes_in_words(first.widths)
-        raise UsageError(f"{what} of backbones and widths {sizes}; expected those of the USAEs: {expected}")
+        raise UsageError(f"{what} backbones and widths {sizes}; expected those of the USAEs: {expected}")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.evaluation.metrics import STILL, Matrix, mean_off
+from usae_train.evaluation.metrics import NO_VARIANCE_SHARE, Matrix, mean_off
 from usae_train.evaluation.report_form import CeilingFigures
 
 # Of the mean variance, added to that of every direction; the best is taken. Of real networks 0.03 is best from a
@@ -106,7 +106,7 @@ class Ceiling:
             mean, count = moments[-1] / moments[-1, -1], moments[-1, -1]
             variance += recentred(moments, mean)[place, place].diagonal().sum().item()
             square += (count * (mean[place] + self.centres[name].double().cpu()).square().sum()).item()
-        return variance if variance > STILL * (variance + square) else float("nan")
+        return variance if variance > NO_VARIANCE_SHARE * (variance + square) else float("nan")
 
     def _places(self) -> dict[str, slice]:
         """Where each backbone's features are."""

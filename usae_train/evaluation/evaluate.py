@@ -21,7 +21,7 @@ from usae_train.evaluation.independent import MAX_COFIRING, consistency, load_in
 from usae_train.evaluation.judging import Judge, monosemanticity_figures, open_judge
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import (
-    DENSE,
+    DENSE_SHARE,
     Matrix,
     Reconstruction,
     correlation,
@@ -313,7 +313,7 @@ def concept_figures(usae: USAE, statistics: Statistics) -> Figures:
     return {
         "dead": dead_counts(usae, statistics),
         "dead_everywhere": int((~alive).sum()),
-        "dense": (statistics.firing_share.amax(0) > DENSE).nonzero().squeeze(1).tolist(),
+        "dense": (statistics.firing_share.amax(0) > DENSE_SHARE).nonzero().squeeze(1).tolist(),
         "duplicates": duplicates([usae.dictionary(name).cpu() for name in usae.names]),
         "entropy": {
             "mean": entropy[alive & shared].mean().item() if several else None,

@@ -28,7 +28,7 @@ from usae_train.runtime.workers import Job, JobReport, Workers
 from usae_train.tokens.paired import PairedTokens
 
 Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> their tokens, a batch at a time
-LOOK_AGAIN = 0.2  # seconds
+POLL_SECONDS = 0.2  # seconds
 
 
 class PassSettings(FrozenModel):
@@ -80,7 +80,7 @@ class PassState:
             if type(state[key]) is not int or not 0 <= state[key] <= most:
                 raise Damaged(f"{key} is {state[key]!r}")
         if not isinstance(state["failures"], list) or not all(isinstance(why, str) for why in state["failures"]):
-            raise Damaged("failures are not sentences")
+            raise Damaged("failures are not texts")
         self.measures.merge(state["measures"])  # which has nothing in it yet
         self.half, self.done = state["half"], state["done"]
         self.failures = list(state["failures"])
@@ -217,6 +217,6 @@ def _meet(
     others = [file for rank, file in enumerate(files) if rank != ranks.rank]
     while not all(file.is_file() for file in others):
         checkpointer.check()
-        time.sleep(LOOK_AGAIN)
+        time.sleep(POLL_SECONDS)
     for file in others:  # one in memory at a time
         yield checkpointer.read_other(file)

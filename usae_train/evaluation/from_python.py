@@ -225,7 +225,7 @@ def _settings(options: EvaluateOptions) -> EvaluateSettings:
     for name in options:
         if EvaluateSettings.FORMER.get(name, name) not in EvaluateOptions.__annotations__:
             raise UsageError(
-                f"{name} is of the command alone, which keeps states and statistics in files; leave it out"
+                f"{name} is an option of the command only, which keeps states and statistics in files; leave it out"
             )
     return chosen
 

@@ -10,11 +10,13 @@ from torch import Tensor
 
 SAME_ATOM = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
 # Both are choices of ours; the paper counts neither.
-DENSE = 0.1  # share of the tokens from which on a concept counts as dense
-TWINS = 0.95  # cosine, in every backbone, from which on two concepts are one
+DENSE_SHARE = 0.1  # share of the tokens from which on a concept counts as dense
+DUPLICATE_COSINE = 0.95  # cosine, in every backbone, from which on two concepts are one
 
 Matrix = dict[str, dict[str, float]]  # {from: {to: figure}}
-STILL = 1e-6  # share of the mean square under which a variance is what rounding the squares to float32 leaves of none
+NO_VARIANCE_SHARE = (
+    1e-6  # share of the mean square under which a variance is what rounding the squares to float32 leaves of none
+)
 
 
 class R2Summary(TypedDict):
@@ -69,7 +71,10 @@ class Reconstruction:
         """Root mean variance of a backbone's features; never 0."""
         total, square = self.totals[f"{target}.sum"], self.totals[f"{target}.square"].sum()
         variance = (square - total.square().sum() / self.totals[f"{target}.count"]) / self._numbers(target)
-        return float(max(variance.item(), STILL * square.item() / self._numbers(target).item(), STILL) ** 0.5)
+        return float(
+            max(variance.item(), NO_VARIANCE_SHARE * square.item() / self._numbers(target).item(), NO_VARIANCE_SHARE)
+            ** 0.5
+        )
 
     def mean_error(self, kind: str) -> Matrix:
         """Mean `squared` or `absolute` error over tokens and features."""
@@ -94,7 +99,7 @@ class Reconstruction:
             centre = total.square().sum() / self.totals[f"{target}.count"]
             variance = square - (centre if per_feature else total.sum().square() / self._numbers(target))
             share = self.totals[f"{source}>{target}.squared"] / variance
-            matrix[source][target] = (1 - share).item() if variance > STILL * square else float("nan")
+            matrix[source][target] = (1 - share).item() if variance > NO_VARIANCE_SHARE * square else float("nan")
         return matrix
 
     def _pairs(self) -> list[tuple[str, str]]:
@@ -150,7 +155,9 @@ def duplicates(dictionaries: list[Tensor], chunk: int = 1024) -> list[tuple[int,
     n_concepts = len(dictionaries[0])
     like = torch.full((n_concepts,), -1)
     for first in range(0, n_concepts, chunk):
-        alike = torch.stack([atoms[first : first + chunk] @ atoms.T for atoms in dictionaries]).amin(0) > TWINS
+        alike = (
+            torch.stack([atoms[first : first + chunk] @ atoms.T for atoms in dictionaries]).amin(0) > DUPLICATE_COSINE
+        )
         later = alike.triu(first + 1)  # of each row, the columns of higher numbers
         first_like = torch.where(later.any(0), later.int().argmax(0) + first, -1)
         like = torch.where(like < 0, first_like, like)

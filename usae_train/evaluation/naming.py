@@ -15,7 +15,7 @@ from usae_train.evaluation.settings import NameSettings
 from usae_train.files.atomic import write_atomically
 from usae_train.images.classes import need_classes
 from usae_train.images.sources import ImageSource
-from usae_train.model.concept_names import WILD, why_no_name
+from usae_train.model.concept_names import WILDCARD, why_no_name
 from usae_train.model.natural import peak_codes
 from usae_train.model.usae import USAE
 from usae_train.runtime.progress import CountCallback
@@ -102,6 +102,6 @@ def naming_as_json(concepts: ClassConcepts) -> dict[str, Any]:
 
 def label_name(class_name: str) -> str:
     """A class's name as a labels file can have it: what is before a comma, and nothing that concepts are typed as."""
-    bare = WILD.sub(" ", class_name.partition(",")[0].replace("_", " "))
+    bare = WILDCARD.sub(" ", class_name.partition(",")[0].replace("_", " "))
     name = " ".join(bare.split()) or "class"
     return name if why_no_name(name) is None else f"class {name}"

@@ -10,7 +10,7 @@ from usae_train.runtime.errors import UsageError
 
 
 def check_report_place(out: Path) -> None:
-    """Refuse a place where a report cannot be written, or where there is a page of something else.
+    """Refuse a place where a report cannot be written, or where there is another page.
 
     Raises:
         ValueError: says which file is in the way.
@@ -18,7 +18,7 @@ def check_report_place(out: Path) -> None:
     check_file(out / "report.json")
     check_file(out / "index.html")
     if (out / "index.html").exists() and not (out / "report.json").exists():
-        raise UsageError(f"{out / 'index.html'} is a page of something else; choose another folder")
+        raise UsageError(f"{out / 'index.html'} is another page; choose another folder")
 
 
 def check_saes_place(folder: Path, names: Sequence[str]) -> None:

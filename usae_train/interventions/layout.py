@@ -9,7 +9,7 @@ from torch import Tensor
 
 Order = Literal["NLC", "NHWC", "NCHW"]
 # The same tokens by two ways through a network; as `reading._shows`, in units of their spread.
-CLOSE = 1e-3
+TOLERANCE = 1e-3
 
 
 class Layout(NamedTuple):
@@ -61,4 +61,6 @@ def nearly_equal(tensor: Tensor, other: Tensor) -> bool:
     if tensor.shape != other.shape:
         return False
     spread = float(other.float().std(correction=0).clamp_min(1e-12))
-    return bool(torch.isfinite(tensor).all()) and float((tensor.float() - other.float()).abs().max()) <= CLOSE * spread
+    return (
+        bool(torch.isfinite(tensor).all()) and float((tensor.float() - other.float()).abs().max()) <= TOLERANCE * spread
+    )

@@ -18,8 +18,8 @@ from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 from usae_train.runtime.torch_defaults import with_torch_defaults
 
-JUDGED_ANEW = (0, 1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200, 300)  # after so many taken away
-TRIED = 20  # at least so many of the largest estimates are taken away on trial, twice as many as are wanted
+REESTIMATED_AFTER = (0, 1, 2, 3, 5, 8, 12, 20, 30, 50, 80, 120, 200, 300)  # after so many taken away
+MIN_TRIED = 20  # at least so many of the largest estimates are taken away on trial, twice as many as are wanted
 
 
 @with_torch_defaults
@@ -40,12 +40,12 @@ def removal_order(
         count: how many.
     """
     removed, remaining = list[int](), list(concepts)
-    for first, after in zip(JUDGED_ANEW, (*JUDGED_ANEW[1:], len(remaining)), strict=True):
+    for first, after in zip(REESTIMATED_AFTER, (*REESTIMATED_AFTER[1:], len(remaining)), strict=True):
         missing = min(after, count) - first
         if missing <= 0 or not remaining:
             break
         estimate = _estimate_without(usae, backbone, canvas, view, removed)
-        tried = sorted(remaining, key=lambda k: -estimate[k].item())[: max(TRIED, 2 * missing)]
+        tried = sorted(remaining, key=lambda k: -estimate[k].item())[: max(MIN_TRIED, 2 * missing)]
         logits = without_each(usae, backbone, canvas, [[*removed, k] for k in tried], view)[1:, view.class_]
         removed += [tried[index] for index in logits.argsort().tolist()[:missing]]
         remaining = [k for k in remaining if k not in removed]

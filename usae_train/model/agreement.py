@@ -43,7 +43,7 @@ def read_agreement(folder: Path, n_concepts: int, usae_sha256: str) -> Tensor | 
         raise UsageError(f"{file} is broken or incomplete ({error}); remove it, or copy the USAE again") from error
     if sha256 != usae_sha256:
         raise UsageError(
-            f"{file} is of another USAE (weights {str(sha256)[:12]}..., here {usae_sha256[:12]}...); remove it"
+            f"{file} belongs to another USAE (weights {str(sha256)[:12]}..., here {usae_sha256[:12]}...); remove it"
         )
     if not share.is_floating_point() or not bool(((share > 0) & (share <= 1)).all()):
         raise UsageError(f"{file} has numbers that are not shares, above 0 and up to 1; remove it")

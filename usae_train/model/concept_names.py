@@ -20,7 +20,7 @@ RANGE = re.compile(rf"(\d+)\s*{DASH}\s*(\d+)")
 TOP = "top:"
 ALL = "all"
 FAVOURITES = "favourites"
-WILD = re.compile(r"[*?[]")
+WILDCARD = re.compile(r"[*?[]")
 
 
 def bare_name(name: str) -> str:
@@ -38,7 +38,7 @@ def why_no_name(name: str) -> str | None:
     bare = bare_name(name)
     if "," in bare:
         return "a comma separates concepts"
-    if (sign := WILD.search(bare)) is not None:
+    if (sign := WILDCARD.search(bare)) is not None:
         return f"{sign[0]} makes a pattern of names"
     if WHOLE_NUMBER.fullmatch(bare):
         return "a number is a concept of that index"

@@ -16,7 +16,7 @@ from usae_train.model.statistics import LEVELS, Statistics
 from usae_train.runtime.errors import UsageError
 
 FLOAT_NAMES = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
-ANEW = "remove it, and measure again with usae-train evaluate"
+MEASURE_AGAIN = "remove it, and measure again with usae-train evaluate"
 Shape = tuple[int, ...]
 
 
@@ -75,7 +75,7 @@ def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
     """Refuse weights that have a NaN or an infinity, which all pictures would come out of."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise UsageError(f"{file}: {name} has numbers that are NaN or infinite; save or copy the USAE again")
+            raise UsageError(f"{file}: {name} has values that are NaN or infinite; save or copy the USAE again")
 
 
 def check_statistics_form(
@@ -89,7 +89,7 @@ def check_statistics_form(
     shape = (len(names), n_concepts)
     if tuple(statistics.fires.shape) != shape:
         raise UsageError(
-            f"{file} is of {tuple(statistics.fires.shape)} backbones and concepts, the USAE of {shape}; {ANEW}"
+            f"{file} has {tuple(statistics.fires.shape)} backbones and concepts, the USAE {shape}; {MEASURE_AGAIN}"
         )
     top = statistics.top_images.shape[-1] if statistics.top_images.ndim else 0
     expected: dict[str, Shape] = {
@@ -106,11 +106,13 @@ def check_statistics_form(
     for name, expected_shape in expected.items():
         figure: Tensor = getattr(statistics, name)
         if tuple(figure.shape) != expected_shape:
-            raise UsageError(f"{file}: {name} is {tuple(figure.shape)}, and should be {expected_shape}; {ANEW}")
+            raise UsageError(
+                f"{file}: {name} is {tuple(figure.shape)}, and should be {expected_shape}; {MEASURE_AGAIN}"
+            )
     for part in fields(statistics):
         figure = getattr(statistics, part.name)
         if figure is not None and (why := _impossible(part.name, figure, grid)):
-            raise UsageError(f"{file}: {part.name} {why}; {ANEW}")
+            raise UsageError(f"{file}: {part.name} {why}; {MEASURE_AGAIN}")
 
 
 def _impossible(name: str, figure: Tensor, grid: tuple[int, int] | None) -> str:

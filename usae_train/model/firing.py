@@ -15,7 +15,7 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.paired import PairedTokens
 
-HALF_MAX = torch.finfo(torch.float16).max
+FLOAT16_MAX = torch.finfo(torch.float16).max
 ENCODING_BATCH_SIZE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
 
 
@@ -62,7 +62,7 @@ class FiringTally:
             places.append(place)
         self.co_fires += self._together(codes)
         stacked = torch.stack(largest)  # (backbones, pictures, concepts)
-        self.largest.append(stacked.clamp_max(HALF_MAX).half().transpose(0, 1).contiguous())
+        self.largest.append(stacked.clamp_max(FLOAT16_MAX).half().transpose(0, 1).contiguous())
         self._keep_top(stacked.mT, numbers.expand(*stacked.mT.shape), torch.stack(places).mT)
         n_tokens = codes[self.names[0]].values.shape[1]
         self.counts += torch.tensor([len(numbers), len(numbers) * n_tokens])

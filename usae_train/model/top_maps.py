@@ -22,9 +22,9 @@ from usae_train.model.sparse import Codes
 from usae_train.runtime.errors import UsageError
 
 MAPS = "maps.safetensors"
-LEAST_PEAK = 1e-6  # a concept's largest code is not taken for less: levels are shares of it
+MIN_PEAK = 1e-6  # a concept's largest code is not taken for less: levels are shares of it
 SIZE_DIGITS = 5  # of a picture's side in pixels, at most
-PRUNED_FROM = 1 << 18  # codes that are kept before it is first asked which pictures are top ones no more
+PRUNE_THRESHOLD = 1 << 18  # codes that are kept before it is first asked which pictures are top ones no more
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class TopCodes:
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.names, self._pruned_at = list(names), PRUNED_FROM
+        self.names, self._pruned_at = list(names), PRUNE_THRESHOLD
         self._entries: list[_Entries] = []
         self._numbers: list[Tensor] = []
 
@@ -161,7 +161,7 @@ class TopCodes:
             )
             self._entries.append(of_these.among(top_images))
         if sum(len(each.images) for each in self._entries) > self._pruned_at:
-            self._pruned_at = max(PRUNED_FROM, 2 * len(self._pruned(top_images).images))
+            self._pruned_at = max(PRUNE_THRESHOLD, 2 * len(self._pruned(top_images).images))
 
     def maps(self, top_images: Tensor, largest: Tensor, input_size: int) -> TopMaps:
         """Maps of what the top pictures are in the end.
@@ -222,7 +222,7 @@ class _Entries:
         run = torch.searchsorted(pairs, pair_of_each) * backbones + self.rows
         order = run.argsort(stable=True)
         peaks = torch.zeros(len(pairs) * backbones).scatter_reduce_(0, run, self.values, "amax")
-        share = self.values / largest[self.rows.long(), self.concepts].clamp_min(LEAST_PEAK)
+        share = self.values / largest[self.rows.long(), self.concepts].clamp_min(MIN_PEAK)
         return TopMaps(
             concepts=_small(pairs // max(len(numbers), 1)),
             images=_small(numbers[pairs % max(len(numbers), 1)]),

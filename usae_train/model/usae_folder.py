@@ -227,7 +227,7 @@ def _take_origin(usae: USAE, file: Path) -> None:
         return
     if origin.get("usae_sha256") != usae.sha256:
         raise UsageError(
-            f"{file} is of another USAE (weights {origin.get('usae_sha256', 'unknown')[:12]}..., here "
+            f"{file} belongs to another USAE (weights {origin.get('usae_sha256', 'unknown')[:12]}..., here "
             f"{str(usae.sha256)[:12]}...); remove it, and measure again with usae-train evaluate"
         )
     try:

@@ -45,7 +45,7 @@ class Format(ABC):
         """Refuse an option that the file answers itself, or that cannot be."""
         for key, answer in vars(answers).items():
             if answer is not None and key not in self.asks:
-                raise UsageError(f"{key} is {answer}, and a file of {self.name} says it itself; leave it out")
+                raise UsageError(f"{key} is {answer}, but a file of {self.name} states it; leave it out")
         if answers.threshold is not None and not math.isfinite(answers.threshold):
             raise UsageError(f"threshold is {answers.threshold}; expected a number that is finite")
 

@@ -24,7 +24,7 @@ OBJECTS = (
     "vit_prisma.sae.config.VisionModelSAERunnerConfig",
     "vit_prisma.configs.HookedViTConfig.HookedViTConfig",
 )
-ASKED = ("architecture", "activation_fn_str", "normalize_activations", "d_in")
+REQUIRED_KEYS = ("architecture", "activation_fn_str", "normalize_activations", "d_in")
 DESCRIBED_BY = {"model_name": "model", "layer_subtype": "place", "hook_point_layer": "layer"}
 
 
@@ -84,7 +84,7 @@ def _read_place(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
 
 def _check(config: Mapping[str, Any], file: Path) -> None:
     """Refuse what cannot be reproduced."""
-    if missing := [key for key in ASKED if key not in config and key != "architecture"]:
+    if missing := [key for key in REQUIRED_KEYS if key not in config and key != "architecture"]:
         raise UsageError(f"{file}: its config has no {missing[0]}; expected one of Prisma's autoencoders")
     architecture = config.get("architecture", "standard")
     if architecture != "standard":

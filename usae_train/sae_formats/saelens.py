@@ -122,7 +122,7 @@ def _read_cfg(file: Path) -> dict[str, Any]:
     config = read_named_object(file)
     metadata, architecture = config.get("metadata"), config_word(config.get("architecture"))
     if not isinstance(metadata, Mapping) or not str(metadata.get("sae_lens_version", "")).startswith("6."):
-        raise UsageError(f"{file} is not of SAELens 6; load it there (SAE.load_from_disk) and save it (save_model)")
+        raise UsageError(f"{file} is not SAELens 6's; load it there (SAE.load_from_disk) and save it (save_model)")
     if architecture not in EXPECTED_KEYS:
         why = REFUSED_ARCHITECTURES.get(architecture, f"expected {', '.join(EXPECTED_KEYS)}")
         raise UsageError(f"{file}: architecture {architecture!r} is not read: {why}")

@@ -24,7 +24,7 @@ from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import load_tensors
 from usae_train.sae_formats.weights import Weights, check_config_sizes, check_count
 
-LONGEST = 100_000  # bytes of the line: theirs have 1,000
+MAX_HEADER_BYTES = 100_000  # bytes of the line: theirs have 1,000
 SCHEMAS = (None, 1, 2, 3, 4, 5)
 ACTIVATIONS = ("Relu", "TopK", "BatchTopK")
 
@@ -39,7 +39,7 @@ class Saev(Format):
         if not place.is_file():
             return False
         with place.open("rb") as opened:
-            line = opened.readline(LONGEST)
+            line = opened.readline(MAX_HEADER_BYTES)
             return line.startswith(b"{") and line.endswith(b"}\n") and opened.read(2) == b"PK"
 
     def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
@@ -59,7 +59,7 @@ class Saev(Format):
         sparsity = _sparsity(activation, settings, weights, place, n_concepts)
         if schema == 1 and bool(added.any()):
             raise UsageError(
-                f"{place} is of schema 1, under which saev first subtracted the decoder's bias and later did not, and "
+                f"{place} has schema 1, under which saev first subtracted the decoder's bias and later did not, and "
                 "its bias is not zero; load it with the saev that wrote it, and save it with one of schema 2 or later"
             )
         subtracted = added if schema is None else torch.zeros_like(added)
@@ -73,7 +73,7 @@ def _split_header(place: Path) -> tuple[dict[str, Any], bytes]:
     check_regular(place)
     try:
         with place.open("rb") as opened:
-            line, content = opened.readline(LONGEST), opened.read()
+            line, content = opened.readline(MAX_HEADER_BYTES), opened.read()
         return as_object(parse_json(line)), content
     except OSError as error:
         raise UsageError(f"{place} cannot be read: {error.strerror}") from error

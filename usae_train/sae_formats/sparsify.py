@@ -65,7 +65,7 @@ class Sparsify(Format):
     def write(self, sae: SparseAutoencoder, folder: Path) -> None:
         """See `Format`; what it subtracts is what it adds, and the encoder's bias is put right for that."""
         if sae.sparsity != TopK():
-            raise UsageError(f"sparsify has topk after a ReLU alone, and this is {sae.sparsity.kind}; take saelens")
+            raise UsageError(f"sparsify has topk after a ReLU alone, and this is {sae.sparsity.kind}; use saelens")
         config = {
             "activation": "topk",
             "expansion_factor": 32,

@@ -61,7 +61,7 @@ class Weights:
         if not tensor.is_floating_point():
             raise UsageError(f"{self.file}: {key} holds no floating-point numbers ({tensor.dtype})")
         if not tensor.isfinite().all():
-            raise UsageError(f"{self.file}: {key} has numbers that are NaN or infinite; take another one")
+            raise UsageError(f"{self.file}: {key} has values that are NaN or infinite; take another one")
         floats: Tensor = tensor.float()
         return floats
 
@@ -90,7 +90,7 @@ class Weights:
         """
         if self._left:
             names = ", ".join(sorted(self._left)[:3])
-            raise UsageError(f"{self.file}: {what} has no {names}; it is of another kind, and computes differently")
+            raise UsageError(f"{self.file}: {what} has no {names}; it is another kind, and computes differently")
         if not self.rounded:
             return ()
         return (f"its tensors are {self.rounded[0]}: it is computed in float32 here, where the library rounds",)

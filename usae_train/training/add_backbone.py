@@ -185,7 +185,7 @@ def _grow(
     grown.measured_on = SourceRecord.of(source)
     if checkpointer is not None:
         further = {"widths": grown.widths, "space": usae.sha256, "backbone": spec.model_dump(mode="json")}
-        checkpointer.data = {**grown.measured_on.of_a_state, **further}
+        checkpointer.data = {**grown.measured_on.state_fields, **further}
         jointly = checkpointer.next("joint") if joint_callbacks is not None else None
     feed, sample = feed_pictures(backbones, source, grid, settings, execution, train)
     paired = _held_out_tokens(backbones, source, grid, held_out, execution)

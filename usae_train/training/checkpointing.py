@@ -28,7 +28,7 @@ from usae_train.training.settings import ExecutionSettings, FitSettings
 from usae_train.training.state_checks import check_moments, check_position, find_differences
 
 EXECUTION_DEFAULTS = ExecutionSettings()
-UNREADABLE = -1  # not a step: there are states, and none can be read
+NONE_READABLE = -1  # not a step: there are states, and none can be read
 
 
 @dataclass
@@ -154,7 +154,7 @@ class TrainingCheckpointer:
                 states of which none can be read.
         """
         step, saved = ranks.compute_on_main(self._newest)
-        if step == UNREADABLE:
+        if step == NONE_READABLE:
             raise UsageError(f"no training state in {self.folder} can be read; remove the folder to start over")
         self._training = step < state.settings.steps
         if not saved:
@@ -203,7 +203,7 @@ class TrainingCheckpointer:
         for file in files:
             if (state := _read_state(file)) is not None:
                 return int(file.stem.removeprefix("step-")), state
-        return UNREADABLE if files else 0, {}
+        return NONE_READABLE if files else 0, {}
 
     def after(self, step: int, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> None:
         """Called after each step: the first rank writes the state when it is due, or when any rank got a signal.

@@ -211,7 +211,7 @@ def fit_pictures(
     usae.measured_on = SourceRecord.of(source)
     if execution.checkpointer is not None:
         further = {"widths": usae.widths, "backbones": listed_specs(specs)}
-        execution.checkpointer.data = {**usae.measured_on.of_a_state, **further}
+        execution.checkpointer.data = {**usae.measured_on.state_fields, **further}
     _train(feed, settings, usae, execution)
     if execution.ranks.is_main:
         usae.statistics = measure(usae, sample(), input_size=largest_input(built))
@@ -242,7 +242,7 @@ def feed_pictures(
         numbers: which of the pictures; all by default.
 
     Raises:
-        ValueError: for more unreadable pictures than that, at once or in a later window, or a negative number of readers.
+        ValueError: for more unreadable pictures, at once or in a later window, or a negative number of readers.
     """
     callbacks, ranks, allowed = execution.callbacks, execution.ranks, allowed_memory(execution.memory)
     readers = at_least(0, execution.readers, "readers")
@@ -304,7 +304,7 @@ def fit_store(
     usae.measured_on = record.images
     if execution.checkpointer is not None:
         further = {"widths": usae.widths, "shards": [shard.sha256 for shard in record.shards]}
-        execution.checkpointer.data = {**record.images.of_a_state, **further}
+        execution.checkpointer.data = {**record.images.state_fields, **further}
     _train(feed, settings, usae, execution)
     if execution.ranks.is_main:
         usae.statistics = measure(usae, every.sample())

@@ -115,7 +115,7 @@ def fit_independent(
         executions.failure(source.left_out)
     opened()
     grid = common_grid(list(build_backbones(specs, warn=False).values()))  # each fit warns of its own
-    data = {**SourceRecord.of(source).of_a_state, "backbones": listed_specs(specs)}
+    data = {**SourceRecord.of(source).state_fields, "backbones": listed_specs(specs)}
 
     def fit_one(name: str, seeded: FitSettings, execution: Execution) -> USAE:
         return fit_pictures(source, seeded, {name: specs[name]}, execution, grid)
@@ -130,7 +130,7 @@ def _fit_on_store(
 ) -> dict[str, float]:
     check_weights(store.specs)
     data = {
-        **store.record.images.of_a_state,
+        **store.record.images.state_fields,
         "backbones": listed_specs(store.specs),
         "shards": [shard.sha256 for shard in store.record.shards],
     }

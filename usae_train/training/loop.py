@@ -30,7 +30,7 @@ from usae_train.training.dictionaries.binding import project, release
 from usae_train.training.gradient_clipping import clip_gradients, gradient_norms, learned_thresholds, trained_parameters
 from usae_train.training.initialization import prepare
 from usae_train.training.kernels.products import product
-from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_metrics, unsound_pairs
+from usae_train.training.logging.step_metrics import DEFAULT_LOG_COUNT, Speed, is_sound, pair_metrics, unsound_pairs
 from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, TrainingRecipe
 from usae_train.training.standardized_window import StandardizedWindow, pays_to_standardize_once
@@ -88,7 +88,7 @@ def fit_tokens(
     )
     first = 0 if checkpointer is None else checkpointer.restore(trainer.state, ranks)
     trainer.resume_at(first)
-    log_every = log_every or max(1, settings.steps // LINES)
+    log_every = log_every or max(1, settings.steps // DEFAULT_LOG_COUNT)
     for step in range(first, settings.steps):
         logged = step % log_every == 0 or step == settings.steps - 1
         metrics = trainer.step(step, logged, checkpointer)

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from usae_train.files.variant_registry import variant_setting
 from usae_train.runtime.errors import UsageError
 
-SAID_AS_NONE = ("", "none")  # how a command line says that there are no fractions
+NO_FRACTIONS = ("", "none")  # how a command line says that there are no fractions
 
 
 def _read_sparsity(setting: Any) -> Any:
@@ -33,7 +33,7 @@ def _numbers(setting: Any) -> Any:
     """Text of a command line: comma-separated numbers."""
     if not isinstance(setting, str):
         return setting
-    return () if setting.strip() in SAID_AS_NONE else tuple(part.strip() for part in setting.split(","))
+    return () if setting.strip() in NO_FRACTIONS else tuple(part.strip() for part in setting.split(","))
 
 
 def _rising(fractions: tuple[float, ...]) -> tuple[float, ...]:

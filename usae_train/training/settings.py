@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from usae_train.backbones.precision import BackbonesDtype, ComputeDtype
 from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
-from usae_train.images.settings import Limit, Readers
+from usae_train.images.settings import Limit, MaxBroken, Readers
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import MAX_COUNT
 from usae_train.training.setting_types import Beta, DictionaryName, Fractions, Matryoshka, SparsityName
@@ -138,7 +138,7 @@ SHUFFLED = TrainingRecipe(name="shuffled", shuffled=True)
 RECIPES: dict[str, TrainingRecipe] = {recipe.name: recipe for recipe in (DEFAULT, PUBLISHED, FROZEN, SHUFFLED)}
 
 
-OF_A_RECIPE = ("sparsity", "dictionary", "matryoshka_fractions", "matryoshka")  # what a fit may set differently
+RECIPE_FIELDS = ("sparsity", "dictionary", "matryoshka_fractions", "matryoshka")  # what a fit may set differently
 
 
 class FitSettings(Settings):
@@ -210,13 +210,7 @@ class FitSettings(Settings):
         description="`default`; `published`: as the authors' code does it; `frozen`, `shuffled`: controls, to "
         "read figures against chance (random dictionaries; tokens of different pictures paired)",
     )
-    max_broken: float = Field(
-        MAX_BROKEN,
-        ge=0,
-        le=1,
-        exclude=True,  # it does not affect the result: a resume may allow more
-        description="largest share of the pictures that may be unreadable before it stops",
-    )
+    max_broken: MaxBroken = Field(MAX_BROKEN, exclude=True)  # no part of the result: a resume may allow more
 
     @model_validator(mode="before")
     @classmethod
@@ -224,7 +218,7 @@ class FitSettings(Settings):
         """Settings of a recipe that are given beside it are moved into it."""
         if not isinstance(values, Mapping):
             return values
-        beside = {name: values[name] for name in OF_A_RECIPE if values.get(name) is not None}
+        beside = {name: values[name] for name in RECIPE_FIELDS if values.get(name) is not None}
         recipe = values.get("recipe", DEFAULT)
         if not beside or not isinstance(recipe, TrainingRecipe | Mapping):
             return values

@@ -116,7 +116,7 @@ def test_a_folder_keeps_the_shares_and_one_without_has_none(folder, made):
     [
         ({"share": torch.ones(3)}, "expected 'share' of"),
         ({"other": torch.ones(1)}, "expected 'share' of"),
-        (None, "is of another USAE (weights None"),
+        (None, "belongs to another USAE (weights None"),
         (b"{", "is broken or incomplete"),
     ],
 )

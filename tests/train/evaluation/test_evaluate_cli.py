@@ -230,7 +230,7 @@ def test_statistics_of_another_usae_are_refused(place: Path, tmp_path: Path) -> 
     shutil.copy(place / "second" / "statistics.safetensors", mixed)
     code, _, said = run("evaluate", mixed, "demo:test", "--limit", 3, "--out", tmp_path / "report")
     assert code == 1
-    assert "statistics.safetensors is of another USAE (weights " in said
+    assert "statistics.safetensors belongs to another USAE (weights " in said
     assert said.count("\n") == 1
     assert not (tmp_path / "report").exists()
 
@@ -238,7 +238,7 @@ def test_statistics_of_another_usae_are_refused(place: Path, tmp_path: Path) -> 
 def test_a_page_of_something_else_is_not_overwritten(place: Path, tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("an explorer's")
     code, _, said = run("evaluate", place / "usae", "demo:test", "--limit", 4, "--out", tmp_path)
-    assert (code, said) == (1, f"error: {tmp_path / 'index.html'} is a page of something else; choose another folder\n")
+    assert (code, said) == (1, f"error: {tmp_path / 'index.html'} is another page; choose another folder\n")
     assert [file.name for file in tmp_path.iterdir()] == ["index.html"]
 
 

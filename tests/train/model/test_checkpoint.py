@@ -73,7 +73,7 @@ def test_a_loaded_usae_knows_its_source_and_hash(folder: Path) -> None:
     weights["scales.a.mean"] += 1
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(
-        ValueError, match=r"statistics.safetensors is of another USAE \(weights .*; remove it, and measu"
+        ValueError, match=r"statistics.safetensors belongs to another USAE \(weights .*; remove it, and measu"
     ):
         load(folder)
     (folder / "statistics.safetensors").unlink()

@@ -57,7 +57,7 @@ def of_another_generator(state):
         (without_moments, "optimizer of a has moments of other parameters"),
         (of_another_window, "batches is of other windows"),
         (halved, r"usae: encoders.a.linear.weight is \(12, 6\) of torch.float16"),
-        (with_a_nan, "usae: encoders.a.linear.bias has numbers that are NaN or infinite"),
+        (with_a_nan, "usae: encoders.a.linear.bias has values that are NaN or infinite"),
         (of_another_generator, r"generator is \(\d+,\) of torch.uint8"),
         (lambda state: state.pop("last_fired"), "it has no last_fired"),
     ],

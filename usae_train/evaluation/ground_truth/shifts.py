@@ -38,7 +38,7 @@ def _blurred(canvases: Tensor) -> Tensor:
     return gaussian_blur2d(canvases, (9, 9), (1.5, 1.5))
 
 
-LOOKS: dict[str, Shift] = {
+SHIFTS: dict[str, Shift] = {
     "as they are": Shift(),
     "noise 0.1": Shift(picture=_noisy),
     "blur 1.5 px": Shift(picture=_blurred),

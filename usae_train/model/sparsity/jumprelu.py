@@ -14,7 +14,7 @@ from usae_train.model.sparse import GROUPS, Codes
 from usae_train.model.sparsity.variant import EntryIndices, Sparsity, batch_threshold, codes_above, entries_above
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 
-LEAST_THRESHOLD = 1e-4  # of a threshold in training, where a step may take one below zero: then it is a ReLU
+MIN_THRESHOLD = 1e-4  # of a threshold in training, where a step may take one below zero: then it is a ReLU
 
 
 class JumpReLU(Sparsity):
@@ -57,7 +57,7 @@ class JumpReLU(Sparsity):
     ) -> EntryIndices:
         """What exceeds its threshold, and what is not half a bandwidth below."""
         assert threshold is not None
-        return entries_above(pre_codes, threshold.clamp_min(LEAST_THRESHOLD) * (1 - self.bandwidth / 2))
+        return entries_above(pre_codes, threshold.clamp_min(MIN_THRESHOLD) * (1 - self.bandwidth / 2))
 
     def activate(self, pre_codes: Tensor, concepts: Tensor, threshold: Tensor | None) -> Tensor:
         """The pre-codes above their thresholds."""
@@ -94,7 +94,7 @@ class JumpReLU(Sparsity):
         Encoders that are trained on noise have half as many active without it (recipe `default`, 200 steps on real
         networks: 6.6 of 12), and thresholds that are in the right places among each other.
         """
-        threshold.clamp_min_(LEAST_THRESHOLD)
+        threshold.clamp_min_(MIN_THRESHOLD)
         scale = batch_threshold(pre_codes / threshold, k)
         if scale > 0:
             threshold.mul_(scale)
@@ -108,7 +108,7 @@ def _near(gradient: Tensor, pre_codes: Tensor, thresholds: Tensor, bandwidth: fl
 
 def _noted_thresholds(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
     """Each entry's own threshold, (entries,); noted with what `backward` needs."""
-    thresholds = threshold.index_select(0, concepts).clamp_min(LEAST_THRESHOLD)
+    thresholds = threshold.index_select(0, concepts).clamp_min(MIN_THRESHOLD)
     ctx.save_for_backward(pre_codes, thresholds, concepts, threshold)
     ctx.bandwidth = bandwidth
     return thresholds

@@ -1,8 +1,8 @@
 """Archetypal dictionaries (Fel et al. 2025, arXiv 2502.12892): rows are convex mixtures of tokens plus a bounded rest.
 
-The paper mixes all of some thousands of centroids, which takes another matrix, concepts x centroids. Here a row mixes a few
-tokens: those nearest to where it starts, over all backbones, and the same patches in all of them, so that a concept
-stays anchored in the same places whichever backbone shows them.
+The paper mixes all of some thousands of centroids: another matrix, concepts x centroids. Here a row mixes
+a few tokens: those nearest to where it starts, over all backbones, and the same patches in all of them, so that a
+concept stays anchored in the same places whichever backbone shows them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from usae_train.training.dictionaries.variant import DictionaryKind, Rows
 from usae_train.training.kernels.products import product_dtype
 from usae_train.training.kernels.sparse_ops import entries_of, sampled_dot
 
-POOL = 2  # times as many tokens as concepts to mix; the nearest of many are all alike
-LEAST_LENGTH = 1e-12  # of a row, that its gradient is divided by
+POOL_FACTOR = 2  # times as many tokens as concepts to mix; the nearest of many are all alike
+MIN_LENGTH = 1e-12  # of a row, that its gradient is divided by
 CONCEPTS_CHUNK_SIZE = 1024  # concepts compared with the pool at a time
 
 
@@ -36,7 +36,7 @@ class Archetypal(DictionaryKind):
     def rows(self, name: str, starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], unit_norm: bool) -> Rows:
         """With the nearest tokens of the pool, and the one that the row starts at."""
         neighbours = nearest(starts, pool, self.tokens - 1)
-        candidates = functional.normalize(pool[name][: POOL * len(neighbours)], dim=-1)
+        candidates = functional.normalize(pool[name][: POOL_FACTOR * len(neighbours)], dim=-1)
         first = torch.arange(len(neighbours), device=neighbours.device)[:, None]
         points, support = torch.cat([starts[name], candidates]), torch.cat([first, neighbours + len(neighbours)], 1)
         empty = (starts[name] == 0).all(1, keepdim=True)  # another backbone's own concepts: they stay zero
@@ -58,7 +58,7 @@ def nearest(starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], count: int
     """(n_concepts, count): which tokens of the pool are nearest to each row, by the mean cosine over backbones."""
     n_concepts = len(next(iter(starts.values())))
     rows = torch.cat([functional.normalize(matrix, dim=-1) for matrix in starts.values()], 1)
-    candidates = torch.cat([functional.normalize(pool[name][: POOL * n_concepts], dim=-1) for name in starts], 1)
+    candidates = torch.cat([functional.normalize(pool[name][: POOL_FACTOR * n_concepts], dim=-1) for name in starts], 1)
     parts = [
         (part @ candidates.T).topk(min(count, len(candidates)), dim=-1).indices
         for part in rows.split(CONCEPTS_CHUNK_SIZE)
@@ -152,7 +152,7 @@ class _Rows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         rows, lengths, points, support = ctx.saved_tensors
-        to_lengths = rows.mul_(gradient).sum(1, keepdim=True) / lengths.clamp_min(LEAST_LENGTH)
+        to_lengths = rows.mul_(gradient).sum(1, keepdim=True) / lengths.clamp_min(MIN_LENGTH)
         to_rest = torch.mul(gradient, lengths, out=rows)
         of_row = torch.arange(len(support), device=support.device).repeat_interleave(support.shape[1])
         mixed = entries_of(support.flatten(), of_row, len(support), len(points))

@@ -17,8 +17,8 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.transfers import read_numbers
 from usae_train.training.losses import squared_error
 
-LINES = 100  # how many times a training logs metrics by default
-EXPLODED = 1e4  # standardized tokens have a mean square of 1: a loss ten thousand times the loss of explaining nothing
+DEFAULT_LOG_COUNT = 100  # how many times a training logs metrics by default
+MAX_LOSS = 1e4  # standardized tokens have a mean square of 1: a loss ten thousand times the loss of explaining nothing
 
 
 @torch.no_grad()
@@ -73,7 +73,7 @@ def dead_of(usae: USAE) -> dict[str, float]:
 
 def is_sound(loss: float) -> bool:
     """Whether a pair's loss is finite and has not exploded."""
-    return math.isfinite(loss) and loss < EXPLODED
+    return math.isfinite(loss) and loss < MAX_LOSS
 
 
 def unsound_pairs(pair_loss: Matrix) -> str:
