@@ -1,4 +1,4 @@
-"""What a consensus, and the trainings that it is made of, are fitted on: tokens, a store or pictures, opened once."""
+"""What a consensus, and the trainings that it is made from, are fitted on: tokens, a store or pictures, opened once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FitData(NamedTuple):
     """What a space is fitted on."""
 
     feed: Feed
-    sample: Callable[[], Iterable[PairedTokens]]  # what statistics are measured on
+    sample: Callable[[], Iterable[PairedTokens]]  # yields what statistics are measured on
     state_data: Mapping[str, Any]  # for training states: what they belong to
     images: SourceRecord = SourceRecord()
 
@@ -76,7 +76,7 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Fit
     """A store of the USAEs' backbones.
 
     Raises:
-        ValueError: for one of others, on another grid, or extracted with other weights.
+        ValueError: for other backbones, another grid, or other weights.
     """
     record = store.record
     check_widths(record.widths, first, "the store has")
@@ -92,10 +92,10 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Fit
 
 
 def check_widths(widths: Mapping[str, int], first: USAE, what: str) -> None:
-    """Refuse data that is not of the USAEs' backbones, in their order.
+    """Refuse data of other backbones than the USAEs', or in another order.
 
     Raises:
-        ValueError: with both.
+        ValueError: names both.
     """
     if list(widths.items()) != list(first.widths.items()):
         sizes, expected = sizes_in_words(widths), sizes_in_words(first.widths)

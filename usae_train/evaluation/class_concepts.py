@@ -13,15 +13,15 @@ from usae_train.model.statistics import auroc
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 
-# All of them in each half, and in every backbone in which the concept fires at all. In the demo, whose truth is known,
+# All of these hold in each half, and in every backbone in which the concept fires. In the demo, whose truth is known,
 # 88 of 91 names are right with these, 79 of 81 with an AUROC of 0.9, 107 of 110 with 0.8 and 126 of 135 with 0.75; of
 # photographs of six classes 3, none, 9 and 25 concepts are named, with an AUROC on other photographs of at least 0.79,
 # 0.76 and 0.51 (tests/benchmarks/named_concepts.py).
 MIN_AUROC = 0.85  # AUROC of the peak codes, the class against all others
 MIN_PAIR_AUROC = 0.8  # the same against each other class alone: a concept of two classes is not a name for one
 MIN_STRONGEST_SHARE = 0.5  # share that the class has of as many strongest pictures as it has pictures
-CANDIDATE_AUROC = 0.7  # AUROC under which a concept stands for no class, alone or with others
-MAX_RIVALS = 8  # classes that a concept is looked at for one by one
+CANDIDATE_AUROC = 0.7  # AUROC below which a concept stands for no class, alone or with others
+MAX_RIVALS = 8  # classes that a concept is compared with one by one
 MIN_IMAGES = 4  # pictures of a class, two in each half
 
 
@@ -30,14 +30,16 @@ class ClassConcept:
     """A concept, and the class or classes that it stands for in both halves."""
 
     concept: int
-    classes: tuple[int, ...]  # one: it can be named after it; several share it
+    classes: tuple[int, ...]  # a single one names it; several share it
     auroc: float  # the smallest over halves and backbones, of these classes against all others
-    strongest: tuple[int, int]  # of all pictures' so many strongest, how many are of them; the worst backbone's
+    strongest: tuple[
+        int, int
+    ]  # how many of its strongest pictures are of these classes, of how many; the worst backbone's
 
 
 @dataclass(frozen=True)
 class ClassConcepts:
-    """What concepts have to do with classes."""
+    """How concepts relate to classes."""
 
     classes: ImageClasses
     areas: Tensor  # (backbones, classes, concepts), AUROC over all pictures
@@ -56,7 +58,7 @@ class ClassConcepts:
 
 
 def check_counts(classes: ImageClasses, counts: Sequence[int]) -> None:
-    """Refuse a class that has too few pictures to be looked at in two halves."""
+    """Refuse a class with too few pictures for two halves."""
     for name, count in zip(classes.names, counts, strict=True):
         if count < MIN_IMAGES:
             raise UsageError(
@@ -66,7 +68,7 @@ def check_counts(classes: ImageClasses, counts: Sequence[int]) -> None:
 
 
 def class_concepts(peaks: Tensor, numbers: Tensor, classes: ImageClasses, seed: int = 0) -> ClassConcepts:
-    """Look at every concept and class.
+    """Compare every concept with every class.
 
     Args:
         peaks: (pictures, backbones, concepts), each picture's largest codes.
@@ -94,7 +96,7 @@ def concepts_of(peaks: Tensor, class_of: Tensor, n_classes: int, generator: torc
     Args:
         peaks: (pictures, backbones, concepts).
         class_of: (pictures,) each one's class.
-        n_classes: how many classes there are; those without pictures are passed over.
+        n_classes: how many classes there are; those without pictures are skipped.
         generator: deals out the halves.
     """
     first = halves(class_of, generator)
@@ -178,7 +180,7 @@ def _pairwise(peaks: Tensor, class_of: Tensor, order: Sequence[int]) -> Tensor:
 
 
 def _against(table: Tensor, sizes: Tensor, place: int, size: int) -> float:
-    """AUROC of one class against all that are not among the first so many."""
+    """AUROC of one class against all but the first `size`."""
     outside = sizes[size:].double()
     if not outside.sum():
         return 0.0
@@ -191,7 +193,7 @@ def _mostly(peaks: Tensor, class_of: Tensor, members: tuple[int, ...]) -> bool:
 
 
 def _strongest(peaks: Tensor, class_of: Tensor, members: tuple[int, ...]) -> tuple[int, int]:
-    """Of as many strongest pictures as the classes have, how many are of them, by the backbone with the fewest.
+    """How many of a concept's strongest pictures, as many as the classes have, are of them; the worst backbone's.
 
     Pictures without a code are never among the strongest.
     """

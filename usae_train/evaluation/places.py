@@ -1,4 +1,4 @@
-"""Where a report may go, and what it is compared with lies. No torch: the command asks before it loads it."""
+"""Checks of the folders of a report and of independent SAEs. No torch: the command runs them before it loads it."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def check_report_place(out: Path) -> None:
 
 
 def check_saes_place(folder: Path, names: Sequence[str]) -> None:
-    """Refuse a folder of independent SAEs that has none of a backbone.
+    """Refuse a folder of independent SAEs that lacks a backbone's.
 
     Args:
         folder: where they are.
-        names: of the backbones, which have one each.
+        names: the backbones, which have one each.
 
     Raises:
-        ValueError: for the first that has none there.
+        ValueError: for the first backbone without one.
     """
     for name in names:
         if not (folder / name).is_dir():

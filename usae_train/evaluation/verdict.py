@@ -1,4 +1,4 @@
-"""What is bad about a USAE, in plain words, from the figures of its report."""
+"""What is wrong with a USAE, in words, from the figures of its report."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from usae_train.evaluation.report_form import Report
 from usae_train.model.statistics import images_needed
 from usae_train.runtime.printing import plural
 
-LOW_R2 = 0.3  # R² of a backbone's own tokens under which something is wrong (the paper's lowest: 0.59)
-# From here on choices of ours: what a reader should look at, not what a source calls bad.
-LOW_CROSS_R2 = 0.2  # largest R² from and to the others under which a backbone shares hardly anything
-LOW_STABILITY = 0.8  # matched cosine over seeds
-MAX_BAD_SHARE = 0.05  # share of the concepts that may be dead, dense or twins
+LOW_R2 = 0.3  # R² of a backbone's own tokens below which something is wrong (the paper's lowest: 0.59)
+# The following are our choices: what a reader should check, not limits from a source.
+LOW_CROSS_R2 = 0.2  # largest R² from and to the others below which a backbone shares hardly anything
+LOW_STABILITY = 0.8  # matched cosine over seeds below which concepts are not stable
+MAX_BAD_SHARE = 0.05  # share of the concepts that may be dead, dense or duplicates
 
 
 def warnings(report: Report) -> list[str]:
-    """What is bad, worst first."""
+    """What is wrong, worst first."""
     lines = [*_sharing(report), *_concepts(report), *_comparisons(report)]
     missing = [level for level in report["quantiles_missing"] if level < 1]
     if missing:
@@ -111,7 +111,7 @@ def ceiling_lines(report: Report) -> list[str]:
 
 
 def why_above_the_map(report: Report) -> list[str]:
-    """Why a space can reach more than what there is to share, in a line; empty where it never does."""
+    """Why a space can exceed the linear map, in a line; empty where it never does."""
     ceiling = report.get("ceiling")
     if not ceiling:
         return []
@@ -123,5 +123,5 @@ def why_above_the_map(report: Report) -> list[str]:
 
 
 def _reached(share: float | None, words: str) -> str:
-    """A share in words; empty where the linear map, on few pictures, explains nothing itself."""
+    """A share in words; empty where the linear map itself explains nothing."""
     return "" if share is None or math.isnan(share) else words.format(share)

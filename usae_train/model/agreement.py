@@ -1,6 +1,6 @@
-"""agreement.safetensors of a USAE folder: in which share of several trainings each concept came back.
+"""agreement.safetensors of a USAE folder: the share of several trainings in which each concept was found.
 
-A file of its own, and beside the others: earlier versions ignore it.
+It is a file of its own, which earlier versions ignore.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def save_agreement(share: Tensor, folder: Path, usae_sha256: str) -> None:
 
 
 def read_agreement(folder: Path, n_concepts: int, usae_sha256: str) -> Tensor | None:
-    """Shares (n_concepts,), each above 0 and up to 1; None for a folder without.
+    """Shares (n_concepts,), each above 0 and up to 1; None for a folder without the file.
 
     Raises:
         ValueError: for a file that is broken, of another form or of other weights.

@@ -1,4 +1,4 @@
-"""What the tensors of a USAE's files must be: checked before memory is taken for them, or anything is made of them."""
+"""Checks of the tensors in a USAE's files, before memory is taken for them or anything uses them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Shape = tuple[int, ...]
 
 
 def check_weights_form(file: Path, config: UsaeConfig) -> None:
-    """Compare what a model.safetensors says of its tensors with what config.json says of the USAE.
+    """Compare the header of a model.safetensors with config.json.
 
     Raises:
-        ValueError: for a missing or superfluous tensor, one of another shape, or of no floating-point numbers; for a
-            file that is broken.
+        ValueError: for a missing or superfluous tensor, one of another shape, or not of floating-point numbers; for a
+            broken file.
     """
     try:
         with safe_open(file, "pt") as opened:
@@ -48,7 +48,7 @@ def check_weights_form(file: Path, config: UsaeConfig) -> None:
 
 
 def weight_shapes(config: UsaeConfig, present: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The shape of every tensor of a USAE; which of the three forms of `Standardization` it has, `present` says."""
+    """The shape of every tensor of a USAE; `present` decides which of the three forms of `Standardization` it has."""
     n_concepts, shapes = config.n_concepts, dict[str, Shape]()
     threshold = config.sparsity.threshold_shape(n_concepts)
     for name, width in config.widths.items():
@@ -72,7 +72,7 @@ def weight_shapes(config: UsaeConfig, present: Mapping[str, Shape]) -> dict[str,
 
 
 def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights that have a NaN or an infinity, which all pictures would come out of."""
+    """Refuse weights with a NaN or an infinity."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise UsageError(f"{file}: {name} has values that are NaN or infinite; save or copy the USAE again")
@@ -81,10 +81,10 @@ def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
 def check_statistics_form(
     file: Path, statistics: Statistics, names: Sequence[str], n_concepts: int, grid: tuple[int, int] | None
 ) -> None:
-    """Compare statistics with the USAE whose they should be.
+    """Compare statistics with the sizes of their USAE.
 
     Raises:
-        ValueError: for a figure of another shape or kind, or with numbers that cannot be; says which.
+        ValueError: for a figure of another shape or kind, or with impossible numbers; says which.
     """
     shape = (len(names), n_concepts)
     if tuple(statistics.fires.shape) != shape:
@@ -116,7 +116,7 @@ def check_statistics_form(
 
 
 def _impossible(name: str, figure: Tensor, grid: tuple[int, int] | None) -> str:
-    """What of a figure's numbers cannot be, in words."""
+    """What is impossible in a figure's numbers, in words; empty where nothing is."""
     if name in ("energy", "quantiles", "auroc"):
         if not figure.is_floating_point():
             return f"is of {figure.dtype}, not floating-point numbers"

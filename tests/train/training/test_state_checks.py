@@ -55,7 +55,7 @@ def of_another_generator(state):
     [
         (emptied, r"optimizer of a: parameter 0: exp_avg is \(0,\) of torch.float32; expected \(12, 6\)"),
         (without_moments, "optimizer of a has moments of other parameters"),
-        (of_another_window, "batches is of other windows"),
+        (of_another_window, "the position in the data is of other windows"),
         (halved, r"usae: encoders.a.linear.weight is \(12, 6\) of torch.float16"),
         (with_a_nan, "usae: encoders.a.linear.bias has values that are NaN or infinite"),
         (of_another_generator, r"generator is \(\d+,\) of torch.uint8"),

@@ -1,4 +1,4 @@
-"""Where the truth is known: which factor values have a concept, and what holds when things change?"""
+"""Where the truth is known: which factor values have a concept, and what still works when scenes change?"""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from usae_train.scenes.factors import FACTOR_VALUES, patch_truth
 from usae_train.scenes.world import SIZE
 
 RECOVERED_AUROC = 0.9  # AUROC, in all backbones by the same concept
-PAIRS = 200  # of scenes per factor, for flips; as many as there are scenes, if those are fewer
-SCENES_PER_JOB = 64  # whose truth is worked out in one go
-CONCEPT_CHUNK_SIZE = 256  # concepts laid out as tokens x concepts at a time
+PAIRS = 200  # pairs of scenes per factor, for flips; fewer where there are fewer scenes
+SCENES_PER_JOB = 64  # scenes whose truth is computed at once
+CONCEPT_CHUNK_SIZE = 256  # concepts per dense tokens x concepts matrix
 
 
 def truth_figures(
@@ -39,10 +39,10 @@ def truth_figures(
     Args:
         usae: the model.
         source: the scenes.
-        numbers: (scene,) which of them were seen.
+        numbers: (scene,) which of them were measured.
         codes: {backbone: codes (scene * token, k)}.
         progress: called with the stage.
-        workers: how many processes work it out.
+        workers: processes that share the work.
 
     Returns:
         The figures, and the AUROC of every concept (backbones, factor values, concepts).
@@ -115,7 +115,7 @@ def _auroc_of(coded: Codes, n_concepts: int, truth: Tensor) -> Tensor:
 def recovery(areas: Tensor) -> dict[str, RecoveredValue]:
     """Each value's best concept, the same for all backbones, by its smallest AUROC (backbones, values, concepts).
 
-    A value that no patch has (or every one) has no AUROC, and is left out.
+    A value that no patch has, or every patch, has no AUROC, and is left out.
     """
     best, concept = areas.amin(0).max(1)
     return {
