@@ -316,7 +316,7 @@ def test_the_home_is_written_out_in_specs(tmp_path: Path, monkeypatch: pytest.Mo
         ValueError, match=r"s\.yaml:3: a\.weights: .*this machine has no home directory of ~nobody-of-this-name"
     ):
         read_specs(str(tmp_path / "s.yaml"))
-    with pytest.raises(ValueError, match=r"^local-dir:~nobody-of-this-name: .*no home of ~nobody") as seen:
+    with pytest.raises(ValueError, match=r"^local-dir:~nobody-of-this-name: .*no home directory of ~nobody") as seen:
         read_specs("local-dir:~nobody-of-this-name")
     assert "\n" not in str(seen.value)
 

@@ -155,7 +155,7 @@ def test_processes_share_whole_batches() -> None:
 
 
 def test_processes_without_a_place_to_meet_are_refused() -> None:
-    with pytest.raises(ValueError, match="need a folder to meet in"):
+    with pytest.raises(ValueError, match="need a folder in common"):
         run_pass(fresh(2), stream, IMAGES, None, DistributedContext(0, 2))
 
 

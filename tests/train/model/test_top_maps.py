@@ -50,7 +50,7 @@ def test_maps_by_hand():
 
 
 def test_what_is_no_longer_among_the_top_is_forgotten(monkeypatch):
-    monkeypatch.setattr(top_maps, "PRUNED_FROM", 0)
+    monkeypatch.setattr(top_maps, "PRUNE_THRESHOLD", 0)
     kept, _ = by_hand()
     kept._pruned_at = 0
     nothing = codes_of([[{2: 1.0}, {}, {}, {}]])

@@ -222,7 +222,7 @@ REFUSED = {
     ),
     "saelens: older": (
         of(files.saelens_standard, lambda r: config(r, metadata={"sae_lens_version": "5.1.0"})),
-        "cfg.json is not of SAELens 6; load it there",
+        "cfg.json is not SAELens 6's; load it there",
     ),
     "saelens: sizes": (
         of(files.saelens_standard, lambda r: config(r, d_in=5)),
@@ -261,7 +261,7 @@ REFUSED = {
     ),
     "saev: schema 1 with a bias": (
         lambda room: files.saev(room, BIASED, None).place,
-        "is of schema 1, under which saev first subtracted the decoder's bias and later did not",
+        "has schema 1, under which saev first subtracted the decoder's bias and later did not",
     ),
     "saev: activation": (
         lambda room: files.saev(room, files.saev_schema("Gated"), None).place,

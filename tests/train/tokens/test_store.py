@@ -222,7 +222,7 @@ def test_a_damaged_shard_is_found(pictures, tmp_path):
         assert_one_error(run(*words, "--verify-checksums"), "shard-00001.safetensors has the checksum")
         assert {place.name for place in tmp_path.iterdir()} == {"pictures", "store"}
         refused = run("fit", "demo", *words[2:], "--verify-checksums")
-        assert_one_error(refused, "--verify-checksums is of a store, and demo is not one")
+        assert_one_error(refused, "--verify-checksums is for a store, and demo is not one")
     file.write_bytes(content[:100])
     with pytest.raises(ValueError, match=r"shard-00001\.safetensors is missing or broken"):
         store.read([1])
