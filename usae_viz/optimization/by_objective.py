@@ -1,4 +1,4 @@
-"""What of the settings depends on the objective: how long it is shown whole, and the weight of feature statistics."""
+"""What of the settings depends on the objective: its crops, how long it is shown whole, and feature statistics."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from usae_train.model.usae import USAE
 from usae_viz.objectives import Objective
 from usae_viz.optimization.checks import is_augmented
 from usae_viz.settings import MaximizeSettings
+from usae_viz.views.presets import CROP_OF_CLASSES, CROP_OF_FEATURES, Crop
 
 # Of the steps of a class. With small crops from the start, things that people made do not come about: castle and patio
 # were read with probability 0.00 by a network that took no part, with crops of 0.6 to 1 in half of the steps 0.91 and
@@ -22,19 +23,30 @@ LEAST_NORMS = 8
 
 
 def settings_for(usae: USAE, objective: Objective, settings: MaximizeSettings) -> MaximizeSettings:
-    """The settings with what depends on the objective filled in: `whole_first` and `feature_statistics`.
+    """The settings with what depends on the objective filled in.
 
-    They are numbers then, as they are used and kept with the pictures; but `whole_first` stays as it is where it means
-    nothing: with custom transforms in the place of the built-in views.
+    It is the augmentation's `crop`, `whole_first` and `feature_statistics`. They are numbers then, as they are used and
+    kept with the pictures; but the first two stay as they are where they mean nothing: with custom transforms in the
+    place of the built-in views.
     """
     weight = settings.feature_statistics
     if weight is None:
         weight = _statistics_weight(usae, objective, settings)
     weighted_settings = settings.model_copy(update={"feature_statistics": weight})
-    whole_first = settings.whole_first
-    if whole_first is None and is_augmented(settings):
+    if not is_augmented(settings):
+        return weighted_settings
+    whole_first, augmentation = settings.whole_first, settings.augmentation
+    if whole_first is None:
         whole_first = default_whole_first(usae, objective, weighted_settings)
-    return weighted_settings.model_copy(update={"whole_first": whole_first})
+    if augmentation.crop is None:
+        augmentation = augmentation.model_copy(update={"crop": _default_crop(objective, settings)})
+    return weighted_settings.model_copy(update={"whole_first": whole_first, "augmentation": augmentation})
+
+
+def _default_crop(objective: Objective, settings: MaximizeSettings) -> Crop:
+    """What the views of an objective show: a class is to be seen from near as well, a photograph stays what it was."""
+    small = settings.start is not None or objective.needs_reference or _of_classes(objective)
+    return CROP_OF_CLASSES if small else CROP_OF_FEATURES
 
 
 def default_whole_first(usae: USAE, objective: Objective, settings: MaximizeSettings) -> float:

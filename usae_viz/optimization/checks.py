@@ -12,7 +12,7 @@ from usae_viz.custom_code.part import CustomPart
 from usae_viz.objectives import Objective, parse_objective
 from usae_viz.objectives.class_names import ClassName, check_class
 from usae_viz.settings import MaximizeSettings
-from usae_viz.views.presets import AUGMENTATION, AUGMENTATION_PRESETS
+from usae_viz.views.presets import AUGMENTATION, AUGMENTATION_PRESETS, CROP_OF_CLASSES, Augmentation
 
 PARAMETERIZATION_OF = {
     "spectrum": "maco",
@@ -88,9 +88,16 @@ def is_augmented(settings: MaximizeSettings) -> bool:
     return not settings.transforms or AUGMENTATION in settings.transforms
 
 
+def _differs_from_default(augmentation: Augmentation) -> bool:
+    """Whether an augmentation was given; the default's crops were those of a class before 0.9, and are kept so."""
+    default = AUGMENTATION_PRESETS["default"]
+    crop = default.crop if augmentation.crop == CROP_OF_CLASSES else augmentation.crop
+    return augmentation.model_copy(update={"shift": None, "crop": crop}) != default
+
+
 def _check_without_views(settings: MaximizeSettings) -> None:
     for name, is_set in (
-        ("augmentation", settings.augmentation.model_copy(update={"shift": None}) != AUGMENTATION_PRESETS["default"]),
+        ("augmentation", _differs_from_default(settings.augmentation)),
         ("whole_first", settings.whole_first is not None),
     ):
         if is_set:

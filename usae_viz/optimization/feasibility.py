@@ -28,7 +28,7 @@ def check_feasible(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     _check_custom_parts(settings)
     _check_feature_statistics(usae, settings)
     if is_augmented(settings):
-        _check_crops(size, settings.augmentation.crop[0])
+        _check_crops(size, settings.augmentation.crop_range[0])
     _check_canvases(usae, settings, size)
 
 

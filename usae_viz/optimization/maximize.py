@@ -180,7 +180,8 @@ def draw_group(
 def _by_objective(view_config: ViewConfig, settings: MaximizeSettings) -> ViewConfig:
     """The same with what `settings_for` an objective has filled in."""
     weight = settings.feature_statistics or 0.0
-    return replace(view_config, whole_first=settings.whole_first or 0.0, statistics_weight=weight)
+    whole_first = settings.whole_first or 0.0
+    return replace(view_config, augmentation=settings.augmentation, whole_first=whole_first, statistics_weight=weight)
 
 
 def _prepared(

@@ -31,6 +31,7 @@ from usae_viz.parameterizations.spectra import spectrum_hash
 from usae_viz.runs.recipe import RenderRecipe, RunVariant
 from usae_viz.runs.settings import DrawSettings
 from usae_viz.settings import MaximizeSettings
+from usae_viz.views.presets import CROP_OF_CLASSES
 
 ANIMATION = DrawSettings().animation
 # In a drawing's key: the version since which the same settings give the same bits. It is raised when they change, and
@@ -38,7 +39,7 @@ ANIMATION = DrawSettings().animation
 DRAWN_AS, DRAWN_ON_GPU_AS = {"cpu": "0.5.0"}, "0.6.0"
 # settings that are in keys where they are given alone: earlier drawings had none
 KEYED_WHERE_GIVEN = ("verify", "transforms", "edits")
-BY_OBJECTIVE = ("whole_first", "feature_statistics")  # settings that `settings_for` fills in
+BY_OBJECTIVE = ("augmentation", "whole_first", "feature_statistics")  # settings that `settings_for` fills in
 MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
 
 
@@ -277,6 +278,10 @@ def _job(usae: USAE, planned: _PlannedObjective, resolved: _ResolvedVariant) -> 
     if planned.code is not None and objective.concepts:  # its text is its name, which may mean another concept today
         content["concepts"] = list(objective.concepts)
     settings = settings_for(usae, objective, resolved.settings)
+    augmentation = settings.augmentation
+    if augmentation.crop is None:  # transforms stand in its place, and keys have what it was before 0.9
+        augmentation = augmentation.model_copy(update={"crop": CROP_OF_CLASSES})
+    content["settings"] = {**content["settings"], "augmentation": augmentation.model_dump(mode="json")}
     if settings.feature_statistics:  # earlier drawings had none
         content["feature_statistics"] = settings.feature_statistics
     if objective.constants:

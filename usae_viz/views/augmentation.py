@@ -65,7 +65,7 @@ def _normal(shape: Sequence[int], generator: torch.Generator, device: torch.devi
 
 def _sides(settings: Augmentation, uniform: Tensor, generator: torch.Generator) -> Tensor:
     """Sides of the crops (n_views,), as shares, from as many numbers of 0 to 1."""
-    low, high = settings.crop
+    low, high = settings.crop_range
     if settings.crop_normal is not None:
         mean, spread = settings.crop_normal
         return (mean + spread * torch.randn(len(uniform), generator=generator)).clamp(low, high)

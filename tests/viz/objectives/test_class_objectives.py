@@ -9,9 +9,11 @@ from usae_train.model.usae import USAE
 from usae_viz.objectives import (
     Activations,
     Class,
+    Closeness,
     Concept,
     Logit,
     LogProbability,
+    SameCodes,
 )
 from usae_viz.optimization.by_objective import settings_for
 from usae_viz.optimization.loop import CanvasSpec, optimize
@@ -82,12 +84,23 @@ def test_a_logit_comes_from_the_pass_that_the_tokens_come_from(classifying):
         handle.remove()
 
 
-def test_a_class_is_shown_nearly_whole_first_and_a_concept_at_every_scale_at_once(classifying):
+def test_a_class_is_shown_nearly_whole_first_and_then_from_nearer_than_a_concept(classifying):
     (model, _), settings = classifying, MaximizeSettings()
     for objective, expected in ((Logit("left", 4), 0.7), (Concept(3), 0), (Concept(3) + Logit("left", 4), 0)):
         assert settings_for(model, objective, settings).whole_first == expected
     assert settings_for(model, Logit("left", 4), MaximizeSettings(whole_first=0.2)).whole_first == 0.2
-    view_config = ViewConfig(None, AUGMENTATION_PRESETS["default"], 1, whole_first=0.5)
+    crops = [Logit("left", 4), Concept(3), SameCodes(), Concept(3) - Closeness()]
+    crops = [settings_for(model, objective, settings).augmentation.crop for objective in crops]
+    assert crops == [(0.2, 1.0), (0.5, 1.0), (0.2, 1.0), (0.2, 1.0)]
+    for changes, crop in (
+        ({"start": "photograph.png"}, (0.2, 1.0)),
+        ({"augmentation": {"crop": (0.3, 0.9)}}, (0.3, 0.9)),
+        ({"augmentation": "lucid"}, (0.9, 1.0)),
+        ({"transforms": [lambda views, generator: views]}, None),
+    ):
+        assert settings_for(model, Concept(3), MaximizeSettings(**changes)).augmentation.crop == crop
+    of_class = settings_for(model, Logit("left", 4), settings).augmentation
+    view_config = ViewConfig(None, of_class, 1, whole_first=0.5)
     assert [view_config.at(passed).augmentation.crop for passed in (0, 0.49, 0.5)] == [
         (0.6, 1.0),
         (0.6, 1.0),
