@@ -130,7 +130,7 @@ def test_bare_tokens_have_none():
 
 
 BROKEN = {
-    "levels": (lambda own: own.int(), "levels and peaks are of"),
+    "levels": (lambda own: own.int(), "levels and peaks are "),
     "tokens": (lambda own: own.int() + 100, "tokens has numbers outside 0 to 15"),
     "concepts": (lambda own: own.int() - 1, "concepts has numbers outside 0 to 7"),
     "ends": (lambda own: own.flip(0), "ends"),
