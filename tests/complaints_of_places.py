@@ -189,9 +189,9 @@ def no_home_and_no_cache(world: World, room: Path) -> None:
 
 @situation
 def a_home_of_nobody(world: World, room: Path) -> None:
-    extract(world, Path("~nobody-here/pictures"), room / "store", status=1, text="knows no home of")
-    done(viz_app, "concepts", "--usae", "~nobody-here/usae", status=1, text="knows no home of")
-    done(viz_app, "explore", "~nobody-here/run", "-o", room / "page", status=1, text="knows no home of")
+    extract(world, Path("~nobody-here/pictures"), room / "store", status=1, text="has no home directory of")
+    done(viz_app, "concepts", "--usae", "~nobody-here/usae", status=1, text="has no home directory of")
+    done(viz_app, "explore", "~nobody-here/run", "-o", room / "page", status=1, text="has no home directory of")
 
 
 @situation

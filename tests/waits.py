@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 SHAPES_OF_NUMBERS = {"nonzero", "_unique2", "unique_dim", "unique_consecutive", "masked_select", "bincount"}
-CHECKED = {"_linalg_check_errors", "_assert_scalar", "equal"}
+CHECK_CHUNK_SIZE = {"_linalg_check_errors", "_assert_scalar", "equal"}
 
 
 class Waits(TorchDispatchMode):
@@ -51,7 +51,7 @@ class Waits(TorchDispatchMode):
             return self._copied(func, name, args, kwargs)
         if not there:
             return func(*args, **kwargs)
-        if name in ("_local_scalar_dense", "is_nonzero", *CHECKED):
+        if name in ("_local_scalar_dense", "is_nonzero", *CHECK_CHUNK_SIZE):
             self.found[name] += 1
             return None if name == "_linalg_check_errors" else _made_up(args[0])
         if name in SHAPES_OF_NUMBERS:

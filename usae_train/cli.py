@@ -52,9 +52,8 @@ def extract(
 ) -> None:
     """Write an activation store: every picture through every backbone, once, in shards with checksums.
 
-    A store that was stopped is resumed when the same command is given again: SIGTERM and Ctrl-C keep all that was
-    seen, a kill what was seen until a minute before. Without a terminal, a line every half minute
-    reports progress.
+    A store that was stopped is resumed when the same command is run again: SIGTERM and Ctrl-C lose nothing, a
+    kill at most the last minute. Without a terminal, a line every half minute reports progress.
     """
     with one_line_errors(quiet):
         if verify_checksums:
@@ -185,7 +184,7 @@ def demo(
 ) -> None:
     """Rebuild the demo universe: its backbones, its USAE, its statistics (about two and a quarter hours on 2 cores).
 
-    A build that was stopped is resumed by the same command.
+    The same command resumes a build that was stopped.
     """
     with one_line_errors(quiet):
         from usae_train.demo.build import build

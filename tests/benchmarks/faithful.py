@@ -64,9 +64,9 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--augmentation")
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--only", help="factor values with commas")
+    parser.add_argument("--only", help="comma-separated factor values")
     parser.add_argument(
-        "--variant", action="append", default=[], help="settings with commas, such as image=maco,steps=48"
+        "--variant", action="append", default=[], help="comma-separated settings, such as image=maco,steps=48"
     )
     chosen = parser.parse_args()
     keys = ("parameterization", "steps", "views", "size", "learning_rate", "augmentation", "seed")

@@ -296,14 +296,14 @@ def concepts(folder: str, count: int, settings: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--through", default="", help="lite0, lite2, shared, with commas")
+    parser.add_argument("--through", default="", help="lite0, lite2, shared, comma-separated")
     parser.add_argument("--classes", type=int, default=50)
     parser.add_argument("--objective", choices=KINDS, default="Class")
     parser.add_argument("--set", action="append", default=[], help="a setting, such as steps=48; JSON values")
-    parser.add_argument("--horama", default="", help="fourier, maco, with commas")
-    parser.add_argument("--horama-sizes", default="512", help="in pixels, with commas")
+    parser.add_argument("--horama", default="", help="fourier, maco, comma-separated")
+    parser.add_argument("--horama-sizes", default="512", help="in pixels, comma-separated")
     parser.add_argument("--steps", type=int, default=128, help="Horama's")
-    parser.add_argument("--lucent", default="", help="sizes in pixels, with commas; its default is 128")
+    parser.add_argument("--lucent", default="", help="sizes in pixels, comma-separated; its default is 128")
     parser.add_argument("--photographs", action="store_true", help="real ones, of which the network is sure")
     parser.add_argument("--usae")
     parser.add_argument("--concepts", type=int, default=16)

@@ -17,7 +17,7 @@ from reader import TextureReader, read_colour, train_texture_reader
 from torch import Tensor
 
 import usae_viz as uv
-from usae_train.evaluation.ground_truth.truth import RECOVERED
+from usae_train.evaluation.ground_truth.truth import RECOVERED_AUROC
 from usae_train.model.firing import measure
 from usae_train.model.usae import USAE
 from usae_train.scenes.factors import FACTOR_VALUES
@@ -50,7 +50,7 @@ def read_in_scenes(usae: USAE, areas: Tensor, count: int) -> Reading:
     """
     values = torch.randperm(len(FACTOR_VALUES), generator=torch.Generator().manual_seed(0)).tolist()
     names = {row: FACTOR_VALUES[row].split(": ") for row in values}
-    followed = [row for row in values if names[row][0] != "shape" and areas[row].amax() >= RECOVERED][:count]
+    followed = [row for row in values if names[row][0] != "shape" and areas[row].amax() >= RECOVERED_AUROC][:count]
     objectives = [uv.Concept(int(areas[row].argmax())) for row in followed]
     right = read = 0
     for row, result in zip(followed, uv.maximize_each(usae, objectives, SCENES), strict=True):

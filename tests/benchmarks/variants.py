@@ -110,7 +110,7 @@ from variant_pictures import Reading, read_in_photographs, read_in_scenes
 import usae_train as ut
 from usae_train.backbones.spec import BackboneSpec
 from usae_train.demo.activations import known_world
-from usae_train.evaluation.ground_truth.truth import RECOVERED, codes_auroc, factor_truth
+from usae_train.evaluation.ground_truth.truth import RECOVERED_AUROC, codes_auroc, factor_truth
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import r2_summary
 from usae_train.images.sources import DemoImages
@@ -177,7 +177,7 @@ def demo() -> World:
         return codes_auroc(codes, trained.n_concepts, truth).nan_to_num(0.0).amin(0)
 
     def found(trained: USAE) -> float:
-        return (areas(trained).amax(-1) >= RECOVERED).float().mean().item()
+        return (areas(trained).amax(-1) >= RECOVERED_AUROC).float().mean().item()
 
     def read(trained: USAE, count: int) -> Reading:
         return read_in_scenes(trained, areas(trained), count)

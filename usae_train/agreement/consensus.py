@@ -34,9 +34,9 @@ from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.resolving import fit_settings, named_recipe
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
-SHARE = AgreementSettings().share  # of the trainings, in which a concept must have come back
-# A concept's place is by how many trainings have it, and among those by chance: which of them have to explain the
-# tokens alone would be chance too, another in each consensus, and rows would be bent to it.
+SHARE = AgreementSettings().share  # smallest share of the trainings in which a concept must be found
+# Concepts are ordered by how many trainings have them, and otherwise by chance: which of them would have to explain the
+# tokens alone would be chance too, different in each consensus, and would distort the rows.
 NO_MATRYOSHKA: dict[str, Any] = {"matryoshka_fractions": (), "matryoshka": "fixed"}
 
 
@@ -58,21 +58,21 @@ def consensus(
     quiet: bool = False,
     **settings: Unpack[FitOptions],
 ) -> USAE:
-    """Make one USAE of the concepts that come back in several trainings from different starts.
+    """Make one USAE of the concepts that several trainings from different starts agree on.
 
-    Concepts are matched over all backbones' dictionaries at once (`matching.cluster`); those that come back in at least
-    `share` of the trainings are kept, their rows the mean of the matched ones. From these dictionaries, and encoders
-    that begin at their transposes, all of it is trained. Trainings from one start (`init_seed`) agree because they
-    began alike, and say nothing: give each a start of its own.
+    Concepts are matched over all backbones' dictionaries at once (`matching.cluster`); those that are found in
+    at least `share` of the trainings are kept, with the mean of the matched rows. The USAE is trained from these
+    dictionaries, and encoders that begin at their transposes. Trainings from one start (`init_seed`) agree because they
+    began alike, which shows nothing: give each a start of its own.
 
     Args:
         usaes: two or more, of the same backbones, sizes and recipe: USAEs, folders or ids.
         data: what `fit` takes: tokens, pictures, or a store; pictures are seen with the USAEs' backbones.
-        share: of the trainings in which a concept must have come back.
-        alike: smallest cosine, over all backbones, of two trainings' concepts that count as one.
-        recipe: `default`, `published` or a `TrainingRecipe`, for the encoders. Its matryoshka_fractions are left out:
-            no part of a consensus has to explain the tokens alone, unless `settings` name some.
-        limit: take at most this many pictures.
+        share: smallest share of the trainings in which a concept must be found.
+        alike: smallest cosine, over all backbones, at which two trainings' concepts count as one.
+        recipe: `default`, `published` or a `TrainingRecipe`, for the encoders. Its matryoshka_fractions are
+            ignored: no part of a consensus has to explain the tokens alone, unless `settings` name some.
+        limit: largest number of pictures to take.
         readers: processes that read pictures; 0 reads in this one.
         memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
@@ -82,7 +82,7 @@ def consensus(
         settings: fields of `FitSettings`: steps, batch, seed, dtype, mask_outliers, matryoshka_fractions, max_broken.
 
     Returns:
-        The USAE, `agreement` its concepts' shares of the trainings, the most frequent first.
+        The USAE, most frequent concepts first; its `agreement` has their shares of the trainings.
 
     Raises:
         ValueError: for fewer than two USAEs, USAEs of different kinds, no common concept, or data of other
@@ -108,13 +108,13 @@ def fit_consensus(
     settings: FitSettings,
     execution: Execution = IN_THIS_PROCESS,
 ) -> USAE:
-    """A USAE that is trained from the clusters' mean rows; its statistics measured.
+    """A USAE trained from the clusters' mean rows, with its statistics.
 
     Args:
         members: the trainings.
-        clusters: which of their concepts are one.
+        clusters: which of their concepts match.
         data: what it is fitted on.
-        settings: as `consensus_settings` gives them.
+        settings: as `consensus_settings` returns them.
         execution: where, and with which callbacks.
     """
     callbacks, checkpointer = execution.callbacks, execution.checkpointer
@@ -137,7 +137,7 @@ def fit_consensus(
 def consensus_settings(
     members: Sequence[USAE], recipe: str | TrainingRecipe, **settings: Unpack[FitOptions]
 ) -> FitSettings:
-    """The settings that a consensus is trained with: of the members' space, from dictionaries that are given.
+    """The settings that a consensus is trained with: the members' sizes, and dictionaries that start as given.
 
     Raises:
         ValueError: for settings that do not exist, another size or sparsity than the members', dictionaries that are
@@ -155,16 +155,16 @@ def consensus_settings(
         "batch_norm": first.batch_norm,
         "unit_norm": first.unit_norm,
         "sparsity": first.sparsity.model_dump(mode="json"),
-        "dictionary": "free",  # means of rows of another kind need not be of that kind
+        "dictionary": "free",  # means of rows of another kind may not be of that kind
     }
-    fixed = {"frozen": False, "dictionary_init": "random", "tied": True}  # random: rows begin as they are given
+    fixed = {"frozen": False, "dictionary_init": "random", "tied": True}  # random: keeps the rows that are set
     nesting = {} if settings.get("matryoshka_fractions") or settings.get("matryoshka") else NO_MATRYOSHKA
     settings["n_concepts"], settings["k"] = first.n_concepts, first.k
     return fit_settings(base_recipe.model_copy(update={**of_members, **fixed, **nesting}), **settings)
 
 
 def check_variants(first: USAE, recipe: TrainingRecipe, settings: FitOptions) -> None:
-    """Refuse a variant that is asked for, in a setting or by the recipe, and that a consensus cannot have.
+    """Refuse a variant, of a setting or the recipe, that a consensus cannot have.
 
     Raises:
         ValueError: for a sparsity that is not the members', or a dictionary in the settings that is not `free`.
@@ -183,13 +183,13 @@ def find_agreement(members: Sequence[USAE], share: float = SHARE, alike: float =
     """The concepts that are in at least a share of the trainings, the most frequent first.
 
     Raises:
-        ValueError: for a share or a cosine that is not one, or when fewer than k come back.
+        ValueError: for a share or a cosine outside its range, or when fewer than k concepts are common.
     """
     for name, value in (("share", share), ("alike", alike)):
         if not 0 < value <= 1:
             raise UsageError(f"{name} is {value}; expected a number above 0 and up to 1")
     every = cluster(joint_rows(members, [raw_rows(member) for member in members]), alike)
-    common = every.at_least(max(share, 2 / len(members)))  # what one training alone has is not common
+    common = every.at_least(max(share, 2 / len(members)))  # what only one training has is not common
     if len(common.members) < members[0].k:
         raise UsageError(
             f"{plural(len(common.members), 'concept')} in common to {share:.0%} of {len(members)} trainings, fewer "
@@ -201,8 +201,7 @@ def find_agreement(members: Sequence[USAE], share: float = SHARE, alike: float =
 def mean_rows(rows: Sequence[Mapping[str, Tensor]], clusters: Clusters) -> dict[str, Tensor]:
     """{backbone: (clusters, width)}, in raw units: the mean direction of the members' rows, at their mean length.
 
-    What differs from training to training has no direction of its own, and the mean loses it; the mean's length would
-    shrink by it, and codes with it.
+    Differences between trainings cancel in the mean; its length would shrink with them, and so would the codes.
     """
     count = (clusters.members >= 0).sum(1, keepdim=True)
     means = {}
@@ -215,10 +214,10 @@ def mean_rows(rows: Sequence[Mapping[str, Tensor]], clusters: Clusters) -> dict[
 
 
 def start_space(first: USAE, rows: dict[str, Tensor], feed: Feed, settings: FitSettings) -> USAE:
-    """A USAE whose dictionaries have these rows (raw units), standardized as its fit will do it; encoders untrained.
+    """A USAE whose dictionaries have these rows (raw units), standardized as its fit will be; encoders untrained.
 
     Args:
-        first: whose backbones and grid it has.
+        first: the USAE whose backbones and grid it gets.
         rows: {backbone: (concepts, width)}.
         feed: what it is fitted on.
         settings: of the fit, which standardizes by the same tokens, drawn from its seed.

@@ -1,4 +1,4 @@
-"""What a consensus, and the trainings that it is made of, are fitted on: tokens, a store or pictures, opened once."""
+"""What a consensus, and the trainings that it is made from, are fitted on: tokens, a store or pictures, opened once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class FitData(NamedTuple):
     """What a space is fitted on."""
 
     feed: Feed
-    sample: Callable[[], Iterable[PairedTokens]]  # what statistics are measured on
+    sample: Callable[[], Iterable[PairedTokens]]  # yields what statistics are measured on
     state_data: Mapping[str, Any]  # for training states: what they belong to
     images: SourceRecord = SourceRecord()
 
@@ -42,7 +42,7 @@ def open_data(
     first: USAE,
     settings: FitSettings,
     limit: int | None = None,
-    how: Execution = IN_THIS_PROCESS,
+    execution: Execution = IN_THIS_PROCESS,
 ) -> FitData:
     """Tokens, a store or pictures, of the backbones that the USAEs have.
 
@@ -54,21 +54,21 @@ def open_data(
     if isinstance(data, Mapping):
         data = TokenTables(token_tensors(data))
     if isinstance(data, TokenTables):
-        check_for_pictures("the data is tokens already", settings, limit, readers=how.readers)
+        check_for_pictures("the data is tokens already", settings, limit, readers=execution.readers)
         feed = MemoryFeed(data.flat)
-        check_widths(feed.widths, first, "the tokens are")
+        check_widths(feed.widths, first, "the tokens have")
         return FitData(feed, data.sample, data.identity())
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
-        check_for_pictures("the store has its own", settings, limit, readers=how.readers)
-        return open_store(data, first, how.memory)
+        check_for_pictures("the store has its own", settings, limit, readers=execution.readers)
+        return open_store(data, first, execution.memory)
     source = as_source(data, limit)
-    backbones = {name: backbone.to(how.device) for name, backbone in first.backbones.items()}
+    backbones = {name: backbone.to(execution.device) for name, backbone in first.backbones.items()}
     assert first.grid is not None
-    feed_of_pictures, pictures = feed_pictures(backbones, source, first.grid, settings, how)
+    feed_of_pictures, pictures = feed_pictures(backbones, source, first.grid, settings, execution)
     images = SourceRecord.of(source)
-    state_data = {**images.of_a_state, "widths": first.widths, "backbones": listed_specs(first.specs)}
+    state_data = {**images.state_fields, "widths": first.widths, "backbones": listed_specs(first.specs)}
     return FitData(feed_of_pictures, pictures, state_data, images)
 
 
@@ -76,10 +76,10 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Fit
     """A store of the USAEs' backbones.
 
     Raises:
-        ValueError: for one of others, on another grid, or extracted with other weights.
+        ValueError: for other backbones, another grid, or other weights.
     """
     record = store.record
-    check_widths(record.widths, first, "the store is")
+    check_widths(record.widths, first, "the store has")
     if record.grid != first.grid:
         raise UsageError(f"the store has the grid {record.grid}, but the USAEs {first.grid}; extract it on theirs")
     for name, record_there in record.weights.items():
@@ -87,16 +87,16 @@ def open_store(store: ActivationStore, first: USAE, memory: float | None) -> Fit
             raise UsageError(f"the store's {name} had other weights than the USAEs'; extract it with theirs")
     feed = StoreFeed(store, allowed_memory(memory))
     shards = [shard.sha256 for shard in record.shards]
-    state_data = {**record.images.of_a_state, "widths": first.widths, "shards": shards}
+    state_data = {**record.images.state_fields, "widths": first.widths, "shards": shards}
     return FitData(feed, feed.sample, state_data, record.images)
 
 
 def check_widths(widths: Mapping[str, int], first: USAE, what: str) -> None:
-    """Refuse data that is not of the USAEs' backbones, in their order.
+    """Refuse data of other backbones than the USAEs', or in another order.
 
     Raises:
-        ValueError: with both.
+        ValueError: names both.
     """
     if list(widths.items()) != list(first.widths.items()):
         sizes, expected = sizes_in_words(widths), sizes_in_words(first.widths)
-        raise UsageError(f"{what} of backbones and widths {sizes}; expected those of the USAEs: {expected}")
+        raise UsageError(f"{what} backbones and widths {sizes}; expected those of the USAEs: {expected}")

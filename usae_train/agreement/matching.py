@@ -1,4 +1,4 @@
-"""Which concepts of several trainings are one: atoms matched over all backbones' dictionaries at once."""
+"""Which concepts of several trainings match: atoms matched over all backbones' dictionaries at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from usae_train.agreement.settings import AgreementSettings
 
-# Cosine from which on two atoms are one concept, as Paulo and Belrose 2025 (arXiv 2501.16615) have it; with 0.5 twice
+# Smallest cosine at which two atoms are one concept, as in Paulo and Belrose 2025 (arXiv 2501.16615); with 0.5 twice
 # as many are kept, and two spaces agree to 0.65 instead of 0.75 (tests/benchmarks/consensus.py has the table).
 ALIKE = AgreementSettings().alike
 
@@ -29,30 +29,30 @@ class Clusters(NamedTuple):
 
     @property
     def share(self) -> Tensor:
-        """(clusters,), the share of the trainings in which each came back."""
+        """(clusters,), the share of the trainings in which each was found."""
         return (self.members >= 0).float().mean(1)
 
     def at_least(self, share: float) -> Clusters:
-        """Those that came back in at least this share, the most frequent first, and else in their order."""
+        """Those found in at least this share, the most frequent first, and otherwise in their order."""
         order = self.share.argsort(descending=True, stable=True)
         frequent = order[self.share[order] >= share - 1e-6]
         return Clusters(self.members[frequent], self.centres[frequent])
 
 
 def cluster(rows: Sequence[Tensor], alike: float = ALIKE) -> Clusters:
-    """Put concepts of several trainings together, at most one of each training in a cluster.
+    """Cluster the concepts of several trainings, at most one of each training in a cluster.
 
-    Each concept's nearest of every other training makes a pair; the nearest pairs are joined first, and none that would
-    put two concepts of a training together. No training is the reference: a concept may be missing in any. To then
-    assign all concepts to the clusters' means, one to one, made two spaces less alike (0.75 to 0.73 over the demo, 0.95
-    to 0.90 in the easy world of tests/benchmarks/consensus.py): it fills clusters with what is there.
+    Each concept is paired with the nearest one of every other training; the nearest pairs are joined first, except
+    where that would put two concepts of a training together. No training is the reference: a concept may be missing in
+    any. Then assigning all concepts to the clusters' means, one to one, made two spaces less alike (0.75 to 0.73 over
+    the demo, 0.95 to 0.90 in the easy world of tests/benchmarks/consensus.py): it fills clusters with whatever is left.
 
     Args:
         rows: of each training, (concepts, joint width): a concept's rows of all backbones, one after another.
         alike: smallest cosine of a pair.
 
     Returns:
-        Every cluster, of one training's concept alone too.
+        Every cluster, also those with a single concept.
     """
     units = [functional.normalize(matrix, dim=1) for matrix in rows]
     members = joined_pairs(units, alike)

@@ -1,4 +1,4 @@
-"""Trainings that a consensus is made of: of one kind, and their atoms in one place."""
+"""The trainings that a consensus is made from: checked to be of one kind, and their atoms made comparable."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def check_members(members: Sequence[USAE]) -> None:
 
 
 def differences(member: USAE, first: USAE) -> list[tuple[str, object, object]]:
-    """What trainings must have alike: its name, what one has, and what the first has."""
+    """What trainings must have in common: its name, one training's value, and the first's."""
     pairs: list[tuple[str, object, object]] = [
         ("backbones", ", ".join(member.names), ", ".join(first.names)),
         ("widths", sizes_in_words(member.widths), sizes_in_words(first.widths)),
@@ -61,7 +61,7 @@ def sizes_in_words(widths: Mapping[str, int]) -> str:
 
 
 def reading_of(spec: BackboneSpec | None) -> str:
-    """How a backbone is read; where its weights lie may differ, for each folder may have its own."""
+    """How a backbone is read; its weights may be in different files, for each folder may have its own."""
     if spec is None:
         return "bare activations"
     fields = spec.model_dump(mode="json", exclude={"weights", "classes"}, exclude_defaults=True)
@@ -69,7 +69,7 @@ def reading_of(spec: BackboneSpec | None) -> str:
 
 
 def training_name(members: Sequence[USAE], member: USAE) -> str:
-    """How a training is called: where it was loaded from, or its number."""
+    """A training's name: where it was loaded from, or its number."""
     place = next(number for number, each in enumerate(members) if each is member)
     return member.source or f"training {place + 1}"
 
@@ -78,7 +78,7 @@ def raw_rows(usae: USAE) -> dict[str, Tensor]:
     """{backbone: (n_concepts, width)}: what a code of 1 adds, in the backbone's own units.
 
     Trainings standardize by samples of their own: in raw units their rows can be compared, and averaged. A concept that
-    no backbone fires in the pictures of the statistics does not count: its rows are zeros.
+    never fires on the pictures of the statistics does not count: its rows are zeros.
     """
     rows = {name: usae.scale(name).inverse_of_difference(usae.rows(name)).cpu() for name in usae.names}
     if usae.statistics is None:
@@ -88,13 +88,13 @@ def raw_rows(usae: USAE) -> dict[str, Tensor]:
 
 
 def standardized_rows(usae: USAE, rows: dict[str, Tensor]) -> dict[str, Tensor]:
-    """{backbone: (concepts, width)}: rows in raw units as this USAE's dictionaries would have them."""
+    """{backbone: (concepts, width)}: rows in raw units, standardized as this USAE's dictionaries."""
     return {name: (scale := usae.scale(name))(matrix.to(scale.mean) + scale.mean) for name, matrix in rows.items()}
 
 
 def joint_rows(members: Sequence[USAE], rows: Sequence[dict[str, Tensor]]) -> list[Tensor]:
     """Of each training (n_concepts, all widths): rows of all backbones one after another, standardized as the first.
 
-    How long a row is in a backbone is how much the concept counts there, and so what it weighs in matching.
+    A row's length in a backbone is how much the concept counts there, and so its weight in matching.
     """
     return [torch.cat([*standardized_rows(members[0], rows_of_one).values()], 1).cpu() for rows_of_one in rows]

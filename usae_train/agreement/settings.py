@@ -1,4 +1,4 @@
-"""What agreement between trainings can be asked for; no torch."""
+"""Settings of agreement between trainings; no torch."""
 
 from __future__ import annotations
 

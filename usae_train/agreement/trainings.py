@@ -1,4 +1,4 @@
-"""`usae-train fit --starts 5`: trainings from starts of their own, and then what they agree on."""
+"""`usae-train fit --starts 5`: trainings from different starts, and then what they agree on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from usae_train.training.settings import FitSettings
 def empty_space(
     data: ImageSource | ActivationStore | TokenTables, specs: Mapping[str, BackboneSpec], settings: FitSettings
 ) -> USAE:
-    """An untrained USAE of a store's backbones, of given tokens, or of these specs: what all trainings are on."""
+    """An untrained USAE of a store's backbones, of given tokens, or of these specs: the space of all trainings."""
     if isinstance(data, TokenTables):
         return new_usae(MemoryFeed(data.flat).widths, settings)
     if isinstance(data, ActivationStore):
@@ -53,36 +53,36 @@ def fit_starts(
     executions: Executions,
     callbacks: FitCallbacks,
 ) -> tuple[list[USAE], FitData]:
-    """Train from several starts on the same tokens, which are seen once; what is done already is not done again.
+    """Train from several starts on the same tokens, which are computed once; finished trainings are not repeated.
 
     Args:
-        count: trainings; each has seeds of its own, `seed + 1 + number` and so `init_seed`.
+        count: number of trainings; each has seeds of its own, `seed + 1 + number`, and likewise `init_seed`.
         data: a store, tokens or pictures.
-        specs: what pictures are seen with.
+        specs: the backbones that see pictures.
         settings: of all trainings.
         trainings: where each is written as soon as it is done.
         executions: how each is carried out.
-        callbacks: for pictures that are seen.
+        callbacks: for progress while pictures are seen.
 
     Returns:
         The trainings, and what they were trained on.
 
     Raises:
-        ValueError: when those that are there have other settings or are of other data.
+        ValueError: when existing ones have other settings or other data.
     """
     check_writable(trainings)
     empty = empty_space(data, specs, settings)
-    execution = executions.execution
-    opening = Execution(executions.device, callbacks, memory=execution.memory, readers=execution.readers)
-    fit_data = open_data(data, empty, settings, how=opening)
+    memory, readers = executions.settings.memory, executions.settings.readers
+    opening = Execution(executions.device, callbacks, memory=memory, readers=readers)
+    fit_data = open_data(data, empty, settings, execution=opening)
 
-    def fit_one(_: str, seeded: FitSettings, how: Execution) -> USAE:
+    def fit_one(_: str, seeded: FitSettings, execution: Execution) -> USAE:
         usae = new_usae(empty.widths, seeded, specs=empty.specs, grid=empty.grid)
         usae.weights = dict(empty.weights)
-        assert how.checkpointer is not None
-        how.checkpointer.data = dict(fit_data.state_data)
-        steps, log_every = how.callbacks.steps, how.callbacks.log_every
-        fit_tokens(fit_data.feed, seeded, usae, how.device, steps, how.checkpointer, log_every)
+        assert execution.checkpointer is not None
+        execution.checkpointer.data = dict(fit_data.state_data)
+        steps, log_every = execution.callbacks.steps, execution.callbacks.log_every
+        fit_tokens(fit_data.feed, seeded, usae, execution.device, steps, execution.checkpointer, log_every)
         usae.measured_on = fit_data.images
         usae.statistics = measure(usae, fit_data.sample())
         return usae.to("cpu")

@@ -15,7 +15,7 @@ from usae_train.files.provenance import file_hash
 from usae_train.runtime.errors import UsageError
 
 PLACE = Path("backbones")
-PLACED = {"model", "weights", "tensors", "sha256"}  # of a spec: what says where its files are
+PLACE_FIELDS = {"model", "weights", "tensors", "sha256"}  # of a spec: what says where its files are
 
 
 def check_weights(specs: Mapping[str, BackboneSpec]) -> None:
@@ -47,7 +47,7 @@ def copy_all_weights(specs: Mapping[str, BackboneSpec], into: Path) -> dict[str,
     copied: dict[str, dict[str, Any]] = {}
     for name, spec in specs.items():
         if _files_of(spec) not in copied:
-            copied[_files_of(spec)] = copy_weights(name, spec, into).model_dump(include=PLACED)
+            copied[_files_of(spec)] = copy_weights(name, spec, into).model_dump(include=PLACE_FIELDS)
     return {name: spec.model_copy(update=copied[_files_of(spec)]) for name, spec in specs.items()}
 
 
@@ -55,7 +55,7 @@ def _files_of(spec: BackboneSpec) -> str:
     """What specs have alike that take the same files along; the names in an `ordered` one are by the whole network."""
     if spec.tensors == "ordered":
         return spec.model_dump_json(exclude={"layer", "site"})
-    return spec.model_dump_json(include=PLACED)
+    return spec.model_dump_json(include=PLACE_FIELDS)
 
 
 def copy_weights(name: str, spec: BackboneSpec, into: Path) -> BackboneSpec:

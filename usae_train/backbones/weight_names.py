@@ -123,7 +123,7 @@ def describe_misfit(content: Mapping[str, Any], initial: Mapping[str, Tensor]) -
     """Why tensors cannot be a model's, in words; None where it does not show from names and shapes."""
     weights = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     if not weights:
-        return "no tensor lies at its top; it is of another model"
+        return "no tensor lies at its top; it belongs to another model"
     shared = [key for key in initial if key in weights]
     if not shared:
         return (
@@ -135,7 +135,7 @@ def describe_misfit(content: Mapping[str, Any], initial: Mapping[str, Tensor]) -
     for key in shared:
         if weights[key].shape != initial[key].shape:
             shape, expected = tuple(weights[key].shape), tuple(initial[key].shape)
-            return f"{key} has the shape {shape}, and the model's {expected}: it is of another model or size"
+            return f"{key} has the shape {shape}, and the model's {expected}: it belongs to another model or size"
     return None
 
 

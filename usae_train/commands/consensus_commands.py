@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from usae_train.training.independent_fit import Executions
 
 
-# settings that the trainings had alike
-OF_THE_MEMBERS = ["n_concepts", "k", "n_private", "k_private", "init_seed", "sparsity", "dictionary"]
+# settings that the trainings have in common
+SHARED_SETTINGS = ["n_concepts", "k", "n_private", "k_private", "init_seed", "sparsity", "dictionary"]
 
 
 @knows_former({"images": "data"})
 @takes_settings(AgreementSettings, leave_out=["starts"])
 @takes_settings(ExecutionSettings)
-@takes_settings(FitSettings, ranges=False, leave_out=OF_THE_MEMBERS, defaults=RECIPE_DEFAULTS)
+@takes_settings(FitSettings, ranges=False, leave_out=SHARED_SETTINGS, defaults=RECIPE_DEFAULTS)
 def consensus(
     usaes: Annotated[list[str], typer.Argument(help="Two or more USAEs from different starts: folders or ids.")],
     data: Annotated[str, typer.Option(help=f"Data that encoders are fitted on, required: {DATA}")],
@@ -49,9 +49,9 @@ def consensus(
 ) -> None:
     """Make one USAE of the concepts that several trainings agree on.
 
-    Concepts are matched over all backbones' dictionaries at once; those that come back often enough are kept, their
-    rows the mean of the matched ones, and from these all of it is trained. The share of the trainings in which each
-    came back is kept in the folder (agreement.safetensors).
+    Concepts are matched over all backbones' dictionaries at once; those found often enough are kept, with the mean
+    of the matched rows, and the USAE is trained from these. The share of the trainings in which each was found is kept
+    in the folder (agreement.safetensors).
     """
     with one_line_errors(quiet):
         from usae_train.commands.early_checks import check_training, check_usaes, has_data, typed_settings
@@ -94,7 +94,7 @@ def consensus(
 def fit_from_starts(request: FitRequest, agreement: AgreementSettings) -> None:
     """`fit --starts`: train from several starts, each into `.NAME.starts`, then write what they agree on.
 
-    The trainings are kept there until the consensus is written; given again, the command resumes where it was.
+    The trainings are kept there until the consensus is written; run again, the command resumes.
     """
     from usae_train.agreement.trainings import fit_starts
     from usae_train.files.atomic import check_free
@@ -140,7 +140,7 @@ def _fit_consensus(
 
 
 def agreement_in_words(usae: USAE, members: list[USAE], out: Path) -> list[str]:
-    """How many concepts were kept, and how many of them came back in all trainings."""
+    """How many concepts were kept, and how many of them were found in all trainings."""
     assert usae.agreement is not None
     in_all = int((usae.agreement == 1).sum())
     return [

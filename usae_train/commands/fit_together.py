@@ -62,7 +62,7 @@ def fit_together(request: FitRequest) -> None:
     """Train one USAE and write it.
 
     Raises:
-        UsageError: as `fit_pictures`, `fit_store` and `fit_given` do, and for a folder that is taken.
+        UsageError: as `fit_pictures`, `fit_store` and `fit_tables` do, and for a folder that is taken.
         Stopped: after SIGTERM or Ctrl-C; the state is kept.
     """
     from usae_train.model.checkpoint import save
@@ -78,8 +78,8 @@ def fit_together(request: FitRequest) -> None:
             data = open_fit_data(request, ranks.is_main)
         _look_at_store(request, data, ranks)
         memory, readers = request.execution.memory, request.execution.readers
-        how = Execution(device, checkpointer=checkpointer, memory=memory, readers=readers, ranks=ranks)
-        usae, metrics = _train(request, data, how)
+        execution = Execution(device, checkpointer=checkpointer, memory=memory, readers=readers, ranks=ranks)
+        usae, metrics = _train(request, data, execution)
         if ranks.is_main:
             with checkpointer.naming_last_state():
                 save(usae, request.out, beside=[checkpointer.folder / METRICS])
@@ -132,14 +132,14 @@ def _look_at_store(request: FitRequest, data: object, ranks: DistributedContext)
 def _train(
     request: FitRequest,
     data: TokenTables | ActivationStore | Pictures,
-    how: Execution,
+    execution: Execution,
 ) -> tuple[USAE, Mapping[str, Any]]:
     """The USAE, and the last metrics of its training; its bars, metrics and states are the first process's.
 
     Args:
         request: what was typed.
         data: what it is trained on.
-        how: it is carried out, but for its callbacks.
+        execution: how it is carried out, but for its callbacks.
     """
     from usae_train.runtime.signals import report_stop_on_main
     from usae_train.training.logging.callbacks import FitCallbacks, logging_callbacks
@@ -147,10 +147,10 @@ def _train(
     from usae_train.training.logging.metrics_log import METRICS, MetricsLogger
     from usae_train.training.logging.trackers import open_trackers
 
-    assert how.checkpointer is not None
-    states = how.checkpointer.folder
-    is_main, unseen, last = how.ranks.is_main, request.quiet or not how.ranks.is_main, dict[str, Any]()
-    with how.ranks.raise_together():
+    assert execution.checkpointer is not None
+    states = execution.checkpointer.folder
+    is_main, unseen, last = execution.ranks.is_main, request.quiet or not execution.ranks.is_main, dict[str, Any]()
+    with execution.ranks.raise_together():
         trackers = []
         if is_main:
             settings = request.settings.model_dump(mode="json")
@@ -158,7 +158,7 @@ def _train(
     with (
         report_stop_on_main(is_main),
         MetricsLogger(states / METRICS, trackers) as metrics_logger,
-        how.checkpointer.stop_on_signals(),
+        execution.checkpointer.stop_on_signals(),
         bars(TrainingDisplay, unseen) as progress,
     ):
 
@@ -173,17 +173,19 @@ def _train(
             callbacks = logging_callbacks(
                 metrics_logger, report, steps, note=beneath_the_bars, failure=say_skipped, log_every=callbacks.log_every
             )
-        return _fit_by_kind(data, request.settings, replace(how, callbacks=callbacks)), last
+        return _fit_by_kind(data, request.settings, replace(execution, callbacks=callbacks)), last
 
 
-def _fit_by_kind(data: TokenTables | ActivationStore | Pictures, settings: FitSettings, how: Execution) -> USAE:
+def _fit_by_kind(data: TokenTables | ActivationStore | Pictures, settings: FitSettings, execution: Execution) -> USAE:
     """By what the data is."""
     from usae_train.tokens.token_tables import TokenTables
-    from usae_train.training.fitting import fit_given, fit_pictures, fit_store
+    from usae_train.training.fitting import fit_pictures, fit_store, fit_tables
 
     if isinstance(data, Pictures):
-        return fit_pictures(data.source, settings, data.specs, how)
-    return fit_given(data, settings, how) if isinstance(data, TokenTables) else fit_store(data, settings, how)
+        return fit_pictures(data.source, settings, data.specs, execution)
+    return (
+        fit_tables(data, settings, execution) if isinstance(data, TokenTables) else fit_store(data, settings, execution)
+    )
 
 
 def _summarize(usae: USAE, out: Path, metrics: Mapping[str, Any]) -> None:

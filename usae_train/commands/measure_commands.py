@@ -40,8 +40,8 @@ def evaluate(
 ) -> None:
     """Measure a USAE on pictures, and write a report: what is shared, what is dead, what follows the truth.
 
-    Stopped by Ctrl-C, a kill or a crash, it is resumed by the same command. On the CPU it uses all cores;
-    under torchrun the processes share the pictures.
+    The same command resumes what Ctrl-C, a kill or a crash stopped. On the CPU it uses all cores; under
+    torchrun the processes share the pictures.
     """
     with one_line_errors():
         _check_early(usae, images, out, settings)

@@ -24,7 +24,7 @@ TrainingData = Annotated[str, typer.Argument(help=f"What it is trained on: {DATA
 Backbones = Annotated[
     str | None,
     typer.Option(
-        help="`paper`, `demo`, `photos`, a YAML of specs, or timm ids separated by commas; paper by default, a store "
+        help="`paper`, `demo`, `photos`, a YAML of specs, or comma-separated timm ids; paper by default; a store "
         "has its own."
     ),
 ]

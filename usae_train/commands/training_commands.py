@@ -1,4 +1,4 @@
-"""`usae-train fit` and `add-backbone`: the commands that train a concept space, and teach it one more backbone."""
+"""`usae-train fit` and `add-backbone`: the commands that train a concept space, and teach one another backbone."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _check_kind(request: FitRequest, independent: bool, agreement: AgreementSett
         raise typer.BadParameter("--independent runs many trainings; each writes metrics.jsonl, and has no tracker")
     if request.resume and (independent or from_starts):
         many = "--independent" if independent else "--starts"
-        raise typer.BadParameter(f"what {many} began is resumed by the same command; leave --resume out")
+        raise typer.BadParameter(f"the same command resumes {many}; leave --resume out")
     if from_starts and (request.verify_checksums or tracked):
         raise typer.BadParameter(
             "--starts runs many trainings; it takes neither --verify-checksums nor --tensorboard nor --wandb"
@@ -120,14 +120,12 @@ def _fit_independent(request: FitRequest) -> None:
         say(f"{request.out}: an SAE of {concepts} for each backbone; dead: {dead_shares(dead)}")
 
 
-NewBackbone = Annotated[
-    str, typer.Option(help="Which backbone is added: a timm id, or a YAML of one spec with a name.")
-]
+NewBackbone = Annotated[str, typer.Option(help="The backbone to add: a timm id, or a YAML of one spec with a name.")]
 BackboneName = Annotated[
     str | None, typer.Option(help="What to call the backbone; the YAML's name, or the id without its tag, by default.")
 ]
 Joint = Annotated[
-    bool, typer.Option("--joint", help="Also train all together from scratch, to compare R² with: takes longer.")
+    bool, typer.Option("--joint", help="Also train all together from scratch, to compare R² with; takes longer.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")]
 
@@ -152,7 +150,7 @@ def add_backbone(
 ) -> None:
     """Teach a new backbone to share a finished concept space; the known backbones stay as they are, to the bit.
 
-    R² is measured on a tenth of the pictures (500 at most), which is kept from training. Training states lie in
+    R² is measured on a tenth of the pictures (500 at most), which is held out. Training states lie in
     .NAME.training beside the folder NAME until it is finished, and so does metrics.jsonl (of joint training
     metrics-joint.jsonl), which then lies in it; SIGTERM and Ctrl-C write a state and stop.
     """

@@ -193,7 +193,7 @@ def _resume(checkpoint: Path, parts: dict[str, Any], device: str) -> int:
                 check_moment_sizes(state[name], part, name)
             _load_part(part, state[name], name)
     except UsageError as error:
-        raise UsageError(f"{checkpoint} cannot be resumed ({error}); remove it to begin anew") from error
+        raise UsageError(f"{checkpoint} cannot be resumed ({error}); remove it to start over") from error
     return int(state["step"])
 
 

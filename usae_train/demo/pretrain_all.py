@@ -20,7 +20,7 @@ from usae_train.runtime.capacity import cores
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.signals import handle_signals, status_of
 
-POLL = 0.5  # seconds between two looks at the processes
+POLL_SECONDS = 0.5  # seconds between two looks at the processes
 
 
 def pretrain_all(folder: Path, seed: int, device: str, report: ProgressCallback, workers: int | None = None) -> None:
@@ -104,9 +104,9 @@ def _exit_by_signal(number: int) -> None:
 
 
 def _pass_on(reports: Any, report: ProgressCallback) -> None:
-    """Hand on what the processes have reported; waits at most `POLL` seconds for the first report, and for no other."""
+    """Pass on what the processes have reported; waits at most `POLL_SECONDS`, and only for the first report."""
     try:
-        report(*reports.get(timeout=POLL))
+        report(*reports.get(timeout=POLL_SECONDS))
         while True:
             report(*reports.get_nowait())
     except queue.Empty:

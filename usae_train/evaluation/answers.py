@@ -1,4 +1,4 @@
-"""How much of a classifier's answers survives when it is given what the concept space makes of its tokens."""
+"""How much of a classifier's answers survives when its tokens are replaced by their reconstructions."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ LABELS, OWN_ANSWER = "labels", "own answer"
 class Answers:
     """Sums over pictures: how often each backbone's classifier is right, and its cross-entropy.
 
-    By labels where the pictures have them and they are the classifier's, else by its own answer to the picture as it
-    is, whose share that stays is agreement.
+    By labels where the pictures have the classifier's own, otherwise by its own answer to the unchanged picture; then
+    accuracy is agreement.
 
     Args:
-        usae: with its backbones.
-        classes: of the pictures, where they have some.
+        usae: a USAE with backbones.
+        classes: the pictures' classes, where they have some.
     """
 
     def __init__(self, usae: USAE, classes: ImageClasses | None = None) -> None:
         self.usae, self.classes = usae, classes
         self.refused: dict[str, str] = {}
-        self.labels: dict[str, Tensor | None] = {}  # of each backbone that can be asked, the class of each picture
+        self.labels: dict[
+            str, Tensor | None
+        ] = {}  # of each backbone with a usable classifier, the class of each picture
         for name in usae.names:
             try:
                 network, _ = find_answering_site(usae, name)
@@ -48,7 +50,7 @@ class Answers:
         self.counts = {name: torch.zeros((), dtype=torch.long) for name in self.labels}
 
     def fresh(self) -> Answers:
-        """A copy with nothing in it; the pictures' labels, which may be many, are not looked up again."""
+        """An empty copy; the pictures' labels, which may be many, are not looked up again."""
         empty = copy.copy(self)
         empty.sums = {name: torch.zeros_like(sums) for name, sums in self.sums.items()}
         empty.counts = {name: torch.zeros_like(count) for name, count in self.counts.items()}
@@ -80,7 +82,7 @@ class Answers:
             self.counts[name] += int(labelled.sum())
 
     def state_dict(self) -> dict[str, Any]:
-        """All that was added up."""
+        """The sums so far."""
         return {"sums": self.sums, "counts": self.counts}
 
     def merge(self, state: Mapping[str, Any]) -> None:
@@ -108,7 +110,7 @@ def surviving_answers(means: Tensor, sources: Sequence[str]) -> SurvivingAnswers
 
     Loss recovered is (L0 - L) / (L0 - L*): L with the reconstruction, L* with the tokens as they are, and L0 with the
     patch tokens as zeros (Bricken et al. 2023, Towards Monosemanticity; SAELens `ce_loss_score`), or, which is
-    stricter, as the mean token. NaN where taking the tokens away does no harm.
+    stricter, as the mean token. NaN where removing the tokens does no harm.
     """
     rows = [{"accuracy": right, "cross_entropy": loss} for right, loss in means.tolist()]
     clean = rows[CLEAN]
@@ -130,10 +132,10 @@ def _recovered(answers: ByName, clean: ByName, without: ByName) -> float:
 
 
 def classifier_classes(classes: ImageClasses, count: int) -> Tensor | None:
-    """(pictures,): each picture's class as a classifier of ImageNet numbers it, -1 for none.
+    """(pictures,): each picture's class by ImageNet's numbers, -1 for none.
 
-    Folders are called by WordNet's ids (n02123045) or by a class's name (tabby). None where the classifier is not
-    ImageNet's, or a name is not one of its classes, or names two of them (crane).
+    Folders are named by WordNet's ids (n02123045) or class names (tabby). None where the classifier is not ImageNet's,
+    or a name is none of its classes, or two of them (crane).
     """
     imagenet = imagenet_classes(count)
     if imagenet is None:
@@ -154,7 +156,7 @@ def _letters_of(name: str) -> str:
 
 
 def check_answers(usae: USAE, backbones: Mapping[str, Backbone]) -> None:
-    """Refuse a USAE of whose backbones none has a classifier."""
+    """Refuse a USAE none of whose backbones has a classifier."""
     if not any(backbone.spec.classes for backbone in backbones.values()):
         names = ", ".join(backbones)
         raise UsageError(

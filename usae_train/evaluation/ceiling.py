@@ -1,4 +1,4 @@
-"""What there is to share: how well a dense linear map gets one backbone's tokens from another's."""
+"""The ceiling for sharing: how well a dense linear map predicts one backbone's tokens from another's."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from usae_train.evaluation.metrics import STILL, Matrix, mean_off
+from usae_train.evaluation.metrics import NO_VARIANCE_SHARE, Matrix, mean_off
 from usae_train.evaluation.report_form import CeilingFigures
 
-# Of the mean variance, added to that of every direction; the best is taken. Of real networks 0.03 is best from a
+# Shares of the mean variance, added to that of every direction; the best is taken. On real networks 0.03 is best from a
 # transformer of width 384 to narrow convolutional ones, and between those 0.01 (tests/benchmarks/real_recipe.py).
 RIDGES = (1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1)
 FOLDS = 2  # a map is fitted on every second picture and measured on the others, and the other way round
 
 
 class Ceiling:
-    """Sums of products of all backbones' features over each part of the pictures, from which the maps are worked out.
+    """Sums of products of all backbones' features over each part of the pictures, from which the maps are computed.
 
-    Of the paper's backbones a part takes 30 MB.
+    With the paper's backbones a part takes 30 MB.
 
     Args:
         centres: {backbone: (width,) or ()} near the mean token, so that products can be taken in float32.
@@ -37,7 +37,7 @@ class Ceiling:
         """Take in some pictures.
 
         Args:
-            numbers: (pictures,) their numbers, which say what part they belong to.
+            numbers: (pictures,) their numbers, which decide the part that they belong to.
             tokens: {backbone: (pictures, tokens, width)}.
         """
         for part in range(FOLDS):
@@ -70,7 +70,7 @@ class Ceiling:
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """All that was added up."""
+        """The sums so far."""
         return {"moments": self.moments}
 
     def merge(self, state: Mapping[str, Any]) -> None:
@@ -78,7 +78,7 @@ class Ceiling:
         self.moments = self.moments + state["moments"]
 
     def _errors(self, fitted_moments: Tensor, measured_moments: Tensor) -> dict[tuple[str, str], Tensor]:
-        """{(from, to): squared errors by measured moments of the maps best by fitted ones, the first of no map}."""
+        """{(from, to): squared errors, by measured moments, of the best maps by fitted ones; first of no map}."""
         errors, places = {}, self._places()
         for source, rows in places.items():
             variance, directions = torch.linalg.eigh(fitted_moments[rows, rows])
@@ -91,7 +91,7 @@ class Ceiling:
                     directions.T @ moments[rows, columns] for moments in (fitted_moments, measured_moments)
                 )
                 maps = [torch.zeros_like(fitted)]
-                if not math.isnan(self._variance(source)):  # of what never varies rounding would make a map
+                if not math.isnan(self._variance(source)):  # rounding would make a map of what never varies
                     maps += [fitted / (variance + ridge * variance.mean())[:, None] for ridge in RIDGES]
                 total = measured_moments[columns, columns].diagonal().sum()
                 errors[source, target] = torch.stack(
@@ -106,10 +106,10 @@ class Ceiling:
             mean, count = moments[-1] / moments[-1, -1], moments[-1, -1]
             variance += recentred(moments, mean)[place, place].diagonal().sum().item()
             square += (count * (mean[place] + self.centres[name].double().cpu()).square().sum()).item()
-        return variance if variance > STILL * (variance + square) else float("nan")
+        return variance if variance > NO_VARIANCE_SHARE * (variance + square) else float("nan")
 
     def _places(self) -> dict[str, slice]:
-        """Where each backbone's features are."""
+        """The slice of each backbone's features."""
         ends = torch.tensor(list(self.widths.values())).cumsum(0).tolist()
         return {name: slice(end - width, end) for (name, width), end in zip(self.widths.items(), ends, strict=True)}
 

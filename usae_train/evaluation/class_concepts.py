@@ -13,16 +13,16 @@ from usae_train.model.statistics import auroc
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
 
-# All of them in each half, and in every backbone in which the concept fires at all. In the demo, whose truth is known,
+# All of these hold in each half, and in every backbone in which the concept fires. In the demo, whose truth is known,
 # 88 of 91 names are right with these, 79 of 81 with an AUROC of 0.9, 107 of 110 with 0.8 and 126 of 135 with 0.75; of
 # photographs of six classes 3, none, 9 and 25 concepts are named, with an AUROC on other photographs of at least 0.79,
 # 0.76 and 0.51 (tests/benchmarks/named_concepts.py).
-STANDS = 0.85  # AUROC of the peak codes, the class against all others
-APART = 0.8  # the same against each other class alone: a concept of two classes is not a name for one
-STRONGEST = 0.5  # share that the class has of as many strongest pictures as it has pictures
-WORTH_A_LOOK = 0.7  # AUROC under which a concept stands for no class, alone or with others
-RIVALS = 8  # classes that a concept is looked at for one by one
-LEAST_IMAGES = 4  # pictures of a class, two in each half
+MIN_AUROC = 0.85  # AUROC of the peak codes, the class against all others
+MIN_PAIR_AUROC = 0.8  # the same against each other class alone: a concept of two classes is not a name for one
+MIN_STRONGEST_SHARE = 0.5  # share that the class has of as many strongest pictures as it has pictures
+CANDIDATE_AUROC = 0.7  # AUROC below which a concept stands for no class, alone or with others
+MAX_RIVALS = 8  # classes that a concept is compared with one by one
+MIN_IMAGES = 4  # pictures of a class, two in each half
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,16 @@ class ClassConcept:
     """A concept, and the class or classes that it stands for in both halves."""
 
     concept: int
-    classes: tuple[int, ...]  # one: it can be named after it; several share it
+    classes: tuple[int, ...]  # a single one names it; several share it
     auroc: float  # the smallest over halves and backbones, of these classes against all others
-    strongest: tuple[int, int]  # of all pictures' so many strongest, how many are of them; the worst backbone's
+    strongest: tuple[
+        int, int
+    ]  # how many of its strongest pictures are of these classes, of how many; the worst backbone's
 
 
 @dataclass(frozen=True)
 class ClassConcepts:
-    """What concepts have to do with classes."""
+    """How concepts relate to classes."""
 
     classes: ImageClasses
     areas: Tensor  # (backbones, classes, concepts), AUROC over all pictures
@@ -56,17 +58,17 @@ class ClassConcepts:
 
 
 def check_counts(classes: ImageClasses, counts: Sequence[int]) -> None:
-    """Refuse a class that has too few pictures to be looked at in two halves."""
+    """Refuse a class with too few pictures for two halves."""
     for name, count in zip(classes.names, counts, strict=True):
-        if count < LEAST_IMAGES:
+        if count < MIN_IMAGES:
             raise UsageError(
                 f"class {name!r} has {plural(count, 'picture')} that can be read; names are tested on "
-                f"two halves, which needs {LEAST_IMAGES} per class: add some, or leave the class out"
+                f"two halves, which needs {MIN_IMAGES} per class: add some, or leave the class out"
             )
 
 
 def class_concepts(peaks: Tensor, numbers: Tensor, classes: ImageClasses, seed: int = 0) -> ClassConcepts:
-    """Look at every concept and class.
+    """Compare every concept with every class.
 
     Args:
         peaks: (pictures, backbones, concepts), each picture's largest codes.
@@ -76,7 +78,7 @@ def class_concepts(peaks: Tensor, numbers: Tensor, classes: ImageClasses, seed: 
     """
     every = torch.tensor(classes.numbers)[numbers]
     counts = torch.bincount(every[every != NO_CLASS], minlength=len(classes.names))
-    labelled = (every != NO_CLASS) & (counts[every.clamp_min(0)] >= LEAST_IMAGES)
+    labelled = (every != NO_CLASS) & (counts[every.clamp_min(0)] >= MIN_IMAGES)
     labelled_peaks, class_of = peaks[labelled].float(), every[labelled]
     generator = torch.Generator().manual_seed(seed)
     standing = concepts_of(labelled_peaks, class_of, len(classes.names), generator)
@@ -94,13 +96,13 @@ def concepts_of(peaks: Tensor, class_of: Tensor, n_classes: int, generator: torc
     Args:
         peaks: (pictures, backbones, concepts).
         class_of: (pictures,) each one's class.
-        n_classes: how many classes there are; those without pictures are passed over.
+        n_classes: how many classes there are; those without pictures are skipped.
         generator: deals out the halves.
     """
     first = halves(class_of, generator)
     areas = [_smallest(peaks[half], class_of[half], n_classes) for half in (first, ~first)]
     standing = []
-    for concept in (torch.minimum(*areas).amax(0) >= WORTH_A_LOOK).nonzero().flatten().tolist():
+    for concept in (torch.minimum(*areas).amax(0) >= CANDIDATE_AUROC).nonzero().flatten().tolist():
         in_first, in_second = (
             _stands_for(peaks[half, :, concept], class_of[half], areas[n][:, concept])
             for n, half in enumerate((first, ~first))
@@ -141,7 +143,7 @@ def _stands_for(peaks: Tensor, class_of: Tensor, areas: Tensor) -> tuple[tuple[i
         class_of: (pictures,) classes.
         areas: (classes,) the smallest AUROC against all others.
     """
-    order = areas.argsort(descending=True, stable=True)[:RIVALS].tolist()
+    order = areas.argsort(descending=True, stable=True)[:MAX_RIVALS].tolist()
     order = [number for number in order if (class_of == number).any()]
     fires = (peaks > 0).any(0)
     tables = [_pairwise(peaks[:, row], class_of, order) for row in fires.nonzero().flatten().tolist()]
@@ -151,12 +153,12 @@ def _stands_for(peaks: Tensor, class_of: Tensor, areas: Tensor) -> tuple[tuple[i
     sizes[-1] = len(class_of) - int(sizes.sum())
     alone = min(_against(table, sizes, 0, 1) for table in tables)
     apart = min(table[0, other].item() for table in tables for other in range(1, len(order)))
-    if alone >= STANDS and apart >= APART:
+    if alone >= MIN_AUROC and apart >= MIN_PAIR_AUROC:
         return ((order[0],), alone) if _mostly(peaks[:, fires], class_of, (order[0],)) else None
-    for size in range(min(len(order), RIVALS - 1), 1, -1):
+    for size in range(min(len(order), MAX_RIVALS - 1), 1, -1):
         least = min(_against(table, sizes, place, size) for table in tables for place in range(size))
         members = tuple(sorted(order[:size]))
-        if least >= STANDS and _mostly(peaks[:, fires], class_of, members):
+        if least >= MIN_AUROC and _mostly(peaks[:, fires], class_of, members):
             return members, least
     return None
 
@@ -178,7 +180,7 @@ def _pairwise(peaks: Tensor, class_of: Tensor, order: Sequence[int]) -> Tensor:
 
 
 def _against(table: Tensor, sizes: Tensor, place: int, size: int) -> float:
-    """AUROC of one class against all that are not among the first so many."""
+    """AUROC of one class against all but the first `size`."""
     outside = sizes[size:].double()
     if not outside.sum():
         return 0.0
@@ -187,11 +189,11 @@ def _against(table: Tensor, sizes: Tensor, place: int, size: int) -> float:
 
 def _mostly(peaks: Tensor, class_of: Tensor, members: tuple[int, ...]) -> bool:
     right, count = _strongest(peaks, class_of, members)
-    return right >= STRONGEST * count
+    return right >= MIN_STRONGEST_SHARE * count
 
 
 def _strongest(peaks: Tensor, class_of: Tensor, members: tuple[int, ...]) -> tuple[int, int]:
-    """Of as many strongest pictures as the classes have, how many are of them, by the backbone with the fewest.
+    """How many of a concept's strongest pictures, as many as the classes have, are of them; the worst backbone's.
 
     Pictures without a code are never among the strongest.
     """

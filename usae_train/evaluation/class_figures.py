@@ -10,11 +10,11 @@ from usae_train.evaluation.class_concepts import ClassConcept, ClassConcepts, cl
 from usae_train.evaluation.report_form import ClassConceptFigures, ClassFigures
 from usae_train.images.classes import ImageClasses
 
-BEST = 5  # concepts of a class in the report, the best by the backbone in which each is worst
+BEST_CONCEPTS = 5  # concepts per class in the report, ranked by their worst backbone
 
 
 def class_figures(peaks: Tensor, numbers: Tensor, classes: ImageClasses, names: list[str], seed: int) -> ClassFigures:
-    """For the report: of each class the concepts that tell it best, those that stand for it, and those that are shared.
+    """For the report: the concepts that recognize each class best, those that stand for one, and those that are shared.
 
     Args:
         peaks: (pictures, backbones, concepts).
@@ -37,7 +37,7 @@ def class_figures(peaks: Tensor, numbers: Tensor, classes: ImageClasses, names: 
 
 def _best(concepts: ClassConcepts, number: int, names: list[str]) -> list[dict[str, Any]]:
     areas = concepts.areas[:, number].nan_to_num(0.0)  # (backbones, concepts)
-    order = areas.amin(0).argsort(descending=True, stable=True)[:BEST].tolist()
+    order = areas.amin(0).argsort(descending=True, stable=True)[:BEST_CONCEPTS].tolist()
     return [{"concept": k, "auroc": dict(zip(names, areas[:, k].tolist(), strict=True))} for k in order]
 
 

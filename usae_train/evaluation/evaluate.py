@@ -21,7 +21,7 @@ from usae_train.evaluation.independent import MAX_COFIRING, consistency, load_in
 from usae_train.evaluation.judging import Judge, monosemanticity_figures, open_judge
 from usae_train.evaluation.measures import Measures
 from usae_train.evaluation.metrics import (
-    DENSE,
+    DENSE_SHARE,
     Matrix,
     Reconstruction,
     correlation,
@@ -76,14 +76,14 @@ class Comparison:
     checkpointer: PassCheckpointer | None = None
     ranks: DistributedContext = SINGLE_PROCESS
     seed: int = EVALUATE_DEFAULTS.seed  # of the random atoms that consistency is compared with
-    workers: int | None = 1  # processes that look at the pictures; None: as many as `workers_for` says
-    answers: bool | None = None  # whether classifiers are asked; None: where there are some
-    judge: Judge | None = None  # who says how alike the pictures of a concept are
-    label_column: str | None = None  # of a dataset, which column is the pictures' class
+    workers: int | None = 1  # processes that share the pictures; None: as many as `workers_for` says
+    answers: bool | None = None  # whether classifiers are used; None: where there are some
+    judge: Judge | None = None  # judges how alike the pictures of a concept are
+    label_column: str | None = None  # column of a dataset with the pictures' classes
 
     @classmethod
-    def from_settings(cls, settings: EvaluateSettings, usae: USAE, **how: Any) -> Comparison:
-        """What settings name, opened for a USAE; `how` are fields that they have not: workers, ranks, checkpointer.
+    def from_settings(cls, settings: EvaluateSettings, usae: USAE, **other_fields: Any) -> Comparison:
+        """What settings name, opened for a USAE; `other_fields` are workers, ranks and checkpointer.
 
         Raises:
             ValueError: for independent SAEs, another seed or a judge that cannot be read or does not fit.
@@ -95,7 +95,7 @@ class Comparison:
             answers=settings.answers,
             judge=None if settings.judge is None else open_judge(settings.judge, usae),
             label_column=settings.label_column,
-            **how,
+            **other_fields,
         )
 
 
@@ -110,7 +110,7 @@ def evaluate_source(
     """Measure a USAE on pictures.
 
     Args:
-        usae: with its backbones.
+        usae: a USAE with backbones.
         source: pictures that it was not trained on.
         batch: pictures per forward pass.
         progress: called after each batch.
@@ -173,7 +173,7 @@ def _heading(usae: USAE, source: ImageSource, state: PassState) -> Report:
 
 
 def _stoppable(progress: StageCallback, checkpointer: PassCheckpointer | None) -> StageCallback:
-    """A report of progress at which a stop that was asked for ends the evaluation."""
+    """A progress callback that ends the evaluation when a stop was requested."""
 
     def report_stage(stage: str, done: int, total: int) -> None:
         progress(stage, done, total)
@@ -184,7 +184,7 @@ def _stoppable(progress: StageCallback, checkpointer: PassCheckpointer | None) -
 
 
 def _check_others(usae: USAE, others: Sequence[USAE]) -> None:
-    """Refuse trainings from other seeds that are not alike, and so cannot be compared."""
+    """Refuse trainings from other seeds that cannot be compared."""
     for number, other in enumerate(others):
         for before in (usae, *others[:number]):
             _check_alike(before, other)
@@ -214,7 +214,7 @@ def _pass_settings(
 
 
 def _measures(usae: USAE, source: ImageSource, compared: Comparison, classes: ImageClasses | None) -> Measures:
-    """The measures, with nothing in them yet."""
+    """Empty measures."""
     if compared.answers:
         check_answers(usae, usae.backbones)
     asks_classifiers = (
@@ -231,7 +231,7 @@ def _measures(usae: USAE, source: ImageSource, compared: Comparison, classes: Im
 
 
 def _picture_figures(measures: Measures, classes: ImageClasses | None, compared: Comparison) -> PictureFigures:
-    """The figures that need the pictures themselves, or their classes; each only where it was asked for or can be."""
+    """The figures that need the pictures themselves, or their classes; each only where it is asked for or possible."""
     figures: PictureFigures = {}
     if measures.answers is not None:
         figures["answers"] = measures.answers.figures()
@@ -285,7 +285,7 @@ def figures_of(usae: USAE, measures: Measures, compared: Comparison | None = Non
 def standardized_errors(usae: USAE, reconstruction: Reconstruction) -> dict[str, Matrix]:
     """Mean squared and absolute errors in units of each target's own standard deviation.
 
-    That is the one of its scalar standardization, as training sees them; without one, that of these tokens.
+    It is that of the scalar standardization, as training sees it; without one, that of these tokens.
     """
     stds = {name: usae.scale(name).std for name in usae.names}
     spread = {n: reconstruction.spread(n) if std is None else std.item() + STD_EPSILON for n, std in stds.items()}
@@ -313,7 +313,7 @@ def concept_figures(usae: USAE, statistics: Statistics) -> Figures:
     return {
         "dead": dead_counts(usae, statistics),
         "dead_everywhere": int((~alive).sum()),
-        "dense": (statistics.firing_share.amax(0) > DENSE).nonzero().squeeze(1).tolist(),
+        "dense": (statistics.firing_share.amax(0) > DENSE_SHARE).nonzero().squeeze(1).tolist(),
         "duplicates": duplicates([usae.dictionary(name).cpu() for name in usae.names]),
         "entropy": {
             "mean": entropy[alive & shared].mean().item() if several else None,

@@ -1,7 +1,7 @@
 """One pass over pictures: stopped and resumed, alone or as one of several processes under torchrun.
 
-The processes meet through files in one folder, which all of them must see: each writes its sums when it is done, the
-first adds them up. Nothing else passes between them.
+The processes exchange files in one folder, which all of them must see: each writes its sums when it is done, and the
+first adds them up. They exchange nothing else.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from usae_train.runtime.workers import Job, JobReport, Workers
 from usae_train.tokens.paired import PairedTokens
 
 Stream = Callable[[range], Iterator[PairedTokens]]  # numbers of pictures -> their tokens, a batch at a time
-LOOK_AGAIN = 0.2  # seconds
+POLL_SECONDS = 0.2  # between two looks for the others' files
 
 
 class PassSettings(FrozenModel):
@@ -42,14 +42,14 @@ class PassSettings(FrozenModel):
     processes: int = 1
     dtype: str = "float32"  # what the backbones compute in
     seed: int = 0
-    answers: bool = False  # whether classifiers are asked
-    judge: str | None = None  # hash of its weights, and what is read of it
+    answers: bool = False  # whether classifiers are used
+    judge: str | None = None  # hash of its weights, and what is read from it
     classes: str | None = None  # hash of the pictures' labels
 
 
 @dataclass
 class PassState:
-    """Where a pass is."""
+    """How far a pass is."""
 
     settings: PassSettings
     measures: Measures
@@ -68,7 +68,7 @@ class PassState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from what `state_dict` gave.
+        """Resume from what `state_dict` returned.
 
         Raises:
             Damaged: for a state of another form.
@@ -80,14 +80,14 @@ class PassState:
             if type(state[key]) is not int or not 0 <= state[key] <= most:
                 raise Damaged(f"{key} is {state[key]!r}")
         if not isinstance(state["failures"], list) or not all(isinstance(why, str) for why in state["failures"]):
-            raise Damaged("failures are not sentences")
-        self.measures.merge(state["measures"])  # which has nothing in it yet
+            raise Damaged("failures are not texts")
+        self.measures.merge(state["measures"])  # which is empty
         self.half, self.done = state["half"], state["done"]
         self.failures = list(state["failures"])
 
 
 def rank_share(numbers: range, batch: int, ranks: DistributedContext) -> range:
-    """A process's part of some pictures: whole batches, so that every batch is the same however many share."""
+    """A process's part of some pictures: whole batches, so that batches do not depend on the number of processes."""
     batches = -(-len(numbers) // batch)
     first, last = (batches * rank // ranks.world_size * batch for rank in (ranks.rank, ranks.rank + 1))
     return numbers[first:last]
@@ -102,26 +102,26 @@ def run_pass(
     progress: CountCallback = lambda done, total: None,
     workers: int = 1,
 ) -> bool:
-    """Add up everything about some pictures.
+    """Add up the measures of some pictures.
 
     Args:
         state: settings, and measures that are empty.
-        stream: gives the tokens of pictures.
+        stream: yields the tokens of pictures.
         n_images: how many there are.
-        checkpointer: writes states, and resumes from the last; its folder is also where processes meet.
-        ranks: which of how many processes this is; one alone by default.
+        checkpointer: writes states, and resumes from the last; processes exchange sums in its folder.
+        ranks: which of how many processes this is; a single one by default.
         progress: called after each batch with this process's pictures.
-        workers: how many processes look at the pictures for this one; the sums are the same to the bit.
+        workers: worker processes that share this one's pictures; the sums are the same to the bit.
 
     Returns:
-        Whether this process has the sums of all: the first has.
+        Whether this process has the sums of all, as the first has.
 
     Raises:
         Stopped: when asked to stop; the state is kept.
-        ValueError: when what is kept was begun with other settings, or several processes have no place to meet.
+        ValueError: when the saved state has other settings, or several processes have no folder to share.
     """
     if ranks.world_size > 1 and checkpointer is None:
-        raise UsageError("several processes need a folder to meet in; give a checkpointer")
+        raise UsageError("several processes need a folder in common; give a checkpointer")
     saved = checkpointer.read(state.settings.model_dump(mode="json")) if checkpointer is not None else None
     if saved is not None:
         assert checkpointer is not None
@@ -148,10 +148,10 @@ def run_pass(
 def _align(
     state: PassState, posthoc: PostHoc, checkpointer: PassCheckpointer | None, ranks: DistributedContext
 ) -> None:
-    """Align independent SAEs by what all processes have seen of the first half."""
-    if checkpointer is not None and ranks.world_size > 1:  # it may be stopped while it waits for the others
+    """Align independent SAEs by all processes' sums over the first half."""
+    if checkpointer is not None and ranks.world_size > 1:  # a stop may come while it waits for the others
         checkpointer.write(state.state_dict())
-    for other in _meet(posthoc.matching_state(), "matching", state.settings, checkpointer, ranks):
+    for other in _exchange(posthoc.matching_state(), "matching", state.settings, checkpointer, ranks):
         assert checkpointer is not None
         with checkpointer.naming_folder():
             check_matching(other, posthoc)
@@ -160,11 +160,11 @@ def _align(
 
 
 def _merge_others(state: PassState, checkpointer: PassCheckpointer | None, ranks: DistributedContext) -> None:
-    """Add up in the first process what all have seen."""
+    """Add up all processes' sums in the first one."""
     if checkpointer is not None:
         checkpointer.write(state.state_dict())
     last = {"measures": state.measures.state_dict(), "failures": state.failures}
-    for other in _meet(last, "all", state.settings, checkpointer, ranks, at_first_only=True):
+    for other in _exchange(last, "all", state.settings, checkpointer, ranks, at_first_only=True):
         assert checkpointer is not None
         with checkpointer.naming_folder():
             check_measures(other.get("measures"), state.measures)
@@ -173,7 +173,7 @@ def _merge_others(state: PassState, checkpointer: PassCheckpointer | None, ranks
 
 
 def _add_batches(state: PassState, stream: Stream, remaining: range, workers: int) -> Iterator[tuple[int, list[str]]]:
-    """Add pictures to the sums: after each batch how many could be read, and why others could not."""
+    """Add pictures to the sums; yields after each batch how many could be read, and why others could not."""
     measures, half, batch = state.measures, state.half, state.settings.batch
     batches = [remaining[first : first + batch] for first in range(0, len(remaining), batch)]
     if workers == 1 or len(batches) == 1:
@@ -184,20 +184,20 @@ def _add_batches(state: PassState, stream: Stream, remaining: range, workers: in
         return
 
     def job(tried: range) -> Job[tuple[int, list[str], Any]]:
-        def look(report: JobReport) -> tuple[int, list[str], Any]:  # noqa: ARG001
+        def compute(report: JobReport) -> tuple[int, list[str], Any]:  # noqa: ARG001
             (paired,) = stream(tried)
             return len(paired.numbers), paired.failures, measures.compute_sums(paired, half)
 
-        return look
+        return compute
 
-    with Workers([job(tried) for tried in batches], workers, handles_ctrl_c=False) as looking:
-        for read, failures, worked_out in looking.results():
+    with Workers([job(tried) for tried in batches], workers, handles_ctrl_c=False) as working:
+        for read, failures, sums in working.results():
             if read:
-                measures.add_sums(worked_out, half)
+                measures.add_sums(sums, half)
             yield read, failures
 
 
-def _meet(
+def _exchange(
     sums: dict[str, Any],
     what: str,
     settings: PassSettings,
@@ -205,7 +205,7 @@ def _meet(
     ranks: DistributedContext,
     at_first_only: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """Write this process's sums, and wait for the others'; in the order of ranks, so that all add them up alike."""
+    """Write this process's sums and yield the others', in the order of ranks: all processes add them up alike."""
     if ranks.world_size == 1:
         return
     assert checkpointer is not None
@@ -217,6 +217,6 @@ def _meet(
     others = [file for rank, file in enumerate(files) if rank != ranks.rank]
     while not all(file.is_file() for file in others):
         checkpointer.check()
-        time.sleep(LOOK_AGAIN)
+        time.sleep(POLL_SECONDS)
     for file in others:  # one in memory at a time
         yield checkpointer.read_other(file)

@@ -34,7 +34,7 @@ from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.arrays import paired_tokens
 from usae_train.tokens.paired import TokenSource, stream_readable
 
-TOKEN_CHUNK_SIZE = 4096  # given tokens that are encoded at a time: tokens x concepts numbers
+TOKEN_CHUNK_SIZE = 4096  # tokens encoded at a time, which takes tokens x concepts numbers
 
 
 class EvaluateOptions(TypedDict, total=False):
@@ -71,25 +71,25 @@ class Evaluation:
 
     @property
     def warnings(self) -> list[str]:
-        """What is bad, worst first, in plain words."""
+        """What is wrong, worst first, in words."""
         return list(self.report["warnings"])
 
     def save(self, folder: str | Path) -> Path:
         """Write report.json and index.html, a page that opens from disk; returns the folder.
 
         Raises:
-            ValueError: for a folder that cannot be written, or with a page of something else.
+            ValueError: for a folder that cannot be written, or with another page in it.
         """
         check_report_place(Path(folder))
         write_report(self.report, Path(folder))
         return Path(folder)
 
     def lines(self) -> list[str]:
-        """What one wants to know first: R², the share of a dense map that it reaches, and what is bad."""
+        """The first things to know: R², the share of a dense map's that it reaches, and warnings."""
         return [headline(self.report), *ceiling_lines(self.report), *(f"warning: {line}" for line in self.warnings)]
 
     def closing_lines(self) -> list[str]:
-        """R², whether anything is bad, and what to do next; in a notebook the rest is shown with the evaluation."""
+        """R², the first warning, and what to do next; a notebook shows the rest with the evaluation."""
         count = len(self.warnings)
         bad = [f"{plural(count, 'warning')}, the first: {self.warnings[0]}"] if count else []
         return [headline(self.report), *bad, "all of it: .save(FOLDER), then open FOLDER/index.html; or print it"]
@@ -116,11 +116,11 @@ def evaluate(
 ) -> Evaluation:
     """Measure a USAE on pictures that it was not trained on, as `usae-train evaluate` does.
 
-    Nothing is written, and the USAE stays as it is; `Evaluation.save` writes the report.
+    Nothing is written, and the USAE is not changed; `Evaluation.save` writes the report.
 
     Args:
-        usae: with its backbones.
-        images: a folder or what else `open_images` takes, or an opened source.
+        usae: a USAE with backbones.
+        images: a folder or anything else that `open_images` takes, or an opened source.
         workers: on the CPU, processes that share the work; None: as many as cores and memory allow. The result is the
             same to the bit whatever the number, and the command's, after `torch.set_num_threads(1)`: with more threads
             torch adds up in another order.
@@ -170,15 +170,15 @@ def r2_matrix(
     """How well each backbone's codes are decoded to each backbone's tokens: R² around each feature's own mean.
 
     1 - squared error / variance, over tokens and features, in the tokens' own units: 1 is perfect, 0 as good as the
-    mean token, below 0 worse than that (Thasarathan et al. 2025, section 4.2, takes one mean over all features, with
-    which R² comes out larger: `r2_scalar` of the report).
+    mean token, below 0 worse than that (Thasarathan et al. 2025, section 4.2, takes one mean over all features, which
+    gives a larger R²: `r2_scalar` of the report).
 
     Args:
         usae: the model.
         data: raw tokens {backbone: (n, width) or (images, tokens, width)}, row n the same patch of the same image in
-            all, as tensors or NumPy arrays; or pictures, as `open_images` takes them, or an opened source. Best are
+            all, as tensors or NumPy arrays; or pictures, as `open_images` takes them, or an opened source. Preferably
             ones that it was not trained on.
-        limit: at most this many pictures.
+        limit: largest number of pictures to take.
         quiet: show no bar.
 
     Returns:
@@ -220,19 +220,19 @@ def _token_batches(
 
 
 def _settings(options: EvaluateOptions) -> EvaluateSettings:
-    """The options, checked; those of the command's own files are refused."""
+    """The options, checked; those for the command's own files are refused."""
     chosen = check_settings(EvaluateSettings, **options)
     for name in options:
         if EvaluateSettings.FORMER.get(name, name) not in EvaluateOptions.__annotations__:
             raise UsageError(
-                f"{name} is of the command alone, which keeps states and statistics in files; leave it out"
+                f"{name} is an option of the command only, which keeps states and statistics in files; leave it out"
             )
     return chosen
 
 
 @contextmanager
 def _running_in(backbones: Mapping[str, Backbone], dtype: str) -> Iterator[None]:
-    """Let backbones compute in another type meanwhile."""
+    """A context in which backbones compute in another type."""
     before = {name: backbone.compute_dtype for name, backbone in backbones.items()}
     set_compute_dtype(backbones.values(), dtype)
     try:

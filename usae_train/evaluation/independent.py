@@ -20,7 +20,7 @@ from usae_train.model.checkpoint import load
 from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 
-# The paper's: how many of the most co-firing concepts are looked at, and the co-fires of one that counts as frequent.
+# The paper's: how many of the most co-firing concepts count, and the co-fires from which one is frequent.
 MAX_COFIRING = 1000
 
 
@@ -28,7 +28,7 @@ def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
     """The independent SAEs of a USAE's backbones, on its device.
 
     Raises:
-        ValueError: for a backbone that is missing, of another width, read on another grid, or another by its spec.
+        ValueError: for a backbone that is missing, or has another width, grid or spec.
     """
     folder = Path(folder)
     check_saes_place(folder, usae.names)
@@ -50,7 +50,7 @@ def load_independent(folder: str | Path, usae: USAE) -> dict[str, USAE]:
 
 
 def _differences(spec: BackboneSpec | None, other: BackboneSpec | None) -> str:
-    """What two specs read differently; nothing where one is of bare activations."""
+    """In what two specs differ; nothing where one is missing (bare activations)."""
     if spec is None or other is None:
         return ""
     a, b = (
@@ -65,7 +65,7 @@ def _differences(spec: BackboneSpec | None, other: BackboneSpec | None) -> str:
 
 
 def _model_identity(spec: BackboneSpec) -> str:
-    """A folder's model is the same wherever it lies."""
+    """A local folder's model, identified by its content."""
     folder = spec.local_folder
     if folder is None or not folder.is_dir():
         return spec.model
@@ -73,7 +73,7 @@ def _model_identity(spec: BackboneSpec) -> str:
 
 
 def _identity(weights: str) -> str:
-    """Weights are the same wherever their file lies."""
+    """A weight file, identified by its content."""
     file = Path(weights)
     return weights if weights in (PRETRAINED, RANDOM) or not file.is_file() else file_hash(file)
 
@@ -81,8 +81,8 @@ def _identity(weights: str) -> str:
 def consistency(usae: USAE, independent: Mapping[str, USAE], co_fires: Tensor, seed: int = 0) -> dict[str, Consistency]:
     """Does independent training find the same atoms? {backbone: figures}.
 
-    Atoms are matched one to one by cosine. The baseline matches random atoms with the mean and variance of the one
-    dictionary to such atoms of the other.
+    Atoms are matched one to one by cosine. The baseline matches random atoms that have the mean and variance of each
+    dictionary.
 
     Args:
         usae: the joint space.

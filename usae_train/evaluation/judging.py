@@ -1,4 +1,4 @@
-"""An embedding network outside the USAE, and whether what a concept fires on is alike to it."""
+"""An embedding network outside the USAE, and whether it finds what a concept fires on alike."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.torch_defaults import with_torch_defaults
 
 OWN_PREFIX = "own:"  # before the name of one of the space's backbones
-CONCEPT_CHUNK_SIZE = 256  # concepts whose weighted sums of embeddings are laid out at a time
+CONCEPT_CHUNK_SIZE = 256  # concepts whose weighted sums of embeddings are computed at a time
 
 
 class Judge:
     """A backbone that embeds whole pictures.
 
-    By what the whole network makes of them before a classifier; where its spec reads an earlier layer than the last, by
-    the mean of that layer's patch tokens.
+    By the whole network's output before the classifier; where its spec reads a layer before the last, by the mean of
+    that layer's patch tokens.
     """
 
     def __init__(self, backbone: Backbone) -> None:
@@ -33,7 +33,7 @@ class Judge:
 
     @property
     def final(self) -> bool:
-        """Whether the whole network is asked."""
+        """Whether the whole network is used."""
         return self.backbone.spec.layer == -1 and self.backbone.spec.site == "block"
 
     @with_torch_defaults
@@ -46,12 +46,12 @@ class Judge:
 
     @property
     def sha256(self) -> str:
-        """A hash of its weights, and what is read of them."""
+        """A hash of its weights, and what is read from them."""
         read = self.backbone.spec.place.removeprefix("layer ")
         return f"{self.backbone.record().sha256}/{read}/{self.backbone.input_size}"
 
     def record(self) -> dict[str, str | int]:
-        """What the report says of it."""
+        """Its entry in the report."""
         read = "final embedding" if self.final else f"mean patch token of {self.backbone.spec.place}"
         return {
             "name": self.backbone.name,
@@ -68,10 +68,10 @@ def open_judge(text: str, usae: USAE) -> Judge:
     Args:
         text: a timm id, a YAML of specs with one backbone, or of several with a colon and a name (`specs.yaml:dino`,
             `demo:dino`); `own:NAME` is one of the space's own backbones.
-        usae: that is judged.
+        usae: the USAE to judge.
 
     Raises:
-        ValueError: for what cannot be read or is several, or a backbone of the space's own without `own:`.
+        ValueError: for what cannot be read, names several, or is one of the USAE's own without `own:`.
     """
     if text.startswith(OWN_PREFIX):
         return Judge(usae.backbones[usae.check_backbone(text.removeprefix(OWN_PREFIX))])
@@ -81,7 +81,7 @@ def open_judge(text: str, usae: USAE) -> Judge:
         if same_network(backbone, own_backbone):
             raise UsageError(
                 f"--judge {text} is this USAE's own backbone {own_name}, which would judge itself; name a network that "
-                f"took no part, or say {OWN_PREFIX}{own_name} if that is meant"
+                f"took no part, or write {OWN_PREFIX}{own_name} if you mean it"
             )
     return Judge(backbone)
 
@@ -121,7 +121,7 @@ def monosemanticity(peaks: Tensor, embeddings: Tensor) -> Tensor:
         (concepts,), -1..1; NaN where fewer than two pictures have a code.
     """
     scores = []
-    unit = functional.normalize(embeddings.double(), dim=-1)  # to the last bit: what is left of sums can be small
+    unit = functional.normalize(embeddings.double(), dim=-1)  # precisely: differences of sums can be small
     for chunk in peaks.split(CONCEPT_CHUNK_SIZE, 1):
         codes = chunk.double()
         squares = codes.square().sum(0)
@@ -138,7 +138,7 @@ def monosemanticity_figures(
     """The figures of monosemanticity for the report.
 
     Args:
-        judge: who embedded.
+        judge: which network embedded.
         embeddings: (pictures, width).
         peaks: (pictures, backbones, concepts).
         names: the backbones'.

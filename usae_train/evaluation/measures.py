@@ -21,14 +21,14 @@ from usae_train.tokens.paired import PairedTokens
 
 
 class Measures:
-    """Sums over paired tokens. With independent SAEs the pictures come in two halves, else in one lot.
+    """Sums over paired tokens. With independent SAEs the pictures come in two halves, otherwise in one.
 
     Args:
         usae: what is measured.
         independent: {backbone: its own SAE}, for the post-hoc baseline.
-        keep_codes: keep every picture's codes, for where the truth is known.
-        answers: sums of what classifiers say, where they are asked; needs the pictures themselves, as `pictures` does.
-        pictures: what is kept of every picture for classes and a judge, where there are some.
+        keep_codes: keep every picture's codes, where the truth is known.
+        answers: sums over classifiers' answers, where they are used; needs the pictures themselves, as `pictures` does.
+        pictures: what classes and a judge need of every picture, where there are some.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Measures:
 
     @property
     def of_pictures(self) -> bool:
-        """Whether it takes the pictures themselves, not their tokens alone."""
+        """Whether it needs the pictures themselves, not only their tokens."""
         return self.answers is not None or self.pictures is not None
 
     def shares(self, n_images: int) -> list[range]:
-        """Which pictures make up each half: every second one, since the order of a folder is not a random one."""
+        """Which pictures make up each half: every second one, since the order of a folder is not random."""
         return [range(half, n_images, self.halves) for half in range(self.halves)]
 
     @torch.no_grad()
@@ -94,10 +94,10 @@ class Measures:
             self.pictures.add(numbers, canvases)
 
     def compute_sums(self, paired: PairedTokens, half: int) -> list[dict[str, Any]] | PairedTokens:
-        """What `add` would take in, worked out beside these sums: for `add_sums` to add, in another process.
+        """What `add` would add, computed in another process for `add_sums`.
 
-        States of a few pictures each: adding them in order comes to the same bits as `add`. The tables of independent
-        SAEs are too large to be handed over so; for them the tokens are.
+        States of a few pictures each: adding them in order gives the same bits as `add`. The tables of independent SAEs
+        are too large to pass between processes; for them the tokens are passed.
         """
         if self.posthoc is not None:
             return paired
@@ -113,12 +113,12 @@ class Measures:
             states.append(sums.state_dict())
         return states
 
-    def add_sums(self, worked_out: list[dict[str, Any]] | PairedTokens, half: int) -> None:
-        """Add what `compute_sums` has worked out."""
-        if isinstance(worked_out, PairedTokens):
-            self.add(worked_out, half)
+    def add_sums(self, computed: list[dict[str, Any]] | PairedTokens, half: int) -> None:
+        """Add what `compute_sums` returned."""
+        if isinstance(computed, PairedTokens):
+            self.add(computed, half)
             return
-        for state in worked_out:
+        for state in computed:
             self.merge(state)
 
     def total(self) -> Reconstruction:
@@ -144,7 +144,7 @@ class Measures:
         return torch.cat([part["numbers"] for part in self.stored_codes]), codes
 
     def state_dict(self) -> dict[str, Any]:
-        """All that was added up."""
+        """The sums so far."""
         return {
             "firing": self.firing.state_dict(),
             "kept": self.stored_codes,
@@ -184,14 +184,14 @@ def reconstruct(usae: USAE, tokens: Mapping[str, Tensor], codes: Mapping[str, Co
         into.add_tokens(target, expected)
         rows, offset, scale = usae.rows(target), usae.decoder(target).offset, usae.scale(target)
         for source, coded in codes.items():
-            # usae.decode would norm the atoms again for every source
+            # usae.decode would normalize the atoms again for every source
             into.add_decoded(
                 source, target, expected, scale.inverse(sparse_decode(coded, rows) + offset).view_as(expected)
             )
 
 
 def reconstruction_of(usae: USAE, batches: Iterable[Mapping[str, Tensor]]) -> Reconstruction:
-    """Every backbone's codes of raw tokens {backbone: (n, width)}, lot after lot, decoded by every dictionary."""
+    """Every backbone's codes of raw tokens {backbone: (n, width)}, batch after batch, decoded by every dictionary."""
     sums, device = Reconstruction(usae.names, usae.names), usae.device
     for batch in batches:
         tokens = {name: values.to(device, torch.float32) for name, values in batch.items()}

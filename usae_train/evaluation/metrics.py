@@ -8,17 +8,17 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-SAME_ATOM = 0.5  # cosine from which on the paper counts two atoms as the same (section 4.4)
+SAME_ATOM = 0.5  # cosine above which the paper counts two atoms as the same (section 4.4)
 # Both are choices of ours; the paper counts neither.
-DENSE = 0.1  # share of the tokens from which on a concept counts as dense
-TWINS = 0.95  # cosine, in every backbone, from which on two concepts are one
+DENSE_SHARE = 0.1  # share of the tokens above which a concept counts as dense
+DUPLICATE_COSINE = 0.95  # cosine, in every backbone, above which two concepts are duplicates
 
 Matrix = dict[str, dict[str, float]]  # {from: {to: figure}}
-STILL = 1e-6  # share of the mean square under which a variance is what rounding the squares to float32 leaves of none
+NO_VARIANCE_SHARE = 1e-6  # share of the mean square below which a variance is only the rounding of squares to float32
 
 
 class R2Summary(TypedDict):
-    """Means of an R² matrix; None where there is one backbone, or nothing on the diagonal to be a share of."""
+    """Means of an R² matrix; None for a single backbone, or where the diagonal explains nothing."""
 
     diagonal: float
     off_diagonal: float | None
@@ -38,14 +38,14 @@ class Reconstruction:
         self.totals: dict[str, Tensor] = {}
 
     def add_tokens(self, target: str, tokens: Tensor) -> None:
-        """Take in a backbone's tokens (n, width), once for all that is decoded to them."""
+        """Add a backbone's tokens (n, width), once for all sources that are decoded to them."""
         self._add(f"{target}.sum", tokens.sum(0, dtype=torch.float64))
         self._add(f"{target}.square", tokens.square().sum(0, dtype=torch.float64))
         self._add(f"{target}.count", torch.tensor(len(tokens)))
 
     def add_decoded(self, source: str, target: str, tokens: Tensor, decoded: Tensor) -> None:
-        """Take in what the same tokens (n, width) were decoded to."""
-        error = tokens - decoded  # summed in float32: torch adds pairwise, and in float64 it took 5% of all the time
+        """Add what the same tokens (n, width) were decoded to."""
+        error = tokens - decoded  # summed in float32: torch adds pairwise, and float64 took 5% of the whole time
         self._add(f"{source}>{target}.absolute", error.abs().sum().double())
         self._add(f"{source}>{target}.squared", error.square_().sum().double())
 
@@ -59,7 +59,7 @@ class Reconstruction:
 
     @property
     def r2_scalar(self) -> Matrix:
-        """R² around one mean of all features, as the published code (the `overcomplete` package) has it.
+        """R² around one mean of all features, as in the published code (the `overcomplete` package).
 
         It is larger wherever features have means of their own.
         """
@@ -69,7 +69,10 @@ class Reconstruction:
         """Root mean variance of a backbone's features; never 0."""
         total, square = self.totals[f"{target}.sum"], self.totals[f"{target}.square"].sum()
         variance = (square - total.square().sum() / self.totals[f"{target}.count"]) / self._numbers(target)
-        return float(max(variance.item(), STILL * square.item() / self._numbers(target).item(), STILL) ** 0.5)
+        return float(
+            max(variance.item(), NO_VARIANCE_SHARE * square.item() / self._numbers(target).item(), NO_VARIANCE_SHARE)
+            ** 0.5
+        )
 
     def mean_error(self, kind: str) -> Matrix:
         """Mean `squared` or `absolute` error over tokens and features."""
@@ -94,7 +97,7 @@ class Reconstruction:
             centre = total.square().sum() / self.totals[f"{target}.count"]
             variance = square - (centre if per_feature else total.sum().square() / self._numbers(target))
             share = self.totals[f"{source}>{target}.squared"] / variance
-            matrix[source][target] = (1 - share).item() if variance > STILL * square else float("nan")
+            matrix[source][target] = (1 - share).item() if variance > NO_VARIANCE_SHARE * square else float("nan")
         return matrix
 
     def _pairs(self) -> list[tuple[str, str]]:
@@ -118,7 +121,7 @@ def mean_on_and_off(matrix: Mapping[str, Mapping[str, float]]) -> tuple[float, f
 
 
 def mean_off(matrix: Mapping[str, Mapping[str, float]]) -> float:
-    """The mean of a matrix off its diagonal, whether it has one or not."""
+    """The mean of a matrix off its diagonal, which may be missing."""
     figures = [figure for source, row in matrix.items() for target, figure in row.items() if target != source]
     return sum(figures) / len(figures)
 
@@ -126,7 +129,7 @@ def mean_off(matrix: Mapping[str, Mapping[str, float]]) -> float:
 def r2_summary(matrix: Mapping[str, Mapping[str, float]]) -> R2Summary:
     """Means on and off the diagonal, and their ratio.
 
-    Off it None with a single backbone; no ratio either where the diagonal explains nothing that could be shared.
+    Off it None with a single backbone; no ratio where the diagonal explains nothing.
     """
     diagonal, cross = mean_on_and_off(matrix)
     ratio = cross / diagonal if cross is not None and diagonal > 0 else None
@@ -144,13 +147,15 @@ def correlation(a: Tensor, b: Tensor) -> float:
 def duplicates(dictionaries: list[Tensor], chunk: int = 1024) -> list[tuple[int, int]]:
     """Pairs of concepts whose atoms (n_concepts, width), of unit norm, are alike in every backbone.
 
-    A concept is named with the first that it is alike, so that a space in which all are one has n_concepts - 1 pairs,
-    and not millions.
+    Each concept is paired with the first that it is like, so that a space of equal concepts has n_concepts - 1 pairs,
+    not millions.
     """
     n_concepts = len(dictionaries[0])
     like = torch.full((n_concepts,), -1)
     for first in range(0, n_concepts, chunk):
-        alike = torch.stack([atoms[first : first + chunk] @ atoms.T for atoms in dictionaries]).amin(0) > TWINS
+        alike = (
+            torch.stack([atoms[first : first + chunk] @ atoms.T for atoms in dictionaries]).amin(0) > DUPLICATE_COSINE
+        )
         later = alike.triu(first + 1)  # of each row, the columns of higher numbers
         first_like = torch.where(later.any(0), later.int().argmax(0) + first, -1)
         like = torch.where(like < 0, first_like, like)

@@ -15,7 +15,7 @@ from usae_train.evaluation.settings import NameSettings
 from usae_train.files.atomic import write_atomically
 from usae_train.images.classes import need_classes
 from usae_train.images.sources import ImageSource
-from usae_train.model.concept_names import WILD, why_no_name
+from usae_train.model.concept_names import WILDCARD, why_no_name
 from usae_train.model.natural import peak_codes
 from usae_train.model.usae import USAE
 from usae_train.runtime.progress import CountCallback
@@ -26,12 +26,12 @@ NAME_DEFAULTS = NameSettings()
 
 @dataclass(frozen=True)
 class ConceptName:
-    """What a concept is called, and how sure that is."""
+    """A concept's name, and how sure it is."""
 
     concept: int
     name: str
     auroc: float  # the smallest over both halves and the backbones
-    strongest: tuple[int, int]  # so many of so many strongest pictures are of the class, in the worst backbone
+    strongest: tuple[int, int]  # how many of its strongest pictures are of the class, of how many; the worst backbone's
 
     @property
     def note(self) -> str:
@@ -52,7 +52,7 @@ def name_concepts(
     """Which concepts stand for the classes of some pictures, in both of two halves of them.
 
     Args:
-        usae: with its backbones.
+        usae: a USAE with backbones.
         source: pictures of classes: IMAGES/class/..., a WebDataset with `.cls`, or a dataset with a column of classes.
         settings: the seed of the halves, the column of classes, and how pictures are read.
         progress: called after each batch with pictures done, and in all.
@@ -70,7 +70,7 @@ def name_concepts(
 
 
 def names_of(concepts: ClassConcepts) -> list[ConceptName]:
-    """Those that stand for one class, by its name."""
+    """Names of the concepts that stand for one class."""
     class_names = concepts.classes.names
     return [
         ConceptName(each.concept, label_name(class_names[each.classes[0]]), each.auroc, each.strongest)
@@ -86,7 +86,7 @@ def write_labels(names: list[ConceptName], usae: USAE, file: Path) -> None:
 
 
 def naming_as_json(concepts: ClassConcepts) -> dict[str, Any]:
-    """All that was found, for `--json`."""
+    """Everything found, for `--json`."""
     return {
         "named": [
             {"concept": each.concept, "name": each.name, "auroc": each.auroc, "strongest": list(each.strongest)}
@@ -101,7 +101,7 @@ def naming_as_json(concepts: ClassConcepts) -> dict[str, Any]:
 
 
 def label_name(class_name: str) -> str:
-    """A class's name as a labels file can have it: what is before a comma, and nothing that concepts are typed as."""
-    bare = WILD.sub(" ", class_name.partition(",")[0].replace("_", " "))
+    """A class's name as a labels file can have it: what is before a comma, made valid where concepts are typed."""
+    bare = WILDCARD.sub(" ", class_name.partition(",")[0].replace("_", " "))
     name = " ".join(bare.split()) or "class"
     return name if why_no_name(name) is None else f"class {name}"

@@ -1,4 +1,4 @@
-"""What is kept of every picture beside its peak codes: its number, and what a judge makes of it."""
+"""What is kept of every picture beside its peak codes: its number, and its embedding by a judge."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PictureEmbeddings:
 
     def __init__(self, judge: Judge | None = None) -> None:
         self.judge = judge
-        self._numbers = [torch.empty(0, dtype=torch.long)]  # laid out when they are asked for: once, not at each few
+        self._numbers = [torch.empty(0, dtype=torch.long)]  # joined when they are asked for, not at each batch
         self._embeddings = [torch.empty(0, 0 if judge is None else judge.width)]
 
     @property
@@ -31,21 +31,21 @@ class PictureEmbeddings:
 
     @property
     def embeddings(self) -> Tensor:
-        """(pictures, width): unit vectors; of width 0 where nobody judges."""
+        """(pictures, width): unit vectors; of width 0 without a judge."""
         self._embeddings = [torch.cat(self._embeddings)]
         return self._embeddings[0]
 
     def fresh(self) -> PictureEmbeddings:
-        """A copy with nothing in it."""
+        """An empty copy."""
         return PictureEmbeddings(self.judge)
 
     def add(self, numbers: Tensor, canvases: Tensor) -> None:
-        """Take in some pictures: numbers (pictures,) and canvases (pictures, 3, H, W)."""
+        """Add some pictures: numbers (pictures,) and canvases (pictures, 3, H, W)."""
         embedded = torch.empty(len(numbers), 0) if self.judge is None else self.judge.embed(canvases).cpu()
         self.merge({"numbers": numbers, "embeddings": embedded})
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is kept."""
+        """The pictures so far."""
         return {"numbers": self.numbers, "embeddings": self.embeddings}
 
     def merge(self, state: Mapping[str, Any]) -> None:

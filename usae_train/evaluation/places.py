@@ -1,4 +1,4 @@
-"""Where a report may go, and what it is compared with lies. No torch: the command asks before it loads it."""
+"""Checks of the folders of a report and of independent SAEs. No torch: the command runs them before it loads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from usae_train.runtime.errors import UsageError
 
 
 def check_report_place(out: Path) -> None:
-    """Refuse a place where a report cannot be written, or where there is a page of something else.
+    """Refuse a place where a report cannot be written, or where there is another page.
 
     Raises:
         ValueError: says which file is in the way.
@@ -18,18 +18,18 @@ def check_report_place(out: Path) -> None:
     check_file(out / "report.json")
     check_file(out / "index.html")
     if (out / "index.html").exists() and not (out / "report.json").exists():
-        raise UsageError(f"{out / 'index.html'} is a page of something else; choose another folder")
+        raise UsageError(f"{out / 'index.html'} is another page; choose another folder")
 
 
 def check_saes_place(folder: Path, names: Sequence[str]) -> None:
-    """Refuse a folder of independent SAEs that has none of a backbone.
+    """Refuse a folder of independent SAEs that lacks a backbone's.
 
     Args:
         folder: where they are.
-        names: of the backbones, which have one each.
+        names: the backbones, which have one each.
 
     Raises:
-        ValueError: for the first that has none there.
+        ValueError: for the first backbone without one.
     """
     for name in names:
         if not (folder / name).is_dir():

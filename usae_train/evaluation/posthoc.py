@@ -1,7 +1,7 @@
-"""The post-hoc baseline: sparse autoencoders trained a backbone at a time, and aligned afterwards.
+"""The post-hoc baseline: sparse autoencoders trained one backbone at a time, and aligned afterwards.
 
 Half of the pictures match concepts that are active together; the other half measures what one backbone's codes, carried
-over, explain of another's tokens. It is what a joint space has to beat.
+over, explain of another's tokens. A joint space has to beat this.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from usae_train.evaluation.metrics import Reconstruction, match_one_to_one
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 
-PAIR_CHUNK_SIZE = 2_000_000  # pairs of active concepts that are added to a table at a time: 16 MB of places
+PAIR_CHUNK_SIZE = 2_000_000  # pairs of active concepts added to a table at a time: 16 MB of indices
 
 
 class PostHoc:
@@ -36,10 +36,10 @@ class PostHoc:
         self.together: dict[str, Tensor] = {}
         self.squares: dict[str, Tensor] = {}
         self.partners: dict[str, Tensor] = {}  # {"a>b": (concepts,) the concept of b that stands for each of a's}
-        self.gains: dict[str, Tensor] = {}  # {"a>b": (concepts,) by how much its code is larger there}
+        self.gains: dict[str, Tensor] = {}  # {"a>b": (concepts,) the factor that its code is multiplied by}
 
     def add(self, tokens: Mapping[str, Tensor], matching: bool) -> None:
-        """Take in tokens {backbone: (n, width)}, to match by or to measure on."""
+        """Add tokens {backbone: (n, width)}, to match by or to measure on."""
         codes = {name: sae.encode(name, tokens[name]) for name, sae in self.independent.items()}
         for name, sae in self.independent.items():
             self.alone.add_tokens(name, tokens[name])
@@ -52,8 +52,8 @@ class PostHoc:
     def align(self) -> None:
         """Match every two backbones' concepts one to one by the cosine of their codes over the matching half.
 
-        The Hungarian method; a carried-over code is scaled by the least-squares gain. The tables are let go. Where no
-        picture of the matching half could be read nothing is aligned, and nothing will be measured.
+        The Hungarian method; a carried-over code is scaled by the least-squares gain. The tables are freed. Where no
+        picture of the matching half could be read, nothing is aligned or measured.
         """
         if not self.together:
             return
@@ -85,7 +85,7 @@ class PostHoc:
         return Codes(codes.values * gain[codes.indices].to(codes.values.dtype), partner[codes.indices])
 
     def state_dict(self) -> dict[str, Any]:
-        """All that was added up, and the alignment."""
+        """The sums so far, and the alignment."""
         return {
             "own": self.alone.state_dict(),
             "cross": self.cross.state_dict(),
@@ -95,7 +95,7 @@ class PostHoc:
         }
 
     def merge(self, state: Mapping[str, Any]) -> None:
-        """Add another's sums to these; of an alignment there is only one."""
+        """Add another's sums to these; there is only one alignment."""
         self.alone.merge(state["own"])
         self.cross.merge(state["cross"])
         self.partners, self.gains = state["partners"] or self.partners, state["gains"] or self.gains
@@ -103,7 +103,7 @@ class PostHoc:
             self.merge_matching(state)
 
     def matching_state(self) -> dict[str, Any]:
-        """What other processes need before all can align alike."""
+        """What other processes need to align in the same way."""
         return {"together": self.together, "squares": self.squares}
 
     def merge_matching(self, state: Mapping[str, Any]) -> None:

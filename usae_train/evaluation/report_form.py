@@ -47,7 +47,7 @@ class MatchedAtoms(TypedDict):
 
 
 class Consistency(MatchedAtoms):
-    """A backbone's dictionary of the joint space with that of its own SAE; the baseline is of random atoms."""
+    """A backbone's dictionary of the joint space beside its own SAE's; the baseline has random atoms."""
 
     mean_of_most_co_firing: float
     most: int
@@ -78,28 +78,28 @@ class StabilityFigures(TypedDict):
     mean: float
 
 
-# What a classifier says of tokens as they are, of zeros, of the mean token, and of what each backbone's codes give
+# A classifier's figures with unchanged tokens, zeros, the mean token, and each backbone's reconstruction
 SurvivingAnswers = TypedDict(
     "SurvivingAnswers", {"clean": ByName, "zero": ByName, "mean": ByName, "from": dict[str, ByName]}
 )
 
 
 class BackboneAnswers(SurvivingAnswers):
-    """What survives of a backbone's answers, of how many pictures, and by what an answer counts as right."""
+    """What survives of a backbone's answers, on how many pictures, and what counts as right."""
 
     by: str
     images: int
 
 
 class AnswersFigures(TypedDict):
-    """The backbones whose classifiers were asked, and why others were not."""
+    """The backbones whose classifiers were used, and why others were not."""
 
     refused: dict[str, str]
     backbones: dict[str, BackboneAnswers]
 
 
 class MonosemanticityFigures(TypedDict):
-    """How alike the pictures are to the judge that a concept fires on."""
+    """How alike the judge finds the pictures that a concept fires on."""
 
     judge: dict[str, str | int]
     chance: float
@@ -117,7 +117,7 @@ class ClassConceptFigures(TypedDict):
 
 
 class ClassFigures(TypedDict):
-    """What concepts have to do with the pictures' classes."""
+    """How concepts relate to the pictures' classes."""
 
     classes: dict[str, dict[str, Any]]
     stand_for_one: list[ClassConceptFigures]
@@ -134,7 +134,7 @@ class RecoveredValue(TypedDict):
 
 
 class TruthFigures(TypedDict):
-    """What scenes say whose factors are known."""
+    """Figures from scenes whose factors are known."""
 
     factors: list[str]
     values: dict[str, RecoveredValue]
@@ -145,7 +145,7 @@ class TruthFigures(TypedDict):
 
 
 class Figures(TypedDict, total=False):
-    """All that needs no knowledge of the pictures; the last four where there is something to say or to compare with."""
+    """Figures that need no knowledge of the pictures; the last four only where they apply."""
 
     n_concepts: int
     k: int
@@ -174,7 +174,7 @@ class Figures(TypedDict, total=False):
 
 
 class PictureFigures(TypedDict, total=False):
-    """What needs the pictures themselves, or their classes: each where it was asked for, or can be."""
+    """What needs the pictures themselves, or their classes: each only where it is asked for or possible."""
 
     answers: AnswersFigures
     monosemanticity: MonosemanticityFigures
@@ -182,7 +182,7 @@ class PictureFigures(TypedDict, total=False):
 
 
 class Report(Figures, PictureFigures, total=False):
-    """The whole; `truth` is of the demo's scenes, `reference` the paper's figures where the backbones are its own."""
+    """The whole report; `truth` is for the demo's scenes, `reference` the paper's figures where the backbones match."""
 
     schema: int
     usae: str | None

@@ -34,7 +34,7 @@ class EvaluateSettings(Settings):
     )
     judge: str | None = Field(
         None,
-        description="a network outside the USAE, which judges how alike the pictures are that a concept fires on: a "
+        description="a network outside the USAE, which judges how alike the pictures are on which a concept fires: a "
         "timm id, or a YAML of specs and a name, `specs.yaml:dino`; `own:NAME` is one of the USAE's own",
     )
     answers: bool | None = Field(

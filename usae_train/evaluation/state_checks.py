@@ -1,4 +1,4 @@
-"""States of an evaluation from a disk: whether they have these measures' shapes, before they are added up."""
+"""Checks of an evaluation's states on disk: whether they fit these measures, before they are added up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Forms = Mapping[str, tuple[tuple[int, ...], torch.dtype]]
 
 
 def check_measures(state: Any, measures: Measures) -> None:
-    """Compare a state of measures with measures that have nothing in them yet.
+    """Compare a state of measures with empty ones.
 
     Raises:
         Damaged: for sums that are missing, or of another shape or kind; says which.
@@ -48,7 +48,7 @@ def check_measures(state: Any, measures: Measures) -> None:
 
 
 def check_pictures(state: Any, measures: Measures) -> None:
-    """Compare what a state keeps of the pictures themselves with measures that have nothing in them yet."""
+    """Compare what a state keeps of the pictures themselves with empty measures."""
     for key, measure in (("answers", measures.answers), ("seen", measures.pictures)):
         if (measure is None) != (state[key] is None):
             raise Damaged("it measured something else")
@@ -68,10 +68,10 @@ def check_pictures(state: Any, measures: Measures) -> None:
 
 
 def check_posthoc(state: Any, posthoc: PostHoc) -> None:
-    """Compare a state of the post-hoc baseline with one that has nothing in it yet.
+    """Compare a state of the post-hoc baseline with an empty one.
 
     Raises:
-        Damaged: as above.
+        Damaged: as `check_measures`.
     """
     _check_keys(state, posthoc.state_dict(), "posthoc")
     names, sizes = list(posthoc.independent), {name: sae.n_concepts for name, sae in posthoc.independent.items()}
@@ -87,7 +87,7 @@ def check_posthoc(state: Any, posthoc: PostHoc) -> None:
 
 
 def check_matching(state: Any, posthoc: PostHoc) -> None:
-    """Compare the matching half alone, which processes hand to each other."""
+    """Compare the matching half alone, which processes exchange."""
     sizes = {name: sae.n_concepts for name, sae in posthoc.independent.items()}
     if not isinstance(state, Mapping) or not {"together", "squares"} <= state.keys():
         raise Damaged("posthoc has no sums to match by")
@@ -140,7 +140,7 @@ def _check_keys(state: Any, expected: Iterable[str], what: str) -> None:
 
 
 def _check_forms(state: Any, expected: Forms, what: str) -> None:
-    """All of the sums, or none where nothing was added yet."""
+    """All of the sums, or none before anything was added."""
     if state == {}:
         return
     _check_keys(state, expected, what)

@@ -1,4 +1,4 @@
-"""What the figures of answers, monosemanticity and classes come to, in lines for a terminal."""
+"""The figures of answers, monosemanticity and classes, in lines for a terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from usae_train.runtime.printing import as_text
 
 
 def answers_table(report: Report) -> Table | None:
-    """What classifiers answer from reconstructed tokens; None where none was asked."""
+    """What classifiers answer from reconstructed tokens; None where none was used."""
     answers = report.get("answers")
     if not answers or not answers["backbones"]:
         return None
@@ -58,7 +58,7 @@ def _cells(answer: ByName) -> list[str]:
 
 
 def refused_lines(report: Report) -> list[str]:
-    """Why some backbones' answers were not asked, where others' were, or it was asked for."""
+    """Why some backbones' answers are missing, where others' are there or were requested."""
     return [f"no answers of {why}" for why in report["answers"]["refused"].values()] if "answers" in report else []
 
 

@@ -1,24 +1,24 @@
-"""What is bad about a USAE, in plain words, from the figures of its report."""
+"""What is wrong with a USAE, in words, from the figures of its report."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 
-from usae_train.evaluation.metrics import DENSE
+from usae_train.evaluation.metrics import DENSE_SHARE
 from usae_train.evaluation.report_form import Report
 from usae_train.model.statistics import images_needed
 from usae_train.runtime.printing import plural
 
-LITTLE = 0.3  # R² of a backbone's own tokens under which something is wrong (the paper's lowest: 0.59)
-# From here on choices of ours: what a reader should look at, not what a source calls bad.
-HARDLY_SHARED = 0.2  # largest R² from and to the others under which a backbone shares hardly anything
-UNSTABLE = 0.8  # matched cosine over seeds
-TOO_MANY = 0.05  # share of the concepts that may be dead, dense or twins
+LOW_R2 = 0.3  # R² of a backbone's own tokens below which something is wrong (the paper's lowest: 0.59)
+# The following are our choices: what a reader should check, not limits from a source.
+LOW_CROSS_R2 = 0.2  # largest R² from and to the others below which a backbone shares hardly anything
+LOW_STABILITY = 0.8  # matched cosine over seeds below which concepts are not stable
+MAX_BAD_SHARE = 0.05  # share of the concepts that may be dead, dense or duplicates
 
 
 def warnings(report: Report) -> list[str]:
-    """What is bad, worst first."""
+    """What is wrong, worst first."""
     lines = [*_sharing(report), *_concepts(report), *_comparisons(report)]
     missing = [level for level in report["quantiles_missing"] if level < 1]
     if missing:
@@ -41,11 +41,11 @@ def _sharing(report: Report) -> Iterator[str]:
         others = [other for other in report["r2"] if other != name]
         across = [value for other in others for value in (row[other], report["r2"][other][name])]
         shared = [value for value in across if not math.isnan(value)]
-        if shared and max(shared) < HARDLY_SHARED:
+        if shared and max(shared) < LOW_CROSS_R2:
             yield f"{name} shares hardly anything: R² from and to the others is at most {max(shared):.2f}."
         if math.isnan(row[name]):
             yield f"{name} sees the same in every patch of these pictures: there is nothing to explain."
-        elif row[name] < LITTLE:
+        elif row[name] < LOW_R2:
             yield f"{name} explains only R² {row[name]:.2f} of its own tokens: noise, or too few steps?"
     if summary["ratio"] is not None and summary["ratio"] < 0.5:
         yield f"Across backbones R² is only {summary['ratio']:.0%} of what it is within one: little is shared."
@@ -57,14 +57,14 @@ def _concepts(report: Report) -> Iterator[str]:
         has = n_concepts - sum(
             end - first for owner, (first, end) in report.get("private", {}).items() if owner != name
         )
-        if count > TOO_MANY * has:
+        if count > MAX_BAD_SHARE * has:
             yield (
                 f"{name} uses {1 - count / has:.0%} of the concepts: the other {count} never fire through it on "
                 "these pictures."
             )
-    if len(report["dense"]) > TOO_MANY * n_concepts:
-        yield f"{len(report['dense'])} concepts fire on more than {DENSE:.0%} of a backbone's tokens."
-    if len(report["duplicates"]) > TOO_MANY * n_concepts:
+    if len(report["dense"]) > MAX_BAD_SHARE * n_concepts:
+        yield f"{len(report['dense'])} concepts fire on more than {DENSE_SHARE:.0%} of a backbone's tokens."
+    if len(report["duplicates"]) > MAX_BAD_SHARE * n_concepts:
         yield f"{len(report['duplicates'])} pairs of concepts are duplicates in every backbone."
     if peak is not None and peak < 0.5:
         yield "Most concepts fire in few of the backbones: the space is not a shared one."
@@ -81,7 +81,7 @@ def _comparisons(report: Report) -> Iterator[str]:
         if aligned >= joint:
             more = f"Independent SAEs aligned afterwards share more (R² {aligned:.2f})"
             yield f"{more} than the joint space ({joint:.2f})."
-    if "stability" in report and report["stability"]["mean"] < UNSTABLE:
+    if "stability" in report and report["stability"]["mean"] < LOW_STABILITY:
         yield f"Other fits find other concepts: their matched cosine is {report['stability']['mean']:.2f}."
 
 
@@ -111,7 +111,7 @@ def ceiling_lines(report: Report) -> list[str]:
 
 
 def why_above_the_map(report: Report) -> list[str]:
-    """Why a space can reach more than what there is to share, in a line; empty where it never does."""
+    """Why a space can exceed the linear map, in a line; empty where it never does."""
     ceiling = report.get("ceiling")
     if not ceiling:
         return []
@@ -123,5 +123,5 @@ def why_above_the_map(report: Report) -> list[str]:
 
 
 def _reached(share: float | None, words: str) -> str:
-    """A share in words; empty where the linear map, on few pictures, explains nothing itself."""
+    """A share in words; empty where the linear map itself explains nothing."""
     return "" if share is None or math.isnan(share) else words.format(share)

@@ -26,5 +26,5 @@ def expand_home(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise UsageError(
-            f"{str(path)!r}: this machine knows no home of {Path(path).parts[0]}; write the path in full"
+            f"{str(path)!r}: this machine has no home directory of {Path(path).parts[0]}; write the path in full"
         ) from error

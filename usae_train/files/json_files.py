@@ -22,7 +22,7 @@ from usae_train.runtime.errors import UsageError
 Validated = TypeVar("Validated")
 MAX_JSON_BYTES = 256_000_000  # bytes: the record of a run of 100,000 drawings has 30 MB
 MAX_NESTING = 64  # lists and objects within each other; what is written here has 8 at most
-LEAST_NUMBER, MOST_NUMBER = -(2**63), 2**64  # of whole numbers, seeds among them
+MIN_NUMBER, MAX_NUMBER = -(2**63), 2**64  # of whole numbers, seeds among them
 
 
 def read_json(file: Path) -> Any:
@@ -151,7 +151,7 @@ def _finite_number(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    if len(text) > len(str(MOST_NUMBER)) or not LEAST_NUMBER <= (number := int(text)) < MOST_NUMBER:
+    if len(text) > len(str(MAX_NUMBER)) or not MIN_NUMBER <= (number := int(text)) < MAX_NUMBER:
         raise UsageError(f"it holds the number {_short(text)}, which is too large")
     return number
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from usae_train.runtime.errors import UsageError
 
-MARK = "config.json"  # what makes a folder one of ours: the last to come where files come one by one
+COMPLETION_FILE = "config.json"  # what makes a folder one of ours: the last to come where files come one by one
 # Files that are synced at a time: file systems bundle them. 1000 of 2 KB on ext4 took 0.24 s with 4, 5.9 one by one.
-SYNCING = 4
+SYNC_THREADS = 4
 OWNER_ONLY = 0o600  # what safetensors and `tempfile` make files with, whatever the umask
 
 
@@ -48,7 +48,7 @@ def apply_umask(written: Path) -> None:
 def sync_to_disk(written: Path) -> None:
     """Have a file, or a folder with all in it, written to the disk: a rename may reach it before the content does."""
     inside = [*written.rglob("*")] if written.is_dir() else []
-    with ThreadPoolExecutor(SYNCING) as syncing:
+    with ThreadPoolExecutor(SYNC_THREADS) as syncing:
         list(syncing.map(_sync_one, inside))
     _sync_one(written)
 
@@ -81,7 +81,7 @@ def _carry(written: Path, place: Path) -> None:
     place.mkdir(exist_ok=True)
     before, temporary_name = set(place.iterdir()), written.name
     try:
-        for file in sorted(_files_of(written), key=lambda file: (file.name == MARK, file)):
+        for file in sorted(_files_of(written), key=lambda file: (file.name == COMPLETION_FILE, file)):
             target = place / file.relative_to(written)
             target.parent.mkdir(parents=True, exist_ok=True)
             beside = target.with_name(f"{temporary_name}.{target.name}")

@@ -35,7 +35,7 @@ def check_tensor(tensor: Any, shape: Iterable[int | None], dtype: torch.dtype, w
     """Check one tensor; where the shape has None any length does.
 
     Raises:
-        Damaged: for another shape or kind, or numbers that are NaN or infinite.
+        Damaged: for another shape or kind, or values that are NaN or infinite.
     """
     if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
         raise Damaged(f"{what} is not a tensor of numbers")
@@ -44,7 +44,7 @@ def check_tensor(tensor: Any, shape: Iterable[int | None], dtype: torch.dtype, w
     if not fits or tensor.dtype != dtype:
         raise Damaged(f"{what} is {tuple(tensor.shape)} of {tensor.dtype}; expected {expected} of {dtype}")
     if tensor.is_floating_point() and not tensor.isfinite().all():
-        raise Damaged(f"{what} has numbers that are NaN or infinite")
+        raise Damaged(f"{what} has values that are NaN or infinite")
     return tensor
 
 

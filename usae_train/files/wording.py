@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 PYDANTIC_PREFIX = re.compile(r"^(Value error|Assertion failed), ")  # of what a check of ours says
-THEIRS = re.compile(r"^\w+ should (be |have )?")
+PYDANTIC_SUBJECT = re.compile(r"^\w+ should (be |have )?")
 TEXT, MAPPING, LIST = "expected text", "expected keys with values, such as {{key: value}}", "expected a list"
 INTEGER, NUMBER, TRUTH = "expected a whole number", "expected a number", "expected true or false"
 WORDS = {
@@ -42,7 +42,7 @@ WORDS = {
     **dict.fromkeys(("bool_type", "bool_parsing"), TRUTH),
 }
 # Whose value is not what is wrong: it is not there, or all that stands around it.
-OF_NO_VALUE = ("missing", "extra_forbidden", "union_tag_not_found")
+WITHOUT_VALUE = ("missing", "extra_forbidden", "union_tag_not_found")
 
 
 def expectation(error: Mapping[str, Any]) -> str:
@@ -56,13 +56,17 @@ def expectation(error: Mapping[str, Any]) -> str:
     if words is not None:
         return words.format(**error.get("ctx", {}))
     message = str(error["msg"])
-    return PYDANTIC_PREFIX.sub("", message) if PYDANTIC_PREFIX.match(message) else THEIRS.sub("expected ", message)
+    return (
+        PYDANTIC_PREFIX.sub("", message)
+        if PYDANTIC_PREFIX.match(message)
+        else PYDANTIC_SUBJECT.sub("expected ", message)
+    )
 
 
 def shows_value(error: Mapping[str, Any]) -> bool:
     """Whether the value of an entry says more: one word or number is wrong, and no check of ours tells of it."""
     plain = isinstance(error["input"], str | int | float | bool | None)
-    return plain and error["type"] not in OF_NO_VALUE and not PYDANTIC_PREFIX.match(str(error["msg"]))
+    return plain and error["type"] not in WITHOUT_VALUE and not PYDANTIC_PREFIX.match(str(error["msg"]))
 
 
 def shorten(value: Any) -> str:

@@ -22,7 +22,7 @@ from ruamel.yaml.nodes import ScalarNode
 from usae_train.files.json_files import MAX_NESTING
 from usae_train.runtime.errors import UsageError
 
-LONGEST_NUMBER = 100  # characters; Python refuses to read some thousand digits
+MAX_NUMBER_LENGTH = 100  # characters; Python refuses to read some thousand digits
 NO_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\ud800-\udfff]")
 DATE, NUMBERS = "tag:yaml.org,2002:timestamp", ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 
@@ -87,6 +87,6 @@ def _unread_scalar(yaml: YAML, event: Any) -> str | None:
     tag = str(yaml.resolver.resolve(ScalarNode, event.value, event.implicit))
     if tag == DATE:
         return f"{event.value} is a date to YAML; put it in quotes"
-    if tag in NUMBERS and len(event.value) > LONGEST_NUMBER:
-        return f"a number of {len(event.value)} characters; expected at most {LONGEST_NUMBER}"
+    if tag in NUMBERS and len(event.value) > MAX_NUMBER_LENGTH:
+        return f"a number of {len(event.value)} characters; expected at most {MAX_NUMBER_LENGTH}"
     return None

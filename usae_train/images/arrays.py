@@ -12,7 +12,9 @@ from usae_train.runtime.arrays import Array, floats_of, tensor_over
 from usae_train.runtime.errors import UsageError
 
 EXPECTED_ARRAY = "expected uint8 (H, W, 3), as PIL and imageio give it, or float 0..1, (3, H, W) or (H, W, 3)"
-BEYOND = 0.5  # of 0..1, and not refused: resampling with negative weights leaves black and white by up to a third
+RANGE_TOLERANCE = (
+    0.5  # of 0..1, and not refused: resampling with negative weights leaves black and white by up to a third
+)
 
 
 def canvas_of(picture: Array, what: str = "a picture") -> Tensor:
@@ -74,7 +76,7 @@ def to_uint8(canvas: Tensor) -> Tensor:
 
 def _check_range(canvases: Tensor, what: str) -> None:
     least, most = (bound.item() for bound in canvases.aminmax()) if canvases.numel() else (0.0, 0.0)
-    if not (least >= -BEYOND and most <= 1 + BEYOND):  # NaN is neither
+    if not (least >= -RANGE_TOLERANCE and most <= 1 + RANGE_TOLERANCE):  # NaN is neither
         raise UsageError(
             f"{what} has numbers from {least:.3g} to {most:.3g}; expected 0..1: divide levels by 255, and undo a mean "
             "and std that were taken off"

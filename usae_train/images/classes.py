@@ -91,7 +91,7 @@ def need_classes(source: ImageSource, column: str | None = None) -> ImageClasses
 
 @cache
 def imagenet_classes(count: int) -> tuple[tuple[str, str], ...] | None:
-    """Each class of a classifier of ImageNet's size, or of its larger sets': WordNet's id, and its names with commas.
+    """Each class of a classifier of ImageNet's size, or of its larger sets': WordNet's id, and its names.
 
     None for a classifier of any other size.
     """

@@ -35,7 +35,7 @@ _MARK_BYTES = 32
 # What other programs put beside pictures: thumbnails of network disks (Synology, QNAP), archives of macOS, waste.
 _COMPANIONS = {"@eaDir", "@Recycle", "#recycle", "@__thumb", "__MACOSX", "$RECYCLE.BIN", "System Volume Information"}
 KNOWN_FORMATS = ".jpg, .png, .webp, .tif, .gif, .bmp, .avif or another that PIL knows"
-NAMED = 6  # kinds of what was left out that are named, and one more where it is the last
+MAX_KINDS_NAMED = 6  # kinds of what was left out that are named, and one more where it is the last
 _OF_ONE = {
     "links that lead nowhere": "link that leads nowhere",
     "links to a folder that they lie in": "link to a folder that it lies in",
@@ -44,7 +44,7 @@ _OF_ONE = {
     "folders that are there twice": "folder that is there twice",
     "folders that cannot be opened": "folder that cannot be opened",
 }
-_LONGEST_ENDING = 10  # characters; what follows the last dot of a sentence is not an ending
+_MAX_ENDING = 10  # characters; what follows the last dot of a sentence is not an ending
 
 
 @cache
@@ -80,7 +80,7 @@ def ending_of(name: str) -> str:
     ending = PurePath(name).suffix.lower()
     if not ending:
         return "without an ending"
-    return ending if len(ending) <= _LONGEST_ENDING and ending[1:].isalnum() else "of other endings"
+    return ending if len(ending) <= _MAX_ENDING and ending[1:].isalnum() else "of other endings"
 
 
 def left_out_in_words(left_out: Counter[str], place: str) -> str:
@@ -88,7 +88,7 @@ def left_out_in_words(left_out: Counter[str], place: str) -> str:
     if not left_out:
         return ""
     kinds = sorted(left_out.items(), key=lambda kind: (-kind[1], kind[0]))
-    n_named = NAMED if len(kinds) > NAMED + 1 else len(kinds)
+    n_named = MAX_KINDS_NAMED if len(kinds) > MAX_KINDS_NAMED + 1 else len(kinds)
     named = [f"{count} {_of_one(kind) if count == 1 else kind}" for kind, count in kinds[:n_named]]
     if others := kinds[n_named:]:
         named.append(f"{sum(count for _, count in others)} of {len(others)} other kinds")

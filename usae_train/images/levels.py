@@ -80,4 +80,4 @@ def _first(tags: Any, tag: int, otherwise: Any) -> Any:
         value = value[0] if isinstance(value, tuple) and value else value
         return value if value is None else int(value)
     except Exception as error:  # PIL reads a tag when it is asked for, and a damaged one makes of it what it likes
-        raise UsageError(f"its TIFF tag {tag} is not a whole number; save the picture anew") from error
+        raise UsageError(f"its TIFF tag {tag} is not a whole number; save the picture again") from error

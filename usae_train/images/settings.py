@@ -16,6 +16,9 @@ Limit = Annotated[
 
 IMAGE_BATCH = 32
 ImageBatch = Annotated[int, Field(ge=1, description="pictures per forward pass")]
+MaxBroken = Annotated[
+    float, Field(ge=0, le=1, description="largest share of the pictures that may be unreadable before it stops")
+]
 Readers = Annotated[int, Field(ge=0, le=256, description="processes that read pictures; 0 reads in this one")]
 
 LabelColumn = Annotated[

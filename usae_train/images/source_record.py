@@ -28,7 +28,7 @@ class SourceRecord:
         return cls(source.name, len(source), source.fingerprint())
 
     @property
-    def of_a_state(self) -> dict[str, str | None]:
+    def state_fields(self) -> dict[str, str | None]:
         """What a training state says of the images that it is trained on."""
         return {"pictures": self.name, "fingerprint": self.fingerprint}
 

@@ -236,7 +236,7 @@ def as_source(images: str | Path | ImageSource, limit: int | None = None) -> Ima
             f"pictures are of type {kind}; expected a folder, `demo`, or what usae_train.open_images gives"
         )
     if limit is not None:
-        raise UsageError(f"limit is of pictures that are named; of a source that is open take a slice, [:{limit}]")
+        raise UsageError(f"limit is for pictures given by name; of an open source take a slice, [:{limit}]")
     return images
 
 

@@ -17,7 +17,7 @@ from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import CountCallback
 from usae_train.runtime.torch_defaults import with_torch_defaults
 
-SMALLEST = 16  # side in pixels, as of a canvas
+MIN_SIZE = 16  # side in pixels, as of a canvas
 
 
 @with_torch_defaults
@@ -73,9 +73,9 @@ def load_spectrum(file: Path) -> Tensor:
         )
     if magnitude.ndim != 3 or magnitude.shape[0] != 3 or magnitude.shape[2] != magnitude.shape[1] // 2 + 1:
         raise UsageError(f"{file} has a spectrum of shape {tuple(magnitude.shape)}; expected (3, s, s // 2 + 1)")
-    if magnitude.shape[1] < SMALLEST or not (magnitude.isfinite() & (magnitude >= 0)).all():
+    if magnitude.shape[1] < MIN_SIZE or not (magnitude.isfinite() & (magnitude >= 0)).all():
         raise UsageError(
-            f"{file} is not a spectrum: expected at least {SMALLEST} rows of finite numbers from 0; make one with "
+            f"{file} is not a spectrum: expected at least {MIN_SIZE} rows of finite numbers from 0; make one with "
             "usae-train spectrum"
         )
     return magnitude

@@ -32,7 +32,7 @@ REMOTE = re.compile(r"https?://")
 _WITH_FIELD = re.compile(r"(.*\.tar):([\w.;]+)", re.DOTALL)
 # PIL refuses pictures of more than 179 million pixels: no file of one is larger, at 16 bits a channel.
 MAX_MEMBER_BYTES = 1 << 30
-LONGEST_CLASS = 1000  # bytes of a `.cls`: a number, or a name
+MAX_CLASS_BYTES = 1000  # bytes of a `.cls`: a number, or a name
 _HEADER_BYTES = 1 << 20  # of one member's; a name of so many bytes is none
 
 
@@ -123,7 +123,7 @@ class TarImages(IndexedImages):
             return None
         offset, size = member.class_at
         try:
-            if size > LONGEST_CLASS:
+            if size > MAX_CLASS_BYTES:
                 raise UsageError(f"it has {size:,} bytes")
             shard.seek(offset)
             name = " ".join(shard.read(size).decode().split())

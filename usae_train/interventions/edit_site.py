@@ -1,7 +1,7 @@
-"""Where in its own forward pass a backbone's read tokens stand, so that an edit of them reaches what follows.
+"""Where a backbone's read tokens are in its own forward pass, so that an edit of them reaches what follows.
 
-No model's name or code is asked: a trial pass shows which module gives the tokens that are read, and another, with
-those moved, that the backbone reads what was put there.
+It depends on no model's name or code: a trial pass finds the module that outputs the tokens that are read, and another,
+with these moved, confirms that the backbone reads the edit.
 """
 
 from __future__ import annotations
@@ -31,31 +31,30 @@ TokenChange = Callable[[Tensor], Tensor | None]
 
 @dataclass(frozen=True)
 class EditSite:
-    """A module whose output holds the patch tokens that a backbone is read by, or that its norm makes them of."""
+    """A module whose output holds a backbone's read patch tokens, or what a norm makes them from."""
 
     module: nn.Module
     layout: Layout
-    norm: HeldNorm | None = None  # the read tokens are what it makes of the output's; None: they are the output's own
+    norm: HeldNorm | None = None  # the norm between the output and the read tokens; None: they are the output's
     reaches: bool = True  # whether what follows, up to the classifier, depends on the patch tokens
-    grows: bool = True  # whether what follows takes more pictures than came in: then many edits share what came before
-    earlier: EarlierParts | None = None  # what a pass to the logits runs before it, where that can be left out
+    grows: bool = True  # whether what follows accepts a larger batch: then many edits share what comes before
+    earlier: EarlierParts | None = None  # what a pass to the logits runs before it, where that can be skipped
 
     def read(self, output: Tensor, prefix: bool = False) -> Tensor:
-        """The read tokens of an output, float32: (batch, token, width); with `prefix` those of class and registers too.
-
-        The latter stand first.
+        """The read tokens of an output, float32: (batch, token, width); with `prefix` also class and register
+        tokens, which come first.
         """
         normed = output if self.norm is None else self.norm.module(output.float())
         tokens = self.layout.tokens(normed)
         requested = tokens if prefix else tokens[:, self.layout.prefix :]
-        return requested.float().contiguous()  # a product of other strides rounds otherwise
+        return requested.float().contiguous()  # a product with other strides rounds differently
 
     def move(self, output: Tensor, by: Tensor) -> Tensor:
-        """The output with read tokens moved; equal to the bit at each token that is moved by zeros.
+        """The output with read tokens moved; tokens that are moved by zeros stay the same to the bit.
 
         Args:
             output: the module's.
-            by: (batch, token, width), what is added to the read tokens; for all tokens or those of patches alone.
+            by: (batch, token, width), what is added to the read tokens; for all tokens or for patches only.
         """
         stream = self.layout.tokens(output)
         before = stream.shape[1] - by.shape[1]
@@ -71,17 +70,17 @@ class EditSite:
         return torch.where(is_moved, output + laid.to(output.dtype), output)
 
     def slope_of_read(self, output: Tensor, slope: Tensor) -> Tensor:
-        """Of a slope by the output, laid out as it, the one by its read patch tokens: (batch, token, width)."""
+        """Convert a gradient by the output, in its layout, to one by the read patch tokens: (batch, token, width)."""
         slopes, stream = (self.layout.tokens(each)[:, self.layout.prefix :] for each in (slope, output))
         return slopes if self.norm is None else slopes / self.norm.gain(stream)
 
     def resume_from(self, output: Tensor | None) -> AbstractContextManager[None]:
-        """Within it passes begin here with what the module gave, (1, ...); where that is None, as usual."""
+        """A context in which passes begin here with an earlier output (1, ...); with None, as usual."""
         return nullcontext() if output is None or self.earlier is None else self.earlier.skip(output)
 
     @contextmanager
     def hook(self, change: TokenChange) -> Iterator[None]:
-        """Let a function see, and if it gives something replace, what the module gives; it is gone afterwards."""
+        """A context in which a function sees the module's output, and replaces it if it returns something."""
         handle = self.module.register_forward_hook(lambda module, inputs, output: change(output))
         try:
             yield
@@ -91,7 +90,7 @@ class EditSite:
 
 @contextmanager
 def _hook_all(model: nn.Module, hook: ForwardHook) -> Iterator[None]:
-    """Let a function see what each module takes and gives."""
+    """A context in which a function sees each module's inputs and output."""
     with ExitStack() as stack:
         for module in model.modules():
             stack.callback(module.register_forward_hook(hook).remove)
@@ -102,10 +101,10 @@ _KNOWN: WeakKeyDictionary[Backbone, EditSite] = WeakKeyDictionary()
 
 
 def edit_site_of(backbone: Backbone) -> EditSite:
-    """Where a backbone's read tokens can be edited; found by a few passes at the first call.
+    """Where a backbone's read tokens can be edited; found by a few passes on the first call.
 
     Raises:
-        ValueError: where they cannot be: no module gives them, or what is put in their place is not what is read.
+        ValueError: where they cannot be: no module outputs them, or the backbone does not read the edit.
     """
     if backbone not in _KNOWN:
         _KNOWN[backbone] = _find_edit_site(backbone)
@@ -124,7 +123,8 @@ def _find_edit_site(backbone: Backbone) -> EditSite:
                 if _holds(backbone, site, canvas, read):
                     return _try_out(backbone, site, canvas, read)
         raise _cannot(
-            backbone, "no part of the network gives just the tokens that are read; use a USAE that reads another layer"
+            backbone,
+            "no part of the network outputs exactly the tokens that are read; use a USAE that reads another layer",
         )
     finally:
         backbone.compute_dtype = before
@@ -135,10 +135,10 @@ def _cannot(backbone: Backbone, why: str) -> UsageError:
 
 
 def _sites_giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[EditSite]:
-    """The modules that give these tokens (1, token, width) in a whole pass, once in it, the likeliest first.
+    """The modules that output these tokens (1, token, width) exactly once in a whole pass, the likeliest first.
 
-    Those that give just these bits go before those that come near: the block of an untrained network changes little.
-    Among them the first: all that takes the tokens later takes them edited.
+    Exact outputs come before near ones, for the blocks of an untrained network change little; among them the first, so
+    that everything after it sees the edit.
     """
     layouts: dict[nn.Module, tuple[bool, Layout]] = {}
     passes: Counter[nn.Module] = Counter()
@@ -156,7 +156,7 @@ def _sites_giving(backbone: Backbone, canvas: Tensor, tokens: Tensor) -> list[Ed
 
 
 def _sites_before_norm(backbone: Backbone, canvas: Tensor, read: Tensor) -> list[EditSite]:
-    """Where what is read is a copy that a norm has gone over: the modules that give what the norm takes."""
+    """Where a normed copy is read: the modules that output the norm's input."""
     candidates: list[tuple[nn.Module, Tensor, Layout]] = []
 
     def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -179,7 +179,7 @@ def _sites_before_norm(backbone: Backbone, canvas: Tensor, read: Tensor) -> list
 
 
 def _holds(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -> bool:
-    """Whether the backbone reads what is put in the place of its tokens."""
+    """Whether the backbone reads what replaces its tokens."""
     moved_tokens: list[Tensor] = []
 
     def move(output: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ def _holds(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -> 
 
 
 def _try_out(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -> EditSite:
-    """The site with what a pass of two pictures made of one shows: whether that can be, and what the tokens decide."""
+    """The site, completed by a pass that grows one picture to two: does that work, do tokens reach the end?"""
 
     def with_noise(output: Tensor) -> Tensor:
         first = output[:1]
@@ -222,6 +222,6 @@ def _try_out(backbone: Backbone, site: EditSite, canvas: Tensor, read: Tensor) -
 
 
 def _noise(read: Tensor) -> Tensor:
-    """What tokens are moved by in a trial: as large as they are, another for each feature."""
+    """Noise for a trial move, of the tokens' size and different for each feature."""
     generator = torch.Generator().manual_seed(0)
     return torch.randn(read.shape, generator=generator).to(read) * read.std()

@@ -1,4 +1,4 @@
-"""What is done to codes: set, scaled or added to; and what that changes of a backbone's tokens."""
+"""Edits of codes (set, scaled, added to), and how they change a backbone's tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EditValue = float | tuple[str, float]  # a code, ("scale", factor) or ("add", code)
 EDIT_KINDS = ("set", "scale", "add")
-LARGEST_EDIT = 1e6  # a code or factor: codes are below a thousand; float32 is to hold what a network makes of them
+LARGEST_EDIT = 1e6  # largest code or factor: codes are below a thousand, and a network's float32 must not overflow
 
 
 class Edit(NamedTuple):
@@ -32,8 +32,8 @@ def parse_edits(usae: UsaeDescription, edits: Mapping[int, EditValue]) -> dict[i
     """Edits as a caller writes them, checked: {12: 0.0, 7: ("scale", 2.0), 3: ("add", 1.5)}.
 
     Raises:
-        ValueError: for an unknown concept, a number beyond a million, an unknown kind, or for what
-            is not a mapping.
+        ValueError: for an unknown concept, a number beyond a million, an unknown kind, or anything but
+            a mapping.
     """
     if not isinstance(edits, Mapping):
         raise UsageError(f'edits are {edits!r}; expected {{concept: its code, ("scale", factor) or ("add", code)}}')
@@ -76,11 +76,11 @@ def read_edit(concept: int | str, edit: EditValue) -> Edit:
 
 
 def edit_shift(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit]) -> Tensor:
-    """D(z') - D(z): what edits of codes (..., k) change of a backbone's raw tokens, (..., width).
+    """D(z') - D(z): the change of a backbone's raw tokens, (..., width), by edits of codes (..., k).
 
     Zeros, and no rounding, where no code changes.
     """
-    from torch import stack  # what is above is for commands that have not loaded it yet
+    from torch import stack  # what is above is used by commands before they load it
 
     if not edits:
         return codes.values.new_zeros(*codes.values.shape[:-1], usae.widths[backbone])
@@ -90,7 +90,7 @@ def edit_shift(usae: USAE, backbone: str, codes: Codes, edits: Mapping[int, Edit
 
 
 def removal_shifts(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Sequence[int]]) -> Tensor:
-    """What taking away each set of concepts changes of tokens: (sets, token, width), of one picture's codes.
+    """The change of one picture's tokens by removing each set of concepts: (sets, token, width).
 
     Args:
         usae: the model.
@@ -109,7 +109,7 @@ def removal_shifts(usae: USAE, backbone: str, codes: Codes, removed: Sequence[Se
 
 
 def raw_atoms(usae: USAE, backbone: str, concepts: list[int]) -> Tensor:
-    """(concepts, width): by what a backbone's raw tokens change for each unit of a concept's code."""
+    """(concepts, width): the change of a backbone's raw tokens per unit of a concept's code."""
     from torch import as_tensor
 
     rows = usae.rows(backbone)

@@ -1,9 +1,9 @@
-"""A norm that the read tokens have gone through, and the stream has not: how an edit of the one reaches the other.
+"""A norm between the stream and the read tokens: how an edit of the tokens reaches the stream.
 
 The read tokens are then a copy, t = gain * (x - centre) + bias, where centre and gain come from each token x itself. An
-edit of t by d moves the stream by d / gain, with the token's mean and scale held as they were. Through the same norm
-the stream then reads as t + d normed anew: nearer the read tokens cannot come, for what is normed has one mean and one
-spread whatever is done to it.
+edit of t by d moves the stream by d / gain, with the token's mean and scale held fixed. Through the same norm the
+stream then reads as t + d, normed again: the read tokens cannot come nearer, for whatever is normed has one mean and
+one spread.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from usae_train.runtime.errors import UsageError
 class HeldNorm:
     """A norm over the width of each token: it centres and divides by the deviation, or divides by the root mean square.
 
-    Which of the two it is, and that it is one of them, what it makes of tokens shows; its class is not asked.
+    Its effect on tokens shows which of the two it is, if any; its class does not matter.
 
     Args:
         module: the network's own norm.
         stream: (..., width), tokens that it takes.
-        normed: (..., width), what it makes of them.
+        normed: (..., width), its output for them.
 
     Raises:
-        ValueError: for another module, or one that leaves out a feature: what is read of that cannot be moved.
+        ValueError: for another module, or one that drops a feature, which then cannot be moved.
     """
 
     def __init__(self, module: nn.Module, stream: Tensor, normed: Tensor) -> None:
@@ -38,10 +38,10 @@ class HeldNorm:
         else:
             raise UsageError(f"its read tokens are a copy, made by a {type(module).__name__}")
         if self._weight is not None and bool((self._weight == 0).any()):
-            raise UsageError("its read tokens are a normed copy, and that norm leaves a feature out")
+            raise UsageError("its read tokens are a normed copy, and that norm drops a feature")
 
     def gain(self, stream: Tensor) -> Tensor:
-        """By what a token's features are multiplied: (..., width) of stream tokens (..., width)."""
+        """What a token's features are multiplied by: (..., width), for stream tokens (..., width)."""
         stream = stream.float()
         square = stream.var(-1, correction=0) if self._centred else stream.square().mean(-1)
         eps = torch.finfo(torch.float32).eps if self._eps is None else self._eps  # as torch's RMSNorm

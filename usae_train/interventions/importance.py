@@ -1,4 +1,4 @@
-"""What concepts do to a class's logit: exactly, each taken away in turn, and as a gradient says it at once."""
+"""What concepts contribute to a class's logit: exactly, by removing each in turn, or estimated by one gradient."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.torch_defaults import with_torch_defaults
 
-# pictures that what follows the read layer takes at a time: their tokens are those of a small batch
+# pictures per pass through what follows the read layer, as a small batch
 IMAGES_PER_PASS = 32
 
 
 class ClassView(NamedTuple):
-    """What a backbone makes of one picture, and what each concept does to a class, from one pass and one gradient."""
+    """One picture's codes and logits, and each concept's estimated effect on a class."""
 
     codes: Codes  # (token, k) on its own grid
     logits: Tensor  # (classes,)
     class_: int
-    estimate: Tensor  # (n_concepts,) what the class's logit is to lose when each concept is taken away
-    output: Tensor  # (1, ...) what the module gave that the tokens are read of: later passes begin with it
+    estimate: Tensor  # (n_concepts,) estimated loss of the class's logit when each concept is removed
+    output: Tensor  # (1, ...) output of the read module, with which later passes begin
 
 
 @with_torch_defaults
@@ -36,17 +36,17 @@ class ClassView(NamedTuple):
 def without_each(
     usae: USAE, backbone: str, canvas: Tensor, removed: Sequence[Sequence[int]], view: ClassView | None = None
 ) -> Tensor:
-    """Logits of one picture as it is, and with each set of concepts taken away: (1 + sets, classes).
+    """Logits of one picture unchanged, and with each set of concepts removed: (1 + sets, classes).
 
-    What comes before the read layer runs once, or not at all when the picture was looked at before; only what follows
-    is run for each.
+    What comes before the read layer runs once, or not at all when there is a view; what follows runs for
+    each set.
 
     Args:
-        usae: with its backbones.
+        usae: a USAE with backbones.
         backbone: one with a classifier.
         canvas: (1, 3, H, W), 0..1.
         removed: sets of concepts.
-        view: what `class_view` gave of the same canvas, if it was asked.
+        view: the `class_view` of the same canvas, if there is one.
 
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.
@@ -75,13 +75,13 @@ def without_each(
 def class_view(
     usae: USAE, backbone: str, canvas: Tensor, class_: int | None = None, resume_from: Tensor | None = None
 ) -> ClassView:
-    """Codes, logits and an estimate of every concept's part in a class, of a canvas (1, 3, H, W).
+    """Codes, logits and an estimate of every concept's effect on a class, for a canvas (1, 3, H, W).
 
     The estimate is code * d logit / d code, summed over the patches: to first order what the logit loses without the
     concept (attribution patching, Nanda 2023).
 
     Args:
-        usae: with its backbones.
+        usae: a USAE with backbones.
         backbone: one with a classifier.
         canvas: (1, 3, H, W), 0..1.
         class_: the class; the most probable one by default.
@@ -114,11 +114,11 @@ def estimate_effects(usae: USAE, backbone: str, codes: Codes, output: Tensor, sl
     """(n_concepts,): gradient x code, summed over the patches.
 
     Args:
-        usae: with its backbones.
+        usae: a USAE with backbones.
         backbone: which one.
         codes: (1, token, k) of the picture.
         output: (1, ...) of the read layer's module, where the gradient was taken.
-        slope: the gradient, laid out as it.
+        slope: the gradient, in the same layout.
     """
     atoms = raw_atoms(usae, backbone, list(range(usae.n_concepts)))
     by_read = find_site(usae, backbone)[1].slope_of_read(output, slope)
@@ -127,7 +127,7 @@ def estimate_effects(usae: USAE, backbone: str, codes: Codes, output: Tensor, sl
 
 
 def find_answering_site(usae: USAE, backbone: str) -> tuple[Backbone, EditSite]:
-    """A backbone whose answer depends on its read patches, and where these can be edited.
+    """A backbone whose logits depend on its read patches, and the site where these can be edited.
 
     Raises:
         ValueError: for a backbone without classifier, or whose classifier the read patches do not reach.

@@ -1,4 +1,4 @@
-"""Run a backbone with its concepts edited, or with the codes that another backbone gives."""
+"""Run a backbone with its concepts edited, or with another backbone's codes."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ CodeChange = Callable[[Tensor, Codes], Tensor]  # tokens (batch, token, width), 
 
 @contextmanager
 def intervene(usae: USAE, backbone: str, edits: Mapping[int, EditValue], prefix: bool = False) -> Iterator[Backbone]:
-    """Within it a backbone's own forward pass runs with some concepts edited.
+    """A context in which a backbone's own forward pass runs with some concepts edited.
 
     Every patch token t at the read layer, on the backbone's own grid, becomes t + D(z') - D(z), where z are its codes
-    and z' the edited ones: what the concept space does not explain stays as it is. What is not changed stays equal to
-    the bit. All that the backbone gives comes from the edited tokens: its tokens, logits and embedding. Where the read
-    tokens are a copy that a norm has gone over, the edit reaches the stream as `held_norm` says. Afterwards, whatever
-    happened, the backbone is as before.
+    and z' the edited ones: what the concept space does not explain is kept. Tokens that are not changed stay
+    equal to the bit. All of the backbone's outputs follow from the edited tokens: its tokens, logits and embedding.
+    Where a normed copy of the tokens is read, the edit reaches the stream as described in `held_norm`. Afterwards the
+    backbone is always as before.
 
     Backbones that are one network read at several places (`layers: [5, 8]`) run through it together: an edit at one,
-    `dino@5`, also moves what is read behind it, `dino@8`, and nothing that is read before.
+    `dino@5`, also changes what is read after it, `dino@8`, and nothing that is read before.
 
     Args:
-        usae: with its backbones.
+        usae: a USAE with backbones.
         backbone: which one.
-        edits: {concept: its new code at every patch, or ("scale", factor), or ("add", code)}. 0.0 takes it away.
-        prefix: edit class and register tokens too, which are left alone by default: no USAE is trained on them.
+        edits: {concept: its new code at every patch, or ("scale", factor), or ("add", code)}. 0.0 removes it.
+        prefix: edit class and register tokens too, which are not edited by default: no USAE is trained on them.
 
     Yields:
         The backbone.
 
     Raises:
-        ValueError: for concepts or numbers that cannot be, a USAE without backbones, or a layer that cannot be edited.
+        ValueError: for unknown concepts or impossible numbers, a USAE without backbones, or a layer that cannot be
+            edited.
 
     Example:
         >>> import torch, usae_train as ut
@@ -70,17 +71,17 @@ def intervene(usae: USAE, backbone: str, edits: Mapping[int, EditValue], prefix:
 
 @contextmanager
 def transplant(usae: USAE, backbone: str, donor: str, canvases: Array, keep_rest: bool = True) -> Iterator[Backbone]:
-    """Within it a backbone's patch tokens have the codes that another backbone gives the same pictures.
+    """A context in which a backbone's patch tokens have another backbone's codes of the same pictures.
 
     The donor's tokens are resampled to the backbone's own grid and encoded there by the donor's encoder.
 
     Args:
-        usae: with its backbones.
+        usae: a USAE with backbones.
         backbone: the one whose forward pass is changed.
-        donor: the one whose codes it is given.
-        canvases: (batch, 3, H, W), 0..1, what the donor sees; the backbone is then to be shown as many. A NumPy array
+        donor: the one whose codes it gets.
+        canvases: (batch, 3, H, W), 0..1, what the donor sees; the backbone must then be shown as many. A NumPy array
             as `Backbone` takes it.
-        keep_rest: t + D(z_donor) - D(z), which keeps what the space does not explain; else D(z_donor) alone.
+        keep_rest: t + D(z_donor) - D(z), which keeps what the space does not explain; otherwise D(z_donor) alone.
 
     Yields:
         The backbone.
@@ -117,7 +118,7 @@ def find_site(usae: USAE, backbone: str) -> tuple[Backbone, EditSite]:
 
 @contextmanager
 def _change_tokens(usae: USAE, backbone: str, site: EditSite, change: CodeChange, prefix: bool) -> Iterator[None]:
-    """Within it whatever the site's module gives is changed."""
+    """A context in which the output of the site's module is changed."""
 
     def edited(output: Tensor) -> Tensor:
         with torch.autocast(output.device.type, enabled=False):

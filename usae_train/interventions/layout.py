@@ -1,4 +1,4 @@
-"""How a module lays out what it gives (NLC, NHWC or NCHW), and the patch tokens in it."""
+"""The layout of a module's output (NLC, NHWC or NCHW), and the patch tokens in it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 Order = Literal["NLC", "NHWC", "NCHW"]
-# The same tokens by two ways through a network; as `reading._shows`, in units of their spread.
-CLOSE = 1e-3
+# Largest difference of the same tokens by two ways through a network, in units of their spread; as `reading._shows`.
+TOLERANCE = 1e-3
 
 
 class Layout(NamedTuple):
-    """Where the patch tokens stand in a module's output."""
+    """Where the patch tokens are in a module's output."""
 
     order: Order
-    prefix: int  # class and register tokens, which stand before the patches
+    prefix: int  # class and register tokens, which come before the patches
 
     def tokens(self, output: Tensor) -> Tensor:
         """All tokens of an output, the prefix too: (batch, prefix + token, width), row by row."""
@@ -29,7 +29,7 @@ class Layout(NamedTuple):
                 return output.flatten(2).mT
 
     def like(self, tokens: Tensor, output: Tensor) -> Tensor:
-        """Tokens (batch, prefix + token, any) laid out as an output is."""
+        """Tokens (batch, prefix + token, any) in the layout of an output."""
         match self.order:
             case "NLC":
                 return tokens
@@ -42,7 +42,7 @@ class Layout(NamedTuple):
 
 
 def layout_of(output: object, tokens: Tensor) -> Layout | None:
-    """How an output has these patch tokens (batch, token, width) in it; None where it has not."""
+    """The layout of these patch tokens (batch, token, width) in an output; None where they are not in it."""
     if not isinstance(output, Tensor):
         return None
     orders: dict[int, tuple[Order, ...]] = {3: ("NLC",), 4: ("NCHW", "NHWC")}
@@ -61,4 +61,6 @@ def nearly_equal(tensor: Tensor, other: Tensor) -> bool:
     if tensor.shape != other.shape:
         return False
     spread = float(other.float().std(correction=0).clamp_min(1e-12))
-    return bool(torch.isfinite(tensor).all()) and float((tensor.float() - other.float()).abs().max()) <= CLOSE * spread
+    return (
+        bool(torch.isfinite(tensor).all()) and float((tensor.float() - other.float()).abs().max()) <= TOLERANCE * spread
+    )

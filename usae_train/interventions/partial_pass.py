@@ -1,7 +1,7 @@
-"""A pass that begins in the middle of a network: what comes before a module is left out, and it gives what it is given.
+"""A pass that begins in the middle of a network: what comes before a module is skipped, and its output is given.
 
-No model's code is asked. What the parts before give is replaced by zeros that take no memory; a trial pass shows that
-nothing behind the module takes them.
+It depends on no model's code. Outputs of skipped parts are replaced by zeros that take no memory; a trial pass shows
+that nothing after the module uses them.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class EarlierParts:
     """What a network runs before one of its modules."""
 
     module: nn.Module
-    parts: Mapping[nn.Module, Any]  # {part: what it gives of one picture, tensors as shapes alone}
+    parts: Mapping[nn.Module, Any]  # {part: its output for one picture, tensors as shapes only}
 
     @contextmanager
     def skip(self, output: Tensor) -> Iterator[None]:
-        """Within it none of the parts runs, and the module gives `output`; all is as before afterwards."""
+        """A context in which none of the parts runs, and the module returns `output`."""
         with ExitStack() as stack:
             for part, usual in self.parts.items():
                 stack.enter_context(_replacing_output(part, lambda usual=usual: _blank(usual, output)))  # type: ignore[misc]
@@ -38,7 +38,7 @@ class EarlierParts:
 
 
 def earlier_parts(model: nn.Module, module: nn.Module, run: Pass) -> EarlierParts | None:
-    """What a model's pass runs before a module; None where what follows takes more than what that module gives.
+    """What a model's pass runs before a module; None where what follows uses more than that module's output.
 
     Args:
         model: the network.
@@ -57,7 +57,7 @@ def earlier_parts(model: nn.Module, module: nn.Module, run: Pass) -> EarlierPart
 
 
 def _recorded_pass(model: nn.Module, module: nn.Module, run: Pass) -> tuple[EarlierParts, Tensor, Tensor]:
-    """The parts that run before a module, each once; what the module gives, and the pass."""
+    """The parts that run once each before a module; the module's output, and the pass's result."""
     outputs_before: dict[nn.Module, Any] = {}
     runs: Counter[nn.Module] = Counter()
     outputs: list[Tensor] = []
@@ -78,7 +78,7 @@ def _recorded_pass(model: nn.Module, module: nn.Module, run: Pass) -> tuple[Earl
 
 
 def _beside(model: nn.Module, module: nn.Module) -> list[nn.Module]:
-    """The largest parts of a model that do not hold a module: the other children of all that do."""
+    """The largest parts of a model that do not contain a module: the other children of all that do."""
     path = next(name for name, part in model.named_modules() if part is module)
     parts, holder = list[nn.Module](), model
     for step in path.split(".") if path else ():
@@ -88,14 +88,14 @@ def _beside(model: nn.Module, module: nn.Module) -> list[nn.Module]:
 
 
 def _shape(output: Any) -> Any:
-    """What a part gives, its tensors without their memory."""
+    """A part's output, its tensors without their memory."""
     if isinstance(output, Tensor):
         return output.to("meta")
     return tuple(map(_shape, output)) if isinstance(output, tuple) else output
 
 
 def _blank(shape: Any, like: Tensor) -> Any:
-    """Zeros of such a shape, on the device of another tensor; of no memory, for all are one."""
+    """Zeros of such a shape, on another tensor's device; a single number, expanded."""
     if isinstance(shape, Tensor):
         return torch.zeros((), dtype=shape.dtype, device=like.device).expand(shape.shape)
     return tuple(_blank(each, like) for each in shape) if isinstance(shape, tuple) else shape
@@ -103,7 +103,7 @@ def _blank(shape: Any, like: Tensor) -> Any:
 
 @contextmanager
 def _replacing_output(module: nn.Module, make: Callable[[], Any]) -> Iterator[None]:
-    """Let a module give what a function makes, whatever it takes."""
+    """A context in which a module returns what a function makes, whatever its inputs."""
     forward = vars(module).get("forward")
     module.forward = lambda *_, **__: make()
     try:

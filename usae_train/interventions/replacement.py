@@ -1,4 +1,4 @@
-"""What a network answers when its patch tokens are replaced by what the concept space makes of them."""
+"""A network's logits when its patch tokens are replaced by their reconstructions."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 from usae_train.runtime.torch_defaults import with_torch_defaults
 
-CLEAN, ZERO, MEAN = range(3)  # before those of the backbones' codes
+CLEAN, ZERO, MEAN = range(3)  # rows before those of the backbones' codes
 
 
 @with_torch_defaults
 @torch.no_grad()
 def replaced_logits(usae: USAE, backbone: str, canvases: Tensor, tokens_by_source: Mapping[str, Tensor]) -> Tensor:
-    """Logits of pictures with patch tokens as they are, as zeros, as the mean token, and as D(z) of backbones' codes.
+    """Logits of pictures with patch tokens unchanged, as zeros, as the mean token, and as D(z) of backbones' codes.
 
     The part that the space does not explain is left out. The mean token is what the space decodes where no concept
     fires. What comes before the read layer runs once.
 
     Args:
-        usae: with its backbones.
+        usae: a USAE with backbones.
         backbone: one with a classifier.
         canvases: (pictures, 3, H, W), 0..1.
         tokens_by_source: {backbone: its tokens (pictures, token, width) of these pictures, on its own grid}, whose
@@ -51,20 +51,20 @@ def replaced_logits(usae: USAE, backbone: str, canvases: Tensor, tokens_by_sourc
 
 
 def mean_token(usae: USAE, backbone: str) -> Tensor:
-    """(width,): what a backbone's tokens are decoded to where no concept fires."""
+    """(width,): what no codes decode to."""
     dictionary = usae.rows(backbone)
     none = Codes(dictionary.new_zeros(1, 1), torch.zeros(1, 1, dtype=torch.long, device=dictionary.device))
     return usae.decode(backbone, none)[0]
 
 
 def _decoded(usae: USAE, backbone: str, source: str, tokens: Tensor) -> Tensor:
-    """D(z) for a backbone, on its own grid, of the codes that another one's tokens have there."""
+    """D(z) for a backbone, on its own grid, from another one's codes there."""
     features = tokens.mT.unflatten(2, usae.backbones[source].grid)
     return usae.decode(backbone, usae.encode(source, as_tokens(features, usae.backbones[backbone].grid).contiguous()))
 
 
 def _logits(usae: USAE, backbone: str, site: EditSite, canvases: Tensor, decoded: list[Tensor]) -> Tensor:
-    """(3 + given, pictures, classes)."""
+    """(3 + decoded, pictures, classes)."""
     network = usae.backbones[backbone]
     count = MEAN + 1 + len(decoded)
 

@@ -1,6 +1,6 @@
-"""agreement.safetensors of a USAE folder: in which share of several trainings each concept came back.
+"""agreement.safetensors of a USAE folder: the share of several trainings in which each concept was found.
 
-A file of its own, and beside the others: earlier versions ignore it.
+It is a file of its own, which earlier versions ignore.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def save_agreement(share: Tensor, folder: Path, usae_sha256: str) -> None:
 
 
 def read_agreement(folder: Path, n_concepts: int, usae_sha256: str) -> Tensor | None:
-    """Shares (n_concepts,), each above 0 and up to 1; None for a folder without.
+    """Shares (n_concepts,), each above 0 and up to 1; None for a folder without the file.
 
     Raises:
         ValueError: for a file that is broken, of another form or of other weights.
@@ -43,7 +43,7 @@ def read_agreement(folder: Path, n_concepts: int, usae_sha256: str) -> Tensor | 
         raise UsageError(f"{file} is broken or incomplete ({error}); remove it, or copy the USAE again") from error
     if sha256 != usae_sha256:
         raise UsageError(
-            f"{file} is of another USAE (weights {str(sha256)[:12]}..., here {usae_sha256[:12]}...); remove it"
+            f"{file} belongs to another USAE (weights {str(sha256)[:12]}..., here {usae_sha256[:12]}...); remove it"
         )
     if not share.is_floating_point() or not bool(((share > 0) & (share <= 1)).all()):
         raise UsageError(f"{file} has numbers that are not shares, above 0 and up to 1; remove it")

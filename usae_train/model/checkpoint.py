@@ -1,4 +1,4 @@
-"""What is done with USAEs on a disk: saving, loading, and statistics put in the place of others."""
+"""USAEs on disk: saving, loading, and replacing statistics."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def save(
         folder: a folder that does not exist, or is empty.
         half: keep the weights in float16.
         beside: other files to copy into it, such as a training's metrics.jsonl.
-        card: its README.md; one that says the least by default.
+        card: its README.md; a minimal one by default.
 
     Raises:
-        ValueError: when the folder has something in it, or cannot be written.
+        ValueError: when the folder is not empty, or cannot be written.
     """
     check_usae(usae)
     return write_folder(usae, folder, half, beside, card)
@@ -47,7 +47,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
     Args:
         usae: id or folder.
         device: where to put it.
-        modules: {backbone: `ModuleBackbone`}, those that were given to its training, which no folder holds.
+        modules: {backbone: `ModuleBackbone`}, those given for training, which no folder holds.
 
     Raises:
         ValueError: for an unknown id, or a broken folder; the message says which file. For a
@@ -57,7 +57,7 @@ def load(usae: str | Path, device: torch.device | str = "cpu", modules: Mapping[
 
 
 def fills_statistics(usae: USAE, statistics: Statistics) -> bool:
-    """Whether statistics belong into the folder of a USAE: its own folder, and no better ones are there."""
+    """Whether statistics should be written into a USAE's folder: it has one of its own, without better ones."""
     has_folder = usae.source not in EMBEDDED and (path_of_name(str(usae.source)) / WEIGHTS).is_file()
     return has_folder and (usae.statistics is None or bool(usae.statistics.counts[0] <= statistics.counts[0]))
 
@@ -66,13 +66,13 @@ def fill_statistics(usae: USAE, statistics: Statistics, source: ImageSource, fac
     """Put statistics that were measured on a source into the folder that a USAE was loaded from.
 
     Args:
-        usae: with the folder and the hash that it was loaded with.
-        statistics: what goes there, instead of what is there.
+        usae: a USAE loaded from a folder.
+        statistics: what replaces those in the folder.
         source: the pictures.
-        factors: what the rows of `statistics.auroc` are, where the truth is known.
+        factors: names of the rows of `statistics.auroc`, where the truth is known.
 
     Raises:
-        ValueError: when it was not loaded from a folder that can be written, or the weights there are others by now.
+        ValueError: when it was not loaded from a folder that can be written, or the weights there have changed.
     """
     folder = path_of_name(str(usae.source))
     if usae.source in EMBEDDED or not (folder / WEIGHTS).is_file():

@@ -1,4 +1,4 @@
-"""What the files of a USAE folder say besides their tensors: config.json, and the words in statistics.safetensors."""
+"""Schemas of a USAE folder's files besides tensors: config.json, and the metadata of statistics.safetensors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class UsaeConfig(FrozenModel):
 
     @property
     def private_ranges(self) -> dict[str, range]:
-        """{backbone: the concepts that it alone has}."""
+        """{backbone: its private concepts}."""
         return {name: range(*ends) for name, ends in self.private.items()}
 
     @field_validator("sparsity", mode="before")
@@ -62,7 +62,7 @@ class UsaeConfig(FrozenModel):
         return settings if isinstance(settings, Sparsity) else read_sparsity(settings)
 
     def as_json(self) -> str:
-        """The file's text. What older folders all are is left out, so that they are saved again as they were."""
+        """The file's text. Defaults of older folders are left out, so that these are saved again unchanged."""
         usual = {"sparsity": TopK(), "unit_norm": True, "private": {}}
         at_default = {key for key, value in usual.items() if getattr(self, key) == value}
         return self.model_dump_json(indent=2, by_alias=True, exclude=at_default) + "\n"
@@ -80,7 +80,7 @@ class UsaeConfig(FrozenModel):
 
 
 class Origin(BaseModel):
-    """What statistics.safetensors says of the pictures that it was measured on."""
+    """What statistics.safetensors says about the pictures that it was measured on."""
 
     model_config = ConfigDict(extra="ignore")
 

@@ -1,4 +1,4 @@
-"""What the tensors of a USAE's files must be: checked before memory is taken for them, or anything is made of them."""
+"""Checks of the tensors in a USAE's files, before memory is taken for them or anything uses them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from usae_train.model.statistics import LEVELS, Statistics
 from usae_train.runtime.errors import UsageError
 
 FLOAT_NAMES = ("F64", "F32", "F16", "BF16")  # as safetensors calls them
-ANEW = "remove it, and measure again with usae-train evaluate"
+MEASURE_AGAIN = "remove it, and measure again with usae-train evaluate"
 Shape = tuple[int, ...]
 
 
 def check_weights_form(file: Path, config: UsaeConfig) -> None:
-    """Compare what a model.safetensors says of its tensors with what config.json says of the USAE.
+    """Compare the header of a model.safetensors with config.json.
 
     Raises:
-        ValueError: for a missing or superfluous tensor, one of another shape, or of no floating-point numbers; for a
-            file that is broken.
+        ValueError: for a missing or superfluous tensor, one of another shape, or not of floating-point numbers; for a
+            broken file.
     """
     try:
         with safe_open(file, "pt") as opened:
@@ -48,7 +48,7 @@ def check_weights_form(file: Path, config: UsaeConfig) -> None:
 
 
 def weight_shapes(config: UsaeConfig, present: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The shape of every tensor of a USAE; which of the three forms of `Standardization` it has, `present` says."""
+    """The shape of every tensor of a USAE; `present` decides which of the three forms of `Standardization` it has."""
     n_concepts, shapes = config.n_concepts, dict[str, Shape]()
     threshold = config.sparsity.threshold_shape(n_concepts)
     for name, width in config.widths.items():
@@ -72,24 +72,24 @@ def weight_shapes(config: UsaeConfig, present: Mapping[str, Shape]) -> dict[str,
 
 
 def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Refuse weights that have a NaN or an infinity, which all pictures would come out of."""
+    """Refuse weights with a NaN or an infinity."""
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise UsageError(f"{file}: {name} has numbers that are NaN or infinite; save or copy the USAE again")
+            raise UsageError(f"{file}: {name} has values that are NaN or infinite; save or copy the USAE again")
 
 
 def check_statistics_form(
     file: Path, statistics: Statistics, names: Sequence[str], n_concepts: int, grid: tuple[int, int] | None
 ) -> None:
-    """Compare statistics with the USAE whose they should be.
+    """Compare statistics with the sizes of their USAE.
 
     Raises:
-        ValueError: for a figure of another shape or kind, or with numbers that cannot be; says which.
+        ValueError: for a figure of another shape or kind, or with impossible numbers; says which.
     """
     shape = (len(names), n_concepts)
     if tuple(statistics.fires.shape) != shape:
         raise UsageError(
-            f"{file} is of {tuple(statistics.fires.shape)} backbones and concepts, the USAE of {shape}; {ANEW}"
+            f"{file} has {tuple(statistics.fires.shape)} backbones and concepts, the USAE {shape}; {MEASURE_AGAIN}"
         )
     top = statistics.top_images.shape[-1] if statistics.top_images.ndim else 0
     expected: dict[str, Shape] = {
@@ -106,15 +106,17 @@ def check_statistics_form(
     for name, expected_shape in expected.items():
         figure: Tensor = getattr(statistics, name)
         if tuple(figure.shape) != expected_shape:
-            raise UsageError(f"{file}: {name} is {tuple(figure.shape)}, and should be {expected_shape}; {ANEW}")
+            raise UsageError(
+                f"{file}: {name} is {tuple(figure.shape)}, and should be {expected_shape}; {MEASURE_AGAIN}"
+            )
     for part in fields(statistics):
         figure = getattr(statistics, part.name)
         if figure is not None and (why := _impossible(part.name, figure, grid)):
-            raise UsageError(f"{file}: {part.name} {why}; {ANEW}")
+            raise UsageError(f"{file}: {part.name} {why}; {MEASURE_AGAIN}")
 
 
 def _impossible(name: str, figure: Tensor, grid: tuple[int, int] | None) -> str:
-    """What of a figure's numbers cannot be, in words."""
+    """What is impossible in a figure's numbers, in words; empty where nothing is."""
     if name in ("energy", "quantiles", "auroc"):
         if not figure.is_floating_point():
             return f"is of {figure.dtype}, not floating-point numbers"

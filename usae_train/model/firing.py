@@ -15,12 +15,12 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.torch_defaults import with_torch_defaults
 from usae_train.tokens.paired import PairedTokens
 
-HALF_MAX = torch.finfo(torch.float16).max
-ENCODING_BATCH_SIZE = 8  # pictures that are encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
+FLOAT16_MAX = torch.finfo(torch.float16).max
+ENCODING_BATCH_SIZE = 8  # pictures encoded at a time: pre-codes of 8 x 196 tokens x 6144 concepts are 39 MB
 
 
 class FiringTally:
-    """Fires, co-fires, mean codes, the largest codes of every picture, and the pictures that fire a concept most.
+    """Fires, co-fires, mean codes, the largest codes of every picture, and each concept's top pictures.
 
     The largest codes are kept in half precision (a relative error of at most 0.0005): 5,000 pictures, 3 backbones and
     6144 concepts take 184 MB. The maximum and the top pictures are exact.
@@ -28,7 +28,7 @@ class FiringTally:
     Args:
         names: the backbones, in the USAE's order.
         n_concepts: size of the concept space.
-        lengths: (backbones, concepts) of what a code of 1 adds to a token (`USAE.lengths`); 1 by default.
+        lengths: (backbones, concepts), the length of what a code of 1 adds to a token (`USAE.lengths`); 1 by default.
     """
 
     def __init__(self, names: Sequence[str], n_concepts: int, lengths: Tensor | None = None) -> None:
@@ -45,7 +45,7 @@ class FiringTally:
         self.largest: list[Tensor] = []  # (pictures, backbones, concepts) each, float16
 
     def add(self, numbers: Tensor, codes: Mapping[str, Codes]) -> None:
-        """Take in some pictures, few at a time: a byte per token and concept is laid out.
+        """Add some pictures, few at a time: this takes a byte per token and concept.
 
         Args:
             numbers: (pictures,) their numbers in the source.
@@ -62,13 +62,13 @@ class FiringTally:
             places.append(place)
         self.co_fires += self._together(codes)
         stacked = torch.stack(largest)  # (backbones, pictures, concepts)
-        self.largest.append(stacked.clamp_max(HALF_MAX).half().transpose(0, 1).contiguous())
+        self.largest.append(stacked.clamp_max(FLOAT16_MAX).half().transpose(0, 1).contiguous())
         self._keep_top(stacked.mT, numbers.expand(*stacked.mT.shape), torch.stack(places).mT)
         n_tokens = codes[self.names[0]].values.shape[1]
         self.counts += torch.tensor([len(numbers), len(numbers) * n_tokens])
 
     def statistics(self) -> Statistics:
-        """What came together; quantiles for which there were too few pictures are NaN."""
+        """The statistics so far; quantiles for which there are too few pictures are NaN."""
         top = min(TOP_IMAGES, int(self.counts[0]))
         energy = (self.sums / self.counts[1] * self.lengths).square().float()
         return Statistics(
@@ -82,7 +82,7 @@ class FiringTally:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """All that was added up."""
+        """The sums so far."""
         return {key: value for key, value in vars(self).items() if key not in ("names", "n_concepts", "lengths")}
 
     def merge(self, state: Mapping[str, Any]) -> None:
@@ -99,20 +99,20 @@ class FiringTally:
         for name in self.names:
             fired = (codes[name].values > FIRING_THRESHOLD).to("cpu", torch.uint8).flatten(0, -2)
             votes.scatter_add_(1, codes[name].indices.cpu().flatten(0, -2), fired)
-        # what fires everywhere fires in the last backbone too: only its places need to be looked at
+        # what fires everywhere fires in the last backbone too: only its indices need to be checked
         places = codes[self.names[-1]].indices.cpu().flatten(0, -2)
         return torch.bincount(places[votes.gather(1, places) == len(self.names)], minlength=self.n_concepts)
 
     def _keep_top(self, values: Tensor, images: Tensor, tokens: Tensor) -> None:
-        """Of what is kept and what comes, each (backbones, concepts, pictures), keep the largest.
+        """Merge new values (backbones, concepts, pictures) into the top pictures.
 
-        Among equals the picture with the smaller number comes first, however the pictures were dealt out.
+        Among equals the picture with the smaller number comes first, however the pictures were divided.
         """
         images = torch.where(values > 0, images, -1)
         all_values = torch.cat([self.top_values, values], -1)
         all_images = torch.cat([self.top_images, images], -1)
         all_tokens = torch.cat([self.top_tokens, tokens], -1)
-        # the largest of both lots by value alone, then the few that are left by number as well
+        # the largest of both by value, then the few that are left by number as well
         candidates = all_values.topk(min(2 * TOP_IMAGES, all_values.shape[-1]), dim=-1).indices
         all_values, all_images, all_tokens = (t.gather(-1, candidates) for t in (all_values, all_images, all_tokens))
         by_number = all_images.argsort(dim=-1)
@@ -144,15 +144,14 @@ class FiringTally:
 def measure(
     usae: USAE, paired: PairedTokens | Iterable[PairedTokens], chunk: int = ENCODING_BATCH_SIZE, input_size: int = 0
 ) -> Statistics:
-    """Work out a USAE's statistics on paired tokens, a chunk of pictures at a time.
+    """Measure a USAE's statistics on paired tokens, a chunk of pictures at a time.
 
-    Where concepts fire in their top pictures is kept in the USAE besides (`usae.maps`), if it has backbones to see
-    pictures with.
+    A USAE with backbones also keeps where concepts fire in their top pictures (`usae.maps`).
 
     Args:
         usae: the model.
         paired: tokens {backbone: (image, token, width)} of its backbones, maybe of others too, and the pictures'
-            numbers; or some pictures after others.
+            numbers; or an iterable of these.
         chunk: pictures per step.
         input_size: px at which the pictures were read; 0 where that is not known.
     """
@@ -171,7 +170,7 @@ def measure(
 
 
 def dead_counts(usae: USAE, statistics: Statistics) -> dict[str, int]:
-    """{backbone: how many of its concepts it never fires}; those private to others are not counted."""
+    """{backbone: how many of its concepts never fire}; those private to others are not counted."""
     never = zip(usae.private.counts().items(), (statistics.fires == 0).sum(1).tolist(), strict=True)
     return {name: silent - (usae.n_concepts - count) for (name, count), silent in never}
 

@@ -1,4 +1,4 @@
-"""Natural pictures at hand, and where in them each concept is strongest: the statistics' own, or a reader's."""
+"""Available natural pictures, and where each concept is strongest in them: those of the statistics, or a user's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class NaturalPictures:
     images: Tensor  # (backbones, concepts, top) numbers of the pictures with the largest codes; -1 for none
     tokens: Tensor  # (backbones, concepts, top) which token of the picture
     largest: Tensor  # (backbones, concepts) the largest code
-    maps: TopMaps | None = None  # where in them concepts fire, where that is known already
+    maps: TopMaps | None = None  # where concepts fire in them, if that is known
 
     def strongest(self, row: int, concept: int) -> list[tuple[int, int]]:
         """The pictures in which a concept is strongest for the backbone of a row: (number, token), best first."""
@@ -39,10 +39,10 @@ class NaturalPictures:
 
 
 def natural_pictures(usae: USAE) -> tuple[NaturalPictures | None, str]:
-    """The pictures to show top-activating patches of: those that the USAE was given, or those of its statistics.
+    """The pictures to show top-activating patches of: `usae.natural` if it is set, or those of its statistics.
 
     Returns:
-        The pictures; without any, None and what is missing, in a sentence.
+        The pictures and an empty text; or None and a sentence that says what is missing.
     """
     if usae.natural is not None:
         return usae.natural, ""
@@ -72,10 +72,10 @@ def find_strongest(
 ) -> NaturalPictures:
     """Find where each concept is strongest in pictures, by encoding all of them.
 
-    Pictures that are those of the statistics, wherever they lie, are not encoded again.
+    The pictures of the statistics, wherever they are, are not encoded again.
 
     Args:
-        usae: with its backbones.
+        usae: a USAE with backbones.
         source: the pictures.
         progress: called after each batch with pictures done, and in all.
         failure: called with each picture that cannot be read, and why.
@@ -107,7 +107,7 @@ def encode_pictures(
         Their numbers (pictures,), and {backbone: codes, of values (pictures, tokens, k)}.
 
     Raises:
-        UsageError: at the end, when none could be read; at first, for a USAE without backbones.
+        UsageError: at the end, when none could be read; at once, for a USAE without backbones.
     """
     backbones = usae.backbones
     assert usae.grid is not None

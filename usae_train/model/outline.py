@@ -1,4 +1,4 @@
-"""What a USAE's folder says of it in words: names and numbers to check by what was typed, before torch is loaded."""
+"""Names and numbers from a USAE's config.json, to check what was typed before torch is loaded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from usae_train.runtime.errors import UsageError
 
 
 class UsaeDescription(Protocol):
-    """What a USAE and its outline have in common."""
+    """The interface that a USAE and its outline share."""
 
     @property
     def n_concepts(self) -> int: ...
@@ -58,7 +58,7 @@ class UsaeOutline:
     sha256: None = None  # of its weights, which are not read
 
     def check_backbone(self, name: str) -> str:
-        """As a USAE's."""
+        """As `USAE.check_backbone`."""
         return check_backbone_name(self.names, name)
 
 
@@ -74,7 +74,7 @@ def check_concept(usae: UsaeDescription, concept: int) -> int:
 
 
 class _Words(BaseModel):
-    """Of config.json what an outline has; all of it is checked when the USAE is loaded."""
+    """The part of config.json that an outline has; all of it is checked when the USAE is loaded."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -88,7 +88,7 @@ def outline_of(folder: Path) -> UsaeOutline:
     """The outline of a USAE folder.
 
     Raises:
-        ValueError: for one whose config.json says less.
+        ValueError: for a config.json that lacks any of it.
     """
     words = validate(_Words.model_validate, read_object(config_file(folder)))
     specs = {name: spec.relative_to(folder) for name, spec in words.backbones.items()}
@@ -97,10 +97,10 @@ def outline_of(folder: Path) -> UsaeOutline:
 
 
 def outline_here(usae: str) -> UsaeOutline | None:
-    """The outline of a USAE on this machine; None where only loading it can say more: of the hub, or a broken folder.
+    """The outline of a USAE on this machine; None for one on the hub or a broken folder, which loading tells apart.
 
     Raises:
-        ValueError: for what is not a name of a USAE, which says what is nearest, and for a folder of something else.
+        ValueError: for what names no USAE, with the nearest names, and for another folder.
     """
     folder = folder_here(usae)
     if folder is None:

@@ -1,4 +1,4 @@
-"""Where a USAE lies: an id of ours, a folder, or a repository of the hub. No torch: commands ask before it is there."""
+"""Where a USAE lies: an id of ours, a folder, or a repository of the hub. No torch: commands import this early."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from usae_train.files.place_names import path_of_name
 from usae_train.runtime.errors import UsageError
 
 LABELS = "labels.json"  # names of concepts, in the form that usae-viz takes
-EMBEDDED = {name: Path(__file__).parents[1] / name / "universe" for name in ("demo", "photos")}  # ids of ours
+EMBEDDED = {name: Path(__file__).parents[1] / name / "universe" for name in ("demo", "photos")}  # our own ids
 
 
 def folder_of(usae: str) -> Path:
-    """The folder of a USAE; a repository of the hub is fetched.
+    """The folder of a USAE; a repository of the hub is downloaded.
 
     Raises:
         ValueError: for an unknown name; says what is nearest.
@@ -41,7 +41,7 @@ def folder_here(usae: str) -> Path | None:
 
 
 def config_file(folder: Path) -> Path:
-    """What says what a USAE folder holds.
+    """The config.json of a USAE folder.
 
     Raises:
         ValueError: for a folder without it.

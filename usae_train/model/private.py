@@ -1,7 +1,7 @@
-"""Concepts that one backbone has for itself, beside those that all share: the last of the space, a range each.
+"""Private concepts of single backbones, beside the shared ones: the last of the space, a range for each backbone.
 
-Everywhere else they are concepts like any other: in the other backbones an encoder that no token can open and a row of
-zeros stand in their place, so that codes, pre-codes and what is decoded need not know of them.
+They are concepts like any other: the other backbones have closed encoders and rows of zeros in their place, so that
+codes, pre-codes and decoding need no special case.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from usae_train.runtime.printing import plural
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
 
-# The pre-code, whatever the token, of what another backbone has for itself. Float16 holds it; minus infinity would be
+# The pre-code of another backbone's private concepts, whatever the token. It fits into float16; minus infinity would be
 # NaN in products with zero.
 CLOSED = -1e4
 
 
 @dataclass(frozen=True)
 class PrivateConcepts:
-    """Which concepts are whose.
+    """Which concepts belong to which backbone.
 
     Attributes:
         names: the backbones.
         n_concepts: size of the space.
-        ranges: {backbone: the concepts that it alone has}; those that have none are left out. They follow one another
-            and end the space; what is before them all backbones share.
+        ranges: {backbone: its private concepts}; backbones without any are left out. The ranges are adjacent and end
+            the space; all backbones share the concepts before them.
 
     Raises:
-        ValueError: for ranges that are otherwise, of an unknown backbone, or that leave nothing to share.
+        ValueError: for other ranges, an unknown backbone, or nothing left to share.
     """
 
     names: Sequence[str]
@@ -64,14 +64,14 @@ class PrivateConcepts:
 
     @property
     def n_shared(self) -> int:
-        """How many concepts all backbones have: the first ones."""
+        """How many concepts all backbones share: the first ones."""
         return min((concepts.start for concepts in self.ranges.values()), default=self.n_concepts)
 
     def of(self, name: str) -> range:
-        """The concepts that a backbone alone has.
+        """A backbone's private concepts.
 
         Raises:
-            ValueError: for a space without private concepts, or a backbone that has none.
+            ValueError: for a space or a backbone without private concepts.
         """
         if name not in self.names:
             raise UsageError(f"unknown backbone {name!r}; this USAE has {', '.join(self.names)}")
@@ -85,7 +85,7 @@ class PrivateConcepts:
         return self.ranges[name]
 
     def owner(self, concept: int) -> str | None:
-        """The one backbone that has a concept; None where all have it."""
+        """The backbone to which a concept is private; None for a shared one."""
         return next((name for name, concepts in self.ranges.items() if concept in concepts), None)
 
     def counts(self) -> dict[str, int]:
@@ -93,9 +93,9 @@ class PrivateConcepts:
         return {name: self.n_shared + len(self.ranges.get(name, ())) for name in self.names}
 
     def matryoshka_fractions(self, fractions: Sequence[float]) -> tuple[float, ...]:
-        """Shares of all concepts that must explain the tokens alone: these of the shared ones, and all shared ones.
+        """Fractions of all concepts that must explain the tokens alone: these of the shared ones, and all shared ones.
 
-        Without the last, what all could share is drained into private concepts.
+        Without the last, private concepts take over what all could share.
         """
         share = self.n_shared / self.n_concepts
         return (*(share * fraction for fraction in fractions), share) if self else tuple(fractions)
@@ -106,7 +106,7 @@ class PrivateConcepts:
         return f"{self.n_shared} shared; private: {listed}" if self else ""
 
     def foreign(self, name: str) -> list[slice]:
-        """The concepts that other backbones have for themselves: those before a backbone's own, and those behind."""
+        """The private concepts of other backbones: those before this backbone's own, and those after."""
         private = self.ranges.get(name, range(self.n_concepts, self.n_concepts))
         around = slice(self.n_shared, private.start), slice(private.stop, self.n_concepts)
         return [each for each in around if each.start < each.stop]
@@ -120,7 +120,7 @@ class PrivateConcepts:
 
 
 def private_ranges(names: Sequence[str], n_concepts: int, each: int) -> dict[str, range]:
-    """{backbone: so many concepts of its own}, the last of a space, in the order of the backbones; {} for none.
+    """{backbone: `each` private concepts}, the last of a space, in the order of the backbones; {} for none.
 
     Raises:
         ValueError: when they leave no concept to share.
@@ -136,9 +136,9 @@ def private_ranges(names: Sequence[str], n_concepts: int, each: int) -> dict[str
 
 @torch.no_grad()
 def close_foreign(usae: USAE, names: Sequence[str] | None = None) -> None:
-    """Close others' private concepts in these backbones (all by default) again, after weights were set.
+    """Close others' private concepts in these backbones (all by default), after weights were set.
 
-    Rows become zero, so that such codes add nothing, and pre-codes `CLOSED` whatever the token.
+    Rows become zero, so that their codes add nothing, and pre-codes become `CLOSED` for every token.
     """
     for name in usae.names if names is None else names:
         for foreign in usae.private.foreign(name):
@@ -148,7 +148,7 @@ def close_foreign(usae: USAE, names: Sequence[str] | None = None) -> None:
 
 @torch.no_grad()
 def leave_out_gradients(usae: USAE, names: Sequence[str]) -> None:
-    """Take away these backbones' gradients for others' own concepts, which would count where gradients are clipped."""
+    """Zero these backbones' gradients for others' private concepts, which would count when gradients are clipped."""
     for name in names:
         for foreign in usae.private.foreign(name):
             for part, _ in _parts(usae, name):
@@ -157,7 +157,7 @@ def leave_out_gradients(usae: USAE, names: Sequence[str]) -> None:
 
 
 def check_closed(usae: USAE, file: object) -> None:
-    """Refuse weights of which a backbone makes something of another's own concepts; says which."""
+    """Refuse weights in which another backbone's private concepts are not closed; says which."""
     for name in usae.names:
         for foreign in usae.private.foreign(name):
             if any((part[foreign] != value).any() for part, value in _parts(usae, name)):
@@ -168,7 +168,7 @@ def check_closed(usae: USAE, file: object) -> None:
 
 
 def _parts(usae: USAE, name: str) -> list[tuple[Tensor, float]]:
-    """What a backbone has a number or row of for each concept, and what it is for others' own."""
+    """A backbone's parameters with an entry per concept, and their values for others' private concepts."""
     encoder = usae.encoder(name)
     parts: list[tuple[Tensor, float]] = [(rows, 0.0) for rows in (encoder.linear.weight, *usae.decoder(name).changed)]
     if encoder.norm is None:

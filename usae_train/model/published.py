@@ -21,12 +21,12 @@ from usae_train.runtime.torch_defaults import with_torch_defaults
 
 # Their names for the paper's backbones, ours, and the width of the tokens
 NAMES = {"SigLIP": ("siglip", 768), "DinoV2": ("dino", 384), "ViT": ("vit", 768)}
-MAX_SIZE = 2**20  # of a size in their YAML: theirs are 6144 concepts of 768 features
+MAX_SIZE = 2**20  # largest size in their YAML; theirs are 6144 concepts of 768 features
 LINEAR, NORM, ATOMS = "encoder.final_block.0", "encoder.final_block.1", "dictionary._weights"  # overcomplete's names
 
 
 class _Lenient(BaseModel):
-    """Their YAML also says much about their training."""
+    """Their YAML also has much about their training."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=())
 
@@ -63,14 +63,14 @@ def import_published(config: str | Path) -> USAE:
     """Convert the authors' release.
 
     Their names for the paper's three backbones become the preset `paper`'s; with other widths than the paper's, or
-    under another name, a backbone comes without a spec, and the USAE serves activations only.
+    under another name, a backbone has no spec, and the USAE serves activations only.
 
     Args:
         config: their YAML; checkpoint paths in it are taken relative to its folder.
 
     Returns:
         The USAE, in evaluation mode, without statistics and without a record of the backbones' weights: the release
-        does not say which they were, and what the hub has by now would pass for them.
+        does not say which they were, and the hub's current ones may differ.
 
     Raises:
         ValueError: for a YAML or checkpoint of another form (a key that is missing, a shape that differs, a pickle with
@@ -92,7 +92,7 @@ def import_published(config: str | Path) -> USAE:
     for name, (their_name, model) in zoo.items():
         file = resolve_beside(model.checkpoint_path, config.parent)
         checkpoints[name] = _read_checkpoint(file, their_name)
-        # before memory is taken for what the YAML says
+        # before memory is taken for the YAML's sizes
         _tensor(checkpoints[name], f"{LINEAR}.weight", (size, model.input_shape), str(file))
     try:
         usae = USAE(

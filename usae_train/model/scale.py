@@ -1,4 +1,4 @@
-"""How a USAE standardizes a backbone's tokens, and takes that back."""
+"""How a USAE standardizes a backbone's tokens, and the inverse."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ STD_EPSILON = 1e-5  # as the authors' code: (a - mean) / (std + 1e-5)
 class Standardization(nn.Module):
     """(a - mean) / (std + 1e-5) with one mean and std for all, or (a - mean token) @ matrix, or a - mean token alone.
 
-    The published recipe has the first, ours the second, autoencoders of other libraries the third. What is loaded
-    decides which it is: a folder keeps either.
+    The published recipe has the first, ours the second, autoencoders of other libraries the third. A loaded state
+    decides which it is.
     """
 
     mean: Tensor  # (), or (width,) without a std
@@ -41,7 +41,7 @@ class Standardization(nn.Module):
         self.mean, self.std = mean.to(self.mean), None
 
     def set_mean_token(self, mean: Tensor) -> None:
-        """Take a mean token (width,), and change no scale."""
+        """Take a mean token (width,), without scaling."""
         self.mean, self.std = mean.to(self.mean), None
         self.matrix = self.inverse_matrix = None
 
@@ -60,7 +60,7 @@ class Standardization(nn.Module):
         return tokens * (self.std + STD_EPSILON) + self.mean
 
     def inverse_of_difference(self, difference: Tensor) -> Tensor:
-        """What raw tokens (..., width) differ by where standardized ones differ so."""
+        """A difference of standardized tokens (..., width) as one of raw tokens."""
         if self.inverse_matrix is not None:
             return difference @ self.inverse_matrix
         if self.std is None:
@@ -77,7 +77,7 @@ class Standardization(nn.Module):
         return weight, bias - self.mean * weight.sum(-1)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
-        """Take the form that is kept, whichever this one has."""
+        """Take the form of the saved state."""
         if prefix + "mean" in state_dict:
             for part in ("mean", "std", "matrix", "inverse_matrix"):
                 saved = state_dict.get(prefix + part)

@@ -1,4 +1,4 @@
-"""Sparse codes: TopK, and decoding without ever laying out tokens x concepts."""
+"""Sparse codes: TopK, and decoding without a dense tokens x concepts matrix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-GROUPS = (6, 4)  # concepts, and groups of them; of 15 such choices among the fastest for 6144 and k = 32
+GROUPS = (
+    6,
+    4,
+)  # sizes of groups of concepts, and of groups of groups; among the fastest of 15 choices for 6144 and k = 32
 BITS = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32, torch.float64: torch.int64}
 
 
@@ -18,7 +21,7 @@ class Codes(NamedTuple):
 
     Attributes:
         values: (..., k), >= 0, in descending order. A token with fewer active concepts is padded with zeros. Where
-            the sparsity keeps no fixed number, k is the most of any of these tokens.
+            the sparsity has no fixed number, k is the largest number of any of these tokens.
         indices: (..., k), the concepts that the values belong to.
     """
 
@@ -57,8 +60,8 @@ def top_k(pre_codes: Tensor, k: int) -> Codes:
 def joined_codes(parts: Sequence[Codes]) -> Codes:
     """Codes of several batches as one, along their first dimension.
 
-    Where a sparsity keeps no fixed number, those with fewer slots are padded with zeros, of concepts that the token
-    has in no other slot: each stays named once.
+    Where a sparsity has no fixed number, those with fewer slots are padded with zeros of other concepts, so that a
+    token names each concept once.
     """
     slots = max(part.values.shape[-1] for part in parts)
     filled = [part if part.values.shape[-1] == slots else _filled_up(part, slots) for part in parts]
@@ -77,11 +80,11 @@ def _filled_up(codes: Codes, slots: int) -> Codes:
 def top_indices(pre_codes: Tensor, k: int, sizes: Sequence[int] = GROUPS) -> Tensor:
     """(tokens, k): the k largest of each token's pre-codes (tokens, n_concepts), in no order, ties either way.
 
-    Where fewer than k are positive any others fill up: ReLU makes zeros of them. The bits of floats, read as integers,
-    have the positive ones in their order and above all others, and are compared faster. Pre-codes are finite: a NaN
-    may be taken or not.
+    Where fewer than k are positive, any others fill up, and ReLU makes them zero. The bits of floats, read as integers,
+    order positive numbers correctly and above all others, and compare faster. Pre-codes are finite; a NaN may be chosen
+    or not.
 
-    `sizes` are those of groups of concepts, of groups of them, ...; without effect where the first does not divide
+    `sizes` are those of groups of concepts, of groups of groups, ...; without effect where the first does not divide
     n_concepts. 5.4 ms for (1568, 6144) in bfloat16, where torch's topk takes 13 (two cores of an EPYC; one thread 12
     and 26).
     """
@@ -89,7 +92,7 @@ def top_indices(pre_codes: Tensor, k: int, sizes: Sequence[int] = GROUPS) -> Ten
 
 
 def _top_places(numbers: Tensor, k: int, sizes: Sequence[int]) -> Tensor:
-    """Where the k largest of each row lie: all in the k groups with the largest maxima, which are found likewise."""
+    """Where the k largest of each row are: in the k groups with the largest maxima, which are found in the same way."""
     n = numbers.shape[1]
     if not sizes or n % sizes[0] or n < 4 * sizes[0] * k:
         return numbers.topk(k, dim=-1, sorted=False).indices

@@ -19,7 +19,7 @@ BACKBONE_PRESETS = ("paper", *EMBEDDED)
 
 
 class _WrittenSpec(BackboneSpec):
-    """A spec as a file has it: `layers` stands for one per layer."""
+    """A spec as written in a file: `layers` stands for one per layer."""
 
     layers: Annotated[list[int], Field(min_length=1)] | None = None
 
@@ -40,11 +40,11 @@ class _WrittenSpec(BackboneSpec):
 
 
 def read_specs(text: str) -> dict[str, BackboneSpec]:
-    """The specs that `--backbones` names: `paper`, `demo`, `photos`, a YAML file, or timm ids separated by commas.
+    """The specs that `--backbones` names: `paper`, `demo`, `photos`, a YAML file, or comma-separated timm ids.
 
     The YAML maps names that you choose to specs. Weight files and `local-dir:` are taken relative to the YAML's folder.
-    With `layers: [5, 8]` in the place of `layer` it stands for one backbone per layer, `NAME@5` and `NAME@8`: of one
-    network, which sees a picture once.
+    With `layers: [5, 8]` instead of `layer` it stands for one backbone per layer, `NAME@5` and `NAME@8`, of one network
+    that sees a picture once.
 
     Raises:
         ValueError: for anything else.
@@ -56,7 +56,7 @@ def read_specs(text: str) -> dict[str, BackboneSpec]:
     if text.endswith((".yaml", ".yml")):
         content = read_mapping(text)
         specs: dict[str, BackboneSpec] = {}
-        folder = Path(text).parent.absolute()  # whole: a store or a resume may be resumed from another place
+        folder = Path(text).parent.absolute()  # absolute: a store or a training may be resumed from another folder
         for name, entry in content.items():
             if not isinstance(entry, CommentedMap):
                 line = key_line(content, name)

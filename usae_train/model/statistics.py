@@ -19,7 +19,7 @@ from usae_train.runtime.printing import plural
 FIRING_THRESHOLD = 0.1  # a concept fires when its code is larger (Thasarathan et al. 2025, section 4.1)
 LEVELS = (0.5, 0.9, 0.99, 0.999, 1.0)
 TOP_IMAGES = 8  # per concept and backbone
-MIN_COFIRES = 50  # fewer say little about a share; the paper sets 1000 for its larger sets
+MIN_COFIRES = 50  # fewer say little about a share; the paper uses 1000 on its larger sets
 
 
 def images_needed(level: float) -> int:
@@ -37,7 +37,7 @@ class Statistics:
     quantiles: Tensor  # (backbones, concepts, 5) of an image's largest code, at LEVELS; NaN where images were too few
     top_images: Tensor  # (backbones, concepts, top) numbers of the pictures with the largest codes; -1 for none
     top_tokens: Tensor  # (backbones, concepts, top) which token of the picture
-    counts: Tensor  # (2,) pictures and tokens that were looked at
+    counts: Tensor  # (2,) pictures and tokens that were measured
     auroc: Tensor | None = None  # (backbones, factor values, concepts), where the truth is known
 
     def __repr__(self) -> str:
@@ -48,7 +48,7 @@ class Statistics:
 
         Args:
             file: where.
-            origin: of which USAE (`usae_sha256`) on which pictures; see `read_origin`.
+            origin: the USAE (`usae_sha256`) and the pictures; see `read_origin`.
         """
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
         with atomic_path(file) as temporary:
@@ -85,7 +85,7 @@ class Statistics:
 
     @property
     def in_words(self) -> str:
-        """How many concepts fire, and on how much they were measured."""
+        """How many concepts fire, and on how many pictures and tokens."""
         pictures, tokens = map(int, self.counts)
         sample = plural(tokens, "token") + ("" if pictures == tokens else f" of {plural(pictures, 'picture')}")
         return f"{self.alive_in_words}, on {sample}"
@@ -97,7 +97,7 @@ class Statistics:
 
     @property
     def dead_share(self) -> Tensor:
-        """(backbones,): share of the concepts that a backbone never fires."""
+        """(backbones,): share of the concepts that never fire in a backbone."""
         return (self.fires == 0).float().mean(1)
 
     @property
@@ -118,8 +118,8 @@ class Statistics:
         """(concepts,), 0..1: the smallest co-firing share of any backbone, beyond chance; 0 under 50 co-fires.
 
         Firing entropy asks whether a concept fires equally often; this asks whether it fires on the same patches.
-        Concepts that fire on half of all tokens meet often without having anything in common: of the share at which
-        all others fire as well, what they would if they fired anywhere is taken off, as in Cohen's kappa.
+        Concepts that fire on half of all tokens meet often without having anything in common: so the
+        share that is expected by chance is subtracted, as in Cohen's kappa.
         """
         share, n_backbones = self.firing_share, len(self.fires)
         others = [[other for other in range(n_backbones) if other != row] for row in range(n_backbones)]
@@ -128,7 +128,7 @@ class Statistics:
         return torch.where(self.co_fires >= MIN_COFIRES, beyond.amin(0), 0.0)
 
     def percentile(self, backbone: int, concept: int, value: float) -> float:
-        """Where a code stands among the pictures' largest codes, in percent, by the kept quantiles.
+        """A code's percentile among the pictures' largest codes, from the stored quantiles.
 
         Between two quantiles it is interpolated; above the largest code that was seen it is 100.
         """
@@ -146,7 +146,7 @@ class Statistics:
 
 
 def read_origin(file: Path) -> dict[str, str]:
-    """Of which USAE on which pictures a statistics file is; empty when it does not say.
+    """The USAE and pictures of a statistics file; empty when it does not say.
 
     Raises:
         ValueError: for a file that is broken.

@@ -1,8 +1,7 @@
 """maps.safetensors of a USAE folder: where in its top pictures each concept fires, through every backbone.
 
-Whoever has just encoded the pictures keeps them, for the explorer would have to encode them again: 56% of its time for
-the demo. A file of its own, and beside the others: earlier versions ignore it, and a folder
-without it is shown all the same.
+Code that has just encoded the pictures saves them, or the explorer would encode the pictures again: 56% of its time for
+the demo. It is a file of its own, which earlier versions ignore, and a folder may lack.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from usae_train.model.sparse import Codes
 from usae_train.runtime.errors import UsageError
 
 MAPS = "maps.safetensors"
-LEAST_PEAK = 1e-6  # a concept's largest code is not taken for less: levels are shares of it
+MIN_PEAK = 1e-6  # lower bound of a concept's largest code: levels are shares of it
 SIZE_DIGITS = 5  # of a picture's side in pixels, at most
-PRUNED_FROM = 1 << 18  # codes that are kept before it is first asked which pictures are top ones no more
+PRUNE_THRESHOLD = 1 << 18  # codes that are kept before those of former top pictures are first dropped
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ TENSORS = tuple(each.name for each in fields(TopMaps) if each.name not in ("inpu
 def read_maps(
     file: Path, usae_sha256: str | None, fingerprint: str | None, backbones: int, n_concepts: int, n_tokens: int
 ) -> TopMaps | None:
-    """What `save` wrote; None where that is of other weights or pictures: they were measured again without it.
+    """What `save` wrote; None where it is for other weights or pictures, measured since by other versions.
 
     Raises:
         ValueError: for a file that is broken.
@@ -108,13 +107,13 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], backbones: int) -> None
 
 
 def _impossible(tensors: Mapping[str, Tensor], n_concepts: int, n_tokens: int) -> str:
-    """What of the tensors cannot be, in words."""
+    """What is impossible in the tensors, in words; empty where nothing is."""
     peaks, ends = tensors["peaks"], tensors["ends"]
     integers = {name: values for name, values in tensors.items() if name != "peaks"}
     if wrong := [name for name, values in integers.items() if values.is_floating_point() or values.is_complex()]:
-        return f"{wrong[0]} is of {tensors[wrong[0]].dtype}"
+        return f"{wrong[0]} is {tensors[wrong[0]].dtype}"
     if tensors["levels"].dtype != torch.uint8 or not peaks.is_floating_point():
-        return f"levels and peaks are of {tensors['levels'].dtype} and {peaks.dtype}"
+        return f"levels and peaks are {tensors['levels'].dtype} and {peaks.dtype}"
     if not bool((peaks.isfinite() & (peaks >= 0)).all()):
         return "peaks has numbers below 0, NaN or infinite"
     bounds = {"concepts": n_concepts, "images": 2**62, "tokens": n_tokens, "ends": len(tensors["tokens"]) + 1}
@@ -127,21 +126,21 @@ def _impossible(tensors: Mapping[str, Tensor], n_concepts: int, n_tokens: int) -
 
 
 class TopCodes:
-    """Codes of pictures as they come by: of each, of the concepts that it is among the top pictures of, so far.
+    """Collects codes from a stream of pictures: those of concepts that have the picture among their top ones so far.
 
-    A few numbers per token of such a picture: memory does not grow with the pictures.
+    Memory does not grow with the pictures.
 
     Args:
         names: the backbones, in the USAE's order.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self.names, self._pruned_at = list(names), PRUNED_FROM
+        self.names, self._pruned_at = list(names), PRUNE_THRESHOLD
         self._entries: list[_Entries] = []
         self._numbers: list[Tensor] = []
 
     def add(self, numbers: Tensor, codes: Mapping[str, Codes], top_images: Tensor) -> None:
-        """Take in some pictures.
+        """Add some pictures.
 
         Args:
             numbers: (pictures,) their numbers in the source.
@@ -161,10 +160,10 @@ class TopCodes:
             )
             self._entries.append(of_these.among(top_images))
         if sum(len(each.images) for each in self._entries) > self._pruned_at:
-            self._pruned_at = max(PRUNED_FROM, 2 * len(self._pruned(top_images).images))
+            self._pruned_at = max(PRUNE_THRESHOLD, 2 * len(self._pruned(top_images).images))
 
     def maps(self, top_images: Tensor, largest: Tensor, input_size: int) -> TopMaps:
-        """Maps of what the top pictures are in the end.
+        """Maps of the final top pictures.
 
         Args:
             top_images: (backbones, concepts, top) numbers of the pictures.
@@ -209,10 +208,10 @@ class _Entries:
         return _Entries(*(column[mask] for column in self.columns))
 
     def maps(self, pairs: Tensor, numbers: Tensor, largest: Tensor, input_size: int) -> TopMaps:
-        """In order, with levels that are shares of each concept's largest code, (backbones, concepts).
+        """Maps in order, with levels as shares of each concept's largest code, (backbones, concepts).
 
         Args:
-            pairs: concept * len(numbers) + place of the picture in `numbers`, of all that are asked for, in order.
+            pairs: concept * len(numbers) + place of the picture in `numbers`, all pairs that are wanted, in order.
             numbers: of the pictures, in order.
             largest: (backbones, concepts).
             input_size: of the pictures.
@@ -222,7 +221,7 @@ class _Entries:
         run = torch.searchsorted(pairs, pair_of_each) * backbones + self.rows
         order = run.argsort(stable=True)
         peaks = torch.zeros(len(pairs) * backbones).scatter_reduce_(0, run, self.values, "amax")
-        share = self.values / largest[self.rows.long(), self.concepts].clamp_min(LEAST_PEAK)
+        share = self.values / largest[self.rows.long(), self.concepts].clamp_min(MIN_PEAK)
         return TopMaps(
             concepts=_small(pairs // max(len(numbers), 1)),
             images=_small(numbers[pairs % max(len(numbers), 1)]),

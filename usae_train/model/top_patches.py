@@ -43,14 +43,14 @@ def top_patches(
     """Where one concept is strongest in pictures, at most one patch per picture, the strongest first.
 
     Args:
-        usae: with its backbones.
+        usae: a USAE with backbones.
         concept: which one.
-        images: a folder or what else `open_images` takes, or an opened source.
+        images: a folder or anything else that `open_images` takes, or an opened source.
         count: patches for each backbone, at most; pictures in which it does not fire are left out.
         quiet: show no bar.
 
     Returns:
-        {backbone: patches}. Pictures that cannot be read or are left out are warned of (`UnreadPicturesWarning`).
+        {backbone: patches}. A warning (`UnreadPicturesWarning`) names pictures that cannot be read or are left out.
 
     Raises:
         ValueError: for an unknown concept, a count below 1, pictures of which none can be read, or a USAE

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from usae_train.model.statistics import Statistics
     from usae_train.tokens.standardization import Outliers
 
-IMPORTED = "imported from"  # with what the recipe of an autoencoder of another library begins
+IMPORTED = "imported from"  # how the recipe of an autoencoder of another library begins
 
 
 class Readout(NamedTuple):
@@ -56,21 +56,20 @@ class USAE(nn.Module):
     Args:
         widths: {backbone: width of its tokens}.
         n_concepts: size of the space.
-        k: concepts kept per token; where the sparsity keeps another number, the mean or the most.
+        k: concepts kept per token; where the sparsity has no fixed number, the mean or the maximum.
         batch_norm: BatchNorm between encoder and ReLU, as in the authors' code.
         specs: {backbone: spec}, when the tokens came from backbones.
         grid: (rows, cols) that tokens are resampled to, when they came from backbones.
         recipe: name of the training recipe, for the record.
         sparsity: which concepts are active; the k largest by default.
         unit_norm: decode with rows of norm 1, as the authors' code; False decodes with the rows as they are, as our
-            default recipe and autoencoders of other libraries do: a concept that one backbone alone knows can be short
-            in the others, where an atom of norm 1 would have to say something.
-        private: {backbone: concepts that it alone has}, the last of the space (see `PrivateConcepts`): no other encoder
+            default recipe and autoencoders of other libraries do: a concept that only one backbone knows can be short
+            in the others, where an atom of norm 1 would have to mean something.
+        private: {backbone: its private concepts}, the last of the space (see `PrivateConcepts`): no other encoder
             fires them, and they add nothing to what others decode. None by default.
 
     Raises:
-        ValueError: for no backbone, a name that none can have, k outside 1..n_concepts, or private concepts that cannot
-            be.
+        ValueError: for no backbone, an invalid name, k outside 1..n_concepts, or impossible private concepts.
     """
 
     @with_torch_defaults
@@ -102,8 +101,8 @@ class USAE(nn.Module):
         self.sparsity, self.unit_norm = sparsity or TopK(), unit_norm
         self.sparsity.check_sizes(k, self.private)
         self.statistics: Statistics | None = None
-        self.natural: NaturalPictures | None = None  # whose top-activating patches are shown, not the statistics' own
-        self.maps_file: Path | None = None  # where its concepts fire in those of the statistics, where its folder says
+        self.natural: NaturalPictures | None = None  # shown instead of the statistics' top-activating patches
+        self.maps_file: Path | None = None  # has where concepts fire in the top pictures of the statistics
         self._maps: TopMaps | None = None
         self.source: str | None = None  # the id or folder it was loaded from, and the hash of its weights
         self.sha256: str | None = None
@@ -153,7 +152,7 @@ class USAE(nn.Module):
 
     @property
     def maps(self) -> TopMaps | None:
-        """Where its concepts fire in the top pictures of its statistics, where that is kept; read when it is asked for.
+        """Where its concepts fire in the top pictures of its statistics, where that is saved; read at first use.
 
         Raises:
             ValueError: for a file that is broken.
@@ -208,13 +207,15 @@ class USAE(nn.Module):
             raise UsageError("this USAE was fitted on bare activations: it has no backbones to see pictures with")
         if not self._backbones:
             with use_torch_defaults():
-                built = build_backbones({**self.specs, **self.modules_given}, warn=False)  # who chose them was warned
+                built = build_backbones(
+                    {**self.specs, **self.modules_given}, warn=False
+                )  # their user was warned before
                 if self.weights:
                     records = {name: backbone.record() for name, backbone in built.items()}
                     check_records(records, self.weights, {name: spec.remedy() for name, spec in self.specs.items()})
             self._backbones = built
         device = self.device
-        # nothing is to be moved but after a move of the USAE, and to find that out by `to` takes 6 ms per backbone
+        # `to` takes 6 ms per backbone to find that nothing has to be moved
         return {name: b if b.mean.device == device else b.to(device) for name, b in self._backbones.items()}
 
     def standardize(self, name: str, tokens: Array) -> Tensor:
@@ -235,7 +236,7 @@ class USAE(nn.Module):
     def encode(self, name: str, tokens: Array) -> Codes:
         """Raw tokens (..., width), a tensor or a NumPy array -> Codes(values, indices), each (..., k).
 
-        Where the sparsity keeps no fixed number, k is the most that a token of these has.
+        Where the sparsity has no fixed number, k is the largest number of any of these tokens.
         """
         return self.sparsify(name, self.pre_codes(name, tokens))
 
@@ -254,20 +255,20 @@ class USAE(nn.Module):
 
     @with_default_dtype
     def dictionary(self, name: str) -> Tensor:
-        """A backbone's unit-norm atoms, (n_concepts, width): directions alone; codes are decoded with `rows`."""
+        """A backbone's unit-norm atoms, (n_concepts, width): only directions; codes are decoded with `rows`."""
         return self.decoder(name).atoms
 
     @property
     @torch.no_grad()
     def lengths(self) -> Tensor:
-        """(backbones, n_concepts), how long what a code of 1 adds is: 1 unless rows are as they are."""
+        """(backbones, n_concepts), the length of what a code of 1 adds; 1 with `unit_norm`."""
         if self.unit_norm:
             return torch.ones(len(self.names), self.n_concepts)
         return torch.stack([self.decoder(name).weight.norm(dim=1).cpu() for name in self.names])
 
     @with_default_dtype
     def rows(self, name: str) -> Tensor:
-        """What a backbone decodes with, (n_concepts, width): its atoms, or without `unit_norm` its rows as they are."""
+        """What a backbone decodes with, (n_concepts, width): its atoms, or without `unit_norm` its weight rows."""
         return self.decoder(name).rows
 
     @with_default_dtype
@@ -301,7 +302,7 @@ class USAE(nn.Module):
 
 
 def check_usae(usae: object) -> None:
-    """Refuse what is not a USAE, such as the name of one."""
+    """Refuse what is not a USAE, such as its name."""
     if not isinstance(usae, USAE):
         raise UsageError(f"usae is {usae!r}; expected a USAE, such as usae_train.load('demo') gives")
 
@@ -335,7 +336,7 @@ class Encoder(nn.Module):
 class Dictionary(nn.Module):
     """Codes -> standardized tokens: a row per concept, and an offset (zero in the published recipe).
 
-    Rows are divided by their l2 norm, or without `unit_norm` as they are.
+    With `unit_norm` rows are divided by their l2 norm.
     """
 
     def __init__(self, width: int, n_concepts: int, unit_norm: bool = True) -> None:
@@ -359,7 +360,7 @@ class Dictionary(nn.Module):
 
     @property
     def changed(self) -> list[nn.Parameter]:
-        """What a training changes to change rows, an entry of each a row: the weight, or what a variant makes it of."""
+        """The parameters behind the rows, one entry per row: the weight, or what a variant makes it from."""
         return [parameter for key, parameter in self.named_parameters() if key != "offset"]
 
     @torch.no_grad()

@@ -50,7 +50,7 @@ def write_folder(
         fresh.mkdir()
         config = _config_of(usae, copy_all_weights(usae.specs, fresh))
         (fresh / "config.json").write_text(config.as_json())
-        # in float16 a matrix and its inverse would no longer undo each other, and a threshold would be another
+        # in float16 a matrix and its inverse would no longer cancel, and a threshold would change
         exact = ("scales.", "thresholds.")
         tensors = {n: _as_saved(t, half and not n.startswith(exact)) for n, t in usae.state_dict().items()}
         save_file(tensors, fresh / WEIGHTS)
@@ -70,7 +70,7 @@ def write_folder(
 
 
 def _config_of(usae: USAE, specs: Mapping[str, BackboneSpec]) -> UsaeConfig:
-    """What config.json says of a USAE whose backbones' specs are as the folder has them."""
+    """A USAE's config.json, with its backbones' specs as they are in the folder."""
     return UsaeConfig(
         widths=usae.widths,
         n_concepts=usae.n_concepts,
@@ -196,7 +196,7 @@ def _read_config(folder: Path) -> UsaeConfig:
 
 
 def origin_of(usae: USAE, sha256: str) -> dict[str, str]:
-    """What statistics.safetensors says of itself: in one file with the figures, so that they cannot disagree."""
+    """The metadata of statistics.safetensors: in one file with the figures, so that they cannot disagree."""
     images = usae.measured_on
     source = {
         "images": images.name,
@@ -208,7 +208,7 @@ def origin_of(usae: USAE, sha256: str) -> dict[str, str]:
 
 
 def _take_statistics(usae: USAE, file: Path) -> None:
-    """Read statistics into a USAE, with what they say of the pictures that they were measured on."""
+    """Read statistics into a USAE, and the record of the pictures that they were measured on."""
     statistics = Statistics.load(file)
     check_statistics_form(file, statistics, usae.names, usae.n_concepts, usae.grid)
     usae.statistics = statistics
@@ -227,7 +227,7 @@ def _take_origin(usae: USAE, file: Path) -> None:
         return
     if origin.get("usae_sha256") != usae.sha256:
         raise UsageError(
-            f"{file} is of another USAE (weights {origin.get('usae_sha256', 'unknown')[:12]}..., here "
+            f"{file} belongs to another USAE (weights {origin.get('usae_sha256', 'unknown')[:12]}..., here "
             f"{str(usae.sha256)[:12]}...); remove it, and measure again with usae-train evaluate"
         )
     try:
@@ -246,7 +246,7 @@ def _as_saved(tensor: torch.Tensor, half: bool) -> torch.Tensor:
 
 
 def _copy_labels(file: Path, fresh: Path) -> None:
-    """Bring names of concepts along, with the hash of the weights as they are saved, perhaps in another precision."""
+    """Copy names of concepts, with the hash of the saved weights, perhaps in another precision."""
     try:
         labels = read_object(file)
     except UsageError as error:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def usae_lines(usae: USAE) -> list[str]:
-    """What a USAE is: its size, its backbones, where it comes from, its recipe, what it was measured on."""
+    """A description of a USAE: size, backbones, origin, recipe, what it was measured on."""
     where = usae.source or "in memory only"
     active = usae.sparsity.in_words(usae.k)
     heads = f"USAE, {where}: {plural(usae.n_concepts, 'concept')} over {plural(len(usae.names), 'backbone')}, {active}"
@@ -22,7 +22,7 @@ def usae_lines(usae: USAE) -> list[str]:
 
 
 def usae_html(usae: USAE) -> str:
-    """What a USAE is, as a table with a row for each backbone."""
+    """The same description, with the backbones as a table."""
     columns = ("backbone", "model", "read at", "width")
     return Table(usae_lines(usae)[0], columns, _backbone_rows(usae)).html() + as_html(_ending(usae))
 
@@ -41,7 +41,7 @@ def _backbone_rows(usae: USAE) -> list[tuple[str, ...]]:
 
 
 def _ending(usae: USAE) -> list[str]:
-    """What is missing to draw with, the recipe, and the pictures that the statistics are of."""
+    """What is missing for drawing, the recipe, and the pictures of the statistics."""
     missing = [
         f"{name}: module not given, cannot be drawn; ut.load(..., modules={{{name!r}: ...}}) takes it"
         for name, spec in usae.specs.items()

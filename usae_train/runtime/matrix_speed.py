@@ -6,7 +6,9 @@ import time
 
 import torch
 
-FASTER = 1.2  # how many times, at least: bfloat16 is coarser, and processors lie far from it on one side or the other
+MIN_SPEEDUP = (
+    1.2  # how many times, at least: bfloat16 is coarser, and processors lie far from it on one side or the other
+)
 
 
 _measured = list[bool]()  # not functools.cache, which torch.compile looks into: there is nothing in it to be compiled
@@ -28,7 +30,7 @@ def _measure() -> bool:
         return False
     tokens, weight = torch.ones(1024, 384), torch.ones(384, 1536)
     exact, short = (_seconds(tokens.to(dtype), weight.to(dtype)) for dtype in (torch.float32, torch.bfloat16))
-    return exact > FASTER * short
+    return exact > MIN_SPEEDUP * short
 
 
 def _seconds(left: torch.Tensor, right: torch.Tensor) -> float:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # What a terminal obeys instead of showing it: control characters (a newline too: it would begin a line that nobody
 # wrote), signs that turn the direction of writing or have no width, line separators, and halves of characters, as
 # which Python reads a file's name in no UTF-8. The two joiners of Persian and of emoji (U+200C, U+200D) are text.
-OBEYED = re.compile(
+CONTROL_CHARACTERS = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
 )
@@ -32,7 +32,7 @@ def escape_controls(text: str) -> str:
         >>> print(escape_controls("a\x1b[2Jb\nc"))
         a\x1b[2Jb\nc
     """
-    return OBEYED.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+    return CONTROL_CHARACTERS.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
 def say(*lines: str, err: bool = False) -> None:

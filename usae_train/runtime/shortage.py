@@ -24,10 +24,10 @@ NO_THREADS = re.compile(
 )
 NO_FILES = re.compile(r"too many open files", re.IGNORECASE)
 NUMBERS = {errno.ENOMEM: "memory", errno.EAGAIN: "threads", errno.EMFILE: "files", errno.ENFILE: "files"}
-WHAT_HELPS = {
+REMEDIES = {
     "memory": "not enough memory; lower --batch, --image-batch, --memory or --workers, or where pictures are drawn "
     "--views, --size or --seeds",
-    "threads": "the system allows no further thread or process; lower --workers or --threads, set OMP_NUM_THREADS=1, "
+    "threads": "the system allows no more threads or processes; lower --workers or --threads, set OMP_NUM_THREADS=1, "
     "or raise the limit (ulimit -u)",
     "files": "too many open files; lower --workers, or raise the limit (ulimit -n)",
 }
@@ -51,7 +51,7 @@ def shortage(error: BaseException | None) -> str | None:
     while error is not None:
         kind = _kind_of_shortage(error)
         if kind is not None:
-            return WHAT_HELPS[kind]
+            return REMEDIES[kind]
         error = error.__cause__
     return None
 

@@ -36,7 +36,7 @@ STOP = signal.SIGUSR1  # to a worker: a terminal's Ctrl-C goes to all processes,
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
-class NotDone(KeyboardInterrupt):
+class JobInterrupted(KeyboardInterrupt):
     """A job that Ctrl-C ended without a result."""
 
 
@@ -96,7 +96,7 @@ class Workers(Generic[Outcome]):
 
         Raises:
             Exception: what the job raised.
-            NotDone: when Ctrl-C came before it was begun, or had come to anything.
+            JobInterrupted: when Ctrl-C came before it was begun, or had come to anything.
             ChildProcessError: when its workers were killed, again and again.
         """
         if not self.is_parallel:
@@ -104,13 +104,13 @@ class Workers(Generic[Outcome]):
         self._receive(0)
         while number not in self._results:
             if self.stopped and number in self._left:
-                raise NotDone
+                raise JobInterrupted
             if number not in self._left and all(worker.job != number for worker in self._workers):
                 raise RuntimeError(f"the result of job {number} was handed out before")  # no worker would send it
             self._receive(None)
         result, error = self._results[number]
         if isinstance(error, KeyboardInterrupt):
-            raise NotDone
+            raise JobInterrupted
         if error is not None:
             raise error
         del self._results[number]
@@ -190,7 +190,7 @@ class Workers(Generic[Outcome]):
             self._left.appendleft(worker.job)
             return
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
-        why = f"{TRIES_OF_A_JOB} workers ended {how} at the same job; where that is for want of memory, lower --workers"
+        why = f"{TRIES_OF_A_JOB} workers ended {how} at the same job; if memory ran out, lower --workers"
         self._results[worker.job] = None, ChildProcessError(why)
 
     def _stop(self, number: int) -> None:  # noqa: ARG002

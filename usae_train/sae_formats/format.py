@@ -1,4 +1,4 @@
-"""What every format is: how it is recognized, read, and where that is possible written."""
+"""The interface of a format: how it is recognized, read, and where possible written."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from usae_train.runtime.errors import UsageError
 from usae_train.sae_formats.sae import SparseAutoencoder
 
 # Why gated autoencoders are not read.
-GATED = "a concept is active by one pre-code and as strong as another says, and a USAE has one pre-code per concept"
+GATED = "one pre-code decides whether a concept is active and another how strongly, and a USAE has one per concept"
 
 
 @dataclass(frozen=True)
 class UserAnswers:
-    """What the reader says of an autoencoder where its file does not: None where the file is asked."""
+    """What the user states about an autoencoder where its file does not; None where the file does."""
 
     k: int | None = None
     threshold: float | None = None
@@ -27,11 +27,11 @@ class Format(ABC):
     """A library's files. A subclass in a file beside this one is found by its `name`."""
 
     name: ClassVar[str]
-    asks: ClassVar[frozenset[str]] = frozenset()  # what of `UserAnswers` its files do not say
+    asks: ClassVar[frozenset[str]] = frozenset()  # the fields of `UserAnswers` that its files do not state
 
     @abstractmethod
     def recognizes(self, place: Path) -> bool:
-        """Whether a folder or file is of this format, by names and first bytes alone."""
+        """Whether a folder or file has this format, by names and first bytes only."""
 
     @abstractmethod
     def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
@@ -42,10 +42,10 @@ class Format(ABC):
         """
 
     def check_answers_used(self, answers: UserAnswers) -> None:
-        """Refuse an option that the file answers itself, or that cannot be."""
+        """Refuse an option that the file itself states, or an impossible one."""
         for key, answer in vars(answers).items():
             if answer is not None and key not in self.asks:
-                raise UsageError(f"{key} is {answer}, and a file of {self.name} says it itself; leave it out")
+                raise UsageError(f"{key} is {answer}, but a file of {self.name} states it; leave it out")
         if answers.threshold is not None and not math.isfinite(answers.threshold):
             raise UsageError(f"threshold is {answers.threshold}; expected a number that is finite")
 

@@ -1,4 +1,4 @@
-"""The registry of formats, and the two things that are done with them: reading an autoencoder, and writing one."""
+"""The registry of formats, and reading and writing autoencoders in them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def read_sae(
 
     Args:
         place: its folder or file.
-        format: the library's; found out by the files' names and first bytes by default.
+        format: the library's; recognized by the files' names and first bytes by default.
         k: how many concepts are active, where the file does not say (overcomplete).
         threshold: what a pre-code must exceed, where the file does not say (overcomplete's BatchTopK).
 
@@ -76,7 +76,7 @@ def import_sae(
         backbone: the network and layer that its tokens come from: a timm id or a spec. Without one the USAE serves
             bare activations.
         format: `saelens`, `sparsify`, ...; read from the files by default.
-        name: what to call the backbone; the id without its tag by default, `sae` without a backbone.
+        name: name of the backbone; the id without its tag by default, `sae` without a backbone.
         k: how many concepts are active per token, where the file does not say.
         threshold: what a pre-code must exceed, where the file does not say.
 
@@ -109,7 +109,7 @@ def export_sae(usae: USAE, backbone: str, folder: str | Path, format: str = EXPO
     """Write one backbone of a USAE as an autoencoder of another library, with standardization folded into it.
 
     Args:
-        usae: what to write of.
+        usae: the USAE.
         backbone: whose encoder and dictionary.
         folder: a folder that does not exist, or is empty.
         format: `saelens` or `sparsify`.
@@ -135,14 +135,14 @@ def _format_by_name(format: str) -> Format:
 
 
 def _recognize(place: Path) -> tuple[Path, Format]:
-    """What lies at a place, or is the one file of torch's in it, and its format."""
+    """A place, or the only torch file in it, and its format."""
     kinds = [kind for kind in formats().values() if kind.recognizes(place)]
     if not kinds and place.is_dir():
         files = [file for file in place.iterdir() if file.suffix in TORCH_SUFFIXES]
         if len(files) == 1:
             return _recognize(files[0])
     if not kinds and place.suffix in TORCH_SUFFIXES:
-        load_tensors(place, place)  # says what is wrong with it
+        load_tensors(place, place)  # raises what is wrong with it
     if len(kinds) != 1:
         what = "is in no known format" if not kinds else f"may be {' or '.join(kind.name for kind in kinds)}"
         raise UsageError(f"{place} {what}; say which with --format ({', '.join(sorted(formats()))})")

@@ -1,4 +1,4 @@
-"""overcomplete 0.3: a state dict that torch wrote, which does not say what it is of (KempnerInstitute/overcomplete)."""
+"""overcomplete 0.3: a state dict that torch wrote, which does not state its class (KempnerInstitute/overcomplete)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import TORCH_SUFFIXES, load_tensors
 from usae_train.sae_formats.weights import Weights, check_count
 
-ARCHETYPES = "dictionary.W"  # where there are some, and no `ATOMS`
-EPSILON = 1e-5  # torch's of BatchNorm1d, which overcomplete leaves as it is
-DELTA = 1.0001  # their default bound of the rest's norm, and rounding
+ARCHETYPES = "dictionary.W"  # the tensor of an archetypal dictionary, which has no `ATOMS`
+EPSILON = 1e-5  # torch's default in BatchNorm1d, which overcomplete keeps
+DELTA = 1.0001  # their default bound of the rest's norm, with a margin for rounding
 UNIT = 0.1  # rows this near to norm 1 are taken for the default's: one step of its optimizer moves them by less
 STANDARDIZED = "no mean and spread are in its file: if its tokens were standardized for training, so must these be"
 NO_COUNT = (
@@ -58,7 +58,7 @@ class Overcomplete(Format):
 
 
 def _sparsity(weights: Weights, answers: UserAnswers, file: Path, n_concepts: int) -> tuple[str, dict[str, Any]]:
-    """The class, and which concepts are active. Its thresholds are reached, ours exceeded."""
+    """The class, and which concepts are active. Its thresholds are to be reached, ours to be exceeded."""
     if "thresholds" in weights:
         threshold = weights.take("thresholds", n_concepts).exp()
         return "Jump", {"sparsity": JumpReLU(), "threshold": just_below(threshold)}

@@ -1,6 +1,6 @@
 """ViT-Prisma: weights.pt, a pickled config inside or config.json beside it (Prisma-Multimodal/ViT-Prisma).
 
-The config is an object of Prisma's. It is taken as a list of what it says: the object's class is never imported.
+The config is an object of Prisma's. Only its attributes are read: the object's class is never imported.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ OBJECTS = (
     "vit_prisma.sae.config.VisionModelSAERunnerConfig",
     "vit_prisma.configs.HookedViTConfig.HookedViTConfig",
 )
-ASKED = ("architecture", "activation_fn_str", "normalize_activations", "d_in")
+REQUIRED_KEYS = ("architecture", "activation_fn_str", "normalize_activations", "d_in")
 DESCRIBED_BY = {"model_name": "model", "layer_subtype": "place", "hook_point_layer": "layer"}
 
 
@@ -67,7 +67,7 @@ class Prisma(Format):
 
 
 def _read_place(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
-    """The file, what its config says, and its tensors; None for what has no config of Prisma's."""
+    """The file, its config and its tensors; None without a config of Prisma's."""
     files = sorted(path for path in place.iterdir() if path.suffix in TORCH_SUFFIXES) if place.is_dir() else [place]
     if len(files) != 1 or files[0].suffix not in TORCH_SUFFIXES:
         return None
@@ -84,7 +84,7 @@ def _read_place(place: Path) -> tuple[Path, Mapping[str, Any], Any] | None:
 
 def _check(config: Mapping[str, Any], file: Path) -> None:
     """Refuse what cannot be reproduced."""
-    if missing := [key for key in ASKED if key not in config and key != "architecture"]:
+    if missing := [key for key in REQUIRED_KEYS if key not in config and key != "architecture"]:
         raise UsageError(f"{file}: its config has no {missing[0]}; expected one of Prisma's autoencoders")
     architecture = config.get("architecture", "standard")
     if architecture != "standard":

@@ -1,4 +1,4 @@
-"""An autoencoder of another library as numbers, whichever library it was, and the USAE that computes the same."""
+"""An autoencoder of any other library as plain tensors, and the USAE that computes the same."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SparseAutoencoder:
     sparsity: Sparsity
     k: int | None = None  # where the sparsity has none: all concepts
     threshold: Tensor | None = None  # of the shape that the sparsity asks for
-    notes: tuple[str, ...] = ()  # what a reader should know, a sentence each
+    notes: tuple[str, ...] = ()  # what a user should know, a sentence each
 
     @property
     def n_concepts(self) -> int:
@@ -53,10 +53,10 @@ def as_usae(sae: SparseAutoencoder, name: str = "sae", backbone: Backbone | None
     Args:
         sae: what was read.
         name: what its backbone is called.
-        backbone: what gives its tokens; without one the USAE serves bare activations.
+        backbone: where its tokens come from; without one the USAE serves bare activations.
 
     Raises:
-        ValueError: when the backbone's tokens have another width, or the autoencoder's sizes cannot be.
+        ValueError: when the backbone's tokens have another width, or the autoencoder's sizes are impossible.
     """
     if backbone is not None and backbone.width != sae.width:
         raise UsageError(
@@ -93,7 +93,7 @@ def of_usae(usae: USAE, name: str) -> SparseAutoencoder:
     Raises:
         ValueError: for a name that the USAE does not have.
     """
-    usae.encoder(name)  # says which names there are
+    usae.encoder(name)  # refuses unknown names
     every = torch.arange(usae.n_concepts)
     double = USAE(
         {name: usae.widths[name]},

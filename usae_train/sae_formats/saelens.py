@@ -22,7 +22,7 @@ from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.weights import check_count, config_word, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
-VERSION = "6.54.12"  # that this was compared with, and whose form is written
+VERSION = "6.54.12"  # the version that this was compared with, and whose form is written
 COMMON = {
     "architecture",
     "d_in",
@@ -114,7 +114,7 @@ class SAELens(Format):
 
 
 def _read_cfg(file: Path) -> dict[str, Any]:
-    """A cfg.json of what can be reproduced exactly.
+    """Read a cfg.json of an autoencoder that can be reproduced exactly.
 
     Raises:
         ValueError: for any other; says what cannot be.
@@ -122,7 +122,7 @@ def _read_cfg(file: Path) -> dict[str, Any]:
     config = read_named_object(file)
     metadata, architecture = config.get("metadata"), config_word(config.get("architecture"))
     if not isinstance(metadata, Mapping) or not str(metadata.get("sae_lens_version", "")).startswith("6."):
-        raise UsageError(f"{file} is not of SAELens 6; load it there (SAE.load_from_disk) and save it (save_model)")
+        raise UsageError(f"{file} is not SAELens 6's; load it there (SAE.load_from_disk) and save it (save_model)")
     if architecture not in EXPECTED_KEYS:
         why = REFUSED_ARCHITECTURES.get(architecture, f"expected {', '.join(EXPECTED_KEYS)}")
         raise UsageError(f"{file}: architecture {architecture!r} is not read: {why}")
@@ -139,7 +139,7 @@ def _read_cfg(file: Path) -> dict[str, Any]:
 
 
 def _sparsity(config: Mapping[str, Any], threshold: Tensor | None, file: Path, n_concepts: int) -> dict[str, Any]:
-    """What of `SparseAutoencoder` says which concepts are active."""
+    """The fields of `SparseAutoencoder` that say which concepts are active."""
     if config["architecture"] == "topk":
         return {"sparsity": TopK(), "k": check_count(config.get("k"), "k", file, n_concepts)}
     if threshold is None:
@@ -177,7 +177,7 @@ def _config_of(sae: SparseAutoencoder) -> tuple[dict[str, Any], Tensor | None]:
 
 
 def _describe(metadata: Mapping[str, Any]) -> list[str]:
-    """What the folder says of the tokens that it was trained on."""
+    """What the folder states about its training."""
     described = [f"{word} {metadata[key]!r}" for key, word in DESCRIBED_BY.items() if metadata.get(key)]
     return [f"the folder says that it was trained on {', '.join(described)}"] if described else []
 

@@ -1,8 +1,8 @@
 """saev: one .pt file, a line of JSON and then what torch wrote (github.com/OSU-NLP-Group/saev).
 
-Its versions compute differently what one file says. 0.1.0 (on PyPI), whose line has no `schema`, subtracts the
+Its versions compute differently from the same file. 0.1.0 (on PyPI), whose line has no `schema`, subtracts the
 decoder's bias before encoding; from schema 2 on (commit 654befb) nothing is subtracted. Between them, under schema 1,
-the subtraction was given up without another number (commit e7ca004): such a file is read where it changes nothing.
+the subtraction was dropped without a new number (commit e7ca004): such a file is read only where it has no effect.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.torch_files import load_tensors
 from usae_train.sae_formats.weights import Weights, check_config_sizes, check_count
 
-LONGEST = 100_000  # bytes of the line: theirs have 1,000
+MAX_HEADER_BYTES = 100_000  # largest header line in bytes; theirs have 1,000
 SCHEMAS = (None, 1, 2, 3, 4, 5)
 ACTIVATIONS = ("Relu", "TopK", "BatchTopK")
 
@@ -35,11 +35,11 @@ class Saev(Format):
     name = "saev"
 
     def recognizes(self, place: Path) -> bool:
-        """By the line before the bytes of torch."""
+        """By the header line before torch's bytes."""
         if not place.is_file():
             return False
         with place.open("rb") as opened:
-            line = opened.readline(LONGEST)
+            line = opened.readline(MAX_HEADER_BYTES)
             return line.startswith(b"{") and line.endswith(b"}\n") and opened.read(2) == b"PK"
 
     def read(self, place: Path, answers: UserAnswers) -> SparseAutoencoder:
@@ -59,7 +59,7 @@ class Saev(Format):
         sparsity = _sparsity(activation, settings, weights, place, n_concepts)
         if schema == 1 and bool(added.any()):
             raise UsageError(
-                f"{place} is of schema 1, under which saev first subtracted the decoder's bias and later did not, and "
+                f"{place} has schema 1, under which saev first subtracted the decoder's bias and later did not, and "
                 "its bias is not zero; load it with the saev that wrote it, and save it with one of schema 2 or later"
             )
         subtracted = added if schema is None else torch.zeros_like(added)
@@ -69,11 +69,11 @@ class Saev(Format):
 
 
 def _split_header(place: Path) -> tuple[dict[str, Any], bytes]:
-    """The line, and what follows."""
+    """The header, and the bytes after it."""
     check_regular(place)
     try:
         with place.open("rb") as opened:
-            line, content = opened.readline(LONGEST), opened.read()
+            line, content = opened.readline(MAX_HEADER_BYTES), opened.read()
         return as_object(parse_json(line)), content
     except OSError as error:
         raise UsageError(f"{place} cannot be read: {error.strerror}") from error
@@ -82,7 +82,7 @@ def _split_header(place: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def _activation(header: Mapping[str, Any], place: Path) -> tuple[str, Mapping[str, Any]]:
-    """The name of the activation, and its settings, in whichever way a schema says them."""
+    """The name of the activation, and its settings, in the form of its schema."""
     if "schema" not in header:
         return "Relu", {}
     config = header.get("cfg")

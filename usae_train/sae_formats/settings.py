@@ -1,4 +1,4 @@
-"""What importing and exporting autoencoders of other libraries can be asked for."""
+"""Settings of importing and exporting autoencoders of other libraries."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class ImportSettings(Settings):
     )
     format: str | None = Field(
         None,
-        description="`saelens`, `sparsify`, `saev`, `overcomplete`, `dictionary_learning` or `prisma`; what the files "
-        "are by default",
+        description="`saelens`, `sparsify`, `saev`, `overcomplete`, `dictionary_learning` or `prisma`; recognized "
+        "from the files by default",
     )
     name: str | None = Field(
         None, description="what to call the backbone; the YAML's name, or the id without its tag, by default"

@@ -14,7 +14,11 @@ from usae_train.sae_formats.sae import SparseAutoencoder
 from usae_train.sae_formats.weights import check_count, read_tensors
 
 CONFIG, WEIGHTS = "cfg.json", "sae.safetensors"
-IGNORED = {"expansion_factor", "normalize_decoder", "multi_topk"}  # of training: once it is saved they change nothing
+IGNORED = {
+    "expansion_factor",
+    "normalize_decoder",
+    "multi_topk",
+}  # without effect once trained
 KNOWN = IGNORED | {"activation", "num_latents", "k", "skip_connection", "transcode", "d_in"}
 
 
@@ -63,9 +67,9 @@ class Sparsify(Format):
         )
 
     def write(self, sae: SparseAutoencoder, folder: Path) -> None:
-        """See `Format`; what it subtracts is what it adds, and the encoder's bias is put right for that."""
+        """See `Format`; it subtracts what it adds, and the encoder's bias compensates for that."""
         if sae.sparsity != TopK():
-            raise UsageError(f"sparsify has topk after a ReLU alone, and this is {sae.sparsity.kind}; take saelens")
+            raise UsageError(f"sparsify has topk after a ReLU alone, and this is {sae.sparsity.kind}; use saelens")
         config = {
             "activation": "topk",
             "expansion_factor": 32,

@@ -15,7 +15,7 @@ TORCH_SUFFIXES = (".pt", ".pth")
 
 
 class InertObject:
-    """Stands for a class of another library in a file: holds what the file says of an object, and does nothing."""
+    """Replaces a class of another library in a file: it holds an object's attributes, and does nothing."""
 
 
 def load_tensors(content: bytes | Path, file: Path, inert: Sequence[str] = ()) -> Any:
@@ -24,7 +24,7 @@ def load_tensors(content: bytes | Path, file: Path, inert: Sequence[str] = ()) -
     Args:
         content: the file, or bytes of it.
         file: its name, for messages.
-        inert: full names of classes that may occur in it; their objects come as `InertObject`.
+        inert: full names of classes that may occur in it; their objects become `InertObject`s.
 
     Raises:
         ValueError: for a file that is missing or broken, or holds anything that could run code.

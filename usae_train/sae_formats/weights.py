@@ -1,4 +1,4 @@
-"""The tensors of a foreign file, each taken by name and shape; what nobody took is an error, and never left out."""
+"""The tensors of a foreign file, each taken by name and shape; a tensor that was not taken is an error."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from usae_train.runtime.printing import first_line
 
 
 class Weights:
-    """Tensors by name, for taking.
+    """Tensors to be taken by name.
 
     Args:
         tensors: what the file holds.
         file: its name, for messages.
 
     Raises:
-        ValueError: for what holds no plain tensors by name.
+        ValueError: for anything but plain tensors by name.
     """
 
     def __init__(self, tensors: Any, file: Path) -> None:
@@ -61,7 +61,7 @@ class Weights:
         if not tensor.is_floating_point():
             raise UsageError(f"{self.file}: {key} holds no floating-point numbers ({tensor.dtype})")
         if not tensor.isfinite().all():
-            raise UsageError(f"{self.file}: {key} has numbers that are NaN or infinite; take another one")
+            raise UsageError(f"{self.file}: {key} has values that are NaN or infinite; take another one")
         floats: Tensor = tensor.float()
         return floats
 
@@ -78,19 +78,19 @@ class Weights:
         return int(number.item())
 
     def drop(self, *keys: str) -> None:
-        """Leave tensors out that change nothing."""
+        """Ignore tensors that have no effect."""
         for key in keys:
             self._left.pop(key, None)
 
     def done(self, what: str) -> tuple[str, ...]:
-        """Nothing is left: what to say of the precision that the tensors were kept in.
+        """Check that no tensor is left; returns a note if the tensors have a lower precision.
 
         Raises:
             ValueError: for tensors that `what` does not have.
         """
         if self._left:
             names = ", ".join(sorted(self._left)[:3])
-            raise UsageError(f"{self.file}: {what} has no {names}; it is of another kind, and computes differently")
+            raise UsageError(f"{self.file}: {what} has no {names}; it is another kind, and computes differently")
         if not self.rounded:
             return ()
         return (f"its tensors are {self.rounded[0]}: it is computed in float32 here, where the library rounds",)
@@ -109,7 +109,7 @@ def read_tensors(file: Path) -> Weights:
 
 
 def config_word(word: Any) -> str:
-    """A word of a config, or the text of whatever stands there instead."""
+    """A word of a config, or the JSON of another value."""
     return word if isinstance(word, str) else json.dumps(word)
 
 
@@ -127,7 +127,7 @@ def check_count(number: Any, key: str, file: Path, most: int) -> int:
 
 
 def check_config_sizes(config: Mapping[str, Any], sizes: Mapping[str, int], file: Path) -> None:
-    """Refuse a config that says another size than its tensors have. What it does not say may be any."""
+    """Refuse a config that states another size than its tensors have."""
     for key, size in sizes.items():
         if config.get(key, size) != size:
             raise UsageError(f"{file}: its config says {key} {config[key]!r}, and its tensors have {size}")

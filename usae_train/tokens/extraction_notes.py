@@ -40,7 +40,8 @@ def begin_or_resume(record: StoreRecord, out: Path, warn: Warn = lambda why: Non
         kept_record = read_record(out)
         if differences := kept_record.differences(record):
             raise UsageError(
-                f"{out} was begun with another {', '.join(differences)}; give the same again, or choose another --out"
+                f"{out} was begun with another {', '.join(differences)}; give the same settings, or choose "
+                "another --out"
             )
         remove_leftovers(out.glob(".*.part"))  # of kills while a shard was written: each as large as one
         return _as_far_as_whole(kept_record, out, warn)

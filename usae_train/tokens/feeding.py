@@ -16,7 +16,7 @@ from usae_train.tokens.store import ActivationStore, ShardSlice
 
 IMAGE_CHUNK_SIZE = 16  # of a shard when single tokens are picked: of the paper's backbones 12 MB
 SLICE_BYTES = 16e6  # of a shard that are read together: windows mix slices of all shards, whatever their size
-CHECKED = 65_536  # tokens that are looked through for NaN at a time
+CHECK_CHUNK_SIZE = 65_536  # tokens that are looked through for NaN at a time
 
 
 class Feed(Protocol):
@@ -239,7 +239,7 @@ class Batches:
         if self._length != len(self.order):
             raise UsageError(
                 f"the window that training stopped in has {plural(self._length, 'token')}, and had {len(self.order)}: "
-                "other pictures can be read now; fix them, or remove the training state to begin anew"
+                "other pictures can be read now; fix them, or remove the training state to start over"
             )
 
     def _load(self) -> tuple[int, int]:
@@ -273,7 +273,7 @@ def _check_tokens(tokens: Mapping[str, Tensor]) -> None:
             raise UsageError(f"{name}: tokens are a {type(values).__name__}; expected a torch tensor (n, width)")
         if values.ndim != 2 or values.numel() == 0:
             raise UsageError(f"{name}: tokens have shape {tuple(values.shape)}; expected (n, width), both above 0")
-        if not all(part.isfinite().all() for part in values.split(CHECKED)):
+        if not all(part.isfinite().all() for part in values.split(CHECK_CHUNK_SIZE)):
             raise UsageError(f"{name}: some tokens are NaN or infinite; check the backbone's weights")
     lengths = {name: len(values) for name, values in tokens.items()}
     if len(set(lengths.values())) > 1:

@@ -72,7 +72,8 @@ class Pieces:
         """
         if self.signal_number:
             raise Stopped(
-                f"stopped; {n_kept} of {total} pictures are kept in {self.folder}; give the same command to resume",
+                f"stopped; {n_kept} of {total} pictures are kept in {self.folder}; "
+                "run the same command again to resume",
                 self.signal_number,
             )
 

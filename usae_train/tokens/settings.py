@@ -10,7 +10,7 @@ from pydantic import Field
 from usae_train.backbones.precision import BackbonesDtype
 from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
-from usae_train.images.settings import IMAGE_BATCH, ImageBatch, Limit, Readers
+from usae_train.images.settings import IMAGE_BATCH, ImageBatch, Limit, MaxBroken, Readers
 
 DEFAULT_BACKBONES = "paper"  # what `--backbones` is where it is not given
 StorageDtype = Literal["bfloat16", "float16", "float32"]
@@ -27,7 +27,7 @@ class ExtractSettings(Settings):
     }
 
     backbones: str = Field(
-        DEFAULT_BACKBONES, description="`paper`, `demo`, `photos`, a YAML of specs, or timm ids separated by commas"
+        DEFAULT_BACKBONES, description="`paper`, `demo`, `photos`, a YAML of specs, or comma-separated timm ids"
     )
     storage_dtype: StorageDtype = Field(
         "bfloat16", description="what tokens are stored in: `bfloat16`, `float16` or `float32`"
@@ -35,7 +35,5 @@ class ExtractSettings(Settings):
     compute_dtype: BackbonesDtype = "auto"
     image_batch: ImageBatch = IMAGE_BATCH
     readers: Readers = 0
-    max_broken: float = Field(
-        MAX_BROKEN, ge=0, le=1, description="largest share of the pictures that may be unreadable before it stops"
-    )
+    max_broken: MaxBroken = MAX_BROKEN
     limit: Limit = None

@@ -14,12 +14,14 @@ from usae_train.files.validation import FrozenModel
 from usae_train.tokens.feeding import Feed
 
 STANDARDIZATION_IMAGES = 1000  # as the authors' code
-FACTOR = math.sqrt(10)  # a token is an outlier when its norm is larger than so many times the median; see `Outliers`
+OUTLIER_FACTOR = math.sqrt(
+    10
+)  # a token is an outlier when its norm is larger than so many times the median; see `Outliers`
 TOKEN_CHUNK_SIZE = 2048  # tokens that are in memory in float64 at a time
 # How far the way to white tokens is gone: the covariance to the power of minus half of this. 0 leaves a few directions
 # of a transformer to dominate, 1 makes as much of noise as of anything (tests/benchmarks/real_recipe.py has the table).
 WHITENING = 0.5
-FLOOR = 1e-3  # of the mean variance, added to that of every direction: one that never varies has no inverse
+VARIANCE_FLOOR = 1e-3  # of the mean variance, added to that of every direction: one that never varies has no inverse
 
 
 class Outliers(FrozenModel):
@@ -54,7 +56,7 @@ class TokenSums:
     def outliers(self) -> Outliers:
         """How many tokens are outliers, and from which norm on."""
         norms = self.squares.sqrt()
-        threshold = FACTOR * norms.median().item()
+        threshold = OUTLIER_FACTOR * norms.median().item()
         return Outliers(threshold=threshold, count=int((norms > threshold).sum()), tokens=len(norms))
 
     def within(self, threshold: float) -> Tensor:
@@ -92,7 +94,7 @@ class Spread:
         mean = variance.mean()
         if mean <= 0:  # tokens that are all the same
             return torch.eye(len(self.mean), dtype=torch.double)
-        gains = (variance.clamp_min(0) / mean + FLOOR) ** (-power / 2)
+        gains = (variance.clamp_min(0) / mean + VARIANCE_FLOOR) ** (-power / 2)
         gains *= norm / (gains.square() * variance).sum().sqrt()
         matrix: Tensor = directions @ (gains[:, None] * directions.T)
         return matrix

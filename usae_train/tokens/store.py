@@ -104,7 +104,7 @@ class StoreRecord(FrozenModel):
         ends = [-1, *(shard.last for shard in self.shards)]
         for end, shard in zip(ends, self.shards, strict=False):
             if shard.first != end + 1 or shard.last >= self.n_images:
-                raise UsageError(f"{shard.file} is of pictures {shard.first} to {shard.last}, after {end}")
+                raise UsageError(f"{shard.file} has pictures {shard.first} to {shard.last}, after {end}")
         return self
 
     def differences(self, other: StoreRecord) -> list[str]:
@@ -137,7 +137,7 @@ class ActivationStore:
             done = sum(shard.images for shard in self.record.shards)
             raise UsageError(
                 f"{folder} is unfinished ({done} of {self.record.n_images} pictures); "
-                "give the same usae-train extract again"
+                "run the same usae-train extract command again"
             )
         if not len(self):
             raise UsageError(f"{folder} has no pictures in its shards; extract again into another folder")

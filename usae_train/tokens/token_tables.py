@@ -84,7 +84,7 @@ def read_tokens(place: str) -> TokenTables:
     if (place_of := named_tokens(place)) is not None:
         tokens = {name: read_one(where) for name, where in place_of.items()}
     elif place.endswith(".npy"):
-        raise UsageError(f"{place} is of one backbone and does not say which; {EXPECTED_TOKENS}")
+        raise UsageError(f"{place} has the tokens of one backbone and does not say which; {EXPECTED_TOKENS}")
     else:
         tokens = tensors_of(path_of_name(place))
     for name, values in tokens.items():

@@ -35,16 +35,16 @@ from usae_train.training.loop import fit_tokens, new_usae
 from usae_train.training.resolving import fit_settings, named_recipe
 from usae_train.training.settings import DEFAULT, FitOptions, FitSettings, TrainingRecipe
 
-HELD_OUT_SHARE, MAX_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and at most so many
+HELD_OUT_SHARE, MAX_HELD_OUT = 0.1, 500  # share of the pictures that R² is measured on, and the most of them
 
 
 @dataclass(frozen=True)
 class GrownSpace:
-    """A USAE with one backbone more, and how well that one shares its concepts."""
+    """A USAE with one more backbone, and how well that one shares its concepts."""
 
     usae: USAE
     name: str  # of the new backbone
-    n_held_out: int  # pictures that were kept from training
+    n_held_out: int  # pictures that were held out of training
     r2: Matrix  # on those
     joint: Matrix | None = None  # the same of a USAE whose backbones were all trained together, when asked for
 
@@ -126,16 +126,16 @@ def add_backbone(
     """Train an encoder and a dictionary for a new backbone against the frozen concept space of a USAE.
 
     The codes of the known backbones are decoded to the new one, and its own codes to all; nothing of the known ones
-    changes, to the bit. A tenth of the pictures, 500 at most, is kept from training, and R² is measured on it.
+    changes, to the bit. A tenth of the pictures, 500 at most, is held out, and R² is measured on it.
 
     Args:
-        usae: a USAE with backbones; it is left as it is.
+        usae: a USAE with backbones; it is not changed.
         images: a folder, `demo`, ..., or an image source.
         backbone: a timm id or a spec. Its tokens are resampled to the USAE's grid.
         name: what to call it; the id without its tag by default.
         recipe: `default`, `published`, or a `TrainingRecipe`. BatchNorm is as in the USAE.
         joint: also train all backbones together from scratch with the same settings, to compare with (its time on top).
-        limit: take at most so many pictures.
+        limit: largest number of pictures to take.
         readers: processes that read pictures; 0 reads in this one.
         memory: GB of tokens in memory at a time; a third of the machine's by default.
         device: where to train.
@@ -158,9 +158,9 @@ def add_backbone(
     source = as_source(images, limit)
     with progress_display(quiet) as progress:
         bars = FitBars(progress, chosen.steps)
-        how = Execution(device, bars.beside(callbacks or FitCallbacks()), checkpointer, memory, readers)
+        execution = Execution(device, bars.beside(callbacks or FitCallbacks()), checkpointer, memory, readers)
         beside = bars.beside(joint_callbacks or callbacks or FitCallbacks(), "joint training") if joint else None
-        grown = _grow(usae, source, name, spec, chosen, how, beside)
+        grown = _grow(usae, source, name, spec, chosen, execution, beside)
         progress.close(lambda: [*grown.in_words(), "in memory only: ut.save(grown.usae, FOLDER) keeps it"])
     return grown
 
@@ -171,31 +171,35 @@ def _grow(
     name: str,
     spec: BackboneSpec,
     settings: FitSettings,
-    how: Execution,
+    execution: Execution,
     joint_callbacks: FitCallbacks | None,
 ) -> GrownSpace:
     """See `add_backbone`; without `joint_callbacks` there is no joint training."""
     train, held_out = split_pictures(len(source), settings.seed)  # before networks are built
-    known = {known_name: backbone.to(how.device) for known_name, backbone in usae.backbones.items()}
-    backbones = {**known, name: build_backbones({name: spec})[name].to(how.device)}
-    grid, checkpointer, jointly = usae.grid, how.checkpointer, None
+    known = {known_name: backbone.to(execution.device) for known_name, backbone in usae.backbones.items()}
+    backbones = {**known, name: build_backbones({name: spec})[name].to(execution.device)}
+    grid, checkpointer, jointly = usae.grid, execution.checkpointer, None
     assert grid is not None
     grown = add_untrained_pair(usae, name, spec, backbones[name].width, settings)
     grown.weights = {**usae.weights, name: backbones[name].record()}
     grown.measured_on = SourceRecord.of(source)
     if checkpointer is not None:
         further = {"widths": grown.widths, "space": usae.sha256, "backbone": spec.model_dump(mode="json")}
-        checkpointer.data = {**grown.measured_on.of_a_state, **further}
+        checkpointer.data = {**grown.measured_on.state_fields, **further}
         jointly = checkpointer.next("joint") if joint_callbacks is not None else None
-    feed, sample = feed_pictures(backbones, source, grid, settings, how, train)
-    paired = _held_out_tokens(backbones, source, grid, held_out, how)
-    alone, steps, log_every = encode_every_token(settings), how.callbacks.steps, how.callbacks.log_every
-    fit_tokens(feed, alone, grown, how.device, steps, checkpointer, log_every, frozen=usae.names)
+    feed, sample = feed_pictures(backbones, source, grid, settings, execution, train)
+    paired = _held_out_tokens(backbones, source, grid, held_out, execution)
+    encoding_all, steps, log_every = (
+        encode_every_token(settings),
+        execution.callbacks.steps,
+        execution.callbacks.log_every,
+    )
+    fit_tokens(feed, encoding_all, grown, execution.device, steps, checkpointer, log_every, frozen=usae.names)
     grown.statistics = measure(grown, sample())
     together: Matrix | None = None
     if joint_callbacks is not None:
         model = new_usae(feed.widths, settings, grid=grid)
-        fit_tokens(feed, settings, model, how.device, joint_callbacks.steps, jointly, joint_callbacks.log_every)
+        fit_tokens(feed, settings, model, execution.device, joint_callbacks.steps, jointly, joint_callbacks.log_every)
         together = held_out_r2(model.to("cpu"), paired)
     set_compute_dtype(known.values(), "float32")  # as they were given; a feed that streams ran them until here
     return GrownSpace(grown.to("cpu"), name, len(paired.numbers), held_out_r2(grown, paired), together)
@@ -206,21 +210,23 @@ def _held_out_tokens(
     source: ImageSource,
     grid: tuple[int, int],
     numbers: Sequence[int],
-    how: Execution,
+    execution: Execution,
 ) -> PairedTokens:
-    """What backbones see in pictures to measure on: before hours of training, for none of them may be whole."""
-    paired = collect_tokens(TokenSource(backbones, source, grid, readers=how.readers), tried=numbers, allow_none=True)
+    """Tokens of the held-out pictures, collected before hours of training: possibly none of them can be read."""
+    paired = collect_tokens(
+        TokenSource(backbones, source, grid, readers=execution.readers), tried=numbers, allow_none=True
+    )
     if not len(paired.numbers):
         raise none_can_be_read(len(numbers), source, paired.failures[0], "held-out picture")
     for why in paired.failures:
-        how.callbacks.failure(why)
+        execution.callbacks.failure(why)
     return paired
 
 
 @torch.no_grad()
 def held_out_r2(usae: USAE, paired: PairedTokens) -> Matrix:
     """R² around each feature's mean of every backbone's codes decoded by every dictionary, in raw units."""
-    return reconstruction_of(usae, (few.flat() for few in paired.batches(ENCODING_BATCH_SIZE))).r2
+    return reconstruction_of(usae, (tokens.flat() for tokens in paired.batches(ENCODING_BATCH_SIZE))).r2
 
 
 def encode_every_token(settings: FitSettings) -> FitSettings:
@@ -237,23 +243,22 @@ def encode_every_token(settings: FitSettings) -> FitSettings:
 def growth_settings(usae: USAE, recipe: str | TrainingRecipe = DEFAULT, **settings: Unpack[FitOptions]) -> FitSettings:
     """Settings of a fit in a space of this size.
 
-    Where it has slots for private concepts they say `topk`: a joint training to compare with has no
-    private ones.
+    Where it has slots for private concepts, they say `topk`: the joint training to compare with has none.
 
     Raises:
         ValueError: for settings that do not exist, another n_concepts or k than the USAE's, or one that was imported.
     """
     if not usae.sparsity.can_train or usae.recipe.startswith(IMPORTED):
         raise UsageError(f"this USAE was {usae.recipe}; a backbone can be added to one that was trained here")
-    for name, given, expected in other_sizes(usae, settings):
-        raise UsageError(f"{name} is {given}, and the USAE's {expected}; its space stays as it is")
+    for name, requested, expected in other_sizes(usae, settings):
+        raise UsageError(f"{name} is {requested}, and the USAE's {expected}; its space stays as it is")
     check_none_private(settings, "the space stays as it is, and an added backbone has none of its own")
     sparsity = settings.get("sparsity")
     if sparsity is not None and trained_sparsity(sparsity).kind != usae.sparsity.kind:
         raise UsageError(f"sparsity is {sparsity!r}, and the USAE's {usae.sparsity.kind}; its space stays as it is")
     same_sparsity = DEFAULT.sparsity if usae.sparsity.requested_by else variant_setting(usae.sparsity)
-    as_it_is = {"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm, "sparsity": same_sparsity}
-    named = named_recipe(recipe).model_copy(update=as_it_is)
+    unchanged = {"batch_norm": usae.batch_norm, "unit_norm": usae.unit_norm, "sparsity": same_sparsity}
+    named = named_recipe(recipe).model_copy(update=unchanged)
     settings["n_concepts"], settings["k"] = usae.n_concepts, usae.k
     return fit_settings(named, **settings)
 
@@ -272,13 +277,13 @@ def split_pictures(n_images: int, seed: int) -> tuple[list[int], list[int]]:
 
 
 def add_untrained_pair(usae: USAE, name: str, spec: BackboneSpec, width: int, settings: FitSettings) -> USAE:
-    """A copy of a USAE with an untrained pair more, at the end."""
+    """A copy of a USAE with one more pair at the end, untrained."""
     specs = {**usae.specs, name: spec}
-    # what the known ones have for themselves, the new one has not
-    as_it_is: dict[str, object] = {"specs": specs, "grid": usae.grid, "private": usae.private.ranges}
+    # private concepts of the known ones are closed to the new one
+    unchanged: dict[str, object] = {"specs": specs, "grid": usae.grid, "private": usae.private.ranges}
     if usae.sparsity.requested_by:
-        as_it_is["sparsity"] = usae.sparsity
-    grown = new_usae({**usae.widths, name: width}, settings, **as_it_is)
+        unchanged["sparsity"] = usae.sparsity
+    grown = new_usae({**usae.widths, name: width}, settings, **unchanged)
     grown.recipe, grown.outliers, grown.agreement = usae.recipe, dict(usae.outliers), usae.agreement
     grown.modules_given = dict(usae.modules_given)
     fresh = {key: value for key, value in grown.state_dict().items() if key.split(".")[1] == name}

@@ -10,7 +10,7 @@ from torch import Tensor
 from usae_train.model.sparse import Codes
 from usae_train.model.usae import USAE
 
-TOKENS_AT_ONCE = 2048  # tokens that are encoded at a time: chunk x concepts numbers
+TOKENS_CHUNK_SIZE = 2048  # tokens encoded at a time, which takes chunk x concepts numbers
 
 
 @torch.no_grad()
@@ -28,7 +28,7 @@ def aligned_rows(usae: USAE, tokens: Mapping[str, Tensor], frozen: Sequence[str]
     """
     sums = new_tokens.new_zeros(usae.n_concepts, new_tokens.shape[1])
     for name in frozen:
-        for part, shown in zip(tokens[name].split(TOKENS_AT_ONCE), new_tokens.split(TOKENS_AT_ONCE), strict=True):
+        for part, shown in zip(tokens[name].split(TOKENS_CHUNK_SIZE), new_tokens.split(TOKENS_CHUNK_SIZE), strict=True):
             codes = usae.encode(name, part.to(new_tokens.device, torch.float32))
             sums += tokens_of_concepts(codes, shown, usae.n_concepts)
     return sums

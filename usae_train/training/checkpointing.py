@@ -28,7 +28,7 @@ from usae_train.training.settings import ExecutionSettings, FitSettings
 from usae_train.training.state_checks import check_moments, check_position, find_differences
 
 EXECUTION_DEFAULTS = ExecutionSettings()
-UNREADABLE = -1  # no step: there are states, and none can be read
+NONE_READABLE = -1  # not a step: there are states, and none can be read
 
 
 @dataclass
@@ -54,15 +54,15 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from what `state_dict` gave.
+        """Resume from what `state_dict` returned.
 
         Raises:
-            ValueError: for parts that are missing, or of another shape or kind; nothing was taken over then.
+            ValueError: for parts that are missing, or of another shape or kind; nothing is changed then.
         """
         moments = self._checked(state)
         try:
             self.generator.set_state(state["generator"].cpu())
-        except RuntimeError as error:  # torch's own to judge
+        except RuntimeError as error:  # only torch can tell
             raise Damaged(one_line(error)[:200]) from error
         self.usae.load_state_dict(state["usae"])
         for name, optimizer in self.optimizers.items():
@@ -73,7 +73,7 @@ class TrainingState:
         self.last_fired.copy_(state["last_fired"])
 
     def _checked(self, state: dict[str, Any]) -> dict[str, dict[int, dict[str, Tensor]]]:
-        """The optimizers' moments, when all is as it should be."""
+        """The optimizers' moments, once every part has been checked."""
         if lacking := sorted({*self.state_dict()} - state.keys()):
             raise Damaged(f"it has no {', '.join(lacking)}")
         check_tensors(state["usae"], self.usae.state_dict(), "usae")
@@ -84,9 +84,9 @@ class TrainingState:
         saved = state["optimizers"]
         if not isinstance(saved, dict) or saved.keys() != self.optimizers.keys():
             raise Damaged("it has optimizers of other backbones")
-        every = self.settings.recipe.encoding != "one"  # else a pair steps when it is drawn, and may not have been
+        all_have_stepped = self.settings.recipe.encoding != "one"  # otherwise a pair steps only when it is drawn
         return {
-            name: check_moments(saved[name], optimizer, f"optimizer of {name}", every)
+            name: check_moments(saved[name], optimizer, f"optimizer of {name}", all_have_stepped)
             for name, optimizer in self.optimizers.items()
         }
 
@@ -97,11 +97,11 @@ def state_file_name(step: int) -> str:
 
 
 def _read_state(file: Path) -> dict[str, Any] | None:
-    """A state of a training; None, with a warning, for a file that is not one, such as one that a power cut left."""
+    """A state of a training; None, with a warning, for a file that is not one, such as what a power cut leaves."""
     try:
         state = read_torch_file(file, str(file), "training state")
     except UsageError as error:
-        cause = error.__cause__  # of what is not a file there is none, and it is said already that it cannot be read
+        cause = error.__cause__  # None where the error itself says that it cannot be read
         why = first_line(error) if cause is None else f"{file} cannot be read ({first_line(cause)})"
     else:
         step = file.stem.removeprefix("step-")
@@ -109,7 +109,7 @@ def _read_state(file: Path) -> dict[str, Any] | None:
         if all(isinstance(part, dict) for part in parts) and step.isdecimal() and int(step) > 0:
             return dict(state)
         why = f"{file} is not a training state"
-    warnings.warn(f"{why}; the state before it is looked for", OneLineWarning, stacklevel=2)
+    warnings.warn(f"{why}; the one before it is tried", OneLineWarning, stacklevel=2)
     return None
 
 
@@ -122,7 +122,7 @@ class TrainingCheckpointer:
         keep: how many are kept.
 
     Attributes:
-        data: what the training is on, in words that are compared when it is resumed (source, fingerprint, widths).
+        data: what it is trained on, compared when it is resumed (source, fingerprint, widths).
     """
 
     def __init__(
@@ -135,27 +135,27 @@ class TrainingCheckpointer:
         self.data: dict[str, Any] = {}
         self.last_step = 0  # the step of the last state that was written
         self._last = time.monotonic()
-        self._stop = 0  # the signal that asked for it
-        self._training = False  # there is a state that a stop could write
+        self._stop = 0  # the signal that asked to stop
+        self._training = False  # whether there is a state to write before stopping
         self._next: list[TrainingCheckpointer] = []
 
     def next(self, name: str) -> TrainingCheckpointer:
-        """For a further training of the command, on the same data: its states lie within; signals reach it too."""
+        """For a second training of the same command and data: its states lie within; signals reach it too."""
         further = TrainingCheckpointer(self.folder / name, self.seconds / 60, self.keep)
         further.data = self.data
         self._next.append(further)
         return further
 
     def restore(self, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> int:
-        """Resume from the newest state that can be read, which the first rank reads for all; the step to begin with.
+        """Resume from the newest readable state, which the first rank reads for all; returns the step to begin with.
 
         Raises:
             ValueError: when it was made with other settings or on other data, and says which differ; when there are
                 states of which none can be read.
         """
         step, saved = ranks.compute_on_main(self._newest)
-        if step == UNREADABLE:
-            raise UsageError(f"no training state in {self.folder} can be read; remove the folder to begin anew")
+        if step == NONE_READABLE:
+            raise UsageError(f"no training state in {self.folder} can be read; remove the folder to start over")
         self._training = step < state.settings.steps
         if not saved:
             return 0
@@ -167,7 +167,7 @@ class TrainingCheckpointer:
                 raise UsageError(
                     f"{self.folder / state_file_name(step)} is not a state of this training ({error}): it is "
                     "damaged, or another version of usae wrote it; remove it to resume from the one before, or "
-                    f"{self.folder} to begin anew"
+                    f"{self.folder} to start over"
                 ) from error
         self.last_step = step
         return step
@@ -178,11 +178,11 @@ class TrainingCheckpointer:
         except UsageError as error:
             raise UsageError(
                 f"{self.folder} cannot be resumed: {error}; end the training with that version, or remove "
-                f"{self.folder} to begin anew"
+                f"{self.folder} to start over"
             ) from error
         if differences:
             raise UsageError(
-                f"{self.folder} was begun with another {', '.join(differences)}; give the same again, or remove it"
+                f"{self.folder} was begun with another {', '.join(differences)}; give the same settings, or remove it"
             )
 
     def last_good(self) -> str:
@@ -198,18 +198,18 @@ class TrainingCheckpointer:
             raise UsageError(f"{error}{self.last_good()}") from error
 
     def _newest(self) -> tuple[int, dict[str, Any]]:
-        remove_leftovers(self.folder.glob(".step-*.part"))  # of kills while a state was written: each as large as one
+        remove_leftovers(self.folder.glob(".step-*.part"))  # left by kills during a write, each as large as a state
         files = sorted(self.folder.glob("step-*.pt"), reverse=True)
         for file in files:
             if (state := _read_state(file)) is not None:
                 return int(file.stem.removeprefix("step-")), state
-        return UNREADABLE if files else 0, {}
+        return NONE_READABLE if files else 0, {}
 
     def after(self, step: int, state: TrainingState, ranks: DistributedContext = SINGLE_PROCESS) -> None:
-        """Called after each step: the first rank writes the state when it is time, or when a signal came to any.
+        """Called after each step: the first rank writes the state when it is due, or when any rank got a signal.
 
-        After the last step it is always time: statistics are measured then and the USAE is saved, and what goes wrong
-        there, a kill or a full disk, must not cost a training. That it cannot be written is then no reason to stop.
+        After the last step it is always due: then statistics are measured and the USAE is saved, and a kill or a full
+        disk there must not cost a training. A state that cannot be written is then no reason to stop.
 
         Raises:
             Stopped: after SIGTERM or Ctrl-C, when the state is written.
@@ -225,22 +225,22 @@ class TrainingCheckpointer:
         self._last = time.monotonic()
         if stop:
             raise Stopped(
-                f"stopped after step {self.last_step}; give the same command with --resume to continue",
+                f"stopped after step {self.last_step}; run the same command again with --resume to continue",
                 self._stop or signal.SIGTERM,  # it may have come to another rank alone
             )
 
     def _write(self, step: int, state: TrainingState) -> None:
         if not all(parameter.isfinite().all() for parameter in state.usae.parameters()):
-            return  # the next step says what is wrong; until then the states before are the good ones
+            return  # the next step says what is wrong; earlier states are still good
         write_state({**state.state_dict(), "data": self.data}, self.folder / state_file_name(step))
         self.last_step = step
-        for old in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
-            old.unlink()
+        for file in sorted(self.folder.glob("step-*.pt"))[: -self.keep]:
+            file.unlink()
 
     def stop_on_signals(self) -> AbstractContextManager[None]:
-        """Within it SIGTERM and Ctrl-C mean: write the state after the step that is running, then stop.
+        """A context in which SIGTERM and Ctrl-C mean: finish the step, write the state, stop.
 
-        A second Ctrl-C ends at once, and so do both while nothing is trained (pictures are read, statistics measured).
+        A second Ctrl-C ends at once, and so do both while no step runs (pictures are read, statistics measured).
         """
 
         def stop(number: int) -> None:

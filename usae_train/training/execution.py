@@ -13,13 +13,13 @@ from usae_train.training.logging.callbacks import FitCallbacks
 
 @dataclass(frozen=True)
 class Execution:
-    """What changes nothing of what a fit comes to.
+    """What does not affect the result of a fit.
 
     Attributes:
         device: where to train.
         callbacks: callbacks for progress.
         checkpointer: writes training states, and resumes from the last.
-        memory: GB of tokens that are in memory at a time; a third of the machine's by default. Pictures whose tokens
+        memory: GB of tokens held in memory at a time; a third of the machine's by default. Pictures whose tokens
             all fit go through the backbones once; otherwise they are streamed, once an epoch, in windows of random
             pictures. A store that is larger is gone through in windows of random slices of its shards.
         readers: processes that read pictures; 0 reads in this one.
@@ -34,4 +34,4 @@ class Execution:
     ranks: DistributedContext = SINGLE_PROCESS
 
 
-IN_THIS_PROCESS = Execution()  # in this process, on the CPU, unseen
+IN_THIS_PROCESS = Execution()  # on the CPU, without callbacks

@@ -62,10 +62,10 @@ def fit(
             `NAME=FILE.npy,NAME=FILE.npy` (see `tokens.token_tables`); or pictures: a folder, `demo`, or an image
             source; or an activation store.
         backbones: {name: spec, timm id or `ModuleBackbone`} to see the pictures with, or what `--backbones` takes:
-            `paper`, `demo`, `photos`, a YAML file, timm ids with commas; only with pictures.
+            `paper`, `demo`, `photos`, a YAML file, comma-separated timm ids; only with pictures.
         recipe: `default`, `published`, a YAML file of one, or a `TrainingRecipe`.
-        limit: take at most so many pictures.
-        readers: processes that read pictures; 0 reads in this one. What comes of it is the same to the bit.
+        limit: largest number of pictures to take.
+        readers: processes that read pictures; 0 reads in this one. The result is the same to the bit.
         device: where to train.
         callbacks: callbacks for progress of your own, beside what is shown.
         quiet: show no bars, and say nothing at the end.
@@ -82,8 +82,8 @@ def fit(
     chosen = fit_settings(recipe, **settings)
     with progress_display(quiet) as progress:
         bars = FitBars(progress, chosen.steps)
-        how = Execution(device, bars.beside(callbacks or FitCallbacks()), readers=readers)
-        usae = _fit_by_kind(data, backbones, chosen, limit, how)
+        execution = Execution(device, bars.beside(callbacks or FitCallbacks()), readers=readers)
+        usae = _fit_by_kind(data, backbones, chosen, limit, execution)
         bars.close(usae)
     return usae
 
@@ -93,67 +93,74 @@ def _fit_by_kind(
     backbones: str | Mapping[str, BackboneSpec | Backbone | str] | None,
     chosen: FitSettings,
     limit: int | None,
-    how: Execution,
+    execution: Execution,
 ) -> USAE:
     """By what the data is."""
     if isinstance(data, Mapping):
-        check_for_pictures("the data is tokens already", chosen, limit, backbones, how.readers)
-        return fit_given(TokenTables(token_tensors(data)), chosen, how)
+        check_for_pictures("the data is tokens already", chosen, limit, backbones, execution.readers)
+        return fit_tables(TokenTables(token_tensors(data)), chosen, execution)
     if isinstance(data, str) and names_tokens(data):
-        check_for_pictures("the data is tokens already", chosen, limit, backbones, how.readers)
-        return fit_given(read_tokens(data), chosen, how)
+        check_for_pictures("the data is tokens already", chosen, limit, backbones, execution.readers)
+        return fit_tables(read_tokens(data), chosen, execution)
     if isinstance(data, str | Path) and is_store(data):
         data = ActivationStore(data)
     if isinstance(data, ActivationStore):
-        check_for_pictures("the store has its own", chosen, limit, backbones, how.readers)
-        return fit_store(data, chosen, how)
+        check_for_pictures("the store has its own", chosen, limit, backbones, execution.readers)
+        return fit_store(data, chosen, execution)
     if not backbones:
         raise UsageError("no backbones to see the pictures with; give backbones={name: BackboneSpec}")
-    return fit_pictures(as_source(data, limit), chosen, _specs(backbones), how)
+    return fit_pictures(as_source(data, limit), chosen, _specs(backbones), execution)
 
 
 def other_sizes(usae: USAE, settings: FitOptions) -> list[tuple[str, object, object]]:
-    """What of a space's size is asked for otherwise than a USAE has it: its name, what is given, and the USAE's."""
+    """Sizes that are requested and differ from a USAE's: the name, what is requested, and the USAE's."""
     sizes = {"n_concepts": usae.n_concepts, "k": usae.k}
-    given = {name: settings.get(name) for name in sizes}
-    return [(name, given[name], size) for name, size in sizes.items() if given[name] not in (None, size)]
+    requested = {name: settings.get(name) for name in sizes}
+    return [(name, requested[name], size) for name, size in sizes.items() if requested[name] not in (None, size)]
 
 
 def check_none_private(settings: FitOptions, why: str) -> None:
-    """Refuse private concepts that are asked of a space which can get none.
+    """Refuse private concepts in a space that cannot have any.
 
     Raises:
-        ValueError: for `n_private` or `k_private`; says why not.
+        ValueError: for `n_private` or `k_private`; the message says why.
     """
-    asked = {"n_private": settings.get("n_private"), "k_private": settings.get("k_private")}
-    for name in (name for name, value in asked.items() if value):
-        raise UsageError(f"{name} is {asked[name]}; {why}")
+    requested = {"n_private": settings.get("n_private"), "k_private": settings.get("k_private")}
+    for name in (name for name, value in requested.items() if value):
+        raise UsageError(f"{name} is {requested[name]}; {why}")
 
 
 @with_torch_defaults
-def fit_given(given: TokenTables, settings: FitSettings, how: Execution = IN_THIS_PROCESS) -> USAE:
-    """Train a USAE on given tokens, wherever they were made; it has no backbones to see pictures with.
+def fit_tables(tables: TokenTables, settings: FitSettings, execution: Execution = IN_THIS_PROCESS) -> USAE:
+    """Train a USAE on tokens that were made elsewhere; it has no backbones to see pictures with.
 
     Args:
-        given: the tokens.
+        tables: the tokens.
         settings: size, length and recipe.
-        how: it is carried out.
+        execution: how it is carried out.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same tokens; on ranks other than the first without.
     """
-    if how.checkpointer is not None:
-        how.checkpointer.data = given.identity()
-    usae = _train(MemoryFeed(given.flat), settings, None, how)
-    if how.ranks.is_main:
-        usae.statistics = measure(usae, given.sample())
+    if execution.checkpointer is not None:
+        execution.checkpointer.data = tables.identity()
+    usae = _train(MemoryFeed(tables.flat), settings, None, execution)
+    if execution.ranks.is_main:
+        usae.statistics = measure(usae, tables.sample())
     return usae.to("cpu")
 
 
-def _train(feed: Feed, settings: FitSettings, usae: USAE | None, how: Execution) -> USAE:
-    callbacks = how.callbacks
+def _train(feed: Feed, settings: FitSettings, usae: USAE | None, execution: Execution) -> USAE:
+    callbacks = execution.callbacks
     return fit_tokens(
-        feed, settings, usae, how.device, callbacks.steps, how.checkpointer, callbacks.log_every, how.ranks
+        feed,
+        settings,
+        usae,
+        execution.device,
+        callbacks.steps,
+        execution.checkpointer,
+        callbacks.log_every,
+        execution.ranks,
     )
 
 
@@ -177,7 +184,7 @@ def fit_pictures(
     source: ImageSource,
     settings: FitSettings,
     backbones: Mapping[str, BackboneSpec | Backbone],
-    how: Execution = IN_THIS_PROCESS,
+    execution: Execution = IN_THIS_PROCESS,
     grid: tuple[int, int] | None = None,
 ) -> USAE:
     """Train a USAE on pictures.
@@ -185,28 +192,28 @@ def fit_pictures(
     Args:
         source: the pictures.
         settings: size, length and recipe.
-        backbones: {name: spec} to see them with, or a backbone that is built already.
-        how: it is carried out.
+        backbones: {name: spec} to see them with, or a backbone that is already built.
+        execution: how it is carried out.
         grid: (rows, cols) of the tokens; the one that suits these backbones by default.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on the same pictures, 10,000 at most, drawn from all; on
         ranks other than the first without statistics.
     """
-    built = {name: backbone.to(how.device) for name, backbone in build_backbones(backbones).items()}
+    built = {name: backbone.to(execution.device) for name, backbone in build_backbones(backbones).items()}
     grid = grid or common_grid(list(built.values()))
-    sparsity_of(settings, list(built))  # private concepts that cannot be, before pictures are looked at
-    feed, sample = feed_pictures(built, source, grid, settings, how)
+    sparsity_of(settings, list(built))  # refuses impossible private concepts before any picture is read
+    feed, sample = feed_pictures(built, source, grid, settings, execution)
     specs = {name: backbone.spec for name, backbone in built.items()}
     usae = new_usae(feed.widths, settings, specs=specs, grid=grid)
     usae.modules_given = {name: backbone for name, backbone in backbones.items() if isinstance(backbone, Backbone)}
     usae.weights = {name: backbone.record() for name, backbone in built.items()}
     usae.measured_on = SourceRecord.of(source)
-    if how.checkpointer is not None:
+    if execution.checkpointer is not None:
         further = {"widths": usae.widths, "backbones": listed_specs(specs)}
-        how.checkpointer.data = {**usae.measured_on.of_a_state, **further}
-    _train(feed, settings, usae, how)
-    if how.ranks.is_main:
+        execution.checkpointer.data = {**usae.measured_on.state_fields, **further}
+    _train(feed, settings, usae, execution)
+    if execution.ranks.is_main:
         usae.statistics = measure(usae, sample(), input_size=largest_input(built))
     else:
         for _ in sample():  # they see their part of the pictures
@@ -219,10 +226,10 @@ def feed_pictures(
     source: ImageSource,
     grid: tuple[int, int],
     settings: FitSettings,
-    how: Execution = IN_THIS_PROCESS,
+    execution: Execution = IN_THIS_PROCESS,
     numbers: Sequence[int] | None = None,
 ) -> tuple[Feed, Callable[[], Iterator[PairedTokens]]]:
-    """The tokens of pictures, in memory if they fit and else streamed; and what gives those of its statistics.
+    """The tokens of pictures, in memory if they fit and otherwise streamed; and what yields those of the statistics.
 
     These are drawn from all pictures, and are the same whatever the memory.
 
@@ -231,14 +238,14 @@ def feed_pictures(
         source: the pictures.
         grid: (rows, cols) of the tokens.
         settings: what the backbones compute in from now on, and how many of the pictures may be unreadable.
-        how: it is carried out; each of several processes has the tokens of all in the end.
+        execution: how it is carried out; each of several processes has the tokens of all in the end.
         numbers: which of the pictures; all by default.
 
     Raises:
-        ValueError: for more that are unreadable, at once or when a window has them, or fewer readers than none.
+        ValueError: for more unreadable pictures, at once or in a later window, or a negative number of readers.
     """
-    callbacks, ranks, allowed = how.callbacks, how.ranks, allowed_memory(how.memory)
-    readers = at_least(0, how.readers, "readers")
+    callbacks, ranks, allowed = execution.callbacks, execution.ranks, allowed_memory(execution.memory)
+    readers = at_least(0, execution.readers, "readers")
     set_compute_dtype(backbones.values(), settings.dtype)
     n_images = len(source) if numbers is None else len(numbers)
     broken = BrokenPictures(n_images, settings.max_broken, callbacks.failure if ranks.is_main else lambda why: None)
@@ -256,14 +263,14 @@ def feed_pictures(
 def store_to_fit(
     images: str, backbones: str | None, limit: int | None, dtype: str, verify_checksums: bool
 ) -> ActivationStore | None:
-    """The store that `usae-train fit` is given; none where it is given pictures.
+    """The store that `usae-train fit` is given; None when it is given pictures.
 
     Raises:
-        ValueError: for a store that cannot be read, options of pictures with a store, or one of a store with pictures.
+        ValueError: for a store that cannot be read, or options that are not for what is given.
     """
     if not is_store(images):
         if verify_checksums:
-            raise UsageError(f"--verify-checksums is of a store, and {images} is not one")
+            raise UsageError(f"--verify-checksums is for a store, and {images} is not one")
         return None
     if backbones is not None or limit is not None or dtype != "auto":
         raise UsageError(f"{images} is a store, with backbones and pictures of its own")
@@ -274,7 +281,7 @@ def store_to_fit(
 def fit_store(
     store: ActivationStore,
     settings: FitSettings,
-    how: Execution = IN_THIS_PROCESS,
+    execution: Execution = IN_THIS_PROCESS,
     only: str | None = None,
 ) -> USAE:
     """Train a USAE on an activation store.
@@ -282,23 +289,23 @@ def fit_store(
     Args:
         store: a finished store.
         settings: size, length and recipe.
-        how: it is carried out; processes that train as one divide the store.
+        execution: how it is carried out; processes that train as one divide the store.
         only: the backbone that is trained alone; all of the store's together by default.
 
     Returns:
         The USAE, in evaluation mode, its statistics measured on its images, 10,000 at most, drawn from all; on ranks
         other than the first without statistics.
     """
-    record, every = store.record, StoreFeed(store, allowed_memory(how.memory))
+    record, every = store.record, StoreFeed(store, allowed_memory(execution.memory))
     feed: Feed = every if only is None else OneBackbone(every, only)
     specs = {name: spec for name, spec in store.specs.items() if name in feed.widths}
     usae = new_usae(feed.widths, settings, specs=specs, grid=record.grid)
     usae.weights = {name: weights for name, weights in record.weights.items() if name in feed.widths}
     usae.measured_on = record.images
-    if how.checkpointer is not None:
+    if execution.checkpointer is not None:
         further = {"widths": usae.widths, "shards": [shard.sha256 for shard in record.shards]}
-        how.checkpointer.data = {**record.images.of_a_state, **further}
-    _train(feed, settings, usae, how)
-    if how.ranks.is_main:
+        execution.checkpointer.data = {**record.images.state_fields, **further}
+    _train(feed, settings, usae, execution)
+    if execution.ranks.is_main:
         usae.statistics = measure(usae, every.sample())
     return usae.to("cpu")

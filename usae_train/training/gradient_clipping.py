@@ -23,18 +23,18 @@ def clip_gradients(
     """Have each pair's optimizer scale its gradients down to `recipe.max_grad_norm`; shorter ones are not touched.
 
     Args:
-        usae: with gradients.
+        usae: the model, with gradients.
         names: the pairs.
-        recipe: the bound.
-        optimizers: of all pairs.
+        recipe: has the bound.
+        optimizers: {name: optimizer}, those of all pairs.
         norms: (names,) `gradient_norms`.
-        read_norms: the same, as they were read.
+        read_norms: the same numbers, read from the device.
 
     Returns:
         The backbones whose gradient is not finite; with one of them a step would ruin the weights.
     """
     # torch's clip_grad_norm_ multiplies by clip / (norm + 1e-6), in a pass of its own over all gradients; a fused
-    # optimizer divides by this while it takes the step, as torch.amp.GradScaler has it do (19.5 for 23 ms, one thread)
+    # optimizer divides by this while it takes the step, as with torch.amp.GradScaler (19.5 ms, not 23; one thread)
     takes_scale = norms.device.type != "mps"  # until pytorch's #186360, of June 2026
     for name, scale, norm in zip(names, (norms + 1e-6) / recipe.max_grad_norm, read_norms, strict=True):
         optimizers[name].grad_scale = scale if norm > recipe.max_grad_norm and takes_scale else None  # type: ignore[attr-defined]
@@ -63,7 +63,7 @@ def gradient_norm(gradients: Sequence[Tensor]) -> Tensor:
 
 
 def trained_parameters(usae: USAE, name: str, recipe: TrainingRecipe) -> list[nn.Parameter]:
-    """A pair's parameters that training may change; the published recipe has no offset, and one control no atoms."""
+    """A pair's parameters that training may change; the published recipe trains no offset, and one control no atoms."""
     dictionary = usae.decoder(name)
     atoms = [] if recipe.frozen else dictionary.changed
     offset = [dictionary.offset] if recipe.offset else []

@@ -40,23 +40,23 @@ from usae_train.training.logging.step_metrics import dead_of
 from usae_train.training.settings import ExecutionSettings, FitSettings
 from usae_train.training.state_checks import find_differences
 
-BEGUN = "independent.json"  # what all SAEs of a folder have in common
+SHARED_SETTINGS = "independent.json"  # what all SAEs of a folder have in common
 FitOne = Callable[[str, FitSettings, Execution], USAE]
 
 
 @dataclass(frozen=True)
 class Executions:
-    """How several trainings are run: what changes nothing of what they come to."""
+    """How several trainings are run: what does not affect their results."""
 
     device: str = "cpu"
-    execution: ExecutionSettings = EXECUTION_DEFAULTS
+    settings: ExecutionSettings = EXECUTION_DEFAULTS
     report: ProgressCallback = lambda stage, done, total, note: None
     failure: Callable[[str], None] = lambda why: None  # a picture that could not be read
 
     @contextmanager
-    def one(self, name: str, states: Path, steps: int) -> Iterator[Execution]:
+    def of_training(self, name: str, states: Path, steps: int) -> Iterator[Execution]:
         """How one of them is carried out, with bars of its name; its states and metrics lie in a folder."""
-        chosen = self.execution
+        chosen = self.settings
         checkpointer = TrainingCheckpointer(states, chosen.checkpoint_minutes, chosen.keep_checkpoints)
         with MetricsLogger(states / METRICS) as metrics_logger, checkpointer.stop_on_signals():
             callbacks = logging_callbacks(
@@ -81,7 +81,7 @@ def fit_independent(
     verify_checksums: bool = False,
     opened: Callable[[], None] = lambda: None,
 ) -> dict[str, float]:
-    """Train one SAE per backbone and write each as soon as it is done; given again, it is resumed where it was.
+    """Train one SAE per backbone and write each as soon as it is done; called again, it resumes where it stopped.
 
     Args:
         images: pictures or a store.
@@ -90,7 +90,7 @@ def fit_independent(
         settings: of all trainings; see `fit_each` for their seeds.
         executions: how each is carried out.
         verify_checksums: compare a store's checksums first.
-        opened: is called when pictures are opened, before backbones for them are fetched.
+        opened: called once pictures are open, before backbones for them are downloaded.
 
     Returns:
         {backbone: share of its SAE's concepts that never fire on the pictures of its statistics}.
@@ -107,18 +107,18 @@ def fit_independent(
             f"{images}: an SAE per backbone is trained on a store or on pictures; give each backbone's tokens to a fit "
             "of its own"
         )
-    store = store_to_fit(images, backbones, executions.execution.limit, settings.dtype, verify_checksums)
+    store = store_to_fit(images, backbones, executions.settings.limit, settings.dtype, verify_checksums)
     if store is not None:
         return _fit_on_store(store, out, settings, executions, verify_checksums)
-    specs, source = read_specs(backbones or DEFAULT_BACKBONES), open_images(images, executions.execution.limit)
+    specs, source = read_specs(backbones or DEFAULT_BACKBONES), open_images(images, executions.settings.limit)
     if source.left_out:
         executions.failure(source.left_out)
     opened()
     grid = common_grid(list(build_backbones(specs, warn=False).values()))  # each fit warns of its own
-    data = {**SourceRecord.of(source).of_a_state, "backbones": listed_specs(specs)}
+    data = {**SourceRecord.of(source).state_fields, "backbones": listed_specs(specs)}
 
-    def fit_one(name: str, seeded: FitSettings, how: Execution) -> USAE:
-        return fit_pictures(source, seeded, {name: specs[name]}, how, grid)
+    def fit_one(name: str, seeded: FitSettings, execution: Execution) -> USAE:
+        return fit_pictures(source, seeded, {name: specs[name]}, execution, grid)
 
     with folder_lock(out):
         fit_each(list(specs), settings, fit_one, out, executions, data)
@@ -130,13 +130,13 @@ def _fit_on_store(
 ) -> dict[str, float]:
     check_weights(store.specs)
     data = {
-        **store.record.images.of_a_state,
+        **store.record.images.state_fields,
         "backbones": listed_specs(store.specs),
         "shards": [shard.sha256 for shard in store.record.shards],
     }
 
-    def fit_one(name: str, seeded: FitSettings, how: Execution) -> USAE:
-        return fit_store(store, seeded, how, only=name)
+    def fit_one(name: str, seeded: FitSettings, execution: Execution) -> USAE:
+        return fit_store(store, seeded, execution, only=name)
 
     with folder_lock(out):
         if verify_checksums:
@@ -157,11 +157,11 @@ def fit_each(
     executions: Executions | None = None,
     data: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Train those that are not there yet.
+    """Train those that do not exist yet.
 
-    Each has seeds of its own, `seed + 1 + position` and so `init_seed`: with one all would start from the same tokens,
-    and be more alike than independent training makes them. What all have in common is noted beside the first that is
-    done.
+    Each has seeds of its own, `seed + 1 + position`, and likewise `init_seed`: with the same seeds all would start from
+    the same tokens, and be more alike than independent training makes them. What all have in common is written when
+    the first is done.
 
     Args:
         names: of the trainings, and of their folders: the backbones, where each has one of its own.
@@ -172,44 +172,43 @@ def fit_each(
         data: what the trainings are on, ready for JSON.
 
     Raises:
-        ValueError: when those that are there have other settings or are of other data; says which differ.
+        ValueError: when those that exist have other settings or other data; says which differ.
     """
-    executions, begun = executions or Executions(), {**settings.model_dump(mode="json"), **data}
-    _check_begun(out / BEGUN, begun)
+    executions, shared_settings = executions or Executions(), {**settings.model_dump(mode="json"), **data}
+    _check_shared_settings(out / SHARED_SETTINGS, shared_settings)
     for name in names:
         if (out / name / "config.json").is_file():
             _check_same(load(out / name), settings, out / name)
     for position, name in enumerate(names):
         if not (out / name / "config.json").is_file():
-            apart = {"seed": settings.seed + 1 + position, "init_seed": settings.init_seed + 1 + position}
+            seeds = {"seed": settings.seed + 1 + position, "init_seed": settings.init_seed + 1 + position}
             states = out / f".{name}.training"
-            with executions.one(name, states, settings.steps) as how:
-                usae = fit_one(name, settings.model_copy(update=apart), how)
-            write_atomically(out / BEGUN, json.dumps(begun, indent=2) + "\n")
+            with executions.of_training(name, states, settings.steps) as execution:
+                usae = fit_one(name, settings.model_copy(update=seeds), execution)
+            write_atomically(out / SHARED_SETTINGS, json.dumps(shared_settings, indent=2) + "\n")
             save(usae, out / name, beside=[states / METRICS] if (states / METRICS).is_file() else ())
             shutil.rmtree(states, ignore_errors=True)
 
 
-def _check_begun(note: Path, asked: Mapping[str, Any]) -> None:
-    """Compare with the SAEs that are there already; older ones have no note, and are compared one by one."""
-    if not note.is_file() or not any(note.parent.glob("*/config.json")):  # killed before the first was written
+def _check_shared_settings(file: Path, settings: Mapping[str, Any]) -> None:
+    """Compare with the SAEs that exist already; older ones have no such file, and are compared one by one."""
+    if not file.is_file() or not any(file.parent.glob("*/config.json")):  # killed before the first was written
         return
     try:
-        note_there = read_object(note)
+        content = read_object(file)
     except UsageError as error:
-        raise UsageError(f"{note} cannot be read: {error}; choose another --out, or remove {note.parent}") from error
-    moving = note_there.keys() - {"max_broken"}  # which moves nothing that was trained
-    begun_with = {key: note_there[key] for key in moving}
+        raise UsageError(f"{file} cannot be read: {error}; choose another --out, or remove {file.parent}") from error
+    content.pop("max_broken", None)  # which does not affect the result
     try:
-        differences = find_differences(asked, begun_with)
+        differences = find_differences(settings, content)
     except UsageError as error:
         raise UsageError(
-            f"{note.parent} cannot be resumed: {error}; end it with that version, or choose another --out"
+            f"{file.parent} cannot be resumed: {error}; end it with that version, or choose another --out"
         ) from error
     if differences:
         raise UsageError(
-            f"{note.parent} has SAEs of another {', '.join(differences)}; give the same again, choose another --out, "
-            "or remove it"
+            f"{file.parent} has SAEs of another {', '.join(differences)}; give the same settings, choose another "
+            "--out, or remove it"
         )
 
 

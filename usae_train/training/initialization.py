@@ -28,11 +28,11 @@ from usae_train.training.dictionaries.variants import read_dictionary
 from usae_train.training.settings import FitSettings, TrainingRecipe
 from usae_train.training.thresholds import set_thresholds, threshold_sample
 
-NORM_TOKENS = 4096  # from which the norm of backbones that stay as they are is taken
+NORM_TOKENS = 4096  # tokens from which the norm of frozen backbones is taken
 
 
 class Preparation(NamedTuple):
-    """What was found out before the first step."""
+    """What is known before the first step."""
 
     thresholds: dict[str, float]  # the norm above which a backbone's token is an outlier, where those are masked
     sample: dict[str, Tensor]  # tokens that the sparsity's own thresholds are taken from
@@ -46,14 +46,14 @@ def prepare(
     frozen: Sequence[str],
     generator: torch.Generator,
 ) -> Preparation:
-    """Make a USAE ready for training: standardized, initialized, with thresholds; frozen backbones are held.
+    """Make a USAE ready for training: standardized, initialized, with thresholds; frozen backbones stay as they are.
 
     Raises:
-        UsageError: for numbers of the USAE or tokens that are not finite.
+        UsageError: for parameters of the USAE or tokens that are not finite.
     """
     for name, parameter in usae.named_parameters():
         if not parameter.isfinite().all():
-            raise UsageError(f"{name} of the USAE has numbers that are NaN or infinite; expected a USAE that is whole")
+            raise UsageError(f"{name} of the USAE has values that are NaN or infinite; expected finite ones")
     rows = standardization_rows(len(feed), usae.grid, generator)
     set_trainable(usae, trained)
     thresholds = standardize_from(usae, feed, rows, trained, settings)
@@ -96,23 +96,23 @@ def standardize_from(
 
 
 def common_norm(usae: USAE, feed: Feed, rows: Tensor, trained: Sequence[str]) -> float:
-    """The root mean square norm that all backbones' standardized tokens get, so that one code suits them all.
+    """The root mean square norm of all backbones' standardized tokens, so that one code suits them all.
 
     A concept's rows have, or where lengths are free start with, norm 1 in every backbone: tokens of one scalar std have
     norms that grow with the width, and the same code would be too small for a wide backbone and too large for a narrow
-    one. Beside backbones that stay as they are, it is theirs.
+    one. Beside frozen backbones it is theirs.
     """
     known = [name for name in usae.names if name not in trained]
     if not known:
         return math.sqrt(sum(usae.widths.values()) / len(usae.widths))
     tokens = feed.pick(rows[:NORM_TOKENS])
     standardized = [usae.standardize(name, tokens[name].to(usae.dictionary(name).device).float()) for name in known]
-    squares = [(some - some.mean(0)).square().sum(-1).mean() for some in standardized]
+    squares = [(centred_tokens - centred_tokens.mean(0)).square().sum(-1).mean() for centred_tokens in standardized]
     return math.sqrt(torch.stack(squares).mean().item())
 
 
 def set_trainable(usae: USAE, trained: Sequence[str]) -> None:
-    """Make these backbones' pairs ready for training, and hold the others: no gradients, BatchNorm in evaluation."""
+    """Make these backbones' pairs trainable, and freeze the others: no gradients, BatchNorm in evaluation mode."""
     for name in usae.names:
         for part in (usae.encoder(name), usae.decoder(name)):
             part.train(name in trained).requires_grad_(name in trained)
@@ -131,19 +131,19 @@ def initialize(
     """Set where training starts: offsets at the mean token, dictionary rows at tokens, encoders tied to them.
 
     With `dictionary_init="tokens"` row k is the same patch of the same image in every dictionary, so that a concept
-    begins with one meaning for all of them (the ablation: tests/benchmarks/recipe_ablation.py). Which tokens is not the
-    training's seed to say, so that two seeds come out alike. Beside frozen backbones, whose concepts have their
+    begins with one meaning for all of them (the ablation: tests/benchmarks/recipe_ablation.py). Which tokens does not
+    depend on the training's seed, so that two seeds come out alike. Beside frozen backbones, whose concepts have their
     meanings already, row k is the mean of the tokens at which theirs fire, whatever the recipe.
     """
     generator = torch.Generator().manual_seed(init_seed)
     chosen_tokens = feed.pick(torch.randint(len(feed), (usae.n_concepts,), generator=generator))
     sampled = feed.pick(torch.randint(len(feed), (min(len(feed), 20_000),), generator=generator))
     starts: dict[str, Tensor] = {}
-    if thresholds:  # dictionary rows that start at outliers would be outliers' own
+    if thresholds:  # a dictionary row that starts at an outlier would serve outliers alone
         sampled = without_outliers(sampled, thresholds)
-        # the first ones, in an order drawn already: an outlier more or less moves the rows by one and changes few
+        # the first ones, in an order that is drawn already: one outlier more or less shifts rows and changes few
         rows = torch.arange(usae.n_concepts) % len(next(iter(sampled.values())))
-        chosen_tokens = {name: some[rows] for name, some in sampled.items()}
+        chosen_tokens = {name: tokens[rows] for name, tokens in sampled.items()}
     with torch.no_grad():
         for name in (name for name in feed.widths if name not in frozen):
             dictionary, linear = usae.decoder(name), usae.encoder(name).linear
@@ -158,7 +158,9 @@ def initialize(
             elif recipe.dictionary_init == "tokens":
                 chosen = usae.standardize(name, chosen_tokens[name].to(device).float()) - dictionary.offset
                 dictionary.weight.copy_(functional.normalize(chosen, dim=-1))
-            close_foreign(usae, [name])  # what makes rows of others is to find none there
+            close_foreign(
+                usae, [name]
+            )  # rows of other backbones' private concepts are zero before any is made from them
             starts[name] = dictionary.atoms
         bind_dictionaries(usae, read_dictionary(recipe.dictionary), starts, sampled)
         for name in starts:

@@ -30,7 +30,7 @@ from usae_train.training.dictionaries.binding import project, release
 from usae_train.training.gradient_clipping import clip_gradients, gradient_norms, learned_thresholds, trained_parameters
 from usae_train.training.initialization import prepare
 from usae_train.training.kernels.products import product
-from usae_train.training.logging.step_metrics import LINES, Speed, is_sound, pair_metrics, unsound_pairs
+from usae_train.training.logging.step_metrics import DEFAULT_LOG_COUNT, Speed, is_sound, pair_metrics, unsound_pairs
 from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, TrainingRecipe
 from usae_train.training.standardized_window import StandardizedWindow, pays_to_standardize_once
@@ -39,7 +39,7 @@ from usae_train.training.step_plan import StepPlan
 from usae_train.training.sync_batch_norm import share_statistics
 from usae_train.training.thresholds import follow_thresholds, set_thresholds
 
-# AdamW's first steps go by the sign of a gradient, and the rounding of a dense product turns the sign of the smallest:
+# AdamW's first steps follow the sign of a gradient, and rounding in a dense product flips the sign of the smallest:
 # with these in float32 50 losses of `published` are within 7.6e-5 of overcomplete's, without them within 1.4e-4
 # (tests/benchmarks/train_speed.py --losses).
 EXACT_STEPS = 10
@@ -62,14 +62,14 @@ def fit_tokens(
     Args:
         tokens: {backbone: (n, width)}, row n the same patch of the same image in all; or a feed of such tokens.
         settings: size, length and recipe.
-        usae: the model to train; a new one unless given.
+        usae: the model to train; a new one by default.
         device: where to train.
         progress: called with the step and its metrics: loss, dead ({backbone: share of the concepts that have not
             fired for long through its encoder}), learning_rate, tokens_per_second, gb_read, and {from: {to: ...}}
             pair_loss and r2, the latter around each feature's mean.
         checkpointer: writes training states, and resumes from the last.
         log_every: steps between two calls of `progress`; a hundredth of the training by default.
-        ranks: the processes that train as one; each is given the same tokens and takes its part of every batch.
+        ranks: the processes that train as one; each gets the same tokens and takes its part of every batch.
         frozen: backbones of `usae` that stay as they are, to the bit; the others learn to share their concept space.
 
     Raises:
@@ -88,7 +88,7 @@ def fit_tokens(
     )
     first = 0 if checkpointer is None else checkpointer.restore(trainer.state, ranks)
     trainer.resume_at(first)
-    log_every = log_every or max(1, settings.steps // LINES)
+    log_every = log_every or max(1, settings.steps // DEFAULT_LOG_COUNT)
     for step in range(first, settings.steps):
         logged = step % log_every == 0 or step == settings.steps - 1
         metrics = trainer.step(step, logged, checkpointer)
@@ -110,7 +110,7 @@ def initial_state(
     generator: torch.Generator,
     ranks: DistributedContext,
 ) -> TrainingState:
-    """What a training is before its first step."""
+    """The state of a training before its first step."""
     optimizers = {name: new_optimizer(usae, name, settings.recipe) for name in trained}
     last_fired = torch.zeros(len(usae.names), usae.n_concepts, dtype=torch.long, device=usae.device)
     share_statistics(usae, ranks)
@@ -149,12 +149,12 @@ class Trainer:
         self.resume_at(0)
 
     def resume_at(self, step: int) -> None:
-        """Take the state as it is before a step."""
+        """Note what is dead in the state before a step."""
         self.dead = self._dead_before(step)
         self.n_dead: list[float] = self.dead.sum(1).tolist()
 
     def _dead_before(self, step: int) -> Tensor:
-        """(backbones, n_concepts) bool: what has not fired for long through a backbone that has it."""
+        """(backbones, n_concepts) bool: concepts that have not fired for long through a backbone that has them."""
         dead = step - self.state.last_fired > self.recipe.dead_after
         return dead & ~self.foreign if self.usae.private else dead
 
@@ -164,13 +164,13 @@ class Trainer:
         Args:
             step: its number, from 0.
             logged: whether its metrics are wanted.
-            checkpointer: has the earlier states, of which an error tells.
+            checkpointer: whose last state an error names.
 
         Returns:
-            Its metrics, as `fit_tokens` hands them on; none of them unless wanted.
+            Its metrics, as `fit_tokens` reports them; empty unless `logged`.
 
         Raises:
-            UsageError: for tokens, a loss or a gradient that is not finite; nothing was changed then.
+            UsageError: for tokens, a loss or a gradient that is not finite; nothing is changed then.
         """
         usae, generator = self.usae, self.state.generator
         batch, places = self._next_batch()
@@ -178,25 +178,25 @@ class Trainer:
         stepping = stepping_pairs(self.recipe, usae.names, drawn, self.frozen)
         loss, fired = self._loss(batch, places, drawn, stepping, exact=step < EXACT_STEPS)
         norms = self._gradients(loss, stepping)
-        unused = self._note_fired(fired, step)
-        # all that a step has to know of what it computed, for a GPU is waited for here
+        dead_before = self._note_fired(fired, step)
+        # all that a step reads of what it computed, together, for this waits for a GPU
         (whole_loss,), read_norms, self.n_dead = read_numbers(self.ranks.mean(loss.detach()), norms, self.dead.sum(1))
         if not is_sound(whole_loss):
-            self._refuse(whole_loss, batch, step, checkpointer)
-        pairs = self._pairs(batch, len(places)) if logged else {}  # by what was before the step
+            self._raise_for_loss(whole_loss, batch, step, checkpointer)
+        pairs = self._pair_metrics(batch, len(places)) if logged else {}  # as they are before the step
         rate = learning_rate(step, self.settings)
         if wrong := clip_gradients(usae, stepping, self.recipe, self.state.optimizers, norms, read_norms):
             raise_on_all(self.ranks, checkpointer, f"the gradient of {', '.join(wrong)} is not finite at step {step}")
-        self._move(stepping, rate)
+        self._apply_gradients(stepping, rate)
         follow_thresholds(usae, batch, stepping, self.ranks)
         self.speed.add(self.settings.batch)
-        return self._metrics(whole_loss, unused, rate) | pairs if logged else {}
+        return self._metrics(whole_loss, dead_before, rate) | pairs if logged else {}
 
     def _next_batch(self) -> tuple[dict[str, Tensor], Tensor]:
         """A batch's standardized tokens (rows, width) by backbone, and each row's place in the whole batch."""
         batches, usae = self.state.batches, self.usae
         shown = batches.next()
-        if batches.prepare is not None:  # they are standardized
+        if batches.prepare is not None:  # they are standardized already
             return shown, batches.places
         rows, count = rows_without_outliers(shown, self.thresholds)
         if self.thresholds:  # one rank's part of the batch may have more outliers than another's
@@ -218,7 +218,7 @@ class Trainer:
             exact=exact,
             ranks=self.ranks,
         )
-        with parametrize.cached():  # rows that are made of others are made once per step
+        with parametrize.cached():  # rows that a variant makes are made once per step
             return step_loss(self.usae, batch, plan, self.dead, places, self.n_dead)
 
     def _gradients(self, loss: Tensor, stepping: Sequence[str]) -> Tensor:
@@ -231,35 +231,34 @@ class Trainer:
         return gradient_norms(self.usae, stepping, self.recipe)
 
     def _note_fired(self, fired: Tensor, step: int) -> Tensor:
-        """Which concepts were dead before a step (backbones, n_concepts); those that are after it are kept."""
-        last_fired, unused = self.state.last_fired, self.dead
+        """Note what fired; returns which concepts were dead before the step (backbones, n_concepts)."""
+        last_fired, dead_before = self.state.last_fired, self.dead
         last_fired.masked_fill_(self.ranks.any(fired & (self.ranks.weight > 0)), step)
         self.dead = self._dead_before(step + 1)
-        return unused
+        return dead_before
 
-    def _pairs(self, batch: Mapping[str, Tensor], n_rows: int, tokens: int = LOGGED_TOKENS) -> dict[str, Any]:
-        """The metrics of every pair, of so many tokens at most.
+    def _pair_metrics(self, batch: Mapping[str, Tensor], n_rows: int, tokens: int = LOGGED_TOKENS) -> dict[str, Any]:
+        """The metrics of every pair, on at most that many tokens.
 
-        They are spread over the batch: a rank's part of it is in the order of rows, and the first would be always the
-        same.
+        They are spread over the batch: a rank's part is in the order of rows, and the first would always be the same.
         """
         spaced = max(1, -(-n_rows // tokens))
-        some = {name: tokens_of[::spaced] for name, tokens_of in batch.items()}
-        return pair_metrics(self.usae, some, ERRORS[self.recipe.loss], self.ranks)
+        spread_out = {name: tokens_of[::spaced] for name, tokens_of in batch.items()}
+        return pair_metrics(self.usae, spread_out, ERRORS[self.recipe.loss], self.ranks)
 
-    def _refuse(
+    def _raise_for_loss(
         self, loss: float, batch: Mapping[str, Tensor], step: int, checkpointer: TrainingCheckpointer | None
     ) -> NoReturn:
-        """End the training for a loss that is not finite, with where that comes from."""
+        """End the training for a loss that is not finite, and say where it comes from."""
         n_rows = len(next(iter(batch.values())))
-        pairs = self._pairs(batch, n_rows, tokens=max(1, n_rows))
+        pairs = self._pair_metrics(batch, n_rows, tokens=max(1, n_rows))
         if broken := backbones_of_broken_tokens(batch, self.ranks):
             what = f"{', '.join(broken)}: some tokens of step {step} are NaN or infinite"
             raise_on_all(self.ranks, checkpointer, what, "check the backbone's weights")
         where = unsound_pairs(pairs["pair_loss"])
         raise_on_all(self.ranks, checkpointer, f"the loss is {loss} at step {step}{where and f' ({where})'}")
 
-    def _move(self, stepping: Sequence[str], rate: float) -> None:
+    def _apply_gradients(self, stepping: Sequence[str], rate: float) -> None:
         for name in stepping:
             optimizer = self.state.optimizers[name]
             for group in optimizer.param_groups:
@@ -268,8 +267,8 @@ class Trainer:
             project(self.usae.decoder(name), self.recipe.renormalize)
         close_foreign(self.usae, stepping)  # weight decay has moved biases
 
-    def _metrics(self, loss: float, unused: Tensor, rate: float) -> dict[str, Any]:
-        shares = unused.sum(1) / (~self.foreign).sum(1)
+    def _metrics(self, loss: float, dead_before: Tensor, rate: float) -> dict[str, Any]:
+        shares = dead_before.sum(1) / (~self.foreign).sum(1)
         dead = dict(zip(self.usae.names, shares.tolist(), strict=True))
         read = {"tokens_per_second": self.speed.take(), "gb_read": self.state.batches.bytes_read / 1e9}
         return {"loss": loss, "dead": dead, "learning_rate": rate, **read}
@@ -287,11 +286,11 @@ def raise_on_all(
     what: str,
     advice: str = "lower the recipe's learning_rate",
 ) -> NoReturn:
-    """End a training that went wrong, before its step is taken: the states that were written are from before."""
+    """End a training that went wrong, before the step is taken: states on disk are still good."""
     last_good = "" if checkpointer is None else checkpointer.last_good()
     with ranks.raise_together():
         raise UsageError(f"{what}; {advice}{last_good}")
-    raise AssertionError("raise_together lets no error pass")
+    raise AssertionError("raise_together raised nothing")
 
 
 def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object) -> USAE:
@@ -314,11 +313,11 @@ def new_usae(widths: Mapping[str, int], settings: FitSettings, **source: object)
 
 
 def sparsity_of(settings: FitSettings, names: Sequence[str]) -> Sparsity:
-    """Which concepts of a token are active; of the k largest so many private ones, where that is asked.
+    """Which concepts of a token are active; with `k_private`, so many of the k largest are private ones.
 
     Raises:
-        UsageError: for private concepts that leave none to share, or too few for the Matryoshka fractions, or more
-            active ones than a backbone has.
+        UsageError: for private concepts that leave none to share or too few for the Matryoshka fractions, or for more
+            active concepts than a backbone has.
     """
     ranges = private_ranges(names, settings.n_concepts, settings.n_private)
     private = PrivateConcepts(names, settings.n_concepts, ranges)
@@ -337,9 +336,9 @@ def sparsity_of(settings: FitSettings, names: Sequence[str]) -> Sparsity:
 
 
 def fractions_of(recipe: TrainingRecipe, generator: torch.Generator) -> tuple[float, ...]:
-    """The shares of the concepts that must do alone at a step: the recipe's, or as many between the least and all.
+    """The shares of the concepts that must explain tokens alone at a step: the recipe's, or as many drawn ones.
 
-    Drawn evenly on a logarithmic scale, so that the first concepts have to do alone most often.
+    They are drawn between the least and 1, evenly on a logarithmic scale: the first concepts are alone most often.
     """
     fixed = recipe.matryoshka_fractions
     if recipe.matryoshka == "fixed":
@@ -379,7 +378,7 @@ def new_optimizer(usae: USAE, name: str, recipe: TrainingRecipe) -> torch.optim.
     groups: list[dict[str, Any]] = [{"params": weights, "times": 1.0}]
     if thresholds:  # their decay is what brings back a concept that its threshold silenced
         groups += [{"params": thresholds, "times": usae.sparsity.threshold_rate}]
-    # fused: 5 ms for 6144 x 768 twice, where the plain one takes 53 (one core of an EPYC)
+    # fused: 5 ms for twice 6144 x 768, where the plain one takes 53 (one core of an EPYC)
     return torch.optim.AdamW(
         groups, lr=recipe.learning_rate, betas=recipe.betas, weight_decay=recipe.weight_decay, fused=True
     )

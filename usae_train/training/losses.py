@@ -20,12 +20,12 @@ def squared_error(tokens: Tensor, decoded: Tensor) -> Tensor:
 
 
 def own_weights(sources: Tensor | None, backbone: int, weight: float) -> Tensor | None:
-    """(tokens,): what a backbone's error counts of each token; None where all count the same.
+    """(tokens,): the weight of each token in a backbone's error; None where all count the same.
 
     Args:
-        sources: (tokens,), the number of the backbone whose encoder each token went through; None where nobody asked.
-        backbone: the number of the one that is decoded to.
-        weight: of the tokens that it encoded itself.
+        sources: (tokens,), number of the backbone that encoded each token; None where all count the same.
+        backbone: number of the backbone that is decoded to.
+        weight: for tokens that it encoded itself.
     """
     return None if sources is None else torch.where(sources == backbone, weight, 1.0)
 
@@ -34,9 +34,9 @@ def dead_error(residual: Tensor, revived: Tensor, whole: Callable[[Tensor], Tens
     """How badly dead concepts alone explain the residual (Gao et al. 2024, appendix A.2).
 
     Args:
-        residual: (tokens, width), tokens less what the living concepts make of them; without a gradient.
-        revived: (tokens, width), what the largest dead concepts make of them.
-        whole: turns a mean over these tokens into that over the whole batch, when they are a part of it.
+        residual: (tokens, width), tokens minus what living concepts explain; without a gradient.
+        revived: (tokens, width), what the largest dead concepts explain.
+        whole: turns a mean over these tokens into one over the whole batch, of which they may be a part.
 
     Returns:
         The squared error as a share of the residual's mean square; 0 where there is no residual.

@@ -1,4 +1,4 @@
-"""What a training was asked for, checked: its recipe by name or file, its settings, its memory. No torch."""
+"""Checks what a training is asked for: its recipe by name or file, its settings, its memory. No torch."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from usae_train.training.settings import DEFAULT, RECIPES, FitOptions, FitSettin
 
 
 def named_recipe(recipe: str | TrainingRecipe) -> TrainingRecipe:
-    """A recipe by its name; what is one already stays as it is.
+    """A recipe by its name; a recipe is returned as it is.
 
     Raises:
-        ValueError: for a name that none has.
+        ValueError: for an unknown name.
     """
     if isinstance(recipe, TrainingRecipe):
         return recipe
@@ -29,7 +29,7 @@ def named_recipe(recipe: str | TrainingRecipe) -> TrainingRecipe:
 
 
 def read_recipe(file: str) -> TrainingRecipe:
-    """A recipe of a YAML file: fields of `TrainingRecipe`, and `like`, the recipe whose others it has (`default`).
+    """A recipe of a YAML file: fields of `TrainingRecipe`, and `like`, which gives the others (`default`).
 
     Raises:
         ValueError: for a file that is not one, or a field that does not exist; with its line.
@@ -64,7 +64,7 @@ def allowed_memory(gigabytes: float | None) -> float:
     """Bytes of tokens that may be in memory: a third of the machine's by default.
 
     Raises:
-        ValueError: for a number that is not a size.
+        ValueError: for a negative number, or one that is not finite.
     """
     if gigabytes is not None and not 0 <= gigabytes < math.inf:  # NaN is neither
         raise UsageError(f"--memory is {gigabytes} GB; expected a number of GB, 0 or more")

@@ -1,4 +1,4 @@
-"""What settings say of variants: names, or names with settings of their own, checked without torch where it can be."""
+"""Types of settings that name variants, alone or with settings of their own; checked without torch where possible."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from usae_train.files.variant_registry import variant_setting
 from usae_train.runtime.errors import UsageError
 
-SAID_AS_NONE = ("", "none")  # how a command line says that there are no fractions
+NO_FRACTIONS = ("", "none")  # how a command line says that there are no fractions
 
 
 def _read_sparsity(setting: Any) -> Any:
-    if setting == "topk":  # of every recipe that is made when the settings are imported, without torch
+    if setting == "topk":  # recipes are built when the settings are imported, without torch
         return setting
     from usae_train.model.sparsity.variants import trained_sparsity
 
@@ -30,15 +30,15 @@ def _dictionary(setting: Any) -> Any:
 
 
 def _numbers(setting: Any) -> Any:
-    """Text of a command line: numbers with commas."""
+    """Text of a command line: comma-separated numbers."""
     if not isinstance(setting, str):
         return setting
-    return () if setting.strip() in SAID_AS_NONE else tuple(part.strip() for part in setting.split(","))
+    return () if setting.strip() in NO_FRACTIONS else tuple(part.strip() for part in setting.split(","))
 
 
 def _rising(fractions: tuple[float, ...]) -> tuple[float, ...]:
     if not all(0 < fraction < 1 for fraction in fractions):
-        raise UsageError("expected shares above 0 and below 1; all concepts count besides")
+        raise UsageError("expected shares above 0 and below 1; that of all concepts is implied")
     if any(later <= before for before, later in pairwise(fractions)):
         raise UsageError("expected fractions that rise, such as 0.1,0.25,0.5")
     return fractions

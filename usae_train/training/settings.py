@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from usae_train.backbones.precision import BackbonesDtype, ComputeDtype
 from usae_train.files.validation import Settings
 from usae_train.images.failures import MAX_BROKEN
-from usae_train.images.settings import Limit, Readers
+from usae_train.images.settings import Limit, MaxBroken, Readers
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.shortage import MAX_COUNT
 from usae_train.training.setting_types import Beta, DictionaryName, Fractions, Matryoshka, SparsityName
@@ -20,9 +20,9 @@ from usae_train.training.setting_types import Beta, DictionaryName, Fractions, M
 class TrainingRecipe(Settings):
     """How a USAE is trained.
 
-    Kept are `published`, to the letter of the authors' code, and our `default`; and two controls, to read figures
-    against chance: `frozen` (the default with random dictionaries that are never changed) and `shuffled` (the default
-    on tokens of different images, paired as if they were the same).
+    There are `published`, which follows the authors' code to the letter, and our `default`; and two controls, to
+    compare figures with chance: `frozen` (the default with random dictionaries that are never changed) and `shuffled`
+    (the default on tokens of different images, paired as if they were the same).
     """
 
     FORMER: ClassVar[Mapping[str, str]] = {
@@ -58,25 +58,29 @@ class TrainingRecipe(Settings):
         0.4, ge=0, description="std of the noise that encoders alone see on tokens, in units of the tokens' own"
     )
     encoding: Literal["one", "share", "all"] = Field(
-        "share", description="which backbones encode at a step: one drawn, all a share of the tokens each, or all all"
+        "share",
+        description="which backbones encode at a step: a drawn one; all, on a share of the tokens each; all, on all",
     )
     loss: Literal["absolute", "squared"] = "squared"
     own_weight: float = Field(
         1.0,
         gt=0,
         allow_inf_nan=False,
-        description="how often the error of a backbone's tokens from its own codes counts, and that from others' once",
+        description="weight of the error of a backbone's tokens decoded from its own codes; from others' codes it is 1",
     )
     matryoshka_fractions: Fractions = Field(
-        (0.25,), description="shares of the concepts that must explain the tokens alone as well, rising"
+        (0.25,), description="rising shares of the concepts that must also explain the tokens alone"
     )
     matryoshka: Matryoshka = Field(
-        "fixed", description="those shares at every step, or as many drawn at each, from the least of them to all"
+        "fixed",
+        description="those shares at every step, or as many new ones drawn at each, between the least of them and all",
     )
     sparsity: SparsityName = Field("topk", description="which concepts of a token are active")
     dictionary: DictionaryName = Field("free", description="what dictionary rows may be")
     auxiliary: Literal["left_out", "dead", "none"] = "dead"
-    auxiliary_weight: float = Field(1 / 8, ge=0, description="of what dead concepts explain; Gao et al. 2024: 1/32")
+    auxiliary_weight: float = Field(
+        1 / 8, ge=0, description="weight of the auxiliary loss, of dead concepts; Gao et al. 2024: 1/32"
+    )
     dead_after: int = Field(
         50, ge=1, description="steps without firing through a backbone after which a concept counts as dead there"
     )
@@ -84,7 +88,7 @@ class TrainingRecipe(Settings):
     final_learning_rate: float = Field(1e-5, ge=0)
     warm_up: float = Field(0.03, ge=0, le=1, description="share of the steps with a rising learning rate")
     betas: tuple[Beta, Beta] = Field(
-        (0.8, 0.99), description="AdamW's: what its means of the gradients, and of their squares, keep at a step"
+        (0.8, 0.99), description="AdamW's decay rates of its means of the gradients and of their squares"
     )
     weight_decay: float = Field(0.1, ge=0)
     batch: int = Field(4096, ge=1, description="tokens per step, unless the fit says otherwise")
@@ -98,7 +102,7 @@ class TrainingRecipe(Settings):
 
     @property
     def title(self) -> str:
-        """Its name, and by which variants its space differs from others of that name: what a USAE keeps."""
+        """Its name, and the variants by which it differs from the recipe of that name: what a USAE keeps."""
         variants = (self.sparsity, self.dictionary, self.matryoshka)
         kinds = [str(variant["kind"]) if isinstance(variant, dict) else variant for variant in variants]
         words = self.name.split(", ")
@@ -134,11 +138,11 @@ SHUFFLED = TrainingRecipe(name="shuffled", shuffled=True)
 RECIPES: dict[str, TrainingRecipe] = {recipe.name: recipe for recipe in (DEFAULT, PUBLISHED, FROZEN, SHUFFLED)}
 
 
-OF_A_RECIPE = ("sparsity", "dictionary", "matryoshka_fractions", "matryoshka")  # what a fit may say otherwise
+RECIPE_FIELDS = ("sparsity", "dictionary", "matryoshka_fractions", "matryoshka")  # what a fit may set differently
 
 
 class FitSettings(Settings):
-    """Size and length of a fit, and what it has otherwise than its recipe."""
+    """Size and length of a fit, and what it sets differently from its recipe."""
 
     FORMER: ClassVar[Mapping[str, str]] = {"start_seed": "init_seed"}
 
@@ -150,15 +154,15 @@ class FitSettings(Settings):
         0,
         ge=0,
         le=MAX_COUNT,
-        description="of the concepts, how many each backbone has for itself: no other fires them, and they add nothing "
-        "to what others decode. The rest all share",
+        description="how many of the concepts are private to each backbone: no other fires them, and they add nothing "
+        "to what others decode. All share the rest",
     )
     k_private: int = Field(
         0,
         ge=0,
         le=MAX_COUNT,
-        description="with n_private, of the k of a token, how many are its backbone's own concepts; 0: the k largest, "
-        "whoever has them",
+        description="with n_private, how many of a token's k active concepts are private ones; 0: the k largest, "
+        "private or not",
     )
     steps: int = Field(10_000, ge=1, le=MAX_COUNT, description="optimizer steps")
     batch: int = Field(
@@ -173,8 +177,8 @@ class FitSettings(Settings):
         ge=0,
         lt=2**64,
         description="decides which tokens dictionaries start at (recipes `default` and `shuffled`), and so which "
-        "concepts are found: with another --seed they stay nearly the same, with another --init-seed "
-        "they become others",
+        "concepts are found: they stay nearly the same with another --seed, and change with another "
+        "--init-seed",
     )
     dtype: BackbonesDtype = "auto"
     mask_outliers: bool = Field(
@@ -194,7 +198,7 @@ class FitSettings(Settings):
     )
     matryoshka_fractions: Fractions | None = Field(
         None,
-        description="rising shares of the concepts, with commas, that must explain the tokens alone as well, or "
+        description="comma-separated, rising shares of the concepts that must also explain the tokens alone, or "
         "`none`. The recipe's by default (0.25; published none; a consensus has none)",
     )
     matryoshka: Matryoshka | None = Field(
@@ -206,21 +210,15 @@ class FitSettings(Settings):
         description="`default`; `published`: as the authors' code does it; `frozen`, `shuffled`: controls, to "
         "read figures against chance (random dictionaries; tokens of different pictures paired)",
     )
-    max_broken: float = Field(
-        MAX_BROKEN,
-        ge=0,
-        le=1,
-        exclude=True,  # it decides nothing about the result: a resume may allow more
-        description="largest share of the pictures that may be unreadable before it stops",
-    )
+    max_broken: MaxBroken = Field(MAX_BROKEN, exclude=True)  # no part of the result: a resume may allow more
 
     @model_validator(mode="before")
     @classmethod
     def _into_the_recipe(cls, values: Any) -> Any:
-        """Settings of a recipe that are given beside it become the recipe's, and stand in it alone."""
+        """Settings of a recipe that are given beside it are moved into it."""
         if not isinstance(values, Mapping):
             return values
-        beside = {name: values[name] for name in OF_A_RECIPE if values.get(name) is not None}
+        beside = {name: values[name] for name in RECIPE_FIELDS if values.get(name) is not None}
         recipe = values.get("recipe", DEFAULT)
         if not beside or not isinstance(recipe, TrainingRecipe | Mapping):
             return values
@@ -228,7 +226,7 @@ class FitSettings(Settings):
 
     @model_validator(mode="after")
     def _of_the_concepts_that_there_are(self) -> FitSettings:
-        """No more are active than there are, and parts that must do alone are some of them, each another."""
+        """k is at most n_concepts, and Matryoshka fractions are of distinct numbers of concepts."""
         if self.k > self.n_concepts:
             raise UsageError(f"k is {self.k} and n_concepts {self.n_concepts}; expected k <= n_concepts")
         self.check_parts(self.n_concepts)
@@ -236,13 +234,15 @@ class FitSettings(Settings):
 
     @model_validator(mode="after")
     def _slots_of_two_kinds(self) -> FitSettings:
-        """How many of a token's concepts are private is asked of private ones, and of the k largest alone."""
+        """k_private needs n_private, and sparsity `topk`."""
         if not self.k_private:
             return self
         if not self.n_private:
             raise UsageError(f"k_private is {self.k_private}, and no concepts are private; give n_private as well")
         if self.recipe.sparsity != DEFAULT.sparsity:
-            raise UsageError(f"k_private is of sparsity 'topk', and this one is {self.recipe.sparsity!r}; leave it out")
+            raise UsageError(
+                f"k_private is for sparsity 'topk', and this one is {self.recipe.sparsity!r}; leave it out"
+            )
         if self.k_private >= self.k or self.k_private > self.n_private:
             raise UsageError(
                 f"k_private is {self.k_private}; expected less than k = {self.k}, and at most n_private = "
@@ -251,12 +251,12 @@ class FitSettings(Settings):
         return self
 
     def check_parts(self, n_shared: int) -> None:
-        """Refuse Matryoshka fractions of the concepts that all share which are none of them, all, or the same.
+        """Refuse Matryoshka fractions that come to none of the shared concepts, to all, or to the same number twice.
 
-        The default recipe's own are for a space of any size, and of drawn ones no number is known.
+        The default recipe's are for spaces of any size, and drawn ones are not known beforehand.
 
         Raises:
-            UsageError: for such fractions; says of how many concepts they are.
+            UsageError: for such fractions; says how many concepts they come to.
         """
         fractions = self.recipe.matryoshka_fractions
         if self.recipe.matryoshka == "drawn" or fractions == DEFAULT.matryoshka_fractions:
@@ -270,7 +270,7 @@ class FitSettings(Settings):
 
 
 class FitOptions(TypedDict, total=False):
-    """The fields of `FitSettings` but the recipe, for editors and type checkers; a test holds the two alike."""
+    """The fields of `FitSettings` but the recipe, for editors and type checkers; a test keeps the two in step."""
 
     n_concepts: int
     k: int
@@ -313,21 +313,21 @@ class ExecutionSettings(Settings):
 def check_for_pictures(
     why: str, settings: FitSettings, limit: int | None, backbones: object = None, readers: int = 0
 ) -> None:
-    """Refuse what would do nothing with tokens that were read before.
+    """Refuse options that have no effect on tokens that exist already.
 
     Args:
-        why: it would do nothing, for the message.
-        settings: of which dtype and max_broken are of how pictures are read.
-        limit: of pictures.
-        backbones: to see pictures with.
-        readers: that read them.
+        why: the reason, for the message.
+        settings: whose dtype and max_broken are for reading pictures.
+        limit: largest number of pictures.
+        backbones: that see pictures.
+        readers: processes that read them.
 
     Raises:
         UsageError: for the first of them.
     """
-    asked = {"backbones are": backbones is not None, "limit is": limit is not None, "readers are": readers != 0}
+    requested = {"backbones are": backbones is not None, "limit is": limit is not None, "readers are": readers != 0}
     for name in ("dtype", "max_broken"):
-        asked[f"{name} is"] = getattr(settings, name) != FitSettings.model_fields[name].default
-    for are, given in asked.items():
-        if given:
+        requested[f"{name} is"] = getattr(settings, name) != FitSettings.model_fields[name].default
+    for are, is_given in requested.items():
+        if is_given:
             raise UsageError(f"{are} for pictures; {why}")

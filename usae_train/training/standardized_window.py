@@ -1,4 +1,4 @@
-"""Tokens that stay in memory are standardized once, and not at each step that shows them."""
+"""Tokens that stay in memory are standardized once, not at each step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from usae_train.tokens.feeding import Feed
 from usae_train.training.kernels.products import product
 from usae_train.training.settings import FitSettings
 
-FREE_SHARE = 1 / 3  # of the free memory, which standardized tokens may take beside those that were given
+FREE_SHARE = 1 / 3  # of the free memory, which standardized tokens may take beside the raw ones
 
 
 def pays_to_standardize_once(
@@ -22,23 +22,23 @@ def pays_to_standardize_once(
 ) -> bool:
     """Whether all tokens are in memory, are shown more than once, and fit there again in float32.
 
-    A step of the paper's size on one core of an EPYC takes 22 of 209 ms less then, and has the same numbers. A GPU has
-    tokens standardized where it multiplies; of several processes each would standardize all tokens for its part of
-    them; and outliers that are left out are told by the norms of tokens as they were given.
+    A step of the paper's size on one core of an EPYC then takes 22 of 209 ms less, with the same numbers. A GPU
+    standardizes tokens itself; several processes would each standardize all tokens for a part of them; and masked
+    outliers are recognized by the norms of raw tokens.
     """
     in_memory = len(feed.windows(torch.Generator())) == 1
-    again = settings.steps * settings.batch > len(feed)
+    shown_again = settings.steps * settings.batch > len(feed)
     size = len(feed) * sum(feed.widths.values()) * torch.float32.itemsize
-    alone = ranks.world_size == 1 and torch.device(device).type == "cpu" and not settings.mask_outliers
-    return alone and in_memory and again and size < FREE_SHARE * free_memory()
+    on_one_cpu = ranks.world_size == 1 and torch.device(device).type == "cpu" and not settings.mask_outliers
+    return on_one_cpu and in_memory and shown_again and size < FREE_SHARE * free_memory()
 
 
 class StandardizedWindow:
-    """Standardizes a window's tokens as the steps do theirs, so many at a time.
+    """Standardizes a window's tokens in batches, as the steps would.
 
     Args:
         usae: whose standardization it is.
-        batch: tokens at a time.
+        batch: tokens per batch.
     """
 
     def __init__(self, usae: USAE, batch: int) -> None:
@@ -46,7 +46,7 @@ class StandardizedWindow:
 
     def __call__(self, tokens: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """{backbone: (tokens, width)} in float32."""
-        return {name: self._standardized(name, given) for name, given in tokens.items()}
+        return {name: self._standardized(name, raw) for name, raw in tokens.items()}
 
     def _standardized(self, name: str, tokens: Tensor) -> Tensor:
         standardized, scale = torch.empty(tokens.shape), self.usae.scale(name)

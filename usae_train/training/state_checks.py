@@ -1,4 +1,4 @@
-"""Training states from a disk: whether they are of this training and its shapes, before they are taken over."""
+"""Checks of training states on disk: whether one belongs to this training, before anything is loaded from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from usae_train.tokens.feeding import Batches
 
 MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's, each of its parameter's shape
 LISTED_SPECS = TypeAdapter(list[tuple[str, BackboneSpec]])  # as `listed_specs` writes it
-FORMER_RECIPE_SETTINGS = {  # what recipes did that had no such settings yet
+FORMER_RECIPE_SETTINGS = {  # what older recipes did, which had no such settings
     "unit_norm": True,
     "noise": 0.0,
     "betas": [0.9, 0.999],
@@ -29,27 +29,27 @@ FORMER_RECIPE_SETTINGS = {  # what recipes did that had no such settings yet
 
 
 def find_differences(settings: Mapping[str, Any], begun_with: Mapping[str, Any]) -> list[str]:
-    """Which settings a state was begun with otherwise, those of a recipe by their own names.
+    """Which settings differ from those that a state was begun with, a recipe's by their own names.
 
-    A setting at the top that an older version did not know is not a difference: its states hold what it would decide.
-    One of a recipe is what that version did (FORMER_RECIPE_SETTINGS): trainings by recipes that still do it go on.
+    A top-level setting that an older version did not know is no difference: its states hold what it would decide. One
+    of a recipe is what that version did (FORMER_RECIPE_SETTINGS): trainings by recipes that still do it can be resumed.
 
     Raises:
-        ValueError: for a state of a version whose recipes had other settings: none can resume from it.
+        ValueError: for a state of a version whose recipes had other settings: nothing can resume from it.
     """
     differences = []
     for key in settings.keys() & begun_with.keys():
-        ours, theirs = settings[key], _specs_of_today(begun_with[key]) if key == "backbones" else begun_with[key]
-        if isinstance(ours, dict) and isinstance(theirs, dict) and key == "recipe":
-            later = {name: as_before for name, as_before in FORMER_RECIPE_SETTINGS.items() if name not in theirs}
-            theirs = later | theirs
-            other = (ours.keys() ^ theirs.keys()) | {name for name in later if ours.get(name) != later[name]}
+        setting, begun = settings[key], _specs_of_today(begun_with[key]) if key == "backbones" else begun_with[key]
+        if isinstance(setting, dict) and isinstance(begun, dict) and key == "recipe":
+            later = {name: as_before for name, as_before in FORMER_RECIPE_SETTINGS.items() if name not in begun}
+            begun = later | begun
+            other = (setting.keys() ^ begun.keys()) | {name for name in later if setting.get(name) != later[name]}
             if other:
                 raise UsageError(
                     f"another version of usae began it, whose recipes had another {', '.join(sorted(other))}"
                 )
-            differences += [f"{key}.{name}" for name in ours if ours[name] != theirs[name]]
-        elif not same_setting(key, ours, theirs):
+            differences += [f"{key}.{name}" for name in setting if setting[name] != begun[name]]
+        elif not same_setting(key, setting, begun):
             differences.append(key)
     return sorted(differences)
 
@@ -62,20 +62,22 @@ def _specs_of_today(listed: Any) -> Any:
         return listed
 
 
-def check_moments(state: Any, optimizer: torch.optim.Optimizer, what: str, every: bool) -> dict[int, dict[str, Tensor]]:
+def check_moments(
+    state: Any, optimizer: torch.optim.Optimizer, what: str, all_have_stepped: bool
+) -> dict[int, dict[str, Tensor]]:
     """An AdamW's moments, by the number of the parameter.
 
     Args:
         state: what its `state_dict` was.
         optimizer: the one that resumes from them.
-        what: it is called.
-        every: whether it has stepped, and so has moments of every parameter; else it may have none at all.
+        what: its name, for messages.
+        all_have_stepped: whether it must have moments of every parameter; otherwise it may have none.
 
     Raises:
         Damaged: for moments that are not those of its parameters.
     """
     parameters, saved = moments_of(state, optimizer, what)
-    if len(saved) < len(parameters) and (saved or every):
+    if len(saved) < len(parameters) and (saved or all_have_stepped):
         raise Damaged(f"{what} has moments of other parameters")
     for number, moments in saved.items():
         where, shape = f"{what}: parameter {number}", parameters[number].shape
@@ -90,20 +92,20 @@ def check_moments(state: Any, optimizer: torch.optim.Optimizer, what: str, every
 
 
 def check_position(position: Any, batches: Batches) -> None:
-    """Check that a state's place in the data is one in these data.
+    """Check that a state's position in the data is one of these data.
 
     Raises:
         Damaged: when it is not.
     """
     keys = {"windows", "window", "order", "position", "bytes_read"}
     if not isinstance(position, Mapping) or position.keys() != keys:
-        raise Damaged("batches has other parts")
+        raise Damaged("the position in the data has other fields")
     windows, order = position["windows"], position["order"]
     if not _numbers_of(windows) == _numbers_of(batches.windows):
-        raise Damaged("batches is of other windows")
+        raise Damaged("the position in the data is of other windows")
     check_tensor(order, (None,), torch.long, "order")
     if not torch.equal(order.sort().values, torch.arange(len(order))):
-        raise Damaged("batches has no order of a window")
+        raise Damaged("the order of a window is not a permutation")
     limits = {"window": len(windows), "position": len(order), "bytes_read": 2**63}
     for key, limit in limits.items():
         if type(position[key]) is not int or not 0 <= position[key] < limit:

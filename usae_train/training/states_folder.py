@@ -11,7 +11,7 @@ def states_folder(out: Path, resume: bool) -> Path:
     """Where the states of the training of a folder lie until it is finished: beside it.
 
     Raises:
-        ValueError: when there are some, and `resume` was not asked for.
+        ValueError: when there are some, and `resume` is False.
     """
     states = out.with_name(f".{out.name}.training")
     if states.exists() and not resume:

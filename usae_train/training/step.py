@@ -1,4 +1,4 @@
-"""The loss of one training step, from standardized tokens; what it touches is entries, not tokens x concepts."""
+"""The loss of one training step, from standardized tokens; it touches entries, not tokens x concepts."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from usae_train.training.kernels.sparse_ops import (
     chosen_pre_codes,
     decode_entries,
     entries_of,
+    nonzero_entries,
     stable_order,
-    weighted_entries,
 )
 from usae_train.training.kernels.topk_complement import split_at_top_k
 from usae_train.training.losses import absolute_error, dead_error, own_weights, squared_error
@@ -29,13 +29,13 @@ from usae_train.training.settings import TrainingRecipe
 from usae_train.training.step_plan import StepPlan
 
 ERRORS = {"absolute": absolute_error, "squared": squared_error}
-# Groups of concepts where 6 does not divide their number: of 512 and k = 12 the largest of 683 tokens are found in
-# 1.3 ms and not in 2.8 (one core of a Xeon), three times a step of 49.
+# Groups of concepts where 6 does not divide their number: with 512 and k = 12 the largest of 683 tokens are found in
+# 1.3 ms instead of 2.8 (one core of a Xeon), three times in a step of 49.
 OTHER_GROUPS = (4,)
 
 
-class Active(NamedTuple):
-    """What a pass decodes: the entries of tokens x concepts that are active, and what other terms need besides.
+class ActiveEntries(NamedTuple):
+    """What a pass decodes: the entries of tokens x concepts that are active, and what other terms need.
 
     Attributes:
         values: (entries,), >= 0.
@@ -43,9 +43,9 @@ class Active(NamedTuple):
         tokens: (entries,), ascending.
         n_tokens: how many there are, those without an entry included.
         revived: (entries,) bool, which are dead ones for the auxiliary term; None where none is.
-        topk_complement: (tokens, n_concepts) codes that were left out, for the published auxiliary term alone.
+        topk_complement: (tokens, n_concepts) codes that were left out, only for the published auxiliary term.
         penalty: what the sparsity adds to the loss, a scalar; None for nothing.
-        sources: (tokens,), which backbone encoded each; None where a backbone's own tokens count as others' do.
+        sources: (tokens,), which backbone encoded each; None where all tokens count the same.
     """
 
     values: Tensor
@@ -76,10 +76,10 @@ def step_loss(
             encoder, and is to be revived there; only in backbones that the step may change.
         places: (tokens,) which of the whole batch's tokens these are, in the processor's memory; the first ones by
             default.
-        n_dead: (backbones,) how many are dead in each, where that is known; a GPU has to be waited for to count them.
+        n_dead: (backbones,) how many are dead in each, where that is known; counting them waits for a GPU.
 
     Returns:
-        The loss, a scalar, and (backbones, n_concepts) bool; of backbones that do not encode nothing fires.
+        The loss, a scalar, and (backbones, n_concepts) bool; nothing fires in backbones that do not encode.
     """
     total = torch.zeros((), device=dead.device)
     fired = torch.zeros_like(dead)
@@ -102,7 +102,7 @@ def dead_concepts(
     revivable_concepts = {}
     for row, name in enumerate(names):
         count = int(n_dead[row]) if name in revivable else 0
-        # what nonzero says, whose length would have to be waited for
+        # as nonzero, which would wait for a GPU to know the length
         first = (~dead[row]).byte().sort(stable=True).indices if count else torch.arange(0, device=dead.device)
         revivable_concepts[name] = first[:count]
     return revivable_concepts
@@ -115,7 +115,7 @@ def encode_batch(
     dead: Mapping[str, Tensor],
     places: Tensor,
     fired: Tensor,
-) -> list[tuple[Active, Mapping[str, Tensor]]]:
+) -> list[tuple[ActiveEntries, Mapping[str, Tensor]]]:
     """The batch encoded, and what to decode to: once by each that encodes, or (`share`) each token by one, in turn.
 
     What fires is noted in `fired` (backbones, n_concepts).
@@ -123,7 +123,7 @@ def encode_batch(
     recipe, encoding, stepping, device = plan.recipe, plan.encoding, plan.stepping, fired.device
     learning = {name: tokens for name, tokens in batch.items() if name in stepping}
 
-    def encode(source: str, tokens: Tensor, places: Tensor, sharing: int = 1) -> Active:
+    def encode(source: str, tokens: Tensor, places: Tensor, sharing: int = 1) -> ActiveEntries:
         row = usae.names.index(source)
         if plan.noise is not None and source in stepping:
             places = to_device(places, device)
@@ -142,7 +142,7 @@ def encode_batch(
     if recipe.encoding != "share":
         return [(encode(name, batch[name], places), batch if name in stepping else learning) for name in encoding]
     rows = {name: (places % len(encoding) == number).nonzero().squeeze(1) for number, name in enumerate(encoding)}
-    passes: list[tuple[Active, Mapping[str, Tensor]]] = []
+    passes: list[tuple[ActiveEntries, Mapping[str, Tensor]]] = []
     for together, targets in (
         ([name for name in encoding if name in stepping], batch),
         ([name for name in encoding if name not in stepping], learning),
@@ -160,7 +160,7 @@ def encode_batch(
     return passes
 
 
-def joined_shares(shares: Sequence[Active], order: Tensor) -> Active:
+def joined_shares(shares: Sequence[ActiveEntries], order: Tensor) -> ActiveEntries:
     """Several encoders' shares of the tokens as one, in the tokens' order.
 
     Args:
@@ -185,7 +185,7 @@ def joined_shares(shares: Sequence[Active], order: Tensor) -> Active:
             torch.zeros_like(share.tokens, dtype=torch.bool) if share.revived is None else share.revived
             for share in shares
         ]
-    return Active(
+    return ActiveEntries(
         together([share.values for share in shares]),
         together([share.concepts for share in shares]),
         tokens.index_select(0, by_token),
@@ -199,8 +199,8 @@ def joined_shares(shares: Sequence[Active], order: Tensor) -> Active:
 
 def sparse_active(
     usae: USAE, source: str, tokens: Tensor, dead: Tensor, ranks: DistributedContext = SINGLE_PROCESS
-) -> Active:
-    """Active concepts of an encoder without BatchNorm: of a fast product they alone have a gradient.
+) -> ActiveEntries:
+    """Active concepts of an encoder without BatchNorm: only they have a gradient, of a fast product.
 
     Args:
         usae: the model.
@@ -226,7 +226,7 @@ def dense_active(
     tokens: Tensor,
     dead: Tensor,
     plan: StepPlan,
-) -> Active:
+) -> ActiveEntries:
     """Active concepts of an encoder whose pre-codes are all needed: for BatchNorm, or for what is left out."""
     encoder = usae.encoder(source)
     # exact: rounded to bfloat16, pre-codes alone set the loss apart from the authors' by 1e-4
@@ -253,26 +253,26 @@ def activate(
     revived: Tensor | None,
     n_tokens: int,
     ranks: DistributedContext = SINGLE_PROCESS,
-) -> Active:
-    """Pre-codes (entries,) of what was chosen as the sparsity has them; dead ones after a ReLU alone."""
+) -> ActiveEntries:
+    """Pre-codes (entries,) of what was chosen, activated by the sparsity; dead ones by a ReLU."""
     threshold, sparsity = usae.threshold(source), usae.sparsity
     values = sparsity.activate(pre_codes, chosen.concepts, threshold)
     penalty = sparsity.penalty(pre_codes, chosen, revived, n_tokens, usae.k, threshold, ranks)
     if revived is not None:
         values = torch.where(revived, pre_codes.relu(), values)
-    return Active(values, chosen.concepts, chosen.tokens, n_tokens, revived, penalty=penalty)
+    return ActiveEntries(values, chosen.concepts, chosen.tokens, n_tokens, revived, penalty=penalty)
 
 
 def has_zeros(usae: USAE) -> bool:
-    """Whether much of what a step computes is below its threshold, and there for the threshold's gradient alone."""
+    """Whether many entries are below their threshold, and serve only the threshold's gradient."""
     return usae.sparsity.threshold_rate is not None
 
 
 def groups_of(usae: USAE) -> Sequence[int]:
     """The groups that the largest pre-codes are looked for in.
 
-    Of concepts of length 1 they are what they always were: ties would fall otherwise, and earlier trainings are kept
-    to the bit.
+    For unit-norm dictionaries they never change: ties would be broken differently, and earlier trainings are
+    reproduced to the bit.
     """
     return GROUPS if usae.unit_norm or usae.n_concepts % GROUPS[0] == 0 else OTHER_GROUPS
 
@@ -288,7 +288,7 @@ def choose_entries(
     """What a pass computes: what the sparsity chooses of (tokens, n_concepts), and of the dead the k largest at most.
 
     Returns:
-        The entries, of a token first those that were chosen; and (entries,) bool, which are dead ones, None without.
+        The entries, those chosen first in each token; and (entries,) bool, which are dead ones, or None.
     """
     sizes = groups_of(usae) if sizes is None else sizes
     chosen = usae.sparsity.choose(pre_codes, usae.k, usae.threshold(source), ranks, sizes)
@@ -305,19 +305,19 @@ def choose_entries(
 def pass_loss(
     usae: USAE,
     batch: Mapping[str, Tensor],
-    active: Active,
+    active: ActiveEntries,
     plan: StepPlan,
 ) -> Tensor:
     """The error of all backbones' tokens, decoded from the same codes: all of them, and the nested parts alone.
 
-    A part of the space that has to do without the rest keeps whole concepts, where a free one splits them (Bussmann et
+    A part of the space that must explain tokens alone keeps whole concepts, which a free space splits (Bussmann et
     al. 2025, Matryoshka sparse autoencoders).
     """
     recipe, stepping, exact = plan.recipe, plan.stepping, plan.exact
     entries, n_parts = part_entries(active, usae.n_concepts, plan.fractions)
     values, total, revives = active.values, active.values.new_zeros(()), active.revived is not None
-    firing = weighted_entries(entries, values.detach()) if has_zeros(usae) else None
-    # what the step will not change needs no gradient (stepping_pairs)
+    firing = nonzero_entries(entries, values.detach()) if has_zeros(usae) else None
+    # what the step does not change needs no gradient (stepping_pairs)
     weights = {
         name: usae.decoder(name).weight if name in stepping else usae.decoder(name).weight.detach() for name in batch
     }
@@ -344,16 +344,16 @@ def pass_loss(
 
 
 def error_weight(usae: USAE, name: str, recipe: TrainingRecipe) -> float:
-    """What makes a mean error over features one over the shares of a token, whatever the backbone's width.
+    """The weight that makes a backbone's mean error over features independent of its width.
 
-    Tokens of one norm in all backbones have a mean square that is smaller in a wide one; each counts the same.
+    With one norm for all backbones, a wide one's tokens have a smaller mean square.
     """
     if recipe.standardization == "scalar":
         return 1.0
     return usae.widths[name] * len(usae.widths) / sum(usae.widths.values())
 
 
-def part_entries(active: Active, n_concepts: int, fractions: Sequence[float]) -> tuple[Entries, int]:
+def part_entries(active: ActiveEntries, n_concepts: int, fractions: Sequence[float]) -> tuple[Entries, int]:
     """A pass's entries and how many segments a token has: one per part of the space, and one for dead ones.
 
     Args:

@@ -12,15 +12,15 @@ from usae_train.training.settings import TrainingRecipe
 
 @dataclass(frozen=True)
 class StepPlan:
-    """What is settled before a step computes anything.
+    """What is decided before a step computes anything.
 
     Attributes:
         recipe: which terms there are.
         encoding: the backbones that encode; each is decoded by all.
         stepping: the backbones that the step may change. The codes of others are decoded to these alone: what the
-            others make of each other moves nothing.
+            others decode of each other changes nothing.
         fractions: the shares of the concepts that must explain the tokens alone.
-        noise: what the encoders that the step may change see besides; what is to be decoded stays as it is.
+        noise: what is added to the tokens that changing encoders see; not to those to be decoded.
         exact: every dense product that a gradient passes through in float32, the gradient's as well.
         ranks: who has the other parts of the batch.
     """

@@ -12,7 +12,7 @@ from usae_train.runtime.distributed import DistributedContext, mean_over_ranks
 
 
 class SharedBatchNorm(nn.BatchNorm1d):
-    """BatchNorm over the parts of all ranks, of the sizes that their weights say; torch's own runs on GPUs alone.
+    """BatchNorm over the parts of all ranks, weighted by their sizes; torch's own runs only on GPUs.
 
     Args:
         norm: whose parameters and running statistics it takes over.
@@ -66,7 +66,7 @@ def _mean_with_gradient(value: Tensor, count: int) -> Tensor:
 def share_statistics(usae: USAE, ranks: DistributedContext) -> None:
     """Let every BatchNorm take its mean and variance from the whole batch instead of this rank's part.
 
-    Called again with ranks of other weights, these hold from then on.
+    Calling it again with ranks of other weights replaces them.
     """
     if ranks.world_size == 1:
         return

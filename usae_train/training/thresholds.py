@@ -1,4 +1,4 @@
-"""The thresholds of a training whose sparsity has some: where they start, how they move, what a USAE keeps."""
+"""Thresholds of a sparsity that has some: where they start, how they move, what a USAE keeps."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from usae_train.runtime.sampling import drawn_numbers
 from usae_train.tokens.feeding import Feed
 from usae_train.tokens.standardization import without_outliers
 
-THRESHOLD_TOKENS = 4096  # from which thresholds start
-FOLLOW_TOKENS = 64  # of a step, by which a running threshold moves
+THRESHOLD_TOKENS = 4096  # tokens from which thresholds start
+FOLLOW_TOKENS = 64  # tokens of a step by which a running threshold moves
 
 
 def threshold_sample(
@@ -23,11 +23,11 @@ def threshold_sample(
     """Raw tokens of the trained backbones, drawn from `rows`, where the sparsity has thresholds to set by them.
 
     Args:
-        usae: that is trained.
+        usae: the model that is trained.
         feed: its tokens.
-        rows: of the feed; they follow a picture's grid, of which even steps would see some columns alone.
+        rows: rows of the feed; drawn, for they follow a picture's grid, and even steps would see only some columns.
         trained: names of backbones.
-        outliers: norms from which tokens are left out of training, and here as well; none where all are trained on.
+        outliers: {backbone: norm above which a token is an outlier, left out here as in training}; empty where none is.
     """
     if not usae.thresholds:
         return {}
@@ -42,9 +42,9 @@ def set_thresholds(usae: USAE, sample: Mapping[str, Tensor], finished: bool) -> 
     """Set where thresholds start, or when training is over, what a USAE keeps: from tokens as they are encoded then."""
     for name, tokens in sample.items():
         threshold, encoder = usae.thresholds[name].data, usae.encoder(name)
-        was = encoder.training
+        was_training = encoder.training
         pre_codes = encoder.train(not finished)(usae.standardize(name, tokens.to(threshold.device).float()))
-        encoder.train(was)
+        encoder.train(was_training)
         (usae.sparsity.finish if finished else usae.sparsity.start)(threshold, pre_codes, usae.k)
 
 
@@ -52,7 +52,7 @@ def set_thresholds(usae: USAE, sample: Mapping[str, Tensor], finished: bool) -> 
 def follow_thresholds(
     usae: USAE, batch: Mapping[str, Tensor], stepping: Sequence[str], ranks: DistributedContext
 ) -> None:
-    """Let the sparsity move the thresholds of the pairs that stepped, by a few tokens as they are without noise."""
+    """Let the sparsity move the thresholds of the pairs that stepped, by a few tokens without noise."""
     for name in stepping if usae.sparsity.follows else ():
         spaced = max(1, -(-len(batch[name]) // FOLLOW_TOKENS))
         encoder = usae.encoder(name)

@@ -31,7 +31,7 @@ def complete_recipe(incomplete: str) -> list[str]:
 
 
 def complete_concept(context: typer.Context, incomplete: str) -> list[str]:
-    """Names of the concepts of the USAE that --usae says; of several with commas the last is completed."""
+    """Names of the concepts of the USAE that --usae says; of several separated by commas the last is completed."""
     before, comma, last = incomplete.rpartition(",")
     names = dict.fromkeys([*_names_in(str(context.params.get("usae") or DrawSettings().usae)), "top:8"])
     return _offered(f"{before}{comma}{name}" for name in names if name and name.startswith(last.lower()))

@@ -1,6 +1,6 @@
 """Concepts as a person writes them, in one syntax: on the command line, in recipes, in Python.
 
-One text or several with commas, each of: `12`, `40-42` (both ends are in; a dash will do), `all`, `top:8` (the most
+One text or several, comma-separated: `12`, `40-42` (both ends are in; a dash will do), `all`, `top:8` (the most
 universal), a name, a label such as `red` or `colour: red`, or a pattern of names and labels such as `colour:*`. Letters
 are small or large. What a name may be is in `usae_train.model.concept_names`.
 """
@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NoReturn, SupportsIndex
 
 from usae_train.files.whole_numbers import as_index, whole_number
-from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE_NUMBER, WILD, bare_name
+from usae_train.model.concept_names import ALL, RANGE, TOP, WHOLE_NUMBER, WILDCARD, bare_name
 from usae_train.model.outline import UsaeDescription, check_concept
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.printing import plural
@@ -84,7 +84,7 @@ def _meaning(usae: UsaeDescription, part: str, labels: Sequence[Label]) -> Meani
         return _always(range(first, last + 1))
     if bare_name(part).startswith(TOP):
         return _top(usae, part)
-    if WILD.search(part):
+    if WILDCARD.search(part):
         return _matching(usae, part, labels)
     return _labelled(usae, part, labels)
 

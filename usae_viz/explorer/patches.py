@@ -16,7 +16,7 @@ from torch import Tensor
 from usae_train.images.arrays import to_uint8
 from usae_train.images.sources import DemoImages, ImageSource
 from usae_train.model.natural import NaturalPictures
-from usae_train.model.top_maps import LEAST_PEAK
+from usae_train.model.top_maps import MIN_PEAK
 from usae_train.model.usae import USAE
 from usae_train.runtime.capacity import BLOCK_NUMBERS, workers_for
 from usae_train.runtime.errors import UsageError
@@ -165,7 +165,7 @@ def _peaks_and_levels(
         assert usae.grid is not None
         return natural.maps.of(place.concept, place.number, usae.grid[0] * usae.grid[1])
     maps = torch.stack([of_backbone[:, place.concept] for of_backbone in codes])
-    largest = natural.largest[:, place.concept, None].clamp_min(LEAST_PEAK)
+    largest = natural.largest[:, place.concept, None].clamp_min(MIN_PEAK)
     return maps.amax(1).tolist(), to_uint8(maps / largest)
 
 

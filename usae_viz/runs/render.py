@@ -14,7 +14,7 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.progress import ProgressCallback
 from usae_train.runtime.torch_defaults import with_torch_defaults
-from usae_train.runtime.workers import NotDone
+from usae_train.runtime.workers import JobInterrupted
 from usae_viz.objectives import Objective
 from usae_viz.optimization.maximize import view_config_for
 from usae_viz.runs.manifest import Manifest, claimed, statistics_hash
@@ -102,7 +102,7 @@ def _draw_packs(
     for pack in packs:
         try:
             records = writer.draw_jobs(pack, report, first)
-        except NotDone:  # of what workers were drawing when Ctrl-C came, the next may have come further
+        except JobInterrupted:  # of what workers were drawing when Ctrl-C came, the next may have come further
             continue
         writer.stopped = writer.stopped or any(record.stopped for record in records)
         for folder in dict.fromkeys(job.folder for job in pack):

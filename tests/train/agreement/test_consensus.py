@@ -116,7 +116,7 @@ def test_a_folder_keeps_the_shares_and_one_without_has_none(folder, made):
     [
         ({"share": torch.ones(3)}, "expected 'share' of"),
         ({"other": torch.ones(1)}, "expected 'share' of"),
-        (None, "is of another USAE (weights None"),
+        (None, "belongs to another USAE (weights None"),
         (b"{", "is broken or incomplete"),
     ],
 )
@@ -180,9 +180,7 @@ def test_what_cannot_be_asked(world, trainings, options, text):
 
 
 def test_tokens_of_other_backbones(world, trainings):
-    with pytest.raises(
-        ValueError, match=r"the tokens are of backbones and widths a 64; expected those of the USAEs: a"
-    ):
+    with pytest.raises(ValueError, match=r"the tokens have backbones and widths a 64; expected those of the USAEs: a"):
         ut.consensus(trainings[:2], {"a": world.tokens["a"]})
 
 

@@ -313,10 +313,10 @@ def test_the_home_is_written_out_in_specs(tmp_path: Path, monkeypatch: pytest.Mo
     assert BackboneSpec(model="local-dir:~/net").model == f"local-dir:{tmp_path / 'net'}"
     (tmp_path / "s.yaml").write_text("a:\n  model: resnet10t\n  weights: ~nobody-of-this-name/w.pth\n")
     with pytest.raises(
-        ValueError, match=r"s\.yaml:3: a\.weights: .*this machine knows no home of ~nobody-of-this-name"
+        ValueError, match=r"s\.yaml:3: a\.weights: .*this machine has no home directory of ~nobody-of-this-name"
     ):
         read_specs(str(tmp_path / "s.yaml"))
-    with pytest.raises(ValueError, match=r"^local-dir:~nobody-of-this-name: .*no home of ~nobody") as seen:
+    with pytest.raises(ValueError, match=r"^local-dir:~nobody-of-this-name: .*no home directory of ~nobody") as seen:
         read_specs("local-dir:~nobody-of-this-name")
     assert "\n" not in str(seen.value)
 

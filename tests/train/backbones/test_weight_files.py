@@ -191,7 +191,7 @@ def released(spec: BackboneSpec, changes: object) -> object:
 @pytest.mark.parametrize(
     ("spec", "changes", "words"),
     [
-        (RELEASE, None, r"w\.pth holds no tensors by name; remove it, and it is fetched anew"),
+        (RELEASE, None, r"w\.pth holds no tensors by name; remove it to download it again"),
         (RELEASE, [1], r"w\.pth holds no tensors by name"),
         (RELEASE, torch.zeros(2), r"w\.pth holds no tensors by name"),
         (RELEASE, {"cls_token": None}, "it lacks 1 tensor, 'cls_token' first"),

@@ -208,5 +208,5 @@ def test_a_resumed_pretraining_ends_where_an_unbroken_one_does(tmp_path: Path, m
 )
 def test_a_state_of_something_else_is_one_line(tmp_path: Path, state: object) -> None:
     torch.save(state, tmp_path / "vit.pt")
-    with pytest.raises(ValueError, match=r"vit.pt cannot be resumed \(.*\); remove it to begin anew"):
+    with pytest.raises(ValueError, match=r"vit.pt cannot be resumed \(.*\); remove it to start over"):
         pretrain.pretrain("vit", tmp_path / "vit.safetensors", checkpoint=tmp_path / "vit.pt")

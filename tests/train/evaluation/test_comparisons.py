@@ -203,10 +203,10 @@ def test_independent_saes_have_seeds_of_their_own_and_are_not_trained_twice(tmp_
     for _ in range(2):
         fit_each(["a", "b"], settings, fit_one, tmp_path / "own", data=data)
     assert asked == [("a", 8, 1), ("b", 9, 2)]
-    with pytest.raises(ValueError, match="own has SAEs of another pictures; give the same again"):
+    with pytest.raises(ValueError, match="own has SAEs of another pictures; give the same settings"):
         fit_each(["a", "b"], settings, fit_one, tmp_path / "own", data={"pictures": "there"})
     other = FitSettings(n_concepts=5, k=N, recipe=UNNAMED)
-    with pytest.raises(ValueError, match="own has SAEs of another n_concepts, seed; give the same again, choose"):
+    with pytest.raises(ValueError, match="own has SAEs of another n_concepts, seed; give the same settings, choose"):
         fit_each(["a", "b"], other, fit_one, tmp_path / "own")
     (tmp_path / "own" / "independent.json").unlink()  # as older versions left it
     with pytest.raises(ValueError, match=r"a has 4 concepts, k 4, recipe ; expected 5 concepts, k 4, recipe : choose"):

@@ -128,7 +128,7 @@ def test_independent_fits_are_no_work_for_torchrun(monkeypatch: pytest.MonkeyPat
 
 def fit_own(place: Path, out: Path, report: Any = lambda *_: None, **execution: Any) -> dict[str, ut.USAE]:
     settings = fit_settings("default", n_concepts=8, k=2, steps=6, batch=32, seed=0, mask_outliers=True)
-    own = Executions(execution=ExecutionSettings(limit=6, **execution), report=report)
+    own = Executions(settings=ExecutionSettings(limit=6, **execution), report=report)
     fit_independent("demo:train", out, str(place / "specs.yaml"), settings, own)
     return {name: ut.load(out / name) for name in ("left", "right")}
 
@@ -230,7 +230,7 @@ def test_statistics_of_another_usae_are_refused(place: Path, tmp_path: Path) -> 
     shutil.copy(place / "second" / "statistics.safetensors", mixed)
     code, _, said = run("evaluate", mixed, "demo:test", "--limit", 3, "--out", tmp_path / "report")
     assert code == 1
-    assert "statistics.safetensors is of another USAE (weights " in said
+    assert "statistics.safetensors belongs to another USAE (weights " in said
     assert said.count("\n") == 1
     assert not (tmp_path / "report").exists()
 
@@ -238,7 +238,7 @@ def test_statistics_of_another_usae_are_refused(place: Path, tmp_path: Path) -> 
 def test_a_page_of_something_else_is_not_overwritten(place: Path, tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text("an explorer's")
     code, _, said = run("evaluate", place / "usae", "demo:test", "--limit", 4, "--out", tmp_path)
-    assert (code, said) == (1, f"error: {tmp_path / 'index.html'} is a page of something else; choose another folder\n")
+    assert (code, said) == (1, f"error: {tmp_path / 'index.html'} is another page; choose another folder\n")
     assert [file.name for file in tmp_path.iterdir()] == ["index.html"]
 
 
@@ -284,7 +284,7 @@ def test_what_does_not_fit_is_refused_in_one_line(words: list[str], answer: str,
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("rank", "told"), [(0, "stopped; give the same command to resume\n"), (1, "")])
+@pytest.mark.parametrize(("rank", "told"), [(0, "stopped; run the same command again to resume\n"), (1, "")])
 def test_of_processes_that_are_stopped_the_first_alone_says_so(
     rank: int, told: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,7 +326,7 @@ def test_ctrl_c_stops_and_the_same_command_goes_on(place: Path, tmp_path: Path) 
     running.send_signal(signal.SIGINT)
     _, said = running.communicate(timeout=300)
     assert running.returncode == 130, said
-    assert said == "stopped; give the same command to resume\n"
+    assert said == "stopped; run the same command again to resume\n"
     assert not (tmp_path / "report" / "report.json").exists()
     kept = torch.load(state, weights_only=True)
     code, _, said = run(*words[3:])

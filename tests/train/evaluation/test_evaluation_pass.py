@@ -93,7 +93,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_to_the_last_bit(stops, undistur
             if next(left, None) is None:
                 checkpointer.stop()
 
-        with pytest.raises(Stopped, match="give the same command to resume"):
+        with pytest.raises(Stopped, match="run the same command again to resume"):
             run_pass(fresh(), stream, IMAGES, checkpointer, progress=stopping)
     state = fresh()
     assert run_pass(state, stream, IMAGES, PassCheckpointer(tmp_path, minutes=1e9))
@@ -103,7 +103,7 @@ def test_stopped_and_gone_on_with_it_is_the_same_to_the_last_bit(stops, undistur
 def test_what_was_begun_with_another_usae_is_not_gone_on_with(tmp_path) -> None:
     run_pass(fresh(), stream, IMAGES, PassCheckpointer(tmp_path, minutes=0))
     other = PassState(SETTINGS.model_copy(update={"usae": "other"}), Measures(JOINT, ALONE, keep_codes=True))
-    with pytest.raises(ValueError, match="was begun with another usae; give the same again, or remove it"):
+    with pytest.raises(ValueError, match="was begun with another usae; give the same settings, or remove it"):
         run_pass(other, stream, IMAGES, PassCheckpointer(tmp_path))
 
 
@@ -155,7 +155,7 @@ def test_processes_share_whole_batches() -> None:
 
 
 def test_processes_without_a_place_to_meet_are_refused() -> None:
-    with pytest.raises(ValueError, match="need a folder to meet in"):
+    with pytest.raises(ValueError, match="need a folder in common"):
         run_pass(fresh(2), stream, IMAGES, None, DistributedContext(0, 2))
 
 

@@ -86,13 +86,13 @@ def test_wrong_settings_are_said_in_a_line(edited):
 
 @pytest.mark.parametrize("name", ["fill", "checkpoint_minutes", "every"])
 def test_what_the_command_does_with_files_is_refused(edited, name):
-    with pytest.raises(ValueError, match=f"{name} is of the command alone, which keeps states"):
+    with pytest.raises(ValueError, match=f"{name} is an option of the command only, which keeps states"):
         ut.evaluate(edited, "demo", **{name: 1})
 
 
 def test_a_page_of_something_else_is_not_replaced(evaluation, tmp_path):
     (tmp_path / "index.html").write_text("mine")
-    with pytest.raises(ValueError, match=r"index.html is a page of something else; choose another folder"):
+    with pytest.raises(ValueError, match=r"index.html is another page; choose another folder"):
         evaluation.save(tmp_path)
     assert [each.name for each in tmp_path.iterdir()] == ["index.html"]
     assert (tmp_path / "index.html").read_text() == "mine"

@@ -47,7 +47,7 @@ def test_of_a_file(tmp_path):
 
 
 def test_the_home_of_nobody_is_one_line():
-    with pytest.raises(ValueError, match=r"'~nobody-here/x': this machine knows no home of ~nobody-here"):
+    with pytest.raises(ValueError, match=r"'~nobody-here/x': this machine has no home directory of ~nobody-here"):
         expand_home("~nobody-here/x")
-    with pytest.raises(ValueError, match="knows no home of"):
+    with pytest.raises(ValueError, match="has no home directory of"):
         open_images("~nobody-here/pictures")

@@ -50,5 +50,7 @@ def test_a_usae_and_its_statistics_read_back(folder_of_no_utf8: Path) -> None:
 
 @pytest.mark.parametrize("open_it", [ut.open_images, ut.load])
 def test_the_home_of_nobody_is_one_line(open_it) -> None:
-    with pytest.raises(ValueError, match="this machine knows no home of ~nobody-of-this-name; write the path in full"):
+    with pytest.raises(
+        ValueError, match="this machine has no home directory of ~nobody-of-this-name; write the path in full"
+    ):
         open_it("~nobody-of-this-name/x")

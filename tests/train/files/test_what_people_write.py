@@ -56,7 +56,7 @@ def test_so_may_those_of_a_recipe_of_edits(home, tmp_path):
 
 
 def test_a_home_that_there_is_not_is_one_line(tmp_path):
-    with pytest.raises(UsageError, match="this machine knows no home of ~nobody-of-this-name"):
+    with pytest.raises(UsageError, match="this machine has no home directory of ~nobody-of-this-name"):
         resolve_beside("~nobody-of-this-name/a.png", tmp_path)
 
 

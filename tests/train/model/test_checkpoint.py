@@ -73,7 +73,7 @@ def test_a_loaded_usae_knows_its_source_and_hash(folder: Path) -> None:
     weights["scales.a.mean"] += 1
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(
-        ValueError, match=r"statistics.safetensors is of another USAE \(weights .*; remove it, and measu"
+        ValueError, match=r"statistics.safetensors belongs to another USAE \(weights .*; remove it, and measu"
     ):
         load(folder)
     (folder / "statistics.safetensors").unlink()
@@ -240,7 +240,7 @@ def test_truncated_statistics_are_refused(folder: Path) -> None:
 def test_statistics_of_another_size_are_refused_whatever_they_say_of_themselves(folder: Path) -> None:
     file = folder / "statistics.safetensors"
     save_file({name: tensor[..., :2].contiguous() for name, tensor in load_file(file).items()}, file)
-    with pytest.raises(ValueError, match=r"is of \(2, 2\) backbones and concepts, the USAE of \(2, 10\); remo"):
+    with pytest.raises(ValueError, match=r"has \(2, 2\) backbones and concepts, the USAE \(2, 10\); remo"):
         load(folder)
 
 

@@ -50,7 +50,7 @@ def test_maps_by_hand():
 
 
 def test_what_is_no_longer_among_the_top_is_forgotten(monkeypatch):
-    monkeypatch.setattr(top_maps, "PRUNED_FROM", 0)
+    monkeypatch.setattr(top_maps, "PRUNE_THRESHOLD", 0)
     kept, _ = by_hand()
     kept._pruned_at = 0
     nothing = codes_of([[{2: 1.0}, {}, {}, {}]])
@@ -130,7 +130,7 @@ def test_bare_tokens_have_none():
 
 
 BROKEN = {
-    "levels": (lambda own: own.int(), "levels and peaks are of"),
+    "levels": (lambda own: own.int(), "levels and peaks are "),
     "tokens": (lambda own: own.int() + 100, "tokens has numbers outside 0 to 15"),
     "concepts": (lambda own: own.int() - 1, "concepts has numbers outside 0 to 7"),
     "ends": (lambda own: own.flip(0), "ends"),

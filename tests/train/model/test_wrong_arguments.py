@@ -40,7 +40,9 @@ def test_pictures_are_named_or_a_source(picture_folder):
     assert len(as_source(picture_folder, 2)) == 2
     with pytest.raises(ValueError, match="pictures are of type list; expected a folder, `demo`, or what usae_train"):
         as_source(["a.png"])
-    with pytest.raises(ValueError, match=r"limit is of pictures that are named; of a source .* take a slice, \[:2\]"):
+    with pytest.raises(
+        ValueError, match=r"limit is for pictures given by name; of an open source take a slice, \[:2\]"
+    ):
         as_source(source, 2)
 
 

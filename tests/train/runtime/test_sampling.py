@@ -158,7 +158,7 @@ def test_a_store_that_was_begun_with_the_first_pictures_goes_on_with_them(
     code, _, err = run(*words, "--limit", 7 if told else 6)
     if not told:
         assert (code, err.count("\n")) == (1, 1)
-        assert "was begun with another fingerprint, n_images; give the same again" in err
+        assert "was begun with another fingerprint, n_images; give the same settings" in err
         return
     assert code == 0, err
     store = ActivationStore(out)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from usae_train.images.decoding import read_picture
-from usae_train.runtime.shortage import WHAT_HELPS, shortage
+from usae_train.runtime.shortage import REMEDIES, shortage
 from usae_train.runtime.terminal import one_line_errors
 
 HUGE = 2**60  # bytes
@@ -34,7 +34,7 @@ def test_what_is_larger_than_any_memory_is_one_line(ask, capsys):
     with pytest.raises(SystemExit) as ended, one_line_errors():
         ask()
     assert ended.value.code == 1
-    assert capsys.readouterr().err == f"error: {WHAT_HELPS['memory']}\n"
+    assert capsys.readouterr().err == f"error: {REMEDIES['memory']}\n"
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_what_is_larger_than_any_memory_is_one_line(ask, capsys):
 def test_the_words_of_libraries_and_kernel_are_known(error, kind, capsys):
     with pytest.raises(SystemExit), one_line_errors():
         raise error
-    assert capsys.readouterr().err == f"error: {WHAT_HELPS[kind]}\n"
+    assert capsys.readouterr().err == f"error: {REMEDIES[kind]}\n"
 
 
 def test_who_wraps_it_does_not_hide_it():
     wrapped = ValueError("a.pth is not a readable weight file; it may be cut short")
     wrapped.__cause__ = RuntimeError("std::bad_alloc")
-    assert shortage(wrapped) == WHAT_HELPS["memory"]
+    assert shortage(wrapped) == REMEDIES["memory"]
 
 
 FAULTS = [RuntimeError("a fault of ours"), ImportError("no module named x"), KeyError("x"), ValueError("numpy's own")]

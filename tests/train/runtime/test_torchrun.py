@@ -77,7 +77,7 @@ def test_torchrun_stops_goes_on_and_ends_as_one_process(tmp_path, uninterrupted,
     else:
         process.send_signal(end)
     said = process.communicate(timeout=120)[1]
-    assert "give the same command with --resume to continue" in said
+    assert "run the same command again with --resume to continue" in said
     assert said.count("--resume to continue") == 1
     assert not out.exists()
     assert list(room.glob("step-*.pt"))

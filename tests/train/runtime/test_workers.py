@@ -10,7 +10,7 @@ import pytest
 
 from usae_train.runtime import capacity
 from usae_train.runtime.capacity import workers_for
-from usae_train.runtime.workers import TRIES_OF_A_JOB, NotDone, Workers
+from usae_train.runtime.workers import TRIES_OF_A_JOB, JobInterrupted, Workers
 
 
 def test_jobs_come_back_in_the_order_they_are_asked_for_and_tell_what_they_do():
@@ -154,7 +154,7 @@ def test_ctrl_c_while_a_killed_workers_job_waits_for_another(tmp_path, monkeypat
     monkeypatch.setattr(Workers, "_fill", interrupted)
     with (
         Workers([_killed_once(tmp_path / "killed"), lambda tell: "other"], 2) as workers,
-        pytest.raises(NotDone),
+        pytest.raises(JobInterrupted),
     ):
         workers.result(0)
 
@@ -177,7 +177,7 @@ def test_ctrl_c_stops_what_was_begun_and_begins_no_more():
 
     with Workers([_sleeps] * 3, 2, told) as workers:
         assert [workers.result(0), workers.result(1)] == ["the best so far"] * 2
-        with pytest.raises(NotDone):
+        with pytest.raises(JobInterrupted):
             workers.result(2)
         with pytest.raises(KeyboardInterrupt):  # a second one is not waited for
             os.kill(os.getpid(), signal.SIGINT)

@@ -222,7 +222,7 @@ REFUSED = {
     ),
     "saelens: older": (
         of(files.saelens_standard, lambda r: config(r, metadata={"sae_lens_version": "5.1.0"})),
-        "cfg.json is not of SAELens 6; load it there",
+        "cfg.json is not SAELens 6's; load it there",
     ),
     "saelens: sizes": (
         of(files.saelens_standard, lambda r: config(r, d_in=5)),
@@ -231,7 +231,7 @@ REFUSED = {
     "saelens: k": (of(files.saelens_topk, lambda r: config(r, k=10)), "k is 10; expected a whole number of 1 to 9"),
     "saelens: a tensor more": (
         of(files.saelens_standard, lambda r: weights(r, r_mag=torch.ones(3))),
-        "SAELens' standard has no r_mag; it is of another kind, and computes differently",
+        "SAELens' standard has no r_mag; it is another kind, and computes differently",
     ),
     "saelens: a tensor less": (
         of(files.saelens_jumprelu, lambda r: weights(r, threshold=None)),
@@ -239,7 +239,7 @@ REFUSED = {
     ),
     "saelens: a NaN": (
         of(files.saelens_standard, lambda r: weights(r, b_enc=torch.full((CONCEPTS,), torch.nan))),
-        "b_enc has numbers that are NaN or infinite",
+        "b_enc has values that are NaN or infinite",
     ),
     "saelens: a row of zeros": (
         of(files.saelens_rescaled, lambda r: weights(r, W_dec=torch.zeros(CONCEPTS, WIDTH))),
@@ -261,7 +261,7 @@ REFUSED = {
     ),
     "saev: schema 1 with a bias": (
         lambda room: files.saev(room, BIASED, None).place,
-        "is of schema 1, under which saev first subtracted the decoder's bias and later did not",
+        "has schema 1, under which saev first subtracted the decoder's bias and later did not",
     ),
     "saev: activation": (
         lambda room: files.saev(room, files.saev_schema("Gated"), None).place,
@@ -331,7 +331,7 @@ def test_a_format_that_is_asked_for_and_is_not_what_lies_there(room):
 
 def test_what_a_file_says_itself_is_not_told(room):
     files.saelens_topk(room)
-    with pytest.raises(ValueError, match="k is 2, and a file of saelens says it itself; leave it out"):
+    with pytest.raises(ValueError, match="k is 2, but a file of saelens states it; leave it out"):
         read_sae(room, k=2)
     (file,) = (files.overcomplete_topk(room).place,)
     with pytest.raises(ValueError, match="threshold is nan; expected a number that is finite"):

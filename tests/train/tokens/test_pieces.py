@@ -60,7 +60,7 @@ def test_a_stop_keeps_all_that_was_seen(pictures, tmp_path, whole, monkeypatch, 
         if done == stop_at:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Stopped, match=r"stopped; \d+ of 11 pictures are kept in .*store; give the same") as seen:
+    with pytest.raises(Stopped, match=r"stopped; \d+ of 11 pictures are kept in .*store; run the same") as seen:
         write(pictures, tmp_path / "store", progress=progress)
     assert seen.value.status == 143
     assert f"stopped; {kept} of" in str(seen.value)

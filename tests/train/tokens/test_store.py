@@ -195,7 +195,7 @@ def test_a_store_that_an_earlier_version_began_goes_on_and_not_with_other_pictur
     assert begin_or_resume(own, out) == before
     write_record(out, own)
     other = own.model_copy(update={"fingerprint": own.fingerprint[:-1] + "x"})
-    with pytest.raises(ValueError, match="was begun with another fingerprint; give the same again"):
+    with pytest.raises(ValueError, match="was begun with another fingerprint; give the same settings"):
         begin_or_resume(other, out)
 
 
@@ -222,7 +222,7 @@ def test_a_damaged_shard_is_found(pictures, tmp_path):
         assert_one_error(run(*words, "--verify-checksums"), "shard-00001.safetensors has the checksum")
         assert {place.name for place in tmp_path.iterdir()} == {"pictures", "store"}
         refused = run("fit", "demo", *words[2:], "--verify-checksums")
-        assert_one_error(refused, "--verify-checksums is of a store, and demo is not one")
+        assert_one_error(refused, "--verify-checksums is for a store, and demo is not one")
     file.write_bytes(content[:100])
     with pytest.raises(ValueError, match=r"shard-00001\.safetensors is missing or broken"):
         store.read([1])

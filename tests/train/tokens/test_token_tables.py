@@ -163,7 +163,7 @@ def test_options_of_pictures(tmp_path):
     np.save(tmp_path / "a.npy", ROWS.numpy())
     with pytest.raises(ValueError, match="--backbones, --limit and --verify-checksums are for pictures"):
         tokens_to_fit(f"a={tmp_path}/a.npy", "paper", None)
-    with pytest.raises(ValueError, match="is of one backbone and does not say which"):
+    with pytest.raises(ValueError, match="has the tokens of one backbone and does not say which"):
         read_tokens(str(tmp_path / "a.npy"))
 
 

@@ -38,7 +38,7 @@ def test_ctrl_c_waits_for_a_state_only_while_something_is_trained(tmp_path):
     with checkpointer.stop_on_signals():
         with pytest.raises(KeyboardInterrupt):  # nothing is trained yet
             signal.raise_signal(signal.SIGINT)
-        with pytest.raises(Stopped, match="stopped after step 2; give the same command with --resume") as stopped:
+        with pytest.raises(Stopped, match="stopped after step 2; run the same command again with --resume") as stopped:
             fit_tokens(toy_tokens(), toy_settings(DEFAULT, steps=6), checkpointer=checkpointer)
         with pytest.raises(KeyboardInterrupt):  # the second
             signal.raise_signal(signal.SIGINT)
@@ -73,12 +73,12 @@ def test_a_state_that_does_not_know_a_setting_is_gone_on_from(tmp_path):
 def test_states_of_which_none_can_be_read_are_not_passed_over(tmp_path):
     (tmp_path / "step-000000006.pt").write_bytes(b"no state")
     torch.save({"of": "something else"}, tmp_path / "step-000000005.pt")
-    why = r"no training state in .* can be read; remove the folder to begin anew"
+    why = r"no training state in .* can be read; remove the folder to start over"
     with pytest.warns(OneLineWarning) as warned, pytest.raises(ValueError, match=why):
         fit_tokens(toy_tokens(), toy_settings(DEFAULT), checkpointer=AfterEach(tmp_path))
     newest, before = (str(each.message) for each in warned)
     assert "step-000000006.pt cannot be read (" in newest
-    assert before.endswith("step-000000005.pt is not a training state; the state before it is looked for")
+    assert before.endswith("step-000000005.pt is not a training state; the one before it is tried")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["step-000000005.pt", "step-000000006.pt"]
 
 
@@ -100,7 +100,9 @@ def test_a_resume_on_other_data_or_settings_says_what_differs(tmp_path):
     fit_tokens(toy_tokens(), toy_settings(DEFAULT), checkpointer=checkpointer)
     other = AfterEach(tmp_path)
     other.data = {"pictures": "here", "fingerprint": "g"}
-    with pytest.raises(ValueError, match="was begun with another fingerprint, seed; give the same again, or remove it"):
+    with pytest.raises(
+        ValueError, match="was begun with another fingerprint, seed; give the same settings, or remove it"
+    ):
         fit_tokens(toy_tokens(), toy_settings(DEFAULT, seed=1), checkpointer=other)
     other.data = {"pictures": "here", "fingerprint": "f+contents"}  # as this version has them: names, then contents
     fit_tokens(toy_tokens(), toy_settings(DEFAULT), checkpointer=other)
@@ -135,7 +137,7 @@ def test_a_resume_with_other_backbones_of_the_same_width_is_refused(tmp_path, wa
     specs.write_text(YAML.replace("seed: 0", "seed: 2"))
     code, _, err = run(*words, *([] if way else ["--resume"]))
     assert code == 1
-    assert "was begun with another backbones; give the same again" in err
+    assert "was begun with another backbones; give the same settings" in err
     specs.write_text(YAML)
     code, _, err = run(*words, *([] if way else ["--resume"]))
     assert code == 0, err

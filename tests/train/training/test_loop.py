@@ -339,5 +339,5 @@ def test_a_usae_that_is_not_whole_is_refused() -> None:
     usae = new_usae(WIDTHS, toy_settings(DEFAULT))
     with torch.no_grad():
         usae.encoder("b").linear.weight[3, 2] = math.nan
-    with pytest.raises(ValueError, match=r"encoders.b.linear.weight of the USAE has numbers that are NaN"):
+    with pytest.raises(ValueError, match=r"encoders.b.linear.weight of the USAE has values that are NaN"):
         fit_tokens(toy_tokens(), toy_settings(DEFAULT), usae)

@@ -6,7 +6,7 @@ from toys import WIDTHS, toy_settings, toy_tokens
 
 from usae_train.model.usae import USAE
 from usae_train.training.loop import fit_tokens
-from usae_train.training.noise import BEGINNINGS, NoiseSource, TokenNoise
+from usae_train.training.noise import N_STARTS, NoiseSource, TokenNoise
 from usae_train.training.settings import DEFAULT
 from usae_train.training.step import step_loss
 from usae_train.training.step_plan import StepPlan
@@ -39,7 +39,7 @@ def test_steps_and_backbones_have_noise_of_their_own() -> None:
     assert len(own.unique(dim=0)) == 4  # no two places of a share get the same
 
 
-@pytest.mark.parametrize("start", [0, BEGINNINGS - 1])
+@pytest.mark.parametrize("start", [0, N_STARTS - 1])
 def test_the_table_is_long_enough_for_the_last_token_wherever_a_step_begins(start: int) -> None:
     source = NoiseSource(1.0, 3, [4, 2], 0, "cpu")
     shown = TokenNoise(1.0, source.table, [start, start]).onto(torch.zeros(1, 4), torch.tensor([2]), 0, 1.0)

@@ -277,7 +277,7 @@ def test_what_cannot_be_is_one_line() -> None:
         "k_private is 2, and no concepts are private": lambda: fit_settings("default", k_private=2),
         "k_private is 3; expected less than k = 3": lambda: fit_settings("default", k=3, n_private=4, k_private=3),
         "k_private is 2; expected .* at most n_private = 1": lambda: fit_settings("default", n_private=1, k_private=2),
-        "k_private is of sparsity 'topk', and this one is 'jumprelu'": lambda: fit_settings(
+        "k_private is for sparsity 'topk', and this one is 'jumprelu'": lambda: fit_settings(
             "default", n_private=4, k_private=2, sparsity="jumprelu"
         ),
         "k is 9, and a backbone has 6 shared concepts and 2 of its own; expected k <= 8": lambda: trained(k=9),

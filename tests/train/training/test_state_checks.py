@@ -55,9 +55,9 @@ def of_another_generator(state):
     [
         (emptied, r"optimizer of a: parameter 0: exp_avg is \(0,\) of torch.float32; expected \(12, 6\)"),
         (without_moments, "optimizer of a has moments of other parameters"),
-        (of_another_window, "batches is of other windows"),
+        (of_another_window, "the position in the data is of other windows"),
         (halved, r"usae: encoders.a.linear.weight is \(12, 6\) of torch.float16"),
-        (with_a_nan, "usae: encoders.a.linear.bias has numbers that are NaN or infinite"),
+        (with_a_nan, "usae: encoders.a.linear.bias has values that are NaN or infinite"),
         (of_another_generator, r"generator is \(\d+,\) of torch.uint8"),
         (lambda state: state.pop("last_fired"), "it has no last_fired"),
     ],
@@ -89,7 +89,7 @@ def test_a_training_of_version_0_2_says_what_to_do(tmp_path):
     state["last_fired"] = state["last_fired"][0]
     torch.save(state, file)
     why = "cannot be resumed: another version of usae began it, whose recipes had another standardization; end"
-    with pytest.raises(ValueError, match=rf"{why} the training with that version, or remove .* to begin anew"):
+    with pytest.raises(ValueError, match=rf"{why} the training with that version, or remove .* to start over"):
         resumed(tmp_path)
 
 

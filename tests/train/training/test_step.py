@@ -196,8 +196,10 @@ def test_the_largest_of_512_are_the_same_in_groups_of_four() -> None:
 
 def test_shares_are_joined_in_the_order_of_tokens() -> None:
     shares = [
-        step.Active(torch.tensor([1.0, 2.0]), torch.tensor([7, 8]), torch.tensor([0, 0]), 2),
-        step.Active(torch.tensor([3.0, 4.0]), torch.tensor([5, 6]), torch.tensor([0, 1]), 2, torch.tensor([0, 1]) > 0),
+        step.ActiveEntries(torch.tensor([1.0, 2.0]), torch.tensor([7, 8]), torch.tensor([0, 0]), 2),
+        step.ActiveEntries(
+            torch.tensor([3.0, 4.0]), torch.tensor([5, 6]), torch.tensor([0, 1]), 2, torch.tensor([0, 1]) > 0
+        ),
     ]
     found = joined_shares(shares, torch.tensor([2, 0, 3, 1]))  # the second share's tokens come first and third
     assert (found.tokens.tolist(), found.concepts.tolist()) == ([0, 1, 1, 2], [5, 7, 8, 6])
@@ -209,7 +211,9 @@ def test_shares_are_joined_in_the_order_of_tokens() -> None:
 def test_parts_of_a_token_follow_the_limits() -> None:
     concepts, tokens = torch.tensor([0, 3, 5, 7, 4, 6, 7, 1]), torch.tensor([0] * 4 + [1] * 4)
     revived = torch.tensor([False, False, False, True] * 2)
-    entries, n_parts = part_entries(step.Active(torch.ones(8), concepts, tokens, 2, revived), 8, (0.5,))  # limit 4
+    entries, n_parts = part_entries(
+        step.ActiveEntries(torch.ones(8), concepts, tokens, 2, revived), 8, (0.5,)
+    )  # limit 4
     assert n_parts == 3
     assert entries.segments.tolist() == [0, 0, 1, 2, 4, 4, 4, 5]
 

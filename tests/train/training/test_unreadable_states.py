@@ -17,7 +17,7 @@ def test_a_folder_in_a_states_place_is_named_once(tmp_path):
         fit_tokens(toy_tokens(), toy_settings(DEFAULT), checkpointer=TrainingCheckpointer(tmp_path))
     (words,) = (str(each.message) for each in warned)
     named = tmp_path / "step-000000006.pt"
-    assert words == f"{named} cannot be read: it is a folder; expected a file; the state before it is looked for"
+    assert words == f"{named} cannot be read: it is a folder; expected a file; the one before it is tried"
 
 
 def test_what_goes_wrong_while_the_first_rank_looks_for_a_state_ends_the_others(tmp_path, monkeypatch):

@@ -83,7 +83,7 @@ def test_a_state_of_another_variant_is_one_line(tmp_path: Path) -> None:
     recipes = [TrainingRecipe(**{**dict(DEFAULT), **CHOICES[name]}) for name in ("batchtopk", "jumprelu")]
     with pytest.raises(Stopped):
         fit_tokens(toy_tokens(), toy_settings(recipes[0], steps=7), checkpointer=StopsAfter(tmp_path))
-    with pytest.raises(ValueError, match=r"was begun with another recipe.sparsity; give the same again") as caught:
+    with pytest.raises(ValueError, match=r"was begun with another recipe.sparsity; give the same settings") as caught:
         fit_tokens(toy_tokens(), toy_settings(recipes[1], steps=7), checkpointer=TrainingCheckpointer(tmp_path))
     assert "\n" not in str(caught.value)
     file = tmp_path / "step-000000003.pt"

@@ -33,9 +33,9 @@ QUICK = ["--steps", "1", "--views", "1", "--size", "32", "-q", "--out", "out"]
         (
             TRAIN,
             ["fit", "demo", "--out", "out", "--independent", "--resume"],
-            "--independent began is resumed by the same",
+            "the same command resumes --independent",
         ),
-        (TRAIN, ["fit", "demo", "--out", "out", "--starts", "2", "--resume"], "--starts began is resumed by the same"),
+        (TRAIN, ["fit", "demo", "--out", "out", "--starts", "2", "--resume"], "the same command resumes --starts"),
         (TRAIN, ["fit", "a=none.npy", "--out", "out", "--max-broken", "1"], "--max-broken would do nothing"),
         (
             TRAIN,

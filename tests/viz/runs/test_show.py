@@ -176,7 +176,9 @@ def test_a_picture_of_before_settings_changed_their_meaning_says_so(folder, tmp_
 
 
 def test_a_usae_in_the_home_of_nobody_is_one_line(tmp_path):
-    with pytest.raises(ValueError, match="this machine knows no home of ~nobody-of-this-name; write the path in full"):
+    with pytest.raises(
+        ValueError, match="this machine has no home directory of ~nobody-of-this-name; write the path in full"
+    ):
         usae_near("~nobody-of-this-name/mine", tmp_path / "a.png")
 
 

@@ -11,12 +11,12 @@ from usae_train.model.usae import USAE
 from usae_train.scenes.factors import FACTORS, PURE, patch_shares
 from usae_train.scenes.world import SIZE, SceneParameters, draw_parameters, render_scenes
 
-FLIPS_SEED = 4_000_000_007  # of no split of the demo's scenes
-SCENE_BATCH_SIZE = 8  # scenes that are encoded at a time: scenes x patches x concepts numbers
+FLIPS_SEED = 4_000_000_007  # not the seed of any split of the demo's scenes
+SCENE_BATCH_SIZE = 8  # scenes encoded at a time, which takes scenes x patches x concepts numbers
 
 
 def factors_to_flip(concept_of: Mapping[str, int]) -> list[str]:
-    """The factors of which two values or more have a concept."""
+    """The factors with two or more values that have a concept."""
     return [factor for factor in FACTORS if len(_values_with_concept(factor, concept_of)) > 1]
 
 
@@ -24,8 +24,9 @@ def factors_to_flip(concept_of: Mapping[str, int]) -> list[str]:
 def flips_of(usae: USAE, factor: str, concept_of: Mapping[str, int], pairs: int) -> dict[str, float]:
     """Share of one factor's flips that concepts follow, {backbone: share}.
 
-    The nearest object of a scene changes from one value to another, the rest is held. It is followed when, in the mean
-    over the patches that the object covers in both scenes, the new value's code rises and the old value's falls.
+    The nearest object of a scene changes from one value to another, the rest stays. The change is followed when, on
+    average over the patches that the object covers in both scenes, the new value's code rises and the old value's
+    falls.
     """
     assert usae.grid is not None
     values, named_values = FACTORS[factor], _values_with_concept(factor, concept_of)
@@ -61,7 +62,7 @@ def _values_with_concept(factor: str, concept_of: Mapping[str, int]) -> list[int
 
 
 def _object_patches(parameters: SceneParameters, front: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(pairs, patches): where the front object covers more than half, told by a colour that nothing else has."""
+    """(pairs, patches): where the front object covers more than half, found by a colour that nothing else has."""
     marked = torch.zeros_like(parameters.colour)
     marked[torch.arange(len(marked)), front] = 1
     labels = render_scenes(parameters.with_values(colour=marked), SIZE).labels["colour"]

@@ -1,4 +1,4 @@
-"""Scenes that look different from those of training: what still holds for a USAE?"""
+"""Scenes that look different from those of training: what still works?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SCENES = 200
 
 @dataclass(frozen=True)
 class Shift:
-    """A way to look different: by how scenes are drawn, or by what is done to their pictures."""
+    """A change of how scenes look: of how they are drawn, or of their pictures."""
 
     scene: Callable[[SceneParameters], SceneParameters] = lambda parameters: parameters
     picture: Callable[[Tensor], Tensor] = lambda canvases: canvases
@@ -38,7 +38,7 @@ def _blurred(canvases: Tensor) -> Tensor:
     return gaussian_blur2d(canvases, (9, 9), (1.5, 1.5))
 
 
-LOOKS: dict[str, Shift] = {
+SHIFTS: dict[str, Shift] = {
     "as they are": Shift(),
     "noise 0.1": Shift(picture=_noisy),
     "blur 1.5 px": Shift(picture=_blurred),
@@ -51,14 +51,14 @@ LOOKS: dict[str, Shift] = {
 
 @torch.no_grad()
 def figures_under(
-    usae: USAE, source: DemoImages, look: Shift, concept_of: Mapping[str, int]
+    usae: USAE, source: DemoImages, shift: Shift, concept_of: Mapping[str, int]
 ) -> dict[str, float | None]:
-    """Figures in a look: off-diagonal R², mean firing entropy, and the mean AUROC of the values' own concepts.
+    """Figures under a shift: off-diagonal R², mean firing entropy, and the mean AUROC of the values' own concepts.
 
     Args:
         usae: the model.
-        source: the scenes; the first 200 are shown in every look.
-        look: how.
+        source: the scenes; the first 200 are shown under every shift.
+        shift: how they look.
         concept_of: {"colour: red": concept, ...}.
     """
     parameters = source.parameters(range(min(SCENES, len(source))))
@@ -67,8 +67,8 @@ def figures_under(
     measures = Measures(usae, keep_codes=True)
     truth = []
     for first in range(0, len(parameters), 32):
-        scenes = look.scene(parameters.select(slice(first, first + 32)))
-        pictures = look.picture(render_scenes(scenes, size).images)
+        scenes = shift.scene(parameters.select(slice(first, first + 32)))
+        pictures = shift.picture(render_scenes(scenes, size).images)
         tokens = {name: usae.tokens(name, pictures) for name in usae.names}
         measures.add(PairedTokens(tokens, torch.arange(first, first + len(pictures))), half=0)
         truth.append(patch_truth(render_scenes(scenes, SIZE).labels, usae.grid))

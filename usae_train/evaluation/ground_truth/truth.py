@@ -1,4 +1,4 @@
-"""Where the truth is known: which factor values have a concept, and what holds when things change?"""
+"""Where the truth is known: which factor values have a concept, and what still works when scenes change?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from usae_train.evaluation.ground_truth.flips import factors_to_flip, flips_of
-from usae_train.evaluation.ground_truth.shifts import LOOKS, figures_under
+from usae_train.evaluation.ground_truth.shifts import SHIFTS, figures_under
 from usae_train.evaluation.report_form import RecoveredValue, TruthFigures
 from usae_train.images.sources import DemoImages
 from usae_train.model.sparse import Codes
@@ -20,10 +20,10 @@ from usae_train.runtime.workers import Job, Workers
 from usae_train.scenes.factors import FACTOR_VALUES, patch_truth
 from usae_train.scenes.world import SIZE
 
-RECOVERED = 0.9  # AUROC, in all backbones by the same concept
-PAIRS = 200  # of scenes per factor, for flips; as many as there are scenes, if those are fewer
-SCENES_PER_JOB = 64  # whose truth is worked out in one go
-CONCEPT_CHUNK_SIZE = 256  # concepts laid out as tokens x concepts at a time
+RECOVERED_AUROC = 0.9  # AUROC, in all backbones by the same concept
+PAIRS = 200  # pairs of scenes per factor, for flips; fewer where there are fewer scenes
+SCENES_PER_JOB = 64  # scenes whose truth is computed at once
+CONCEPT_CHUNK_SIZE = 256  # concepts per dense tokens x concepts matrix
 
 
 def truth_figures(
@@ -39,10 +39,10 @@ def truth_figures(
     Args:
         usae: the model.
         source: the scenes.
-        numbers: (scene,) which of them were seen.
+        numbers: (scene,) which of them were measured.
         codes: {backbone: codes (scene * token, k)}.
         progress: called with the stage.
-        workers: how many processes work it out.
+        workers: processes that share the work.
 
     Returns:
         The figures, and the AUROC of every concept (backbones, factor values, concepts).
@@ -54,26 +54,26 @@ def truth_figures(
     progress("truth", 1, 3)
     concept_of = {value: each["concept"] for value, each in values.items()}
     pairs = min(PAIRS, len(numbers))
-    names = [*factors_to_flip(concept_of), *LOOKS]
+    names = [*factors_to_flip(concept_of), *SHIFTS]
 
     def job(name: str) -> Job[dict[str, Any]]:
-        if name in LOOKS:
-            return lambda report: figures_under(usae, source, LOOKS[name], concept_of)
+        if name in SHIFTS:
+            return lambda report: figures_under(usae, source, SHIFTS[name], concept_of)
         return lambda report: flips_of(usae, name, concept_of, pairs)
 
     results = dict[str, dict[str, Any]]()
     with Workers([job(name) for name in names], workers, handles_ctrl_c=False) as working:
         for number, (name, result) in enumerate(zip(names, working.results(), strict=True)):
             results[name] = result
-            progress("truth", 1 + number // len(LOOKS), 3)
+            progress("truth", 1 + number // len(SHIFTS), 3)
     progress("truth", 3, 3)
     return {
         "factors": FACTOR_VALUES,
         "values": values,
         "unseen": values_without_auroc(areas),
         "recovered": recovered_share(values),
-        "flips": {name: share for name, share in results.items() if name not in LOOKS},
-        "shifts": {name: figures for name, figures in results.items() if name in LOOKS},
+        "flips": {name: share for name, share in results.items() if name not in SHIFTS},
+        "shifts": {name: figures for name, figures in results.items() if name in SHIFTS},
     }, areas
 
 
@@ -115,11 +115,15 @@ def _auroc_of(coded: Codes, n_concepts: int, truth: Tensor) -> Tensor:
 def recovery(areas: Tensor) -> dict[str, RecoveredValue]:
     """Each value's best concept, the same for all backbones, by its smallest AUROC (backbones, values, concepts).
 
-    A value that no patch has (or every one) has no AUROC, and is left out.
+    A value that no patch has, or every patch, has no AUROC, and is left out.
     """
     best, concept = areas.amin(0).max(1)
     return {
-        value: {"concept": int(concept[row]), "auroc": best[row].item(), "recovered": bool(best[row] >= RECOVERED)}
+        value: {
+            "concept": int(concept[row]),
+            "auroc": best[row].item(),
+            "recovered": bool(best[row] >= RECOVERED_AUROC),
+        }
         for row, value in enumerate(FACTOR_VALUES)
         if not (value.endswith("background") or value in values_without_auroc(areas))
     }

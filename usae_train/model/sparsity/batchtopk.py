@@ -24,7 +24,7 @@ class BatchTopK(Sparsity):
     """What exceeds one threshold per backbone, which training measured; about k per token."""
 
     kind: Literal["batchtopk"] = "batchtopk"
-    momentum: float = Field(0.9, ge=0, lt=1, exclude=True)  # a step's, of the running threshold; no USAE keeps it
+    momentum: float = Field(0.9, ge=0, lt=1, exclude=True)  # of the running threshold, per step; not saved in a USAE
 
     def codes(self, pre_codes: Tensor, k: int, threshold: Tensor | None) -> Codes:
         """What exceeds the threshold."""
@@ -49,8 +49,8 @@ class BatchTopK(Sparsity):
     ) -> EntryIndices:
         """The k * tokens largest of all that are positive, whichever token has them.
 
-        They are looked for once, among those above half of the threshold: all pre-codes are gone through in 9 ms (523 x
-        6144, one thread).
+        Candidates are those above half of the threshold, for a pass over all pre-codes takes 9 ms (523 x 6144, one
+        thread).
         """
         assert threshold is not None
         near = entries_above(pre_codes, threshold.item() / 2)
@@ -62,9 +62,9 @@ class BatchTopK(Sparsity):
         return EntryIndices(near.tokens[exceeding], near.concepts[exceeding])
 
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
-        """That of the starting weights."""
+        """From the starting weights."""
         threshold.copy_(batch_threshold(pre_codes, k))
 
     def follow(self, threshold: Tensor, pre_codes: Tensor, k: int, ranks: DistributedContext = SINGLE_PROCESS) -> None:
-        """The running mean of batches' own."""
+        """A running mean of the batches' thresholds."""
         threshold.lerp_(batch_threshold(pre_codes, k, threshold.item() / 2, ranks), 1 - self.momentum)

@@ -14,18 +14,18 @@ from usae_train.model.sparse import GROUPS, Codes
 from usae_train.model.sparsity.variant import EntryIndices, Sparsity, batch_threshold, codes_above, entries_above
 from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 
-LEAST_THRESHOLD = 1e-4  # of a threshold in training, where a step may take one below zero: then it is a ReLU
+MIN_THRESHOLD = 1e-4  # smallest threshold in training, where a step may take one below zero; then it is a ReLU
 
 
 class JumpReLU(Sparsity):
-    """What exceeds its concept's threshold; how many do is what its penalty holds near k.
+    """What exceeds its concept's threshold; a penalty keeps their number near k.
 
     Thresholds have gradients from the pre-codes within half a `bandwidth` of them, here a share of the threshold, so
     that it suits pre-codes of any size.
     """
 
     kind: Literal["jumprelu"] = "jumprelu"
-    bandwidth: float = Field(0.5, gt=0, lt=2, exclude=True)  # a USAE keeps neither
+    bandwidth: float = Field(0.5, gt=0, lt=2, exclude=True)  # not saved in a USAE, as the next two
     rate: float = Field(5.0, gt=0, exclude=True)  # of the thresholds, in units of the recipe's
     weight: float = Field(1.0, ge=0, exclude=True)  # of the penalty (active / k - 1)^2: the paper's appendix
 
@@ -57,7 +57,7 @@ class JumpReLU(Sparsity):
     ) -> EntryIndices:
         """What exceeds its threshold, and what is not half a bandwidth below."""
         assert threshold is not None
-        return entries_above(pre_codes, threshold.clamp_min(LEAST_THRESHOLD) * (1 - self.bandwidth / 2))
+        return entries_above(pre_codes, threshold.clamp_min(MIN_THRESHOLD) * (1 - self.bandwidth / 2))
 
     def activate(self, pre_codes: Tensor, concepts: Tensor, threshold: Tensor | None) -> Tensor:
         """The pre-codes above their thresholds."""
@@ -85,30 +85,30 @@ class JumpReLU(Sparsity):
         return penalty
 
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
-        """One for all concepts, which k of a token exceed."""
+        """One for all concepts, which k pre-codes per token exceed."""
         threshold.copy_(batch_threshold(pre_codes, k).expand_as(threshold))
 
     def finish(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
-        """Scale all by what leaves k active on average.
+        """Scale all thresholds so that k are active on average.
 
-        Encoders that are trained on noise have half as many active without it (recipe `default`, 200 steps on real
-        networks: 6.6 of 12), and thresholds that are in the right places among each other.
+        Encoders trained with noise have half as many active without it (recipe `default`, 200 steps on real networks:
+        6.6 of 12), but their thresholds are right relative to each other.
         """
-        threshold.clamp_min_(LEAST_THRESHOLD)
+        threshold.clamp_min_(MIN_THRESHOLD)
         scale = batch_threshold(pre_codes / threshold, k)
         if scale > 0:
             threshold.mul_(scale)
 
 
 def _near(gradient: Tensor, pre_codes: Tensor, thresholds: Tensor, bandwidth: float) -> Tensor:
-    """What of a gradient (entries,) is within half a bandwidth of its threshold: the paper's kernel, a rectangle."""
+    """The part of a gradient (entries,) within half a bandwidth of its threshold: the paper's rectangle kernel."""
     near = (pre_codes - thresholds).abs() < thresholds * (bandwidth / 2)
     return torch.where(near, gradient, 0.0) / -bandwidth
 
 
 def _noted_thresholds(ctx: Any, pre_codes: Tensor, threshold: Tensor, concepts: Tensor, bandwidth: float) -> Tensor:
-    """Each entry's own threshold, (entries,); noted with what `backward` needs."""
-    thresholds = threshold.index_select(0, concepts).clamp_min(LEAST_THRESHOLD)
+    """Each entry's threshold, (entries,); saved with what `backward` needs."""
+    thresholds = threshold.index_select(0, concepts).clamp_min(MIN_THRESHOLD)
     ctx.save_for_backward(pre_codes, thresholds, concepts, threshold)
     ctx.bandwidth = bandwidth
     return thresholds

@@ -1,4 +1,4 @@
-"""TopK of shared and of private concepts apart: so many of either are active in every token."""
+"""TopK of shared and of private concepts separately: a fixed number of each are active in every token."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from usae_train.runtime.errors import UsageError
 class SplitTopK(Sparsity):
     """The k - `k_private` largest of the first `n_shared` concepts, and the `k_private` largest of the others.
 
-    Of one TopK over all, private concepts take as many slots as they can win, from the backbones that could have used
-    shared ones: tests/benchmarks/private_concepts.py has what either explains.
+    In one TopK over all, private concepts win slots that shared ones could have used; for what either explains see
+    tests/benchmarks/private_concepts.py.
     """
 
     kind: Literal["splittopk"] = "splittopk"
@@ -40,7 +40,7 @@ class SplitTopK(Sparsity):
         """See `Sparsity`."""
         if self.n_shared != private.n_shared:
             raise UsageError(
-                f"of sparsity splittopk the first {self.n_shared} concepts are shared, and of the space "
+                f"sparsity splittopk shares the first {self.n_shared} concepts, and the space "
                 f"{private.n_shared} of {private.n_concepts}; expected the same"
             )
         least = min((len(concepts) for concepts in private.ranges.values()), default=0)
@@ -60,7 +60,7 @@ class SplitTopK(Sparsity):
 
     @property
     def requested_by(self) -> str:
-        """Of these it is made when a training begins (`sparsity_of`), so that none of its numbers can contradict."""
+        """A training makes it from these (`sparsity_of`), so that its numbers cannot contradict them."""
         return "n_private and k_private"
 
     def choose(

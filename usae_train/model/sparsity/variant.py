@@ -30,7 +30,7 @@ class EntryIndices(NamedTuple):
 
     @classmethod
     def of_each_token(cls, concepts: Tensor) -> EntryIndices:
-        """As many of every token: concepts (tokens, k), in any order."""
+        """The same number for every token: concepts (tokens, k), in any order."""
         n_tokens, k = concepts.shape
         return cls(
             torch.arange(n_tokens, device=concepts.device).repeat_interleave(k), concepts.sort(-1).values.flatten()
@@ -40,8 +40,8 @@ class EntryIndices(NamedTuple):
 class Sparsity(FrozenModel, ABC):
     """Which concepts of a token are active.
 
-    A variant is a file beside this one: a subclass with a `kind` of its own and the settings that a USAE keeps. What
-    else asks of a USAE's sparsity asks these methods: the upper ones once it is trained, the lower ones in training.
+    A variant is a file beside this one: a subclass with a `kind` of its own and the settings that a USAE keeps. Other
+    code uses only these methods: the first ones on a trained USAE, those after `can_train` in training.
     """
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -59,15 +59,15 @@ class Sparsity(FrozenModel, ABC):
         """
 
     def threshold_shape(self, n_concepts: int) -> tuple[int, ...] | None:
-        """The shape of what a pre-code must exceed, which a USAE keeps per backbone; None without one."""
+        """The shape of the threshold that a USAE keeps per backbone; None without one."""
         return None
 
     def check_sizes(self, k: int, private: PrivateConcepts) -> None:
-        """Refuse settings that no space of these sizes can have; by default none.
+        """Refuse settings that do not fit these sizes; accepts all by default.
 
         Args:
             k: the USAE's.
-            private: which of its concepts are whose, and how many there are.
+            private: the USAE's private concepts.
 
         Raises:
             UsageError: for settings that no space of these sizes can have.
@@ -83,7 +83,7 @@ class Sparsity(FrozenModel, ABC):
 
     @property
     def can_train(self) -> bool:
-        """Whether the methods below are there."""
+        """Whether the methods below are implemented."""
         return True
 
     @property
@@ -104,7 +104,7 @@ class Sparsity(FrozenModel, ABC):
         ranks: DistributedContext = SINGLE_PROCESS,
         sizes: Sequence[int] = GROUPS,
     ) -> EntryIndices:
-        """What a step computes of tokens x concepts: all that is active, and all that has a gradient besides.
+        """What a step computes of tokens x concepts: what is active, and what else has a gradient.
 
         Args:
             pre_codes: (tokens, n_concepts) of one backbone, perhaps rounded to bfloat16; no gradient is asked for.
@@ -129,12 +129,12 @@ class Sparsity(FrozenModel, ABC):
         threshold: Tensor | None,
         ranks: DistributedContext = SINGLE_PROCESS,
     ) -> Tensor | None:
-        """What a step's loss has besides, a scalar; None for nothing.
+        """A further term of a step's loss, a scalar; None for nothing.
 
         Args:
             pre_codes: (entries,) of what was chosen.
             chosen: their tokens and concepts.
-            revived: (entries,) bool, which are dead concepts for the auxiliary term alone; None without any.
+            revived: (entries,) bool, which are dead concepts, only for the auxiliary term; None without any.
             n_tokens: how many there are, those without an entry included.
             k: the USAE's.
             threshold: the backbone's.
@@ -144,7 +144,7 @@ class Sparsity(FrozenModel, ABC):
 
     @property
     def follows(self) -> bool:
-        """Whether the threshold moves after a step by what `follow` is shown, which has to be encoded for it."""
+        """Whether `follow` moves the threshold after a step; tokens have to be encoded for it."""
         return type(self).follow is not Sparsity.follow
 
     def start(self, threshold: Tensor, pre_codes: Tensor, k: int) -> None:
@@ -173,7 +173,7 @@ def codes_above(pre_codes: Tensor, threshold: Tensor | float) -> Codes:
 def entries_above(pre_codes: Tensor, threshold: Tensor | float) -> EntryIndices:
     """The entries of (tokens, n_concepts) that exceed a threshold: a number, or (n_concepts,).
 
-    Pre-codes are finite: a NaN may be among them or not.
+    Pre-codes are finite; a NaN may be chosen or not.
     """
     limit = torch.as_tensor(threshold, dtype=pre_codes.dtype, device=pre_codes.device)  # float32 would be slower
     if pre_codes.device.type != "cpu" or torch.compiler.is_compiling() or limit.signbit().any():  # -0.0 as well
@@ -188,12 +188,12 @@ def entries_above(pre_codes: Tensor, threshold: Tensor | float) -> EntryIndices:
 def batch_threshold(
     pre_codes: Tensor, k: int, floor: float = 0.0, ranks: DistributedContext = SINGLE_PROCESS
 ) -> Tensor:
-    """What k * tokens pre-codes of a batch exceed, a scalar; 0 where no more are positive.
+    """The threshold that k * tokens pre-codes of a batch exceed, a scalar; 0 where no more are positive.
 
     Args:
         pre_codes: (tokens, n_concepts).
         k: how many of a token, on average.
-        floor: what it is most likely above: only those above are looked at, unless these are too few.
+        floor: most likely below the threshold: only pre-codes above it are considered, unless they are too few.
         ranks: who has the other parts of the batch.
     """
     candidates = pre_codes[pre_codes > floor].float()
@@ -206,7 +206,7 @@ def batch_threshold(
 def threshold_among(
     candidates: Tensor, n_tokens: int, k: int, ranks: DistributedContext = SINGLE_PROCESS
 ) -> Tensor | None:
-    """What k * tokens of some pre-codes (candidates,) exceed, a scalar; None where there are no more than that."""
+    """The threshold that k * tokens of some pre-codes (candidates,) exceed, a scalar; None where there are no more."""
     tokens, count = (int(sum(ranks.gather(local))) for local in (n_tokens, len(candidates)))
     if count <= k * tokens:
         return None

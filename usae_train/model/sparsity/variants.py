@@ -31,7 +31,7 @@ def trained_sparsity(settings: Any) -> Sparsity:
     """The variant that a training's `sparsity` names: a kind alone, or a mapping of it and its settings.
 
     Raises:
-        ValueError: for one that is unknown, that cannot be trained, or that is asked for by other settings.
+        ValueError: for one that is unknown, cannot be trained, or comes from other settings.
     """
     chosen = resolve_kind(settings, Sparsity, variants(), "sparsity", _trainable)  # type: ignore[type-abstract]
     if chosen.requested_by:

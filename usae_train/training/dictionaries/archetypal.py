@@ -1,8 +1,8 @@
 """Archetypal dictionaries (Fel et al. 2025, arXiv 2502.12892): rows are convex mixtures of tokens plus a bounded rest.
 
-The paper mixes all of some thousands of centroids, which is a matrix of concepts x centroids more. Here a row mixes a
-few tokens: those nearest to where it starts, over all backbones, and the same patches in all of them, so that a concept
-stays anchored in the same places whichever backbone shows them.
+The paper mixes all of some thousands of centroids: another matrix, concepts x centroids. Here a row mixes
+a few tokens: those nearest to where it starts, over all backbones, and the same patches in all of them, so that a
+concept stays anchored in the same places whichever backbone shows them.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from usae_train.training.dictionaries.variant import DictionaryKind, Rows
 from usae_train.training.kernels.products import product_dtype
 from usae_train.training.kernels.sparse_ops import entries_of, sampled_dot
 
-POOL = 2  # times as many tokens as concepts to mix; the nearest of many are all alike
-LEAST_LENGTH = 1e-12  # of a row, that its gradient is divided by
-CONCEPTS_AT_ONCE = 1024  # concepts that are compared with the pool at a time
+POOL_FACTOR = 2  # times as many tokens as concepts to mix; the nearest of many are all alike
+MIN_LENGTH = 1e-12  # of a row, that its gradient is divided by
+CONCEPTS_CHUNK_SIZE = 1024  # concepts compared with the pool at a time
 
 
 class Archetypal(DictionaryKind):
@@ -35,10 +35,10 @@ class Archetypal(DictionaryKind):
 
     def rows(self, name: str, starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], unit_norm: bool) -> Rows:
         """With the nearest tokens of the pool, and the one that the row starts at."""
-        near = nearest(starts, pool, self.tokens - 1)
-        some = functional.normalize(pool[name][: POOL * len(near)], dim=-1)
-        first = torch.arange(len(near), device=near.device)[:, None]
-        points, support = torch.cat([starts[name], some]), torch.cat([first, near + len(near)], 1)
+        neighbours = nearest(starts, pool, self.tokens - 1)
+        candidates = functional.normalize(pool[name][: POOL_FACTOR * len(neighbours)], dim=-1)
+        first = torch.arange(len(neighbours), device=neighbours.device)[:, None]
+        points, support = torch.cat([starts[name], candidates]), torch.cat([first, neighbours + len(neighbours)], 1)
         empty = (starts[name] == 0).all(1, keepdim=True)  # another backbone's own concepts: they stay zero
         return Mixtures(*in_order_of_use(points, torch.where(empty, first, support)), self.rest, unit_norm)
 
@@ -46,7 +46,7 @@ class Archetypal(DictionaryKind):
 def in_order_of_use(points: Tensor, support: Tensor) -> tuple[Tensor, Tensor]:
     """Points (points, width), those of the first concepts first, and support (n_concepts, mixed) that names them so.
 
-    A step that goes through the concepts finds most of them side by side in memory.
+    A step that goes through the concepts then finds most of them side by side in memory.
     """
     uses = torch.arange(support.numel(), device=support.device)
     first = uses.new_full((len(points),), support.numel()).scatter_reduce(0, support.flatten(), uses, "amin")
@@ -58,8 +58,11 @@ def nearest(starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], count: int
     """(n_concepts, count): which tokens of the pool are nearest to each row, by the mean cosine over backbones."""
     n_concepts = len(next(iter(starts.values())))
     rows = torch.cat([functional.normalize(matrix, dim=-1) for matrix in starts.values()], 1)
-    some = torch.cat([functional.normalize(pool[name][: POOL * n_concepts], dim=-1) for name in starts], 1)
-    parts = [(part @ some.T).topk(min(count, len(some)), dim=-1).indices for part in rows.split(CONCEPTS_AT_ONCE)]
+    candidates = torch.cat([functional.normalize(pool[name][: POOL_FACTOR * n_concepts], dim=-1) for name in starts], 1)
+    parts = [
+        (part @ candidates.T).topk(min(count, len(candidates)), dim=-1).indices
+        for part in rows.split(CONCEPTS_CHUNK_SIZE)
+    ]
     return torch.cat(parts)
 
 
@@ -82,7 +85,7 @@ class Mixtures(Rows):
         self.bound, self.unit_norm = bound, unit_norm
         self.register_buffer("points", points)
         self.register_buffer("support", support)
-        # rows are mixed of these, in the half of the time where products are in bfloat16
+        # rows are mixed from these, in half the time where products are in bfloat16
         self.register_buffer("read_points", points.to(product_dtype(points.device)), persistent=False)
         start = points.new_zeros(support.shape)
         start[:, 0] = math.log(4 * support.shape[1])  # four fifths of a row are the token that it starts at
@@ -118,15 +121,17 @@ class Mixtures(Rows):
 def _mixtures(weights: Tensor, points: Tensor, support: Tensor) -> Tensor:
     """(n_concepts, width): sums of points (points, width), those of `support`, weighted; both (n_concepts, mixed).
 
-    Of points in bfloat16 the sum is rounded once, and in float32 again then.
+    With points in bfloat16 the sum is rounded once, and then converted to float32.
     """
     return functional.embedding_bag(support, points, per_sample_weights=weights.to(points.dtype), mode="sum").float()
 
 
 class _Rows(torch.autograd.Function):
-    """(mixtures + rest) * lengths, in the memory of one matrix: a second is many pages, which the kernel clears each.
+    """(mixtures + rest) * lengths, in the memory of one matrix: a second one would be many pages that the
+    kernel has to clear.
 
-    So 6144 x 768 take 14 ms for 25. A gradient can be taken once: the rows' memory becomes the rest's gradient.
+    6144 x 768 rows take 14 ms this way instead of 25. A gradient can be taken once: the rows' memory
+    becomes the rest's gradient.
     """
 
     @staticmethod
@@ -147,7 +152,7 @@ class _Rows(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         rows, lengths, points, support = ctx.saved_tensors
-        to_lengths = rows.mul_(gradient).sum(1, keepdim=True) / lengths.clamp_min(LEAST_LENGTH)
+        to_lengths = rows.mul_(gradient).sum(1, keepdim=True) / lengths.clamp_min(MIN_LENGTH)
         to_rest = torch.mul(gradient, lengths, out=rows)
         of_row = torch.arange(len(support), device=support.device).repeat_interleave(support.shape[1])
         mixed = entries_of(support.flatten(), of_row, len(support), len(points))

@@ -1,4 +1,4 @@
-"""A dictionary's rows are made by a variant while it is trained, and are its own again afterwards."""
+"""Binding a dictionary to its variant: while it is trained, the variant makes its rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from usae_train.training.dictionaries.variant import DictionaryKind, Rows
 def bind_dictionaries(
     usae: USAE, kind: DictionaryKind, starts: Mapping[str, Tensor], sampled: Mapping[str, Tensor]
 ) -> None:
-    """Have the rows of the dictionaries that start at `starts` made as a variant says, until `release`.
+    """Have a variant make the rows of the dictionaries that start at `starts`, until `release`.
 
     Args:
         usae: the model, its offsets set.
@@ -35,7 +35,7 @@ def bind_dictionaries(
 
 
 def project(dictionary: Dictionary, renormalize: bool) -> None:
-    """After a step: what the variant says, or where there is none and it is asked for, rows of norm 1."""
+    """After a step: project as the variant does, or without one divide rows by their norm if `renormalize`."""
     if parametrize.is_parametrized(dictionary, "weight"):
         parametrization = dictionary.get_submodule("parametrizations.weight")
         rows = dictionary.get_submodule("parametrizations.weight.0")
@@ -46,6 +46,6 @@ def project(dictionary: Dictionary, renormalize: bool) -> None:
 
 
 def release(dictionary: Dictionary) -> None:
-    """Keep the rows that were made, and forget of what."""
+    """Keep the rows as they are, and drop what they were made from."""
     if parametrize.is_parametrized(dictionary, "weight"):
         parametrize.remove_parametrizations(dictionary, "weight", leave_parametrized=True)

@@ -1,4 +1,4 @@
-"""Free dictionaries: a step may make anything of a row."""
+"""Free dictionaries: a step may change rows in any way."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from usae_train.training.dictionaries.variant import DictionaryKind
 
 
 class Free(DictionaryKind):
-    """Rows that are changed as they are."""
+    """Rows that a step changes directly."""
 
     kind: Literal["free"] = "free"
 
     def rows(self, name: str, starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], unit_norm: bool) -> None:
-        """As they are."""
+        """None: they are changed directly."""

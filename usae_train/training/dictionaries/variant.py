@@ -1,4 +1,4 @@
-"""What every variant of dictionaries is: settings, and how a dictionary's rows are made of what a step changes."""
+"""What every variant of dictionaries is: settings, and how a dictionary's rows are made from what a step changes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from usae_train.files.validation import FrozenModel
 
 
 class DictionaryKind(FrozenModel, ABC):
-    """What rows of a dictionary may be while it is trained; a USAE keeps the rows alone.
+    """What rows of a dictionary may be while it is trained; a USAE keeps only the rows.
 
     A variant is a file beside this one: a subclass with a `kind` of its own, its settings, and a module that torch
     calls the parametrization of the dictionary's weight. The module is a part of the USAE until the training is over,
@@ -25,7 +25,7 @@ class DictionaryKind(FrozenModel, ABC):
 
     @abstractmethod
     def rows(self, name: str, starts: Mapping[str, Tensor], pool: Mapping[str, Tensor], unit_norm: bool) -> Rows | None:
-        """How a dictionary's rows are made; None where they are changed as they are.
+        """How a dictionary's rows are made; None where a step changes them directly.
 
         Args:
             name: the backbone.
@@ -36,11 +36,11 @@ class DictionaryKind(FrozenModel, ABC):
 
 
 class Rows(nn.Module):
-    """A parametrization of a dictionary's weight: rows (n_concepts, width) of what a step changes."""
+    """A parametrization of a dictionary's weight: rows (n_concepts, width), made from what a step changes."""
 
     def right_inverse(self, rows: Tensor) -> Tensor:
-        """What `forward` makes these rows of, besides the module's own parameters; called once."""
+        """What `forward` makes these rows from, besides the module's own parameters; called once."""
         raise NotImplementedError
 
     def project(self, original: Tensor) -> None:
-        """After a step: bring what it changed back to where it may be, in place."""
+        """After a step: bring what it changed back within its bounds, in place."""

@@ -1,4 +1,4 @@
-"""The reconstruction errors of nested parts of a space, taken in place: most of a step's traffic of tokens x width."""
+"""The reconstruction errors of nested parts of a space, computed in place: most of a step's memory traffic."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _MatryoshkaErrors(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None, None, None]:
         errors = ctx.errors if ctx.squared else ctx.errors.sign_()
-        if not torch.compiler.is_compiling():  # which knows no deletion
+        if not torch.compiler.is_compiling():  # which does not know deletion
             del ctx.errors  # they become the gradient
         if ctx.weights is not None:
             errors.mul_(ctx.weights[:, None, None])

@@ -1,4 +1,4 @@
-"""What the fast kernels compute, laid out densely: to be read, and for tests to compare with. Nothing runs it else."""
+"""What the fast kernels compute, laid out densely: for readers, and for tests to compare with. Nothing else runs it."""
 
 from __future__ import annotations
 
@@ -46,18 +46,18 @@ def matryoshka_errors(codes: Tensor, atoms: Tensor, offset: Tensor, tokens: Tens
 def step_loss(
     usae: USAE, batch: Mapping[str, Tensor], encoding: Sequence[str], recipe: TrainingRecipe, dead: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The loss of a step, and which concepts fired in it through which encoder; `step.step_loss`.
+    """The loss of a step, and which concepts fired in it through which encoder; see `step.step_loss`.
 
     Args:
         usae: the model, in training mode.
         batch: {backbone: standardized tokens (tokens, width)}.
-        encoding: the backbones that encode; with the encoding `share` each has every so many tokens.
+        encoding: the backbones that encode; with the encoding `share` each takes its share of the tokens in turn.
         recipe: which terms there are.
         dead: (backbones, n_concepts) bool, what is to be revived.
     """
     total, fired = torch.zeros(()), torch.zeros_like(dead)
     n_tokens, mean_width = len(next(iter(batch.values()))), sum(usae.widths.values()) / len(usae.widths)
-    shared = recipe.encoding == "share"  # then what the dead make of it is one error of all shares of the tokens
+    shared = recipe.encoding == "share"  # then dead concepts have one error over all shares of the tokens
     for number, source in enumerate(encoding):
         if number == 0 or not shared:
             revived_in, residual_in = (

@@ -1,4 +1,4 @@
-"""Sums over a step's (token, concept) entries: what training needs of tokens x concepts, without laying it out.
+"""Sums over a step's (token, concept) entries: what training needs of tokens x concepts, without the dense matrix.
 
 Three products carry the training:
 
@@ -6,11 +6,11 @@ Three products carry the training:
     transpose      a concept's sum of its tokens, weighted: the gradient of all tables     -> (n_concepts, width)
     sampled_dot    the inner product of an entry's token and its concept's row: the codes' gradient
 
-The first two are torch's embedding_bag, the third is the gradient that embedding_bag has for its weights. Tables of
-concepts do not fit into a core's cache and a token's row does, so that what can be is done in the concepts' order:
-inner products take 6 ms so and 20 ms in the tokens' order (1568 tokens, k = 32, 6144 x 768, one core of an EPYC). One
-is the same to the bit in any order. Where a token has five times as many entries, of which most have a gradient of
-their threshold alone, torch's sparse matrices take them: 20 ms for 27, and their last bits are others.
+The first two are torch's embedding_bag, the third is embedding_bag's gradient for its weights. Tables of
+concepts do not fit into a core's cache and a token's row does, so that work is done in the concepts' order where it can
+be: inner products take 6 ms this way and 20 ms in the tokens' order (1568 tokens, k = 32, 6144 x 768, one core of an
+EPYC), and each is the same to the bit in any order. Where a token has five times as many entries, most of which only
+have a gradient for their threshold, torch's sparse matrices are used: 20 ms instead of 27, with other last bits.
 """
 
 from __future__ import annotations
@@ -75,26 +75,26 @@ def entries_of(concepts: Tensor, segments: Tensor, n_segments: int, n_concepts: 
     )
 
 
-class Weighted(NamedTuple):
-    """Entries whose weight is not 0: sums that these weigh need no others.
+class NonzeroEntries(NamedTuple):
+    """Entries whose weight is not 0: a weighted sum needs no others.
 
     Attributes:
-        places: (weighted,) which of all entries they are.
-        entries: they alone.
+        places: (nonzero,) which of all entries they are.
+        entries: only these.
     """
 
     places: Tensor
     entries: Entries
 
 
-def weighted_entries(entries: Entries, weights: Tensor) -> Weighted:
+def nonzero_entries(entries: Entries, weights: Tensor) -> NonzeroEntries:
     """Those of the entries whose weight (entries,) is not 0.
 
-    Of JumpReLU's entries at the paper's size more than half have a gradient of their threshold alone.
+    At the paper's size more than half of JumpReLU's entries only have a gradient for their threshold.
     """
     places = weights.nonzero().squeeze(1)
     concepts, segments = (indices.index_select(0, places) for indices in (entries.concepts, entries.segments))
-    return Weighted(places, entries_of(concepts, segments, len(entries.segment_starts), entries.n_concepts))
+    return NonzeroEntries(places, entries_of(concepts, segments, len(entries.segment_starts), entries.n_concepts))
 
 
 def first_of_each(ordered: Tensor, count: int) -> Tensor:
@@ -102,14 +102,14 @@ def first_of_each(ordered: Tensor, count: int) -> Tensor:
     if ordered.device.type == "cpu":
         counts = ordered.bincount(minlength=count)
         return counts.cumsum(0) - counts
-    # a GPU would be waited for: bincount looks for the largest number
+    # bincount would wait for a GPU, to find the largest number
     return torch.searchsorted(ordered, torch.arange(count, device=ordered.device, dtype=ordered.dtype))
 
 
 def stable_order(concepts: Tensor, n_concepts: int) -> Tensor:
     """(entries,): what sorts concepts (entries,) in [0, n_concepts), equal ones in the order they have."""
     if concepts.device.type == "cpu" and n_concepts <= 2**16 and not torch.compiler.is_compiling():
-        # numpy counts 16 bits out: 0.07 ms for a third of a step's entries and 0.20 for all, torch 0.78 and 0.43
+        # numpy counts 16-bit numbers: 0.07 ms for a third of a step's entries, 0.20 for all; torch 0.78, 0.43
         return torch.from_numpy(concepts.numpy().astype(np.uint16).argsort(kind="stable"))
     return concepts.sort(stable=True).indices
 
@@ -132,7 +132,7 @@ def transpose(entries: Entries, weights: Tensor, table: Tensor) -> Tensor:
 def sampled_dot(entries: Entries, by_segment: Tensor, by_concept: Tensor, many: bool = False) -> Tensor:
     """(entries,): inner products of segments' rows (n_segments, width) and concepts' rows (n_concepts, width).
 
-    `many`: take them by torch's sparse matrices, where that is faster; their last bits are others.
+    `many`: use torch's sparse matrices where that is faster; the last bits differ.
     """
     if many and by_segment.device.type == "cpu" and not torch.compiler.is_compiling():
         ordered = _products_in_rows(entries, by_segment, by_concept)
@@ -155,7 +155,7 @@ def _products_in_rows(entries: Entries, by_segment: Tensor, by_concept: Tensor) 
 
 @cache
 def _silence_beta_warning() -> None:
-    """Have torch say once, to nobody, that its sparse matrices of rows are in beta."""
+    """Let torch issue its only warning that sparse CSR matrices are in beta, unseen."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         torch.eye(1).to_sparse_csr()
@@ -181,7 +181,7 @@ class _ChosenPreCodes(torch.autograd.Function):
         entries = ctx.entries
         to_bias = gradient.new_zeros(entries.n_concepts).index_add_(0, entries.concepts, gradient)
         if ctx.many_zeros:
-            places, entries = weighted_entries(entries, gradient)
+            places, entries = nonzero_entries(entries, gradient)
             gradient = gradient.index_select(0, places)
         return None, None, transpose(entries, gradient, ctx.tokens), to_bias, None, None
 
@@ -191,7 +191,7 @@ def chosen_pre_codes(
 ) -> Tensor:
     """The entries (entries,) of pre-codes, in float32; the gradient goes to `weight` and `bias`, not to `tokens`.
 
-    In bfloat16 they are right to 0.4%, which R² does not notice; to multiply them again took 8 ms of a step of 230.
+    In bfloat16 they are right to 0.4%, which R² does not show; multiplying them again took 8 ms of a step of 230.
 
     Args:
         pre_codes: (n_segments, n_concepts), tokens @ weight.T + bias, at any precision.
@@ -199,7 +199,7 @@ def chosen_pre_codes(
         weight: (n_concepts, width).
         bias: (n_concepts,).
         entries: which pre-codes are wanted.
-        many_zeros: whether many of them have no gradient; the same comes out, but for last bits.
+        many_zeros: whether many of them have no gradient; the result is the same, but for last bits.
     """
     chosen: Tensor = _ChosenPreCodes.apply(pre_codes, tokens, weight, bias, entries, many_zeros)
     return chosen
@@ -208,7 +208,7 @@ def chosen_pre_codes(
 class _Decode(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, values: Tensor, weight: Tensor, entries: Entries, divide: bool, firing: Weighted | None
+        ctx: Any, values: Tensor, weight: Tensor, entries: Entries, divide: bool, firing: NonzeroEntries | None
     ) -> Tensor:
         inverse = None
         if divide:
@@ -231,14 +231,14 @@ class _Decode(torch.autograd.Function):
             to_weight = transpose(*summed, gradient)
         if inverse is None:
             return to_values, to_weight, None, None, None
-        if to_weight is not None:  # an atom's length is fixed: what would only change it is taken out again
+        if to_weight is not None:  # an atom's length is fixed: the part of the gradient along it is removed
             along = torch.zeros_like(inverse).scatter_add_(0, entries.concepts, values * to_values)
             to_weight.addcmul_(weight, (along * inverse.square())[:, None], value=-1)
         return to_values * inverse.index_select(0, entries.concepts), to_weight, None, None, None
 
 
 def decode_entries(
-    values: Tensor, weight: Tensor, entries: Entries, divide: bool = True, firing: Weighted | None = None
+    values: Tensor, weight: Tensor, entries: Entries, divide: bool = True, firing: NonzeroEntries | None = None
 ) -> Tensor:
     """(n_segments, width): each segment's sum of its concepts' atoms.
 
@@ -246,10 +246,10 @@ def decode_entries(
 
     Args:
         values: (entries,) codes.
-        weight: (n_concepts, width), the rows that the atoms are made of.
+        weight: (n_concepts, width), the rows that the atoms are made from.
         entries: which concept goes into which segment.
         divide: an atom is a row divided by its norm; otherwise the row as it is.
-        firing: those whose code is not 0, where many are 0; the same comes out, but for gradients' last bits.
+        firing: those whose code is not 0, where many are 0; the result is the same, but for gradients' last bits.
     """
     tokens: Tensor = _Decode.apply(values, weight, entries, divide, firing)
     return tokens

@@ -18,7 +18,7 @@ def topk_complement(pre_codes: Tensor, chosen: Tensor) -> Tensor:
         chosen: (entries,) what was kept: token * n_concepts + concept.
 
     Returns:
-        (tokens, n_concepts): with half of them not zero there is nothing to gain from keeping them sparse.
+        (tokens, n_concepts): dense, for with half of them not zero a sparse form gains nothing.
     """
     left = pre_codes.reshape(-1).scatter(0, chosen, 0.0).view_as(pre_codes)
     half = pre_codes.shape[1] // 2
@@ -27,14 +27,14 @@ def topk_complement(pre_codes: Tensor, chosen: Tensor) -> Tensor:
         floor, rows = pre_codes.new_full((len(pre_codes), 1), tiny), crowded.nonzero().squeeze(1)
         if len(rows):  # after BatchNorm fewer than half of the tokens
             floor[rows] = largest(left[rows], half)
-    else:  # a GPU would be waited for: which rows these are is in its memory
+    else:  # reading which rows these are would wait for a GPU
         floor = torch.where(crowded[:, None], largest(left, half), tiny)
     # pre-codes are finite; `where` takes 55 ms for (1568, 6144), this 47 (one core of an EPYC)
     return left.mul_(left >= floor)
 
 
 def on_cpu(tensor: Tensor) -> bool:
-    """Whether numpy can read it where it is; torch.compile takes the GPU's way, which has the same numbers."""
+    """Whether numpy can read it where it is; torch.compile takes the GPU's branch, with the same results."""
     return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 

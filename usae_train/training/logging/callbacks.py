@@ -12,7 +12,7 @@ from usae_train.runtime.progress_display import ProgressDisplay
 from usae_train.training.logging.fit_summary import fitted_lines, next_lines
 from usae_train.training.logging.metrics_log import MetricsLogger
 
-BarNote = Callable[[Mapping[str, Any]], str]  # a step's metrics -> what stands beside the bar
+BarNote = Callable[[Mapping[str, Any]], str]  # a step's metrics -> the text beside the bar
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class FitCallbacks:
 
 
 def loss_in_words(metrics: Mapping[str, Any]) -> str:
-    """What stands beside a training's bar."""
+    """The text beside a training's bar."""
     return f"loss {metrics['loss']:.4f}"
 
 
@@ -44,10 +44,10 @@ def logging_callbacks(
     Args:
         metrics_logger: where metrics go.
         report: moves the bars.
-        steps: of the whole training.
-        training: what the bar of the steps is called.
-        pictures: what the bar of the pictures is called.
-        note: what stands beside the bar of the steps.
+        steps: number of steps of the whole training.
+        training: name of the bar of the steps.
+        pictures: name of the bar of the pictures.
+        note: the text beside the bar of the steps.
         rest: further fields of `FitCallbacks`.
     """
 
@@ -59,11 +59,11 @@ def logging_callbacks(
 
 
 class FitBars:
-    """Bars for a training that Python asked for, and the lines that close it.
+    """Bars for a training that Python asked for, and the lines at its end.
 
     Args:
         progress: what shows them.
-        steps: of the whole training.
+        steps: number of steps of the whole training.
     """
 
     def __init__(self, progress: ProgressDisplay, steps: int) -> None:
@@ -71,7 +71,7 @@ class FitBars:
         self.metrics: Mapping[str, Any] = {}
 
     def beside(self, callbacks: FitCallbacks, stage: str = "training") -> FitCallbacks:
-        """A caller's own callbacks, called as well; `stage` is what the bar of the steps is called."""
+        """These bars, and then a caller's own callbacks; `stage` is the name of the bar of the steps."""
 
         def pictures(done: int, total: int) -> None:
             self.progress.report("pictures", done, total, "")

@@ -1,4 +1,4 @@
-"""A training on the terminal: its bars, and beneath them the metrics that tell whether it goes well."""
+"""A training on the terminal: its bars, and beneath them the metrics that tell whether it is going well."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class TrainingDisplay(Progress):
 
 
 def summary(metrics: Mapping[str, Any]) -> str:
-    """One line: loss, R² on and off the diagonal, each backbone's dead share, learning rate, speed, what was read."""
+    """One line: loss, R² on and off the diagonal, each backbone's dead share, learning rate, speed, GB read."""
     on, off = mean_on_and_off(metrics["r2"])
     across = "" if off is None else f", of others {off:.3f}"
     return (

@@ -14,7 +14,7 @@ def fitted_lines(usae: USAE, metrics: Mapping[str, Any]) -> list[str]:
     """R² on the last batch, and how many concepts are alive.
 
     Args:
-        usae: that was trained.
+        usae: the trained USAE.
         metrics: the last ones that the training gave.
     """
     heads = f"{plural(usae.n_concepts, 'concept')} over {', '.join(usae.names)}"
@@ -36,7 +36,7 @@ def alive_lines(usae: USAE) -> list[str]:
 
 
 def next_lines(usae: USAE) -> list[str]:
-    """What one does with a USAE that is in memory alone."""
+    """What to do next with a USAE that is in memory only."""
     in_memory = "in memory only: ut.save(usae, FOLDER) keeps it"
     if not usae.specs:
         return [f"{in_memory}; ut.r2_matrix(usae, HELD_OUT_TOKENS) says how good it is"]

@@ -1,4 +1,4 @@
-"""metrics.jsonl: a line of metrics every so many steps, none doubled and none lost when a training is stopped."""
+"""metrics.jsonl: a line of metrics every so many steps, none twice and none lost when a training is stopped."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class Tracker(Protocol):
         ...
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Nothing more will be logged."""
         ...
 
 
 class MetricsLogger:
     """Writes metrics.jsonl, and hands each line to trackers.
 
-    A training that resumes from a state repeats the steps after it: at the first line, those that the file has of the
-    same step or later are dropped, and so is a line that a kill cut short.
+    A training that resumes from a state repeats the steps after it: at the first line, lines of
+    the file with the same step or a later one are dropped, and so is a line that a kill cut short.
 
     Args:
         file: where; its folder is made when it is needed.

@@ -1,4 +1,4 @@
-"""What a training says of itself while it runs: losses and R² of every pair of backbones, and its speed."""
+"""What a training reports while it runs: losses and R² of every pair of backbones, and its speed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from usae_train.runtime.distributed import SINGLE_PROCESS, DistributedContext
 from usae_train.runtime.transfers import read_numbers
 from usae_train.training.losses import squared_error
 
-LINES = 100  # how often metrics are taken in a training by default
-EXPLODED = 1e4  # standardized tokens have a mean square of 1: a loss ten thousand times that of explaining nothing
+DEFAULT_LOG_COUNT = 100  # how many times a training logs metrics by default
+MAX_LOSS = 1e4  # standardized tokens have a mean square of 1: a loss ten thousand times the loss of explaining nothing
 
 
 @torch.no_grad()
@@ -31,7 +31,7 @@ def pair_metrics(
     """Every backbone's codes decoded by every dictionary, as the USAE would do it if it were saved now.
 
     Args:
-        usae: the model; it is in evaluation mode meanwhile (BatchNorm as it will be used), then each part as before.
+        usae: the model; put into evaluation mode meanwhile (BatchNorm as it will be used), and then back.
         batch: {backbone: standardized tokens (tokens, width)}.
         error: the recipe's loss of a pair: tokens, decoded -> scalar.
         ranks: who has the other parts of the batch.
@@ -64,7 +64,7 @@ def pair_metrics(
 
 
 def dead_of(usae: USAE) -> dict[str, float]:
-    """{backbone: share of its concepts that it never fires on the pictures of the statistics}."""
+    """{backbone: share of its concepts that never fire on the pictures of the statistics}."""
     if usae.statistics is None:  # an older folder may have none
         return dict.fromkeys(usae.names, math.nan)
     counts = usae.private.counts()
@@ -73,7 +73,7 @@ def dead_of(usae: USAE) -> dict[str, float]:
 
 def is_sound(loss: float) -> bool:
     """Whether a pair's loss is finite and has not exploded."""
-    return math.isfinite(loss) and loss < EXPLODED
+    return math.isfinite(loss) and loss < MAX_LOSS
 
 
 def unsound_pairs(pair_loss: Matrix) -> str:
@@ -92,17 +92,17 @@ def flat_metrics(metrics: Mapping[str, Any], before: str = "") -> dict[str, floa
 
 
 class Speed:
-    """Tokens a second since it was last asked."""
+    """Tokens per second since it was last read."""
 
     def __init__(self) -> None:
         self._then, self._tokens = time.perf_counter(), 0
 
     def add(self, tokens: int) -> None:
-        """So many more were trained on."""
+        """Count further tokens that were trained on."""
         self._tokens += tokens
 
     def take(self) -> float:
-        """Tokens a second; begins anew."""
+        """Tokens per second; starts counting again."""
         now = time.perf_counter()
         speed = self._tokens / max(now - self._then, 1e-9)
         self._then, self._tokens = now, 0

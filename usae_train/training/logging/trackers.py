@@ -1,4 +1,4 @@
-"""TensorBoard and Weights & Biases: the metrics of metrics.jsonl once more, for those who watch them there."""
+"""TensorBoard and Weights & Biases: the metrics of metrics.jsonl, sent there as well."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from usae_train.training.logging.step_metrics import flat_metrics
 class TensorBoard:
     """Scalars in an event file.
 
-    A training that is resumed writes another event file; TensorBoard then shows the steps after its beginning once.
+    A training that is resumed writes another event file; TensorBoard then shows each step once.
 
     Args:
         folder: for the event files.
@@ -39,7 +39,7 @@ class TensorBoard:
         self._writer: SummaryWriter | None = None
 
     def log(self, step: int, metrics: Mapping[str, Any]) -> None:
-        if self._writer is None:  # the first step decides from where on an earlier file is out of date
+        if self._writer is None:  # an earlier file is out of date from the first step that is logged
             self._writer = self._kind(str(self.folder), purge_step=step, flush_secs=10)
         for name, value in flat_metrics(metrics).items():
             self._writer.add_scalar(name, value, step)
@@ -106,7 +106,7 @@ def open_trackers(
         wandb: W&B's project.
         name: what to call the run.
         settings: of the training, for the record.
-        states: the training's folder, which stays while it can be resumed.
+        states: the training's folder, which is kept while it can be resumed.
 
     Raises:
         ValueError: when a package is missing, or a tracker refuses.

@@ -8,10 +8,10 @@ from usae_train.training.kernels.sparse_ops import (
     decode,
     decode_entries,
     entries_of,
+    nonzero_entries,
     sampled_dot,
     stable_order,
     transpose,
-    weighted_entries,
 )
 
 # three segments, the second empty; concept 1 twice, concept 3 never
@@ -79,7 +79,7 @@ def test_entries_whose_code_is_zero_are_left_out_of_sums_and_the_same_comes_out(
     entries, tokens = entries_of(concepts, segments, 8, 11), torch.randn(8, 7, generator=generator)
     values = torch.randn(40, generator=generator).relu().requires_grad_()
     weight, upstream = torch.randn(2, 11, 7, generator=generator)
-    weight, kept = weight.requires_grad_(), weighted_entries(entries, values.detach())
+    weight, kept = weight.requires_grad_(), nonzero_entries(entries, values.detach())
     assert kept.places.tolist() == values.nonzero().squeeze(1).tolist()
     bias, pre_codes = weight.new_zeros(11), (tokens @ weight.T).detach()
     for whole, part in (
