@@ -64,7 +64,7 @@ def _check_feature_statistics(usae: USAE, settings: MaximizeSettings) -> None:
 def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     """Raise a ValueError where the pictures of one objective, which are drawn together, fit into no memory.
 
-    It is asked before they are counted out: a hundred million seeds would be as many names.
+    This is checked before they are listed: a hundred million seeds would be as many names.
     """
     canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
     device = usae.device
@@ -73,5 +73,5 @@ def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     if needed > memory:
         raise UsageError(
             f"{canvases} pictures of {size} px are drawn at the same time for {settings.seeds} seeds and need "
-            f"{needed / 1e9:.3g} GB of {memory / 1e9:.3g}; lower --seeds or --size"
+            f"{needed / 1e9:,.0f} GB of memory, and there is {memory / 1e9:.3g} GB; lower --seeds or --size"
         )

@@ -287,9 +287,8 @@ class AtlasDrawing {
       const { x, y } = this.pixel(at, viewport);
       const { image, left, top, side } = cutting;
       const across = side * Math.min(image.naturalWidth, image.naturalHeight);
-      const from = [left * image.naturalWidth, top * image.naturalHeight, across, across];
-      const [sx, sy, sw, sh] = from;
-      context.drawImage(image, sx, sy, sw, sh, x - PICTURE / 2, y - PICTURE / 2, PICTURE, PICTURE);
+      const [fromX, fromY] = [left * image.naturalWidth, top * image.naturalHeight];
+      context.drawImage(image, fromX, fromY, across, across, x - PICTURE / 2, y - PICTURE / 2, PICTURE, PICTURE);
       const step = this.#colourStep[at];
       context.strokeStyle = step === COLOURS ? this.#colour("var(--unknown)") : this.#rampAt(step / (COLOURS - 1));
       context.lineWidth = 3;
