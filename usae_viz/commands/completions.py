@@ -14,7 +14,7 @@ from usae_train.model.places import EMBEDDED, LABELS
 from usae_viz.runs.settings import DrawSettings
 from usae_viz.runs.shipped_recipes import shipped_recipes
 
-# letters and signs that neither a terminal nor a shell obeys
+# characters that neither a terminal nor a shell interprets
 SAFE_ON_A_COMMAND_LINE = re.compile(r"(?!-)[\w./:,+@%=~ -]+")
 
 
@@ -38,7 +38,7 @@ def complete_concept(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _offered(names: Iterable[str]) -> list[str]:
-    """Those of some names that may stand on a command line: a shell puts there what it is given, as it is."""
+    """The names that are safe on a command line: a shell inserts them as they are."""
     return [name for name in names if SAFE_ON_A_COMMAND_LINE.fullmatch(name)]
 
 
@@ -52,7 +52,7 @@ def _names_in(usae: str) -> Iterator[str]:
 
 
 def _list_in(file: Path, key: str) -> list[Any]:
-    """A list in a JSON file; an empty one for what cannot be read: where nothing is known, nothing is offered."""
+    """A list in a JSON file; empty for what cannot be read: then nothing is offered."""
     content = read_object_or_empty(file).get(key)
     return content if isinstance(content, list) else []
 
@@ -63,7 +63,7 @@ def _folders(incomplete: str) -> Iterator[str]:
 
 
 def _beginning(incomplete: str, pattern: str) -> Iterator[Path]:
-    """What lies where an incomplete path leads to, matches a pattern and begins like it; hidden things do not."""
+    """Entries that an incomplete path may mean and that match a pattern; without hidden ones."""
     path = Path(incomplete)
     folder, start = (path, "") if incomplete.endswith("/") else (path.parent, path.name)
     for entry in folder.glob(pattern):

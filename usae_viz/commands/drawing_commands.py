@@ -99,7 +99,7 @@ def maximize(
             objectives = [with_closeness(each, closeness) for each in objectives]
         take_patch_images(model, images, quiet)
         plan, place = _plan(model, objectives, draw_settings, draw), out or new_run("maximize")
-        render_and_report(model, plan, place, quiet, as_json, _anew(workers))
+        render_and_report(model, plan, place, quiet, as_json, _draw_again(workers))
 
 
 @knows_former({"backbones": "match"})
@@ -127,7 +127,7 @@ def invert(
         draw_settings = _checked(draw, {"reference": picture, **settings}, None, [str(objective)], out)
         model, draw_settings = _loaded(draw, draw_settings, allow_code, device)
         plan, place = _plan(model, [objective], draw_settings, draw), out or new_run("invert")
-        render_and_report(model, plan, place, quiet, as_json, _anew(workers))
+        render_and_report(model, plan, place, quiet, as_json, _draw_again(workers))
 
 
 def _checked(
@@ -188,8 +188,8 @@ def _plan(usae: USAE, objectives: Sequence[Objective], settings: MaximizeSetting
     return plan_objectives(usae, objectives, [settings], draw.animation)
 
 
-def _anew(workers: int | None) -> RenderExecution:
-    """What is finished is drawn again: a command line says what to draw, not what is missing."""
+def _draw_again(workers: int | None) -> RenderExecution:
+    """Finished pictures are drawn again: a command line says what to draw, not what is missing."""
     from usae_viz.runs.render import RenderExecution
 
     return RenderExecution(again=True, workers=workers)

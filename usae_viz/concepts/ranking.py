@@ -79,7 +79,7 @@ def concept_rows(
 
 
 def check_sort(sort: str) -> None:
-    """Raise a ValueError for an order that there is not; it says which there are."""
+    """Raise a ValueError for an unknown order, which lists the known ones."""
     if sort not in get_args(Sort):
         raise UsageError(f"unknown order {sort!r}; expected one of {', '.join(get_args(Sort))}")
 

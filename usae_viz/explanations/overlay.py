@@ -15,7 +15,7 @@ LIGHT_OUTSIDE = 0.15  # light of what the backbones are not shown
 
 
 def light_of(codes: Tensor) -> Tensor:
-    """The light that each patch keeps, 0..1, of codes (rows, cols); weak ones would hardly be seen but for the root."""
+    """The light that each patch keeps, 0..1, of codes (rows, cols); the root keeps weak ones visible."""
     return (codes.float() / codes.max().clamp_min(1e-6)).clamp(0, 1).sqrt()
 
 
@@ -42,7 +42,7 @@ def scaled(photograph: Photograph, size: tuple[int, int]) -> Image.Image:
 
 
 def fitted_size(photograph: Photograph, max_side: int) -> tuple[int, int]:
-    """Width and height at its own aspect, the longer side so many pixels, neither less than 1."""
+    """Width and height at its own aspect, the longer side `max_side` pixels, neither less than 1."""
     width, height = photograph.whole.size
     scale = max_side / max(width, height)
     return max(1, round(width * scale)), max(1, round(height * scale))

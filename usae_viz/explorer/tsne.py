@@ -21,16 +21,16 @@ PHASE_STEPS = (100, 200)
 EXAGGERATION = 12.0
 MOMENTUM = (0.5, 0.8)  # in the two phases, as in the authors' code
 SPACING = 0.5  # of the grid, where the kernel is 1 wide: forces are within 6% of the sum over pairs
-MAX_CELLS = 512  # per side: a larger plane has a coarser grid
+MAX_CELLS = 512  # per side: a larger plane gets a coarser grid
 MAX_EXACT_POINTS = 200  # points, below which the sum over pairs is as quick, however far apart they are
-BLOCK = 1024  # rows of the likeness of all pairs that are in memory at once
+BLOCK = 1024  # rows of the distances of all pairs that are in memory at once
 
 
 def tsne(points: Tensor, seed: int = 0) -> Tensor:
     """Lay points out.
 
     Args:
-        points: (n, width), at least 4, as rows of equal length: those are alike whose inner product is large.
+        points: (n, width), at least 4, as rows of equal length: two are similar where their inner product is large.
         seed: of the first axes' search.
 
     Returns:
@@ -46,7 +46,7 @@ def tsne(points: Tensor, seed: int = 0) -> Tensor:
         speed, gain = torch.zeros_like(plane), torch.ones_like(plane)
         for _ in range(steps):
             force = exaggeration * attraction.on(plane) + repel(plane)
-            same = force.sign() == speed.sign()  # as the last step: go faster; else slower (Jacobs 1988)
+            same = force.sign() == speed.sign()  # as in the last step: go faster; else slower (Jacobs 1988)
             gain = torch.where(same, gain + 0.2, gain * 0.8).clamp_min(0.01)
             speed = momentum * speed + rate * gain * 4 * force
             plane = plane + speed
@@ -55,7 +55,7 @@ def tsne(points: Tensor, seed: int = 0) -> Tensor:
 
 
 def nearest_points(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The points most alike to each, itself left out: which, and their squared distances, (n, count) each."""
+    """The points most similar to each, itself left out: which, and their squared distances, (n, count) each."""
     places, distances = [], []
     square = points.square().sum(1)
     for first in range(0, len(points), BLOCK):
@@ -92,9 +92,9 @@ def _attraction_of(points: Tensor) -> _Attraction:
     places, distances = nearest_points(points, count)
     weights = _gaussian(distances, perplexity)
     rows, columns = torch.arange(n).repeat_interleave(count), places.flatten()
-    pairs, of = torch.cat([rows * n + columns, columns * n + rows]).unique(return_inverse=True)
+    pairs, pair_of = torch.cat([rows * n + columns, columns * n + rows]).unique(return_inverse=True)
     pair_weights = (weights.flatten() / (2 * n)).repeat(2)
-    return _Attraction(pairs // n, pairs % n, torch.zeros(len(pairs)).index_add_(0, of, pair_weights))
+    return _Attraction(pairs // n, pairs % n, torch.zeros(len(pairs)).index_add_(0, pair_of, pair_weights))
 
 
 def _gaussian(distances: Tensor, perplexity: float) -> Tensor:
@@ -150,7 +150,7 @@ def _nodes(at: Tensor, side: int) -> tuple[Tensor, Tensor]:
 def _spread(grid: Tensor, spacing: float) -> Tensor:
     """The number of points under 1/(1+d²); number and both coordinates under its square. (3, s, s) to (4, s, s)."""
     side = grid.shape[1]
-    double = _fast(2 * side)
+    double = _fast_length(2 * side)
     steps = torch.arange(double)
     away = torch.minimum(steps, double - steps) * spacing
     close = 1 / (1 + away[:, None].square() + away.square())
@@ -161,8 +161,8 @@ def _spread(grid: Tensor, spacing: float) -> Tensor:
     return spread
 
 
-def _fast(least: int) -> int:
-    """The next length whose transform is quick: 2, 3 or 5 times a power of two."""
+def _fast_length(least: int) -> int:
+    """The next length whose Fourier transform is fast: 2, 3 or 5 times a power of two."""
     sizes = [odd << power for odd in (2, 3, 5) for power in range(1, 12)]
     return min(size for size in sizes if size >= least)
 

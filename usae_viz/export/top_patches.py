@@ -19,7 +19,7 @@ WINDOW_SHARE = 0.34  # side of a top-activating patch with its surroundings, as 
 def top_patch_pictures(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
     """The top-activating patches of a concept, with their surroundings: {backbone: pictures}, see `natural_pictures`.
 
-    Empty when no pictures are at hand.
+    Empty when no pictures are available.
     """
     natural, _ = natural_pictures(usae)
     if natural is None:

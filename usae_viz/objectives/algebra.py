@@ -83,7 +83,7 @@ class Objective:
         """The same with its concepts' and classes' names as numbers; itself where it has none by name.
 
         Args:
-            number: of the concept or class that a name means, in the USAE at hand.
+            number: of the concept or class that a name means in the USAE that is drawn.
         """
         if self._bind is None:
             return self
@@ -144,7 +144,7 @@ class Objective:
     def _combine(self, other: Objective | float, sign: str, join: Callable[[Any, Any], Any]) -> Objective:
         if not isinstance(other, Objective):
             if not _is_number(other):
-                return NotImplemented  # type: ignore[no-any-return]  # Python's word to the operator, none for the caller
+                return NotImplemented  # type: ignore[no-any-return]  # for Python's operators, not for the caller
             minimized = self._minimized_by(other) if sign == "*" else self.minimized
             name = f"{_parenthesized(self.name) if sign == '*' else self.name} {sign} {_format_number(other)}"
             return self._copy(lambda acts: join(self(acts), other), name, minimized, lambda bound: join(bound, other))
@@ -187,7 +187,7 @@ class Objective:
     def _copy(
         self, function: ScoreFunction, name: str, minimized: frozenset[Target], again: Callable[[Objective], Objective]
     ) -> Objective:
-        """What comes of it alone; `again` does the same to it when its names have numbers."""
+        """An objective made of this one alone; `again` makes the same of it once its names have numbers."""
         return Objective(
             function,
             name,

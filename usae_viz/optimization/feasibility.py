@@ -11,9 +11,9 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_viz.custom_code.part import CustomPart
-from usae_viz.optimization.batching import bytes_per_canvas
+from usae_viz.optimization.batching import bytes_per_canvas, canvas_count
 from usae_viz.optimization.checks import check_clashes, is_augmented
-from usae_viz.settings import MAX_CANVAS_SIZE, SHARED, MaximizeSettings
+from usae_viz.settings import MAX_CANVAS_SIZE, MaximizeSettings
 
 
 def check_feasible(usae: USAE, settings: MaximizeSettings, size: int) -> None:
@@ -66,7 +66,7 @@ def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
 
     This is checked before they are listed: a hundred million seeds would be as many names.
     """
-    canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
+    canvases = canvas_count(usae, settings)
     device = usae.device
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else present_memory()
     needed = canvases * bytes_per_canvas(size)

@@ -19,11 +19,11 @@ from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore
 class HalvingDraw:
     """Draws as `draw` does; objectives that do not fit into the memory together are drawn in halves from then on.
 
-    One warning says so. What one objective takes alone, and does not fit, is the error that it was.
+    One warning says so. Where one objective alone does not fit, the error is passed on.
 
     Attributes:
-        draw: how pictures that are drawn at once come about.
-        batch_size: objectives at most; nothing is known of it before the first time.
+        draw: how a batch of pictures is drawn.
+        batch_size: the most objectives at a time; None until some did not fit.
     """
 
     draw: DrawTogether
@@ -65,7 +65,7 @@ class HalvingDraw:
 
 
 def _first_objectives(specs: Sequence[CanvasSpec], count: int) -> list[int]:
-    """Those rows whose pictures are of the first so many objectives."""
+    """The rows of the pictures of the first `count` objectives."""
     first = set(list(dict.fromkeys(id(spec.objective) for spec in specs))[:count])
     return [row for row, spec in enumerate(specs) if id(spec.objective) in first]
 

@@ -119,7 +119,7 @@ def compute_gradients(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Show every canvas to the backbones that see it; the gradient of its score, and the score.
 
-    With a `statistics_weight` a score is less by so much times how unnatural a backbone's features are.
+    With a `statistics_weight`, that weight times how unnatural a backbone's features are is subtracted from its score.
 
     Each backbone's gradient on a canvas is scaled to norm 1 before they are summed, so that none drowns the others.
     A GPU is waited for at the end, once.
@@ -130,8 +130,7 @@ def compute_gradients(
 
     Raises:
         InvalidImageScore: for a picture or a score that is not finite, or a score of the wrong shape; says
-            through which backbone.
-            For a score that has no gradient.
+            through which backbone. Also for a score that has no gradient.
         PartFailed: for a custom transform that fails.
     """
     gradient, scores = torch.zeros_like(canvas), dict[str, Tensor]()
@@ -156,7 +155,7 @@ def compute_gradients(
 def _batch_gradients(
     view_config: ViewConfig, canvas: Tensor, specs: Sequence[CanvasSpec], generators: Sequence[torch.Generator]
 ) -> tuple[Tensor | None, dict[str, Tensor]]:
-    """The same of canvases (batch, 3, H, W) that the same backbones see; None for scores that have no gradient."""
+    """As `compute_gradients`, of canvases (batch, 3, H, W) seen by the same backbones; None where there is no gradient."""
     networks, names = view_config.usae.backbones, specs[0].backbones
     canvas = canvas.clone().requires_grad_()
     # kornia before 0.9 cannot turn the colours of no number: on a GPU, where it is not known yet, 0 is shown
@@ -200,7 +199,7 @@ def read_scores(
 
 
 def batch_rows(specs: Sequence[CanvasSpec], batch_size: int) -> list[list[int]]:
-    """Rows of pictures that go through a backbone in one batch: seen by the same backbones, at most so many at once.
+    """Rows of pictures that go through a backbone in one batch: seen by the same backbones, up to `batch_size`.
 
     Pictures whose objective depends on the whole batch stay together. With a `batch_size` of 1 a picture is the same to
     the bit whatever else is drawn beside it: a matrix product of another height rounds differently.

@@ -17,7 +17,7 @@ from usae_train.files.json_files import read_object, validate
 from usae_train.files.regular import check_regular
 from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
-from usae_viz.rating.settings import CONTROL
+from usae_viz.rating.settings import CONTROL, KEY_SCHEMA
 from usae_viz.verification.verdict import VERDICTS, Verdict
 
 MAX_BYTES = 10_000_000  # of an answers file: a thousand questions have 50,000
@@ -34,7 +34,7 @@ class GroupOutcome:
     chance: float  # share that guessing gets right
     low: float  # 95% interval of the share (Wilson 1927)
     high: float
-    p: float  # of so many or more by guessing (binomial, one-sided)
+    p: float  # of at least as many by guessing (binomial, one-sided)
 
     @property
     def share(self) -> float:
@@ -149,8 +149,8 @@ def _read_key(study: Path) -> StudyKey:
         raise UsageError(
             f"{study} is not a study: {file} cannot be read ({error}); expected what usae-viz rate wrote"
         ) from error
-    if content.get("schema") != 1:
-        raise UsageError(f"{file} has another schema than 1; install a matching usae version")
+    if content.get("schema") != KEY_SCHEMA:
+        raise UsageError(f"{file} has another schema than {KEY_SCHEMA}; install a matching usae version")
     try:
         return validate(StudyKey.model_validate, content)
     except UsageError as error:

@@ -22,10 +22,10 @@ from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.settings import MaximizeSettings
 
 TRIAL_STEPS = 3  # the first, which warms up, is not counted
-TRIAL_FRAMES = 50  # of an animation that is written to know its size; a longer one is so much larger
+TRIAL_FRAMES = 50  # of an animation that is written to know its size; a longer one is larger in proportion
 
 
-ObjectiveKind = Literal["concept", "class", "other"]  # what an objective is of
+ObjectiveKind = Literal["concept", "class", "other"]  # what an objective draws
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Estimate:
 
     @property
     def seconds(self) -> float:
-        """By so many processes."""
+        """With all processes drawing."""
         return sum(group.seconds for group in self.groups) / self.processes
 
     @property
@@ -80,7 +80,7 @@ def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, r
     `workers` draw for each of the `ranks` processes that torchrun has started, as for `render`.
 
     Raises:
-        ValueError: for more workers than there can be.
+        ValueError: for more workers than are possible.
     """
     manifest = Manifest(out)
     unfinished = [job for job in plan.jobs if not manifest.finished(job)]
@@ -89,7 +89,7 @@ def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, r
     for job in unfinished:
         alike = job.settings.model_copy(update={"seed": 0})
         by_group.setdefault((job.variant, alike, _kind(job), job.objective.backbones), []).append(job)
-    for job in unfinished[:1]:  # what is done but once, such as building the backbones, is not each job's
+    for job in unfinished[:1]:  # what is done only once, such as building the backbones, is not part of each job
         _trial(usae, job, 1)
     groups = [_group(usae, plan, jobs) for jobs in by_group.values()]
     finished = plan.pictures - sum(len(job.names) for job in unfinished)
@@ -130,7 +130,7 @@ def _group(usae: USAE, plan: RenderPlan, jobs: Sequence[RenderJob]) -> GroupEsti
 
 
 def _trial(usae: USAE, job: RenderJob, steps: int) -> tuple[Result, list[float]]:
-    """A drawing of so few steps, with a snapshot at each where it has any, and when each step was done."""
+    """A drawing of a few steps, with a snapshot at each where it has any, and when each step was done."""
     snapshots = 1 if job.settings.snapshots is not None else None
     settings = job.settings.model_copy(update={"steps": steps, "patience": None, "snapshots": snapshots})
     ticks: list[float] = []

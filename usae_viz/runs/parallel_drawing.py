@@ -56,7 +56,7 @@ class ParallelDrawing:
         return draw
 
     def _drawn(self, specs: Sequence[CanvasSpec], groups: Sequence[tuple[int, range]]) -> list[DrawnCanvases]:
-        """The canvases of each group; none when the score of one of several was not finite at its first step."""
+        """The canvases of each group; none where one of several had a score that was not finite at its first step."""
         canvases = []
         for task, rows in groups:
             try:
@@ -84,7 +84,7 @@ def drawn_in_parallel(
     """Let workers draw jobs, in order; None where this process does it alone.
 
     Raises:
-        ValueError: for a number of workers that cannot be, see `workers_for`.
+        ValueError: for an impossible number of workers, see `workers_for`.
     """
     count = workers_of(usae, jobs, workers)
     if count == 1:
@@ -102,10 +102,10 @@ def drawn_in_parallel(
 
 
 def workers_of(usae: USAE, jobs: Sequence[RenderJob], workers: int | None) -> int:
-    """How many workers draw: no more than there are pictures, nor than the memory bears.
+    """How many workers draw: no more than there are pictures, and no more than fit into the memory.
 
     Raises:
-        ValueError: for a number of workers that cannot be.
+        ValueError: for an impossible number of workers.
     """
     images, device = sum(len(job.names) for job in jobs), usae.device.type
     count = workers_for(workers, images, device)

@@ -34,12 +34,12 @@ from usae_viz.settings import MaximizeSettings
 
 ANIMATION = DrawSettings().animation
 # In a drawing's key: the version since which the same settings give the same bits. It is raised when they change, and
-# then all is drawn anew. On a GPU the noise of views has been drawn there since 0.6.
+# then everything is drawn again. On a GPU the noise of views has been drawn there since 0.6.
 DRAWN_AS, DRAWN_ON_GPU_AS = {"cpu": "0.5.0"}, "0.6.0"
 # settings that are in keys where they are given alone: earlier drawings had none
 KEYED_WHERE_GIVEN = ("verify", "transforms", "edits")
 BY_OBJECTIVE = ("whole_first", "feature_statistics")  # settings that `settings_for` fills in
-MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
+MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work for one processor, and 1 GB of memory to plan
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class RenderJob:
     names: tuple[str, ...]  # of the pictures, as files; in the order of `canvas_specs`
     key: str  # of everything that decides what the pictures and their files are
     code: str | None = None  # sha256 of the file with the objective's code, where it is custom
-    former_keys: tuple[str, ...] = ()  # what else the key of these pictures may have been before 0.9
+    former_keys: tuple[str, ...] = ()  # other keys that these pictures may have had before 0.9
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool
     """Work out what a recipe draws; `module:function` is looked for in its folder, and imported only with permission.
 
     Raises:
-        ValueError: for concepts and objectives that cannot be, for one that compares with a picture that is not given,
-            and for two drawings of the same pictures or file.
+        ValueError: for invalid concepts and objectives, for one that compares with a picture that is not given, and for
+            two drawings of the same pictures or file.
     """
     recipe = recipe.imported(folder, allow_code)
     labels = labels_of(usae, recipe.labels)
@@ -216,7 +216,7 @@ def plan_objectives(
 def folders_of(objectives: Sequence[Objective], taken_names: Collection[str] = ()) -> dict[Objective, str]:
     """A folder each; where the words are the same (`a + b` and `a * b`), later ones get a number.
 
-    None of them is a concept's folder that is `taken`, in which something else is drawn for it.
+    None of them is in `taken_names`: folders of concepts, in which something else is drawn.
     """
     folders: dict[Objective, str] = {}
     for objective in objectives:
@@ -232,7 +232,7 @@ def folders_of(objectives: Sequence[Objective], taken_names: Collection[str] = (
 def _check_count(usae: USAE, variants: Iterable[tuple[int, int]], objectives: int) -> None:
     """Raise a ValueError for more than `MAX_IMAGES` pictures, before any of them is listed.
 
-    Of each variant there is given how many seeds it draws at once, and how many times.
+    `variants` gives for each how many seeds it draws at once, and how many times.
     """
     pictures = sum(seeds * times for seeds, times in variants) * objectives * len(usae.names)
     if pictures > MAX_IMAGES:
@@ -254,7 +254,7 @@ def _jobs(usae: USAE, planned: Sequence[_PlannedObjective], animations: Sequence
 
 
 def _without_repeats(planned: Sequence[tuple[_PlannedObjective, RenderJob]]) -> tuple[RenderJob, ...]:
-    """The jobs without those that come to the same as an earlier variant's by what depends on the objective.
+    """The jobs, less those that an earlier variant's equal once settings that depend on the objective are filled in.
 
     A variant of which nothing would be left keeps its jobs: `_check_apart` refuses it.
     """
@@ -289,7 +289,7 @@ def _job(usae: USAE, planned: _PlannedObjective, resolved: _ResolvedVariant) -> 
 
 
 def _keys(content: Mapping[str, Any], whole_first: float | None, default: float) -> list[str]:
-    """The key of what decides a job's pictures, and what else it may have been before 0.9.
+    """The key of what decides a job's pictures, and other keys that it may have had before 0.9.
 
     Until then `whole_first` stood in it as it was given, null or the same number.
     """
@@ -376,7 +376,7 @@ def _in_words(job: RenderJob) -> str:
 
 
 def _apart_from_templates(variants: Sequence[RunVariant], template: str) -> list[RunVariant]:
-    """The variants without those that differ from others in what they draw for a concept and in nothing else."""
+    """The variants, less those that differ from another only in what they draw for a concept."""
     plain, apart = {each.settings for each in variants if each.objective == template}, list[RunVariant]()
     for variant in variants:
         if variant.objective == template or variant.settings not in plain:

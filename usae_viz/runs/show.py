@@ -86,8 +86,8 @@ def plan_again(
     `labels` name concepts for its code where it keeps no numbers for them (from before 0.7).
 
     Raises:
-        ValueError: when weights, spectrum, code or a given picture are others by now, or were not in a file; for labels
-            of which nothing is asked.
+        ValueError: when weights, spectrum, code or a given picture have changed, or were not in a file; for labels that
+            are not needed.
     """
     _check_same_usae(usae, metadata, file)
     settings = _settings_again(metadata, file)
@@ -130,7 +130,7 @@ def _settings_again(metadata: ImageMetadata, file: Path) -> MaximizeSettings:
 
 
 def _check_same_pictures(metadata: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
-    """Raise a ValueError where `start` or `reference` was not in a file, or is another picture by now."""
+    """Raise a ValueError where `start` or `reference` was not in a file, or has changed since."""
     for picture in settings.given_pictures.values():
         if picture.startswith(IN_NO_FILE):
             raise UsageError(f"{file} was drawn beside a picture that was not in a file; it cannot be drawn again")
@@ -140,7 +140,7 @@ def _check_same_pictures(metadata: ImageMetadata, settings: MaximizeSettings, fi
 
 
 def _with_spectrum(metadata: ImageMetadata, settings: MaximizeSettings, file: Path) -> MaximizeSettings:
-    """The settings under the spectrum of then; before 0.3 the packaged one, of the demo's scenes, had no name."""
+    """The settings with the spectrum that it was drawn under; before 0.3 the packaged one, of the demo, had no name."""
     settings = settings.model_copy(update={"spectrum": settings.spectrum or packaged_with(metadata.spectrum_sha256)})
     if spectrum_hash(settings.spectrum) != metadata.spectrum_sha256:
         raise UsageError(

@@ -32,8 +32,8 @@ def score_class_images(
     """
     table: dict[str, dict[str, ClassScore]] = {image: {} for image in canvases}
     for image, canvas in canvases.items():
-        home, index = next((each for each in classes if each[0] in drawn_for[image]), classes[0])
-        count = usae.specs[home].classes
+        own_backbone, index = next((each for each in classes if each[0] in drawn_for[image]), classes[0])
+        count = usae.specs[own_backbone].classes
         for backbone in (name for name, spec in usae.specs.items() if spec.classes == count):
             closer = CLOSER_SHARES if backbone in drawn_for[image] else ()
             table[image][backbone] = _score(usae, backbone, index, canvas[None], config, closer)

@@ -51,8 +51,8 @@ class NoiseLevels:
     def _mean(self, usae: USAE, evaluate: Callable[[Tensor], Tensor]) -> Tensor:
         device = usae.device
         seeds = [FIRST_SEED + number for number in range(NOISE_PICTURES)]
-        packs = [seeds[first : first + NOISE_BATCH] for first in range(0, NOISE_PICTURES, NOISE_BATCH)]
-        return torch.cat([evaluate(self._draw(pack).to(device)) for pack in packs]).mean(0).cpu()
+        batches = [seeds[first : first + NOISE_BATCH] for first in range(0, NOISE_PICTURES, NOISE_BATCH)]
+        return torch.cat([evaluate(self._draw(batch).to(device)) for batch in batches]).mean(0).cpu()
 
 
 @dataclass(frozen=True)

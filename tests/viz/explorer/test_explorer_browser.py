@@ -365,7 +365,9 @@ def test_a_link_is_followed_whatever_the_page_is_doing_meanwhile(atlas, visit, r
 def test_what_is_closed_while_the_next_is_loaded_stays_closed(atlas, visit):
     page = visit(atlas, "concept=3")
     page.wait_for_selector("dialog[open] .concept-part[aria-label='concept 3']")
-    page.evaluate("document.querySelector('[aria-label=\"the next concept\"]').click(); document.querySelector('dialog').close()")
+    page.evaluate(
+        "document.querySelector('[aria-label=\"the next concept\"]').click(); document.querySelector('dialog').close()"
+    )
     soon(page, lambda: "concept=" not in page.url)
     page.wait_for_timeout(2 * TURN)
     assert page.locator("dialog[open]").count() == 0

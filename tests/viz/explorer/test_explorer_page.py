@@ -152,7 +152,7 @@ def test_transfer_by_hand():
     def picture(own, codes):
         scores = {"fired": True, "drawn_for": own, "backbones": {name: seen(code) for name, code in codes.items()}}
         about = ImageMetadata(picture=own[0], objective="Concept(1)", settings={}, scores=scores)
-        return RenderedImage(file=None, below="", metadata=about, animation=None)
+        return RenderedImage(file=None, path_in_run="", metadata=about, animation=None)
 
     one = picture(["a"], {"a": 4.0, "b": 1.0, "c": 3.0})  # (1 + 3) / 2 / 4 = 0.5
     two = picture(["b"], {"a": 1.0, "b": 2.0, "c": 0.0})  # 0.25
