@@ -82,9 +82,9 @@ def names_by_concept(labels: Sequence[Label]) -> dict[int, str]:
 
 def nearest_names(name: str, names: Iterable[str]) -> list[str]:
     """The known names closest in spelling, at most three; the first six where none is close."""
-    spelt = {bare_name(each): each for each in names}
-    near = difflib.get_close_matches(bare_name(name), spelt, n=3, cutoff=0.5) or list(spelt)[:6]
-    return [spelt[each] for each in near]
+    by_bare_name = {bare_name(each): each for each in names}
+    near = difflib.get_close_matches(bare_name(name), by_bare_name, n=3, cutoff=0.5) or list(by_bare_name)[:6]
+    return [by_bare_name[each] for each in near]
 
 
 def replace_names(text: str, names: Mapping[str, Sequence[int]]) -> str:

@@ -13,8 +13,8 @@ def strongest_in_turn(explanation: PhotographConcepts, count: int) -> list[int]:
     By importance where the backbone's answer can be explained (concepts for it before those against it), else by peak.
     """
     orders = [_order(explanation, name) for name in explanation.usae.names]
-    mixed = (concept for row in zip_longest(*orders) for concept in row if concept is not None)
-    return list(dict.fromkeys(mixed))[:count]
+    in_turn = (concept for row in zip_longest(*orders) for concept in row if concept is not None)
+    return list(dict.fromkeys(in_turn))[:count]
 
 
 def listed_concepts(explanation: PhotographConcepts, top: int) -> list[int]:

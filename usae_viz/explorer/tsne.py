@@ -73,15 +73,15 @@ def nearest_points(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
 class _Attraction:
     """What draws pairs of points together: (pairs,) weights that sum to 1, each pair in both directions."""
 
-    one: Tensor
-    other: Tensor
+    first: Tensor
+    second: Tensor
     weights: Tensor
 
     def on(self, plane: Tensor) -> Tensor:
         """The force on each point of a plane (n, 2)."""
-        apart = plane[self.other] - plane[self.one]
+        apart = plane[self.second] - plane[self.first]
         close = self.weights / (1 + apart.square().sum(1))
-        return torch.zeros_like(plane).index_add_(0, self.one, close[:, None] * apart)
+        return torch.zeros_like(plane).index_add_(0, self.first, close[:, None] * apart)
 
 
 def _attraction_of(points: Tensor) -> _Attraction:

@@ -84,12 +84,14 @@ def _still_there(out: Path, now: Mapping[str, Any], records: Iterable[dict[str, 
     """The records of other commands of which at least one picture is left that no later command has drawn."""
     still_there, pictures_now, objectives = list[dict[str, Any]](), _pictures(now), set(now["objectives"])
     for record in records:
-        same = any(all(record.get(key) == other.get(key) for key in COMMAND_KEYS) for other in (now, *still_there))
+        is_same_command = any(
+            all(record.get(key) == other.get(key) for key in COMMAND_KEYS) for other in (now, *still_there)
+        )
         pictures, recorded = _pictures(record), set(map(str, record.get("objectives", ())))
         remains = not recorded <= objectives  # of an earlier version, which does not say which pictures it is of
         if pictures:
             remains = any(os.path.isfile(out / f"{name}.png") for name in pictures - pictures_now)
-        if not same and remains:
+        if not is_same_command and remains:
             still_there.append(record)
         pictures_now |= pictures
         objectives |= recorded

@@ -30,7 +30,7 @@ class HalvingDraw:
     batch_size: int | None = None
 
     def __call__(self, batch: CanvasBatch) -> list[DrawnCanvases]:
-        """Canvases of the first objectives, as many as fit: what is finished is handed on before more is begun.
+        """Canvases of the first objectives, as many as fit: they are returned before others are started.
 
         A picture whose score is not finite is named by its row among all of them.
         """

@@ -145,8 +145,7 @@ def compute_gradients(
             scores.setdefault(name, canvas.new_full((len(specs),), torch.nan))[places] = of_name
         if gradients is None:
             read_scores(canvas, scores, specs, batches[:number])
-            what = specs[rows[0]].objective
-            why = f"objective {what} does not depend on the picture: its score has no gradient"
+            why = f"objective {specs[rows[0]].objective} does not depend on the picture: its score has no gradient"
             raise InvalidImageScore(rows[0], why)
         gradient[places] = gradients
     return gradient, read_scores(canvas, scores, specs, batches)
@@ -155,7 +154,7 @@ def compute_gradients(
 def _batch_gradients(
     view_config: ViewConfig, canvas: Tensor, specs: Sequence[CanvasSpec], generators: Sequence[torch.Generator]
 ) -> tuple[Tensor | None, dict[str, Tensor]]:
-    """As `compute_gradients`, of canvases (batch, 3, H, W) seen by the same backbones; None where there is no gradient."""
+    """As `compute_gradients`, of canvases (batch, 3, H, W) seen by the same backbones; None without a gradient."""
     networks, names = view_config.usae.backbones, specs[0].backbones
     canvas = canvas.clone().requires_grad_()
     # kornia before 0.9 cannot turn the colours of no number: on a GPU, where it is not known yet, 0 is shown

@@ -87,8 +87,8 @@ def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, r
     processes = ranks * workers_of(usae, unfinished, workers) if unfinished else 1
     by_group: dict[tuple[str | None, MaximizeSettings, ObjectiveKind, tuple[str, ...] | None], list[RenderJob]] = {}
     for job in unfinished:
-        alike = job.settings.model_copy(update={"seed": 0})
-        by_group.setdefault((job.variant, alike, _kind(job), job.objective.backbones), []).append(job)
+        seedless = job.settings.model_copy(update={"seed": 0})
+        by_group.setdefault((job.variant, seedless, _kind(job), job.objective.backbones), []).append(job)
     for job in unfinished[:1]:  # what is done only once, such as building the backbones, is not part of each job
         _trial(usae, job, 1)
     groups = [_group(usae, plan, jobs) for jobs in by_group.values()]
@@ -105,12 +105,12 @@ def _kind(job: RenderJob) -> ObjectiveKind:
 def _group(usae: USAE, plan: RenderPlan, jobs: Sequence[RenderJob]) -> GroupEstimate:
     variant, settings = jobs[0].variant, jobs[0].settings
     view_config_for(usae, settings, [job.objective for job in jobs])  # what does not fit into the memory
-    begun = time.perf_counter()
+    start = time.perf_counter()
     result, ticks = _trial(usae, jobs[0], min(TRIAL_STEPS, settings.steps))
-    ended = time.perf_counter()
-    a_step = (ticks[-1] - ticks[0]) / (len(ticks) - 1) if len(ticks) > 1 else ticks[0] - begun
-    around = (ended - begun) - (ticks[-1] - ticks[0])  # the first step, the verification
-    seconds = around + a_step * (settings.steps - 1)
+    end = time.perf_counter()
+    seconds_per_step = (ticks[-1] - ticks[0]) / (len(ticks) - 1) if len(ticks) > 1 else ticks[0] - start
+    other_seconds = (end - start) - (ticks[-1] - ticks[0])  # the first step, the verification
+    seconds = other_seconds + seconds_per_step * (settings.steps - 1)
     with tempfile.TemporaryDirectory() as folder:
         length = 1 + -(-settings.steps // (settings.snapshots or settings.steps))
         for name, canvas in result.images.items():

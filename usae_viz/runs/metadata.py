@@ -1,4 +1,4 @@
-"""What stands in a PNG of ours besides the pixels: how it was drawn, with what, and what its verification says."""
+"""What our PNGs hold besides the pixels: how it was drawn, with what, and what its verification says."""
 
 from __future__ import annotations
 

@@ -137,7 +137,7 @@ def report_steps(report: ProgressCallback, jobs: Sequence[RenderJob], done: int,
 
 def _stage(jobs: Sequence[RenderJob]) -> str:
     first = jobs[0]
-    what = str(first.objective) if len(jobs) == 1 else f"{len(jobs)} objectives"
-    what = what if len(what) <= 40 else what[:37] + "..."
+    subject = str(first.objective) if len(jobs) == 1 else f"{len(jobs)} objectives"
+    subject = subject if len(subject) <= 40 else subject[:37] + "..."
     variant = f" {first.variant}" if first.variant is not None else ""
-    return f"{what}{variant} {first.settings.mode} seed {first.settings.seed}"
+    return f"{subject}{variant} {first.settings.mode} seed {first.settings.seed}"

@@ -80,8 +80,8 @@ class RunWriter:
                     if first and not self._record_written:
                         self.write_record()
                     records.append(self.write_job(remaining.pop(0), result))
-                break  # those that are left after one that was stopped are not begun
-            except InvalidImageScore as error:  # the first without a result; the others are drawn all the same
+                break  # after one that was stopped, the others are not started
+            except InvalidImageScore as error:  # of the first without a result; the others are still drawn
                 self.undrawable[remaining.pop(0).key] = str(error)
         return records
 
@@ -103,13 +103,13 @@ class RunWriter:
         return self.manifest.add(job, result, files)
 
     def complete(self, folder: str) -> bool:
-        """Whether what can be drawn for a folder is there, whoever drew it, and nothing of it is to be drawn again."""
+        """Whether all that can be drawn for a folder is there, by any process, and none of it was stopped."""
         possible = (job for job in reversed(self.folders[folder]) if job.key not in self.undrawable)
         last_first = map(self.manifest.drawn, possible)  # what is missing is near the end
         return all(record is not None and not record.stopped for record in last_first)
 
     def assemble(self, folder: str, anew: bool = False) -> ObjectiveResult:
-        """Make a folder's sheet and scores of what is drawn, unless they say that already (or always, `anew`)."""
+        """Make a folder's sheet and scores of what is drawn, unless they are up to date (with `anew`, always)."""
         jobs = self.folders[folder]
         records = [(job, record) for job in jobs if (record := self.manifest.drawn(job)) is not None]
         scores = scores_of([record for _, record in records], jobs[0].settings.verdict)
@@ -155,7 +155,7 @@ class RunWriter:
     def _write_sheet(
         self, folder: str, records: Sequence[tuple[RenderJob, JobRecord]], scores: Scores | None, anew: bool
     ) -> None:
-        """Write a folder's sheet, unless the one that is there says the same of itself."""
+        """Write a folder's sheet, unless the existing one has the same description."""
         file, jobs, natural = self.out / folder / SHEET, self.folders[folder], self.usae.natural
         settings = {job.variant: job.settings for job, _ in records}
         title = title_with_edits(records[0][0].title, self.usae, settings)

@@ -1,4 +1,4 @@
-"""What a PNG of ours says of itself, and how to draw it again."""
+"""What our PNGs say of themselves, and how to draw them again."""
 
 from __future__ import annotations
 

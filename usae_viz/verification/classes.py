@@ -51,8 +51,8 @@ def _score(
     closer = {}
     for share in shares:
         views = closer_views(share)
-        seen = held_out_probabilities(usae, backbone, canvas, config.seed, CLOSER_VIEWS, views)[0]
-        closer[f"{share:g}"] = seen.mean(0)
+        closer_probabilities = held_out_probabilities(usae, backbone, canvas, config.seed, CLOSER_VIEWS, views)[0]
+        closer[f"{share:g}"] = closer_probabilities.mean(0)
     return ClassScore(
         index,
         class_name(len(probabilities), index),

@@ -216,7 +216,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(run_copy, usae_folder, tmp_p
         (["other"], "other was drawn with another USAE (sha256 000000000000) than"),
         ([run_copy, "--usae", "nowhere"], "unknown USAE 'nowhere'"),
         ([usae_folder, usae_folder], "at most one USAE"),
-        ([usae_folder, "-o", "theirs"], "index.html is there already, and is not an explorer that usae-viz made"),
+        ([usae_folder, "-o", "theirs"], "index.html exists already, and is not an explorer that usae-viz made"),
         ([usae_folder, "-o", "file/page"], "cannot be written"),
     ):
         done = run(*words)
