@@ -159,16 +159,14 @@ class Objective:
         return Objective(
             lambda acts: join(self(acts), other(acts)),
             f"{left} {sign} {right}",
-            self.concepts + other.concepts,
-            backbones,
-            self.whole_batch or other.whole_batch,
-            self.needs_reference or other.needs_reference,
-            minimized,
-            self.classes + other.classes,
-            None
-            if self._bind is None and other._bind is None
-            else lambda number: join(self.bound(number), other.bound(number)),
-            self.constants | other.constants,
+            concepts=self.concepts + other.concepts,
+            backbones=backbones,
+            whole_batch=self.whole_batch or other.whole_batch,
+            needs_reference=self.needs_reference or other.needs_reference,
+            minimized=minimized,
+            classes=self.classes + other.classes,
+            bind=(lambda number: join(self.bound(number), other.bound(number))) if self.named or other.named else None,
+            constants=self.constants | other.constants,
         )
 
     @property
@@ -191,14 +189,14 @@ class Objective:
         return Objective(
             function,
             name,
-            self.concepts,
-            self.backbones,
-            self.whole_batch,
-            self.needs_reference,
-            minimized,
-            self.classes,
-            None if self._bind is None else lambda number: again(self.bound(number)),
-            self.constants,
+            concepts=self.concepts,
+            backbones=self.backbones,
+            whole_batch=self.whole_batch,
+            needs_reference=self.needs_reference,
+            minimized=minimized,
+            classes=self.classes,
+            bind=(lambda number: again(self.bound(number))) if self.named else None,
+            constants=self.constants,
         )
 
 

@@ -36,7 +36,7 @@ class NoiseLevels:
     def code(self, usae: USAE, backbone: str, concept: int) -> float:
         """A concept's largest code, as in `Score.code`, mean over the pictures."""
         if backbone not in self._codes:
-            self._codes[backbone] = self._mean(usae, lambda canvases: _largest(usae, backbone, canvases))
+            self._codes[backbone] = self._mean(usae, lambda canvases: _largest_codes(usae, backbone, canvases))
         return self._codes[backbone][concept].item()
 
     def probability(self, usae: USAE, backbone: str, index: int) -> float:
@@ -80,6 +80,6 @@ def shared_noise(usae: USAE, start: Hashable, draw: DrawStarts) -> NoiseLevels:
     return _noise_by_usae.setdefault(usae, {}).setdefault((start, versions), NoiseLevels(draw))
 
 
-def _largest(usae: USAE, backbone: str, canvases: Tensor) -> Tensor:
+def _largest_codes(usae: USAE, backbone: str, canvases: Tensor) -> Tensor:
     codes = held_out_codes(usae, backbone, canvases, FIRST_SEED, n_views=1)
     return codes.dense(usae.n_concepts)[:, 0].amax(1)

@@ -354,8 +354,8 @@ function fillHead(data) {
   byId("runs-label").hidden = runs.length < 2;
   byId("runs").append(...options([["all", "side by side"], ...runs.map((run, number) => [String(number), run.name])]));
   byId("missing").hidden = !missing.length;
-  byId("missing").append(...missing.slice(0, MOST_MISSING).map((line) => h("p", {}, line)));
-  if (missing.length > MOST_MISSING) byId("missing").append(h("p", {}, `and ${missing.length - MOST_MISSING} more`));
+  byId("missing").append(...missing.slice(0, MAX_MISSING).map((line) => h("p", {}, line)));
+  if (missing.length > MAX_MISSING) byId("missing").append(h("p", {}, `and ${missing.length - MAX_MISSING} more`));
 }
 
-const MOST_MISSING = 5; // lines of what is missing
+const MAX_MISSING = 5; // lines of what is missing
