@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     EditedPhotos = Sequence[tuple[str, str, NamedEdit]]  # each edit in each photograph: its folder, photograph, edit
 
 TABLE_ROWS = 12  # concepts in the table of a photograph
-# What a YAML file of edits says itself, by the parameters of `intervene`
+# The options that a YAML file of edits replaces, by the parameters of `intervene`
 RECIPE_OPTIONS = {
     "backbone": "--in",
     "edits": "--set",
@@ -210,7 +210,7 @@ def _galleries(
     from usae_viz.explanations.intervention import gallery_of
 
     say_left_out(source.left_out)
-    broken = BrokenPictures(len(source), say=say_skipped)  # each backbone sees them
+    broken = BrokenPictures(len(source), say=say_skipped)  # shared, since each backbone sees all photographs
     progress = stage_counter(report, "neighbours")
     return {name: gallery_of(usae, name, source, progress, broken.add_one) for name in backbones}
 

@@ -27,7 +27,7 @@ class ConceptRow:
     energy: float
     firing_share: list[float]
     follows: FollowedFactor | None
-    agreement: float | None = None  # of a consensus: the share of its trainings in which the concept came back
+    agreement: float | None = None  # of a consensus: the share of its trainings in which the concept was found
     private: str | None = None  # the one backbone that has it; None for a concept that all share
 
     def as_dict(self) -> dict[str, object]:

@@ -52,7 +52,7 @@ def explain(
     """
     check_usae(usae)
     classes, labels, photograph = _classes_by_backbone(usae, class_), _labels_for(usae, labels), open_photograph(photo)
-    backbones = usae.backbones  # built after all that can be wrong before it, which takes longer
+    backbones = usae.backbones  # built last, which takes long: what was typed is checked first
     canvas = photograph.canvas(largest_input(backbones))
     maps, class_views, refusals = {}, {}, {}
     for name, backbone in backbones.items():

@@ -10,7 +10,7 @@ from usae_train.images.arrays import to_uint8
 from usae_viz.explanations.photograph import Photograph
 
 DIM = (8, 10, 16)  # as the explorer's spotlight
-DARKEST = 180  # of 255; the rest of the photograph is to be made out
+DARKEST = 180  # of 255; the rest of the photograph stays visible
 LIGHT_OUTSIDE = 0.15  # light of what the backbones are not shown
 
 
@@ -27,7 +27,7 @@ def spotlight(photograph: Photograph, codes: Tensor, size: tuple[int, int]) -> I
     width, height = size
     scale = width / photograph.whole.width
     left, top, side = (round(edge * scale) for edge in photograph.square)
-    side = max(1, side)  # of a photograph that is all but a line
+    side = max(1, side)  # where a photograph is nearly a line
     light = torch.full((height, width), LIGHT_OUTSIDE)
     patches = Image.fromarray(to_uint8(light_of(codes)).numpy()).resize((side, side), Image.Resampling.NEAREST)
     cover = Image.fromarray(to_uint8(light).numpy())

@@ -50,7 +50,7 @@ class CardData:
     objective: str
     of_class: bool
     follows: str | None
-    natural: list[int]  # top-activating patches that there are, by backbone
+    natural: list[int]  # number of top-activating patches, by backbone
     run_pictures: list[RunPicturesData]
 
 

@@ -34,7 +34,7 @@ from usae_viz.settings import SHARED, MaximizeSettings
 
 DATA_SCHEMA = 1
 DEFAULT_PATCHES = ExploreSettings().patches  # top-activating patches per backbone
-THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
+THUMB_QUALITY = 88  # of a drawn picture's small copy, which has fine detail
 _NAMES = (
     "dom link scale concepts labels search view spotlight heat naturals card focus grid atlas_drawing atlas panel "
     "sheet_parts transfer sheet main"

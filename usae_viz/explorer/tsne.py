@@ -14,15 +14,15 @@ from torch import Tensor
 
 # Chosen by tests/benchmarks/atlas.py: the share of a concept's 10 nearest that are among the 10 nearest in the plane is
 # 0.31 of the demo, 0.26 of photos (PCA: 0.11 and 0.05; scikit-learn's t-SNE: 0.32 and 0.26).
-PERPLEXITY = 15.0  # neighbours that a point has about; 5 keeps less of photos (0.23), 30 takes 1.4 times as long
-NEIGHBOURS = 3  # times the perplexity: beyond, weights are nothing
-# with the attraction exaggerated, so that what belongs together meets; then without; more add 0.01
+PERPLEXITY = 15.0  # about how many neighbours a point has; 5 keeps less of photos (0.23), 30 takes 1.4 times as long
+NEIGHBOURS = 3  # times the perplexity: beyond that, weights vanish
+# with the attraction exaggerated, which brings similar points together, then without; more steps add 0.01
 PHASE_STEPS = (100, 200)
 EXAGGERATION = 12.0
 MOMENTUM = (0.5, 0.8)  # in the two phases, as in the authors' code
 SPACING = 0.5  # of the grid, where the kernel is 1 wide: forces are within 6% of the sum over pairs
 MAX_CELLS = 512  # per side: a larger plane gets a coarser grid
-MAX_EXACT_POINTS = 200  # points, below which the sum over pairs is as quick, however far apart they are
+MAX_EXACT_POINTS = 200  # points, up to which the sum over pairs is as fast, however far apart they are
 BLOCK = 1024  # rows of the distances of all pairs that are in memory at once
 
 

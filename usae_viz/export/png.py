@@ -27,7 +27,7 @@ def write_png(file: Path, canvas: Tensor, metadata: Mapping[str, Any], alpha: Te
 
     `alpha` (H, W), 0..1, what the gradient asked for, becomes the transparency, see `opacity`.
     """
-    from usae_train.images.arrays import to_uint8  # with torch, which what is in a PNG is read without
+    from usae_train.images.arrays import to_uint8  # imports torch, which reading a PNG does not need
 
     picture = to_picture(canvas)
     if alpha is not None:

@@ -28,7 +28,13 @@ class PicturesOfFolders(BaseModel):
 
 PICTURES = TypeAdapter(list[PicturesOfFolders])
 RUN_SCHEMA = 1
-COMMAND_KEYS = ("objectives", "runs", "variants", "recipe", "usae_sha256")  # what makes two records one command's
+COMMAND_KEYS = (
+    "objectives",
+    "runs",
+    "variants",
+    "recipe",
+    "usae_sha256",
+)  # two records that agree on these are of one command
 
 
 def run_record(usae: USAE, objectives: Sequence[Objective], settings: Sequence[MaximizeSettings]) -> dict[str, Any]:
@@ -88,7 +94,7 @@ def _still_there(out: Path, now: Mapping[str, Any], records: Iterable[dict[str, 
             all(record.get(key) == other.get(key) for key in COMMAND_KEYS) for other in (now, *still_there)
         )
         pictures, recorded = _pictures(record), set(map(str, record.get("objectives", ())))
-        remains = not recorded <= objectives  # of an earlier version, which does not say which pictures it is of
+        remains = not recorded <= objectives  # of an earlier version, which does not list its pictures
         if pictures:
             remains = any(os.path.isfile(out / f"{name}.png") for name in pictures - pictures_now)
         if not is_same_command and remains:
@@ -102,6 +108,6 @@ def _pictures(record: Mapping[str, Any]) -> set[str]:
     """The pictures that a record is of, below the run's folder, without `.png`."""
     try:
         pictures = validate(PICTURES.validate_python, record.get("pictures", []))
-    except UsageError:  # of a file that is not as this package writes it
+    except UsageError:  # of a file that this package did not write
         return set()
     return {f"{folder}/{name}" for alike in pictures for folder in alike.folders for name in alike.names}

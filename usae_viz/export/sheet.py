@@ -20,8 +20,8 @@ PATCHES_PER_ROW = MAX_PATCHES // 2  # top-activating patches per row, two rows p
 PATCH_SIDE = (CELL - (PATCHES_PER_ROW - 1) * 4) // PATCHES_PER_ROW  # pixels of one
 STRIP = 18 + PATCH_SIDE + 6  # height of a backbone's patches where they have a row of their own
 MAX_IN_A_ROW = 8  # pictures in a row; more than that get a row per seed
-ABREAST = 5  # pictures in a row where every seed, or every variant, has one alone
-TITLE_LINES = 3  # of a title; an objective's words can be as many as a backbone has channels
+ABREAST = 5  # pictures in a row where every seed, or every variant, has a single one
+TITLE_LINES = 3  # of a title; an objective's text can list as many numbers as a backbone has channels
 INK, FAINT, PAPER_COLOUR = "#1a1a1a", "#6b6b6b", "#ffffff"
 COLOUR: dict[Verdict, str] = {"strong": "#1b6e3c", "weak": "#8a5a00", "failed": "#b3261e"}
 

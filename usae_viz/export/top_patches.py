@@ -31,7 +31,7 @@ def top_patch_pictures(usae: USAE, concept: int) -> dict[str, list[Image.Image]]
         for row, name in enumerate(usae.names):
             strongest = natural.strongest(row, concept)[:MAX_PATCHES]
             patches[name] = [cut_patch(natural.source.read(n, size), place, usae.grid) for n, place in strongest]
-    except UsageError:  # a picture has gone: a sheet without patches says so
+    except UsageError:  # a picture is gone: the sheet then says that it has no patches
         return {}
     return patches
 

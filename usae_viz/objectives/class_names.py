@@ -26,7 +26,7 @@ class ClassName(str):
         instance.backbone, instance.name = backbone, name
         return instance
 
-    def __reduce__(self) -> tuple[type[ClassName], tuple[str, str]]:  # what a copy or a pickle is made with
+    def __reduce__(self) -> tuple[type[ClassName], tuple[str, str]]:  # for copies and pickles
         return ClassName, (self.backbone, self.name)
 
 

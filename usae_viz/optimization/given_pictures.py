@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from usae_train.images.picture_input import Picture
 
-IN_NO_FILE = ("tensor of sha256", "picture of sha256")  # how settings name what no command finds again
+IN_NO_FILE = ("tensor of sha256", "picture of sha256")  # how settings name a picture that no command can find again
 
 
 def name_given_pictures(

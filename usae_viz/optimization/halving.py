@@ -41,7 +41,7 @@ class HalvingDraw:
             part = replace(batch, view_config=view_config, specs=[batch.specs[row] for row in rows])
             if canvases := self._drawn(part, rows):
                 return [_with_failed_row_among(batch.specs, each) for each in canvases]
-            self._halve(limit)  # beyond the error, whose traceback holds what the pack took
+            self._halve(limit)  # after the error is released: its traceback holds the pack's memory
 
     def _drawn(self, part: CanvasBatch, rows: Sequence[int]) -> list[DrawnCanvases]:
         """A part of a batch, whose rows these are; none where it does not fit and is of more than one objective."""
@@ -49,7 +49,7 @@ class HalvingDraw:
             return self.draw(part)
         except InvalidImageScore as error:
             raise InvalidImageScore(rows[error.row], str(error)) from error
-        except RuntimeError as error:  # torch.OutOfMemoryError is one, and so is what cuBLAS and cuDNN lack it by
+        except RuntimeError as error:  # torch.OutOfMemoryError is one; cuBLAS and cuDNN raise others
             if part.view_config.batch_size == 1 or not is_want_of_memory(error):
                 raise
             return []

@@ -303,7 +303,7 @@ def _results(
             for row, spec in enumerate(group.specs)
             if spec.objective is objective
         }
-        if not places:  # Ctrl-C came before it was begun
+        if not places:  # Ctrl-C came before it was started
             continue
         images = {name: group.result.canvas[row] for name, (group, row) in places.items()}
         backbones = {name: group.specs[row].backbones for name, (group, row) in places.items()}
@@ -353,7 +353,7 @@ def verify_images(
 
     That is the concept to `verify`, the objective's first concept, or its first class; None for one of neither.
     """
-    # beside a picture that was started from stands the noise that others of this USAE are judged by
+    # a drawing that starts from a picture is compared with the same noise as the others of this USAE
     plain = settings if settings.start is None else resolve_settings(usae, settings.model_copy(update={"start": None}))
     start = plain.model_dump_json(include=STARTS_BY), plain.parameterization  # two of one name may be different code
     noise = shared_noise(usae, start, lambda seeds: starting_canvases(plain, seeds))

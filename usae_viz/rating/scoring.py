@@ -100,7 +100,7 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[GroupOutcome]:
         groups[name] = [answer for answer in rated if trials[answer.trial].condition == condition]
     by_verdict = {f"drawn, {v}": [each for each in drawn_answers if trials[each.trial].verdict == v] for v in VERDICTS}
     by_verdict = {name: group for name, group in by_verdict.items() if group}
-    groups |= by_verdict if len(by_verdict) > 1 else {}  # is what the verification says what people find?
+    groups |= by_verdict if len(by_verdict) > 1 else {}  # do people agree with the verification?
     raters = sorted({answer.rater for answer in rated})
     by_rater = {f"drawn, rater {rater}": [each for each in drawn_answers if each.rater == rater] for rater in raters}
     groups |= by_rater if len(raters) > 1 else {}

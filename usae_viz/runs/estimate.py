@@ -46,7 +46,7 @@ class Estimate:
     """What is left to draw."""
 
     folders: int
-    finished: int  # pictures that are there already
+    finished: int  # pictures that exist already
     groups: tuple[GroupEstimate, ...]  # each as one process would draw it
     processes: int = 1  # that draw at the same time
 
@@ -104,7 +104,9 @@ def _kind(job: RenderJob) -> ObjectiveKind:
 
 def _group(usae: USAE, plan: RenderPlan, jobs: Sequence[RenderJob]) -> GroupEstimate:
     variant, settings = jobs[0].variant, jobs[0].settings
-    view_config_for(usae, settings, [job.objective for job in jobs])  # what does not fit into the memory
+    view_config_for(
+        usae, settings, [job.objective for job in jobs]
+    )  # raises an error for what does not fit into the memory
     start = time.perf_counter()
     result, ticks = _trial(usae, jobs[0], min(TRIAL_STEPS, settings.steps))
     end = time.perf_counter()
@@ -117,7 +119,7 @@ def _group(usae: USAE, plan: RenderPlan, jobs: Sequence[RenderJob]) -> GroupEsti
             alpha = result.alpha[name] if settings.alpha else None
             write_png(Path(folder) / f"{name}.png", canvas, result.metadata(name), alpha)
             for animation in plan.animations:
-                # equal frames would take next to no room
+                # equal frames would take almost no space
                 frames = islice(cycle(result.frames[name]), min(length, TRIAL_FRAMES))
                 write_frames(Path(folder) / f"{name}.{animation}", frames)
         bytes_each = sum(

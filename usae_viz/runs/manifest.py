@@ -32,7 +32,7 @@ from usae_viz.verification.score import read_score
 from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings
 
-CODE_DIGITS = 5  # of mean codes, which are only compared with each other: a record is to be smaller than its picture
+CODE_DIGITS = 5  # of mean codes, which are only compared with each other: a record should be smaller than its picture
 MAX_CONCEPTS = 2**24  # the paper's space has 6144
 MeanCodes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
 
@@ -44,12 +44,14 @@ class JobRecord(FrozenModel):
     key: str
     names: list[str]
     files: dict[str, str]  # {file: sha256}
-    # the same of what some of them are being written again as: either is the file
+    # {file: the sha256 it will have} while files are being rewritten: either hash is valid
     coming: dict[str, str] = Field(default_factory=dict)
     concept: int | None
     scores: dict[str, dict[str, dict[str, Any]]]  # {image: {backbone: Score, or ClassScore without a concept}}
     drawn_for: dict[str, list[str]]
-    statistics: str | None = None  # `statistics_hash` of what its percentiles are by; None in a run from before 0.6
+    statistics: str | None = (
+        None  # `statistics_hash` of the statistics behind its percentiles; None in a run from before 0.6
+    )
     # mean codes where they are not zero, through the backbones that a picture was drawn for
     signatures: MeanCodes = Field(default_factory=dict)
     ended: str | None = None
@@ -272,14 +274,14 @@ def claimed(out: Path) -> Iterator[None]:
         folder / "lock",
         f"{out} is in use by another process; wait until it is done, or choose another place with --out",
     )
-    for depth in ("", "*/"):  # left by a process that was killed while it wrote; deeper nothing is ours
+    for depth in ("", "*/"):  # left by a process that was killed while it wrote; we write no deeper
         for leftover in out.glob(f"{depth}.*.[0-9]*.part"):
             if leftover.is_file():
                 leftover.unlink(missing_ok=True)
     try:
         yield
     finally:
-        with suppress(OSError):  # nothing was written: leave nothing
+        with suppress(OSError):  # nothing was written: remove what was made
             if {file.name for file in folder.iterdir()} <= {"lock"}:
                 (folder / "lock").unlink(missing_ok=True)
                 for empty in (folder, *missing):

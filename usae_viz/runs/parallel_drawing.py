@@ -50,7 +50,7 @@ class ParallelDrawing:
             canvases = self._drawn(batch.specs, self.groups[keys[id(batch.specs[0].objective)]])
             if len(canvases) > 1 and any(each.result.failed_row is not None for each in canvases):
                 canvases = []
-            # in one loop all pictures of an objective end where one's score is not finite: so they do whoever draws
+            # in one loop all pictures of an objective end where one's score is not finite; here they must too
             return canvases or draw_together(batch)
 
         return draw
@@ -123,7 +123,7 @@ def workers_of(usae: USAE, jobs: Sequence[RenderJob], workers: int | None) -> in
 def _task(usae: USAE, job: RenderJob, rows: range) -> Job[DrawnGroup]:
     def task(report: JobReport) -> DrawnGroup:
         group = draw_group(usae, job.objective, job.settings, rows, lambda done, scores: report((done, scores)))
-        # the objectives stay where they are: no other process could read them
+        # objectives are not sent back: they cannot be pickled
         return group.result, group.snapshots
 
     return task

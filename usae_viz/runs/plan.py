@@ -36,7 +36,7 @@ ANIMATION = DrawSettings().animation
 # In a drawing's key: the version since which the same settings give the same bits. It is raised when they change, and
 # then everything is drawn again. On a GPU the noise of views has been drawn there since 0.6.
 DRAWN_AS, DRAWN_ON_GPU_AS = {"cpu": "0.5.0"}, "0.6.0"
-# settings that are in keys where they are given alone: earlier drawings had none
+# settings that are in keys only where they are given: earlier versions did not have them
 KEYED_WHERE_GIVEN = ("verify", "transforms", "edits")
 BY_OBJECTIVE = ("whole_first", "feature_statistics")  # settings that `settings_for` fills in
 MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work for one processor, and 1 GB of memory to plan
@@ -271,13 +271,15 @@ def _without_repeats(planned: Sequence[tuple[_PlannedObjective, RenderJob]]) -> 
 
 def _job(usae: USAE, planned: _PlannedObjective, resolved: _ResolvedVariant) -> RenderJob:
     objective = planned.objective
-    if objective.needs_reference and not resolved.settings.given_pictures:  # else raised when all before it is drawn
+    if (
+        objective.needs_reference and not resolved.settings.given_pictures
+    ):  # otherwise it would be raised only after everything before it was drawn
         raise UsageError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
     content = {**resolved.content, "folder": planned.folder, "objective": str(objective), "code": planned.code}
     if planned.code is not None and objective.concepts:  # its text is its name, which may mean another concept today
         content["concepts"] = list(objective.concepts)
     settings = settings_for(usae, objective, resolved.settings)
-    if settings.feature_statistics:  # earlier drawings had none
+    if settings.feature_statistics:  # earlier versions did not have it
         content["feature_statistics"] = settings.feature_statistics
     if objective.constants:
         content["constants"] = objective.constants
@@ -334,7 +336,7 @@ def _key_content(
 
     `hashes` are of the pictures given, `spectrum` hashes one.
     """
-    # a verdict is given anew on old figures
+    # verdicts are computed again from old figures
     excluded = {"memory", "verdict", *settings.given_pictures, "spectrum", *BY_OBJECTIVE}
     excluded |= {
         name for name in KEYED_WHERE_GIVEN if getattr(settings, name) == MaximizeSettings.model_fields[name].default

@@ -22,7 +22,7 @@ Output = Literal["png", "alpha", "gif", "mp4", "sheet"]
 RecipeSeed = Annotated[int, Field(ge=0, lt=MAX_SEED)]
 CONCEPT_ALONE = "Concept({k})"
 SETTINGS_DEFAULTS = MaximizeSettings()
-ANIMATION_FRAMES = 24  # of an animation, unless `snapshots` says every how many steps
+ANIMATION_FRAMES = 24  # of an animation, unless `snapshots` says how many steps apart they are
 
 
 class Variant(MaximizeSettings):
@@ -184,7 +184,9 @@ def read_render_recipe(file: str | Path, labels: str | Path | None = None) -> Re
 def _relative(settings: MaximizeSettings, folder: Path) -> MaximizeSettings:
     files = settings.given_pictures
     if settings.spectrum is not None:
-        from usae_viz.parameterizations.spectra import is_file  # with torch, which a recipe is read without
+        from usae_viz.parameterizations.spectra import (
+            is_file,
+        )  # imports torch, which reading most recipes does not need
 
         files |= {"spectrum": settings.spectrum} if is_file(settings.spectrum) else {}
     return settings.model_copy(update={key: str(resolve_beside(file, folder)) for key, file in files.items()})

@@ -87,7 +87,7 @@ def render_plan(
         for result in _draw_packs(writer, packs, report, ranks.is_main):
             completed.append(result)
             report_result(result)
-        if not writer.stopped:  # else the others go on, and torchrun stops them
+        if not writer.stopped:  # otherwise the others go on until torchrun stops them
             writer.undrawable = {key: why for each in ranks.gather(writer.undrawable) for key, why in each.items()}
         written = writer.finish() if ranks.is_main else completed
         if writer.parallel is not None and writer.parallel.workers.stopped and not writer.stopped:
@@ -102,7 +102,7 @@ def _draw_packs(
     for pack in packs:
         try:
             records = writer.draw_jobs(pack, report, first)
-        except NotDone:  # of what workers were drawing when Ctrl-C came, the next may have come further
+        except NotDone:  # among what workers were drawing when Ctrl-C came, a later one may be further on
             continue
         writer.stopped = writer.stopped or any(record.stopped for record in records)
         for folder in dict.fromkeys(job.folder for job in pack):

@@ -63,7 +63,7 @@ class RunWriter:
         self.undrawable, self.stopped = dict[str, str](), False
         self.parallel: ParallelDrawing | None = None
         self._record_written = False  # whether run.json is of this plan
-        self._halving_draw = HalvingDraw(draw_together)  # one for all packs: what does not fit is found once
+        self._halving_draw = HalvingDraw(draw_together)  # one for all packs, which learns once what does not fit
 
     def draw_jobs(self, jobs: Sequence[RenderJob], report: ProgressCallback, first: bool) -> list[JobRecord]:
         """Draw jobs of equal settings, and write their files and records; the `first` process writes run.json."""
@@ -91,7 +91,7 @@ class RunWriter:
         by_image = {} if result.scores is None else result.scores.as_dict()["images"]
         for image, (name, canvas) in zip(job.names, result.images.items(), strict=True):
             metadata = {**result.metadata(image), "variant": job.variant, "code_sha256": job.code}
-            if job.code is not None and job.objective.numbers:  # an objective's text has them itself
+            if job.code is not None and job.objective.numbers:  # the text of any other objective contains them
                 metadata["numbers"] = job.objective.numbers
             metadata["scores"] = by_image.get(name)
             files[f"{image}.png"] = folder / f"{image}.png"
@@ -118,7 +118,7 @@ class RunWriter:
         anew = anew or (table is not None and json_text(table) != json_text(read_object_or_empty(file)))
         if self.plan.sheet and records:
             self._write_sheet(folder, records, scores, anew)
-        if table is not None and anew:  # after the sheet: as long as this says something else, that is made anew
+        if table is not None and anew:  # after the sheet, which is made again as long as this file differs
             write_json(file, table)
         return self._result(folder, [record for _, record in records], scores)
 

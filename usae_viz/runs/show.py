@@ -23,7 +23,7 @@ from usae_viz.runs.metadata import ImageMetadata
 from usae_viz.runs.plan import RenderPlan, plan_objectives
 from usae_viz.settings import MaximizeSettings
 
-SETTINGS_CHANGED_IN = (0, 3)  # the version in which settings got another meaning, and new ones a default
+SETTINGS_CHANGED_IN = (0, 3)  # the version in which settings changed their meaning
 TEMPERATURE_SINCE = (0, 9)  # the version since which the log-probability within `Class` has a temperature
 
 
@@ -122,9 +122,9 @@ def _settings_again(metadata: ImageMetadata, file: Path) -> MaximizeSettings:
         settings = metadata.drawn_with()
     except UsageError as error:
         raise UsageError(f"{file} was drawn with settings that this version does not have: {error}") from error
-    if settings.parameterization != "fourier":  # earlier versions kept what is its alone
+    if settings.parameterization != "fourier":  # earlier versions kept these for every parameterization
         settings = settings.model_copy(update={"decay": None, "contrast": None})
-    if "feature_statistics" not in metadata.settings:  # before 0.9 there was no such thing, for classes either
+    if "feature_statistics" not in metadata.settings:  # which did not exist before 0.9, not even for classes
         settings = settings.model_copy(update={"feature_statistics": 0.0})
     return settings
 

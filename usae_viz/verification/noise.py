@@ -14,7 +14,7 @@ from usae_viz.verification.held_out import held_out_codes, held_out_probabilitie
 from usae_viz.verification.score import DEFAULT_THRESHOLDS
 from usae_viz.verification.verdict import VerdictSettings
 
-# One view each: two pictures of noise differ, two views of one hardly. Over 48 of the demo (fourier) the codes of the
+# One view each: two pictures of noise differ, two views of one hardly do. Of 48 of the demo (fourier) the codes of the
 # concepts that fire there at all spread by 0.16 to 0.23 of their mean (median per backbone; a tenth of them by more
 # than 0.34 to 0.72), so that the mean of 32 is right to 3 to 4% (6 to 13%); with two pictures, as before, to 16% (50%).
 NOISE_PICTURES = 32

@@ -80,7 +80,7 @@ class ClassScore(_ScoreBase):
     index: int  # the class
     name: str | None  # what timm calls it; None for a classifier whose classes it does not know
     probability: float  # mean over views
-    rank: int  # by that, 1 is the most probable of all
+    rank: int  # by its probability, 1 is the most probable of all
     read_as: int  # the most probable class
     read_name: str | None  # its name
     noise: float | None = None  # chance: mean probability in pictures that nothing was optimized in
