@@ -31,7 +31,7 @@ def complete_recipe(incomplete: str) -> list[str]:
 
 
 def complete_concept(context: typer.Context, incomplete: str) -> list[str]:
-    """Names of the concepts of the USAE that --usae says; of several with commas the last is completed."""
+    """Names of the concepts of the USAE that --usae names; of several, separated by commas, the last is completed."""
     before, comma, last = incomplete.rpartition(",")
     names = dict.fromkeys([*_names_in(str(context.params.get("usae") or DrawSettings().usae)), "top:8"])
     return _offered(f"{before}{comma}{name}" for name in names if name and name.startswith(last.lower()))
@@ -43,7 +43,7 @@ def _offered(names: Iterable[str]) -> list[str]:
 
 
 def _names_in(usae: str) -> Iterator[str]:
-    """As `--concept` takes them without spaces, which a shell would divide."""
+    """As `--concept` takes them: without spaces, at which a shell would split them."""
     folder = EMBEDDED.get(usae) or Path(usae)
     for label in _list_in(folder / LABELS, "labels"):
         yield "".join(str(label.get("name", "") if isinstance(label, dict) else "").lower().split())

@@ -1,4 +1,4 @@
-"""`usae-viz maximize` and `invert`: drawing what is said on the command line."""
+"""`usae-viz maximize` and `invert`: drawing what the command line asks for."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ConceptText = Annotated[
         "--concept",
         "-c",
         autocompletion=complete_concept,
-        help="An index, several with commas, a range such as `40-42`, `all`, `top:8` for the most universal, a "
+        help="An index, several separated by commas, a range such as `40-42`, `all`, `top:8` for the most universal, a "
         "name such as `eyes` (see usae-viz concepts), in the demo what it follows, such as `red` or `colour:*`. "
         "Each is drawn by itself, in addition to --objective.",
     ),
@@ -109,7 +109,7 @@ def invert(
     picture: Annotated[str, typer.Argument(help="A picture file.")],
     draw: DrawSettings,
     match: Annotated[
-        str | None, typer.Option(help="Backbones whose codes alone are matched, names with commas; all by default.")
+        str | None, typer.Option(help="Match the codes of these backbones alone, separated by commas; all by default.")
     ] = None,
     allow_code: AllowCustomParts = False,
     out: RunOut = None,

@@ -37,7 +37,7 @@ OutlineAndLabels = tuple[UsaeOutline, Sequence[Label]]
 
 
 def outline_and_labels(usae: str, labels: str | None) -> OutlineAndLabels | None:
-    """What a USAE on this machine and a labels file say; None for a USAE that only loading it can tell of.
+    """What a USAE on this machine and a labels file say; None for a USAE that has to be loaded first.
 
     Raises:
         ValueError: for a USAE or a labels file that is not there or cannot be read.

@@ -1,4 +1,4 @@
-"""`usae-viz explain` and `intervene`: what each backbone sees in a photograph, and what if it did not."""
+"""`usae-viz explain` and `intervene`: what each backbone sees in a photograph, and how its answers change without it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def explain(
     settings: ExplainSettings,
     images: PatchImages = None,
     run: Annotated[
-        Path | None, typer.Option(help="A run folder of the same USAE: its drawings stand beside their concepts.")
+        Path | None, typer.Option(help="A run folder of the same USAE: its drawings are shown beside their concepts.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to write; outputs/explain-TIME by default.")

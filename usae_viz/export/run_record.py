@@ -28,13 +28,8 @@ class PicturesOfFolders(BaseModel):
 
 PICTURES = TypeAdapter(list[PicturesOfFolders])
 RUN_SCHEMA = 1
-COMMAND_KEYS = (
-    "objectives",
-    "runs",
-    "variants",
-    "recipe",
-    "usae_sha256",
-)  # two records that agree on these are of one command
+# Two records that agree on these are of one command.
+COMMAND_KEYS = ("objectives", "runs", "variants", "recipe", "usae_sha256")
 
 
 def run_record(usae: USAE, objectives: Sequence[Objective], settings: Sequence[MaximizeSettings]) -> dict[str, Any]:

@@ -104,9 +104,7 @@ def _kind(job: RenderJob) -> ObjectiveKind:
 
 def _group(usae: USAE, plan: RenderPlan, jobs: Sequence[RenderJob]) -> GroupEstimate:
     variant, settings = jobs[0].variant, jobs[0].settings
-    view_config_for(
-        usae, settings, [job.objective for job in jobs]
-    )  # raises an error for what does not fit into the memory
+    view_config_for(usae, settings, [job.objective for job in jobs])  # refuses what does not fit into the memory
     start = time.perf_counter()
     result, ticks = _trial(usae, jobs[0], min(TRIAL_STEPS, settings.steps))
     end = time.perf_counter()

@@ -184,9 +184,7 @@ def read_render_recipe(file: str | Path, labels: str | Path | None = None) -> Re
 def _relative(settings: MaximizeSettings, folder: Path) -> MaximizeSettings:
     files = settings.given_pictures
     if settings.spectrum is not None:
-        from usae_viz.parameterizations.spectra import (
-            is_file,
-        )  # imports torch, which reading most recipes does not need
+        from usae_viz.parameterizations.spectra import is_file  # imports torch, which most recipes do without
 
         files |= {"spectrum": settings.spectrum} if is_file(settings.spectrum) else {}
     return settings.model_copy(update={key: str(resolve_beside(file, folder)) for key, file in files.items()})
