@@ -168,7 +168,7 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
     from usae_viz.concepts.labels import labels_of
     from usae_viz.concepts.parsing import parse_concepts
     from usae_viz.objectives import Concept, parse_objective
-    from usae_viz.objectives.named import bound_in
+    from usae_viz.objectives.binding import bound_in
 
     label_list = labels_of(usae, labels)
     indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text, label_list))

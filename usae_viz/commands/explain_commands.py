@@ -1,4 +1,4 @@
-"""`usae-viz explain` and `intervene`: what each backbone sees in a photograph, and how its answers change without it."""
+"""`usae-viz explain` and `intervene`: what each backbone sees in a photograph, and what it answers without it."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.warning_kinds import FormerName
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.custom_score import ScoreFunction, checked_function, checked_score, is_custom
 
@@ -75,9 +76,11 @@ class Objective:
         return frozenset(backbone for backbone, _ in self.classes)
 
     @property
-    def named(self) -> bool:
-        """Whether it has a concept or class by its name, whose number is not known yet."""
+    def is_unbound(self) -> bool:
+        """Whether it has a concept or class by its name, whose number is not known yet; see `bound`."""
         return self._bind is not None
+
+    named = FormerName("is_unbound")
 
     def bound(self, number: NameLookup) -> Objective:
         """The same with its concepts' and classes' names as numbers; itself where it has none by name.
@@ -165,7 +168,9 @@ class Objective:
             needs_reference=self.needs_reference or other.needs_reference,
             minimized=minimized,
             classes=self.classes + other.classes,
-            bind=(lambda number: join(self.bound(number), other.bound(number))) if self.named or other.named else None,
+            bind=(lambda number: join(self.bound(number), other.bound(number)))
+            if self.is_unbound or other.is_unbound
+            else None,
             constants=self.constants | other.constants,
         )
 
@@ -195,7 +200,7 @@ class Objective:
             needs_reference=self.needs_reference,
             minimized=minimized,
             classes=self.classes,
-            bind=(lambda number: again(self.bound(number))) if self.named else None,
+            bind=(lambda number: again(self.bound(number))) if self.is_unbound else None,
             constants=self.constants,
         )
 

@@ -22,7 +22,7 @@ from usae_viz.concepts.labels import labels_of
 from usae_viz.custom_code.part import CustomPart
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Objective
-from usae_viz.objectives.named import bound_in
+from usae_viz.objectives.binding import bound_in
 from usae_viz.optimization.batching import bytes_per_picture, canvas_count, custom_image_bytes, max_batch_size
 from usae_viz.optimization.by_objective import settings_for
 from usae_viz.optimization.checks import check_objectives

@@ -20,8 +20,8 @@ from usae_viz.custom_code.importing import names_custom_code
 from usae_viz.export.naming import objective_folder, title_of, words_of
 from usae_viz.export.provenance import custom_hashes
 from usae_viz.objectives import Objective, parse_objective
+from usae_viz.objectives.binding import bound_in
 from usae_viz.objectives.custom_objective import import_objective
-from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.by_objective import default_whole_first, settings_for
 from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.drawing import canvas_specs

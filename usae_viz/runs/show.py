@@ -15,8 +15,8 @@ from usae_viz.concepts.labels import labels_of
 from usae_viz.custom_code.importing import hash_before_import, names_custom_code
 from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import Objective, parse_objective
+from usae_viz.objectives.binding import bound_in
 from usae_viz.objectives.custom_objective import import_objective
-from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.given_pictures import IN_NO_FILE
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.metadata import ImageMetadata
@@ -153,9 +153,9 @@ def _with_numbers(
     usae: USAE, objective: Objective, metadata: ImageMetadata, file: Path, labels: str | None
 ) -> Objective:
     """The objective with the numbers that its names had then; a picture from before 0.7 does not keep them."""
-    if labels is not None and (metadata.numbers or not objective.named):
+    if labels is not None and (metadata.numbers or not objective.is_unbound):
         raise UsageError(f"{file} already says which concepts it is of; leave --labels out")
-    if objective.named and metadata.numbers.keys() >= objective.bound(lambda name: 0).numbers.keys():
+    if objective.is_unbound and metadata.numbers.keys() >= objective.bound(lambda name: 0).numbers.keys():
         return objective.bound(lambda name: metadata.numbers[name])
     try:
         return bound_in(usae, [objective], None if labels is None else labels_of(usae, labels))[0]
