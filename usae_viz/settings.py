@@ -24,12 +24,12 @@ ParameterizationName = Literal["fourier", "maco", "pixel"]
 SHARED = "shared"
 MAX_SEED = 2**32
 MIN_CANVAS_SIZE, MAX_CANVAS_SIZE = 16, 4096  # pixels
-# Of one drawing: far more than are ever drawn, and few enough to be counted through. A hundred million seeds were.
+# Of one drawing: far more than anyone draws, and few enough to be listed.
 MAX_SEEDS, MAX_VIEWS, MAX_STEPS = 10_000, 10_000, 1_000_000_000
 
 
 class MaximizeSettings(Settings):
-    """How pictures are drawn; what chose the defaults stands in views/presets.py, optimization/ and fourier.py."""
+    """How pictures are drawn; views/presets.py, optimization/ and fourier.py say why the defaults are what they are."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     FORMER: ClassVar[Mapping[str, str]] = {"image": "parameterization", "crops": "views", "settle": "patience"}

@@ -11,7 +11,7 @@ import usae_viz.cli
 from usae_viz.concepts.caption import caption
 from usae_viz.concepts.ranking import concept_rows
 from usae_viz.explorer.columns import concept_columns
-from usae_viz.objectives.named import bound_in
+from usae_viz.objectives.binding import bound_in
 from usae_viz.optimization.drawing import canvas_specs
 from usae_viz.settings import MaximizeSettings
 

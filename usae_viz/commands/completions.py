@@ -14,7 +14,7 @@ from usae_train.model.places import EMBEDDED, LABELS
 from usae_viz.runs.settings import DrawSettings
 from usae_viz.runs.shipped_recipes import shipped_recipes
 
-# letters and signs that neither a terminal nor a shell obeys
+# characters that neither a terminal nor a shell interprets
 SAFE_ON_A_COMMAND_LINE = re.compile(r"(?!-)[\w./:,+@%=~ -]+")
 
 
@@ -31,19 +31,19 @@ def complete_recipe(incomplete: str) -> list[str]:
 
 
 def complete_concept(context: typer.Context, incomplete: str) -> list[str]:
-    """Names of the concepts of the USAE that --usae says; of several separated by commas the last is completed."""
+    """Names of the concepts of the USAE that --usae names; of several, separated by commas, the last is completed."""
     before, comma, last = incomplete.rpartition(",")
     names = dict.fromkeys([*_names_in(str(context.params.get("usae") or DrawSettings().usae)), "top:8"])
     return _offered(f"{before}{comma}{name}" for name in names if name and name.startswith(last.lower()))
 
 
 def _offered(names: Iterable[str]) -> list[str]:
-    """Those of some names that may stand on a command line: a shell puts there what it is given, as it is."""
+    """The names that are safe on a command line: a shell inserts them as they are."""
     return [name for name in names if SAFE_ON_A_COMMAND_LINE.fullmatch(name)]
 
 
 def _names_in(usae: str) -> Iterator[str]:
-    """As `--concept` takes them without spaces, which a shell would divide."""
+    """As `--concept` takes them: without spaces, at which a shell would split them."""
     folder = EMBEDDED.get(usae) or Path(usae)
     for label in _list_in(folder / LABELS, "labels"):
         yield "".join(str(label.get("name", "") if isinstance(label, dict) else "").lower().split())
@@ -52,7 +52,7 @@ def _names_in(usae: str) -> Iterator[str]:
 
 
 def _list_in(file: Path, key: str) -> list[Any]:
-    """A list in a JSON file; an empty one for what cannot be read: where nothing is known, nothing is offered."""
+    """A list in a JSON file; empty for what cannot be read: then nothing is offered."""
     content = read_object_or_empty(file).get(key)
     return content if isinstance(content, list) else []
 
@@ -63,7 +63,7 @@ def _folders(incomplete: str) -> Iterator[str]:
 
 
 def _beginning(incomplete: str, pattern: str) -> Iterator[Path]:
-    """What lies where an incomplete path leads to, matches a pattern and begins like it; hidden things do not."""
+    """Entries that an incomplete path may mean and that match a pattern; without hidden ones."""
     path = Path(incomplete)
     folder, start = (path, "") if incomplete.endswith("/") else (path.parent, path.name)
     for entry in folder.glob(pattern):

@@ -1,4 +1,4 @@
-"""`usae-viz maximize` and `invert`: drawing what is said on the command line."""
+"""`usae-viz maximize` and `invert`: drawing what the command line asks for."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def maximize(
             objectives = [with_closeness(each, closeness) for each in objectives]
         take_patch_images(model, images, quiet)
         plan, place = _plan(model, objectives, draw_settings, draw), out or new_run("maximize")
-        render_and_report(model, plan, place, quiet, as_json, _anew(workers))
+        render_and_report(model, plan, place, quiet, as_json, _draw_again(workers))
 
 
 @knows_former({"backbones": "match"})
@@ -109,7 +109,7 @@ def invert(
     picture: Annotated[str, typer.Argument(help="A picture file.")],
     draw: DrawSettings,
     match: Annotated[
-        str | None, typer.Option(help="Backbones whose codes alone are matched, comma-separated names; all by default.")
+        str | None, typer.Option(help="Match the codes of these backbones alone, separated by commas; all by default.")
     ] = None,
     allow_code: AllowCustomParts = False,
     out: RunOut = None,
@@ -127,7 +127,7 @@ def invert(
         draw_settings = _checked(draw, {"reference": picture, **settings}, None, [str(objective)], out)
         model, draw_settings = _loaded(draw, draw_settings, allow_code, device)
         plan, place = _plan(model, [objective], draw_settings, draw), out or new_run("invert")
-        render_and_report(model, plan, place, quiet, as_json, _anew(workers))
+        render_and_report(model, plan, place, quiet, as_json, _draw_again(workers))
 
 
 def _checked(
@@ -168,7 +168,7 @@ def _objectives(usae: USAE, concepts: Sequence[str], expressions: Sequence[str],
     from usae_viz.concepts.labels import labels_of
     from usae_viz.concepts.parsing import parse_concepts
     from usae_viz.objectives import Concept, parse_objective
-    from usae_viz.objectives.named import bound_in
+    from usae_viz.objectives.binding import bound_in
 
     label_list = labels_of(usae, labels)
     indices = dict.fromkeys(concept for text in concepts for concept in parse_concepts(usae, text, label_list))
@@ -188,8 +188,8 @@ def _plan(usae: USAE, objectives: Sequence[Objective], settings: MaximizeSetting
     return plan_objectives(usae, objectives, [settings], draw.animation)
 
 
-def _anew(workers: int | None) -> RenderExecution:
-    """What is finished is drawn again: a command line says what to draw, not what is missing."""
+def _draw_again(workers: int | None) -> RenderExecution:
+    """Finished pictures are drawn again: a command line says what to draw, not what is missing."""
     from usae_viz.runs.render import RenderExecution
 
     return RenderExecution(again=True, workers=workers)

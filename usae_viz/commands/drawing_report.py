@@ -54,7 +54,7 @@ def _say_scores(result: ObjectiveResult) -> None:
 
 
 def _say_summary(results: Sequence[ObjectiveResult], out: Path) -> None:
-    """How many pictures there are, how many of which verdict, and what to open."""
+    """How many pictures there are, how many of each verdict, and what to open."""
     from usae_viz.verification.scores import count_verdicts
 
     verdicts = count_verdicts(result.scores for result in results if result.scores is not None)
@@ -66,7 +66,7 @@ def _say_summary(results: Sequence[ObjectiveResult], out: Path) -> None:
 def _exit_as_drawn(results: Sequence[ObjectiveResult], is_main: bool) -> None:
     """Say what ended early, and exit with its status.
 
-    The first process says it of all; with another's status torchrun would end it before that.
+    The first process reports all of them; a failing status of another would make torchrun end it before that.
     """
     stopped, failed = any(result.stopped for result in results), sum(result.failed for result in results)
     for result in results if is_main else ():
@@ -83,7 +83,7 @@ def _exit_as_drawn(results: Sequence[ObjectiveResult], is_main: bool) -> None:
 
 
 def _to_open(results: Sequence[ObjectiveResult], out: Path) -> list[str]:
-    """A line that names what to look at: the sheet, or how to have a page of several; none where none was drawn."""
+    """A line that names what to look at: the sheet, or how to make a page of several; none where nothing was drawn."""
     from usae_viz.export.sheet import SHEET
 
     sheets = [sheet for result in results if result.images and (sheet := result.folder / SHEET).is_file()]

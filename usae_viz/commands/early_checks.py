@@ -1,7 +1,7 @@
-"""What was typed, checked by text and small files alone: a mistake is answered before torch or a network is loaded.
+"""What was typed, checked by text and small files alone: a mistake is reported before torch or a network is loaded.
 
-All of it is asked again, with what statistics and weights tell, by what does the work. Loading torch takes seconds, and
-so do networks (tests/benchmarks/mistakes.py has the figures).
+All of it is checked again, with statistics and weights, where the work is done. Loading torch takes seconds, and so do
+networks (tests/benchmarks/mistakes.py has the figures).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OutlineAndLabels = tuple[UsaeOutline, Sequence[Label]]
 
 
 def outline_and_labels(usae: str, labels: str | None) -> OutlineAndLabels | None:
-    """What a USAE on this machine and a labels file say; None for a USAE that only loading it can tell of.
+    """What a USAE on this machine and a labels file say; None for a USAE that has to be loaded first.
 
     Raises:
         ValueError: for a USAE or a labels file that is not there or cannot be read.
@@ -45,7 +45,7 @@ def outline_and_labels(usae: str, labels: str | None) -> OutlineAndLabels | None
     outline = outline_here(usae)
     if outline is None:
         return None
-    with warnings.catch_warnings():  # they are given when the USAE is loaded
+    with warnings.catch_warnings():  # the warnings are given when the USAE is loaded
         warnings.simplefilter("ignore")
         return outline, labels_of(outline, labels)
 
@@ -86,7 +86,7 @@ def check_drawing(outline_labels: OutlineAndLabels | None, settings: MaximizeSet
 
 
 def check_recipe(recipe: RenderRecipe, outline_labels: OutlineAndLabels | None, folder: Path, allow_code: bool) -> None:
-    """Raise a ValueError for what of a recipe cannot be, as far as the outline of its USAE tells.
+    """Raise a ValueError for what is wrong in a recipe, as far as the outline of its USAE tells.
 
     Custom code, looked for in the recipe's folder, is not imported yet: torch computes with one thread then.
     """
@@ -102,7 +102,7 @@ def check_recipe(recipe: RenderRecipe, outline_labels: OutlineAndLabels | None, 
     if outline_labels is not None:
         for item in recipe.concepts:
             check_selected(outline_labels[0], item, outline_labels[1])
-    # the first that is a number there: another may make no objective of a text, as 0 does of `/ {k}`
+    # a number that is there: any other, such as 0 in `/ {k}`, might make the text invalid
     number = next((item for item in recipe.concepts if isinstance(item, int)), None)
     for objective, settings in recipe.ways_to_draw():
         check_drawing(outline_labels, settings)
@@ -114,7 +114,7 @@ def check_recipe(recipe: RenderRecipe, outline_labels: OutlineAndLabels | None, 
 def check_explain_options(
     outline_labels: OutlineAndLabels | None, class_: str | None, run: Path | None, images: str | None
 ) -> None:
-    """Check what `explain` was asked besides its photographs. Names of classes are in timm, which is not loaded yet.
+    """Check the options of `explain`, not its photographs. Names of classes are in timm, which is not loaded yet.
 
     Raises:
         ValueError: for a class by a number that no backbone has, a run or pictures that are not there.
@@ -127,14 +127,14 @@ def check_explain_options(
 
 
 def _check_class(outline: UsaeOutline, number: int) -> None:
-    """Raise a ValueError where no backbone has the class, as the first says that has a classifier."""
+    """Raise a ValueError where no backbone has the class: the error of the first that has a classifier."""
     sizes = {name: spec.classes for name, spec in outline.specs.items()}
     if sizes and number >= max(sizes.values()):
         check_class(outline, next((name for name, size in sizes.items() if size), next(iter(sizes))), number)
 
 
 def check_edit_recipe(recipe: EditRecipe) -> None:
-    """Raise a ValueError for what `intervene` was asked besides its photographs and that cannot be."""
+    """Raise a ValueError for what is wrong in the options of `intervene`; its photographs are checked elsewhere."""
     check_patch_images(recipe.among)
     outline_labels = outline_and_labels(recipe.usae, recipe.labels)
     if outline_labels is None:

@@ -1,4 +1,4 @@
-"""`usae-viz explain` and `intervene`: what each backbone sees in a photograph, and what if it did not."""
+"""`usae-viz explain` and `intervene`: what each backbone sees in a photograph, and what it answers without it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     EditedPhotos = Sequence[tuple[str, str, NamedEdit]]  # each edit in each photograph: its folder, photograph, edit
 
-TABLE_ROWS = 12  # of the table
-# What a YAML file of edits says itself, by the parameters of `intervene`
+TABLE_ROWS = 12  # concepts in the table of a photograph
+# The options that a YAML file of edits replaces, by the parameters of `intervene`
 RECIPE_OPTIONS = {
     "backbone": "--in",
     "edits": "--set",
@@ -53,7 +53,7 @@ def explain(
     settings: ExplainSettings,
     images: PatchImages = None,
     run: Annotated[
-        Path | None, typer.Option(help="A run folder of the same USAE: its drawings stand beside their concepts.")
+        Path | None, typer.Option(help="A run folder of the same USAE: its drawings are shown beside their concepts.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder to write; outputs/explain-TIME by default.")
@@ -82,7 +82,7 @@ def explain(
         from usae_viz.explanations.writing import write_explanations
 
         model = load(settings.usae, pick_device(device))
-        run_folder = None if run is None else _run_of(model, run)
+        run_folder = None if run is None else _read_run_of(model, run)
         labels = labels_of(model, settings.labels)
         explanations = [explain_one(model, photo, settings.class_, labels) for photo in photographs]
         take_patch_images(model, images, quiet)
@@ -93,7 +93,7 @@ def explain(
             say_json(read_json(place / "explain.json"))
         elif not quiet:
             for each in explanations:
-                _print(each)
+                _say_explanation(each)
             if images is None and model.natural is None and not any(each.names for each in explanations):
                 say("no names here; --images FOLDER shows top-activating patches")
             say(str(place / "index.html"))
@@ -147,7 +147,7 @@ def intervene(
             say_json(records if len(edited_photos) > 1 or edited_photos[0][0] != "." else records[0])
         elif not quiet:
             for below, each_photo, _ in edited_photos:
-                _print_answers(interventions[below])
+                _say_answers(interventions[below])
                 _say_idle(interventions[below], each_photo, names)
                 say(str(place / below / SHEET))
 
@@ -210,12 +210,12 @@ def _galleries(
     from usae_viz.explanations.intervention import gallery_of
 
     say_left_out(source.left_out)
-    broken = BrokenPictures(len(source), say=say_skipped)  # each backbone sees them
+    broken = BrokenPictures(len(source), say=say_skipped)  # shared, since each backbone sees all photographs
     progress = stage_counter(report, "neighbours")
     return {name: gallery_of(usae, name, source, progress, broken.add_one) for name in backbones}
 
 
-def _print_answers(intervention: Intervention) -> None:
+def _say_answers(intervention: Intervention) -> None:
     """A table of the classes before and after, and the neighbours."""
     if intervention.classes:
         table = figure_table(("class", "before", "after", "logit before", "after"), {"class"})
@@ -241,7 +241,7 @@ def _say_idle(intervention: Intervention, photo: str, names: Mapping[int, str]) 
         )
 
 
-def _run_of(usae: USAE, folder: Path) -> RunFolder:
+def _read_run_of(usae: USAE, folder: Path) -> RunFolder:
     """A run's drawings.
 
     Raises:
@@ -258,7 +258,7 @@ def _run_of(usae: USAE, folder: Path) -> RunFolder:
     return run
 
 
-def _print(explanation: Explanation) -> None:
+def _say_explanation(explanation: Explanation) -> None:
     """A table of one photograph: the strongest concepts, each backbone's figures."""
     from usae_viz.explanations.choice import strongest_in_turn
 

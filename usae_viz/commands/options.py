@@ -16,8 +16,8 @@ JsonForTable = Annotated[bool, typer.Option("--json", help="Print JSON instead o
 PatchImages = Annotated[
     str | None,
     typer.Option(
-        help="Take patches from these pictures, a folder or what else usae-train reads; every backbone sees each of "
-        "them once. By default from those that the USAE was measured on, where they can be read."
+        help="Take patches from these pictures, a folder or anything else that usae-train reads; every backbone sees "
+        "each of them once. By default from those that the USAE was measured on, where they can be read."
     ),
 ]
 

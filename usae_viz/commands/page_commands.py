@@ -23,7 +23,7 @@ from usae_viz.rating.settings import RateSettings
 
 @takes_settings(ExploreSettings)
 def explore(
-    named: Annotated[
+    places: Annotated[
         list[str],
         typer.Argument(
             metavar="RUN_OR_USAE...",
@@ -57,10 +57,10 @@ def explore(
         from usae_viz.commands.early_checks import check_patch_images
         from usae_viz.explorer.places import check_explorer_place, names_run
 
-        place = out or _default_place(named)
+        place = out or _default_place(places)
         check_explorer_place(place)
         _check_patches(settings, images)
-        for each in named:
+        for each in places:
             names_run(each)
         if settings.usae is not None:
             outline_here(settings.usae)
@@ -70,7 +70,7 @@ def explore(
         from usae_viz.explorer.sources import open_sources
 
         one_thread()
-        sources = open_sources(named, settings.usae, settings.pictures_only, pick_device(device))
+        sources = open_sources(places, settings.usae, settings.pictures_only, pick_device(device))
         if sources.usae is not None and settings.patches:
             take_patch_images(sources.usae, images, quiet)
         with progress_report(quiet) as report:

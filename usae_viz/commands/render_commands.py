@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from usae_viz.runs.estimate import Estimate
     from usae_viz.runs.plan import RenderPlan
 
-RANKS_TIMEOUT = timedelta(days=30)  # one process may be done long before another; a dead one is torchrun's to notice
+RANKS_TIMEOUT = timedelta(days=30)  # one process may finish long before another; torchrun notices a dead one
 
 
 RecipeName = Annotated[
     str | None,
     typer.Argument(
-        help="A recipe, such as mine.yaml, or one of the package by its name, such as first-look (see usae-viz "
+        help="A recipe, such as mine.yaml, or a shipped one by its name, such as first-look (see usae-viz "
         "recipes); or a PNG of usae-viz, to be drawn again.",
         autocompletion=complete_recipe,
     ),
@@ -43,8 +43,8 @@ RecipeOut = Annotated[
     typer.Option(
         "--out",
         "-o",
-        help="Run folder; by default a new one in outputs/. In one that is there already, only what is missing or has "
-        "changed is drawn.",
+        help="Run folder; by default a new one in outputs/. In an existing one, only what is missing or has changed is "
+        "drawn.",
     ),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Resume the run at --out, or the last run of this recipe.")]
@@ -92,9 +92,7 @@ def render(
             say_json(RenderRecipe.model_json_schema())
             return
         if recipe is None:
-            raise typer.BadParameter(
-                "say which recipe, such as first-look; usae-viz recipes lists those of the package"
-            )
+            raise typer.BadParameter("say which recipe, such as first-look; usae-viz recipes lists the shipped ones")
         file = Path(find_recipe(recipe))
         if is_alone():
             _check_early(file, settings, images, None if dry_run else out, allow_code)
@@ -103,11 +101,11 @@ def render(
 
         if settings.threads > 1 and (workers or 1) > 1:
             raise typer.BadParameter(f"--threads {settings.threads} is for a single process; leave it or --workers out")
-        with ranks_of_torchrun("cpu", RANKS_TIMEOUT) as ranks:  # nothing but words pass between them
+        with ranks_of_torchrun("cpu", RANKS_TIMEOUT) as ranks:  # which exchange nothing but text
             with ranks.raise_together():
                 plan, model = _plan(file, settings, device, allow_code)
             place = ranks.compute_on_main(lambda: _place(file.stem, out, resume, dry_run))
-            if settings.threads > 1:  # which computed already, and would be lacking in a copy of this process
+            if settings.threads > 1:  # which have computed already, and would be missing in a forked process
                 workers = 1
             if dry_run:
                 if ranks.is_main:
@@ -146,7 +144,7 @@ def show(
 def recipes(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: each name, its file, what it is.")] = False,
 ) -> None:
-    """List the recipes of the package, which `usae-viz render NAME` draws. Copy a file to make one of your own."""
+    """List the shipped recipes, which `usae-viz render NAME` draws. Copy a file to make one of your own."""
     with one_line_errors():
         shipped = [(name, file, describe_recipe(file)) for name, file in shipped_recipes().items()]
         if as_json:
@@ -158,7 +156,7 @@ def recipes(
 
 
 def _check_early(file: Path, settings: RenderSettings, images: str | None, out: Path | None, allow_code: bool) -> None:
-    """Raise an error for what of a recipe, or beside it, can be found wrong before torch is loaded."""
+    """Raise an error for what is wrong in a recipe or its options, as far as it shows without torch."""
     from usae_viz.commands import early_checks
     from usae_viz.runs.metadata import read_metadata
     from usae_viz.runs.recipe import read_render_recipe
@@ -168,7 +166,7 @@ def _check_early(file: Path, settings: RenderSettings, images: str | None, out: 
     if file.suffix.lower() == ".png":
         read_metadata(file)
         return
-    with warnings.catch_warnings(action="ignore"):  # which are shown when it is read to be drawn
+    with warnings.catch_warnings(action="ignore"):  # they are shown when it is read to be drawn
         recipe = read_render_recipe(file, settings.labels)
     outline_labels = early_checks.outline_and_labels(settings.usae or recipe.usae, recipe.labels)
     try:

@@ -17,7 +17,7 @@ def caption(usae: USAE, concept: int, names: Mapping[int, str] | None = None) ->
     """One line on a concept for a sheet: its number, its name if it has one, what it follows if that is known.
 
     Of a consensus also the share of the trainings in which it was found; of a private one, the backbone that has it.
-    `names` are `names_by_concept` of the USAE's labels, where they were read already.
+    `names` are `names_by_concept` of the USAE's labels, if they have been read already.
 
     Raises:
         ValueError: when the USAE has no such concept.

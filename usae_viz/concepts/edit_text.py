@@ -58,7 +58,7 @@ def edits_of(
     `labels` go before all else; the USAE's own by default.
 
     Raises:
-        ValueError: for an unknown backbone, concept or name, one that is edited twice, or a number that cannot be.
+        ValueError: for an unknown backbone, concept or name, one that is edited twice, or an invalid number.
     """
     by_backbone = _by_backbone(usae, texts)
     all_labels = labels_of(usae) if labels is None and by_backbone else labels or []

@@ -10,8 +10,8 @@ from usae_viz.concepts.required_statistics import need_statistics
 if TYPE_CHECKING:
     from usae_train.model.usae import USAE
 
-FOLLOWS_AUROC = 0.9  # patch AUROC, in every backbone, from which on a concept is said to follow a factor value
-# The same, below which a factor value says nothing of a concept: 0.5 is a coin's; 188 of the demo's 256 are below.
+FOLLOWS_AUROC = 0.9  # patch AUROC, in every backbone, from which a concept is said to follow a factor value
+# The same, below which a factor value says nothing of a concept: a coin has 0.5; 188 of the demo's 256 are below.
 CHANCE_AUROC = 0.6
 
 

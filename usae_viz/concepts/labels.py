@@ -45,7 +45,7 @@ class LabelFile(FrozenModel):
 
 
 def labels_of(usae: UsaeDescription, file: str | Path | None = None) -> list[Label]:
-    """What concepts are called: the USAE's own labels, then those of a reader's file, which go before them.
+    """What concepts are called: the USAE's own labels, then those of a reader's file, which take precedence.
 
     A USAE's own labels may be older than the rules for names: invalid names are left out, with a warning. With an
     outline, whose weights are not read, it is not checked whether a file belongs to this USAE.
@@ -56,7 +56,7 @@ def labels_of(usae: UsaeDescription, file: str | Path | None = None) -> list[Lab
     file_of_usae = usae.labels_file
     of_usae = [] if file_of_usae is None else _without_wrong_names(file_of_usae, _labels_in(file_of_usae, usae))
     readers = [] if file is None else read_labels(file, usae)
-    names = {bare_name(label.name) for label in readers}  # what a reader calls by a name is what it means
+    names = {bare_name(label.name) for label in readers}  # the reader's meaning of a name replaces the USAE's
     return [*(label for label in of_usae if bare_name(label.name) not in names), *readers]
 
 
@@ -81,10 +81,10 @@ def names_by_concept(labels: Sequence[Label]) -> dict[int, str]:
 
 
 def nearest_names(name: str, names: Iterable[str]) -> list[str]:
-    """The known names that are spelt most like one, at most three; the first six where none is like it."""
-    spelt = {bare_name(each): each for each in names}
-    near = difflib.get_close_matches(bare_name(name), spelt, n=3, cutoff=0.5) or list(spelt)[:6]
-    return [spelt[each] for each in near]
+    """The known names closest in spelling, at most three; the first six where none is close."""
+    by_bare_name = {bare_name(each): each for each in names}
+    near = difflib.get_close_matches(bare_name(name), by_bare_name, n=3, cutoff=0.5) or list(by_bare_name)[:6]
+    return [by_bare_name[each] for each in near]
 
 
 def replace_names(text: str, names: Mapping[str, Sequence[int]]) -> str:

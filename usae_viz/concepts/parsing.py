@@ -1,8 +1,8 @@
 """Concepts as a person writes them, in one syntax: on the command line, in recipes, in Python.
 
-One text or several, comma-separated: `12`, `40-42` (both ends are in; a dash will do), `all`, `top:8` (the most
-universal), a name, a label such as `red` or `colour: red`, or a pattern of names and labels such as `colour:*`. Letters
-are small or large. What a name may be is in `usae_train.model.concept_names`.
+One text or several, separated by commas, each of: `12`, `40-42` (inclusive; any dash will do), `all`, `top:8` (the most
+universal), a name, a label such as `red` or `colour: red`, or a pattern of names and labels such as `colour:*`. Case
+does not matter. What a name may be is in `usae_train.model.concept_names`.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _top(usae: UsaeDescription, part: str) -> Meaning:
 
 
 def _labelled(usae: UsaeDescription, label: str, labels: Sequence[Label]) -> Meaning:
-    """The concept that follows a factor value best; a name was turned to its number before."""
+    """The concept that follows a factor value best; a name has already been replaced by its number."""
     values = _label_names(usae.factors)
     if (value := values.get(bare_name(label))) is not None:
         return lambda usae: [_best(usae, label, value)]
@@ -127,9 +127,9 @@ def _label_names(factors: Sequence[str]) -> dict[str, int]:
 
 
 def _matching(usae: UsaeDescription, pattern: str, labels: Sequence[Label]) -> Meaning:
-    """The concepts whose names match, and those that follow best the factor values that do: `red` or `colour:red`.
+    """The concepts whose names match, and those that best follow the factor values that match: `red` or `colour:red`.
 
-    Those that are at chance do not follow.
+    A concept at chance follows nothing.
     """
     values = [bare_name(factor) for factor in usae.factors]
     names = concepts_by_name(labels)

@@ -27,7 +27,7 @@ class ConceptRow:
     energy: float
     firing_share: list[float]
     follows: FollowedFactor | None
-    agreement: float | None = None  # of a consensus: the share of its trainings in which the concept came back
+    agreement: float | None = None  # of a consensus: the share of its trainings in which the concept was found
     private: str | None = None  # the one backbone that has it; None for a concept that all share
 
     def as_dict(self) -> dict[str, object]:
@@ -79,7 +79,7 @@ def concept_rows(
 
 
 def check_sort(sort: str) -> None:
-    """Raise a ValueError for an order that there is not; it says which there are."""
+    """Raise a ValueError for an unknown order, which lists the known ones."""
     if sort not in get_args(Sort):
         raise UsageError(f"unknown order {sort!r}; expected one of {', '.join(get_args(Sort))}")
 

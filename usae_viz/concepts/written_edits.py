@@ -17,6 +17,7 @@ from usae_train.runtime.errors import UsageError
 NUMBER_PATTERN = r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|(?i:nan|inf))"
 EDIT = re.compile(rf"(?P<concept>.+?)\s*(?P<sign>[=*+])\s*(?P<number>{NUMBER_PATTERN})")
 SIGNS = {"*": "scale", "+": "add"}
+SIGN_OF = {kind: sign for sign, kind in SIGNS.items()} | {"set": "="}
 OF_BACKBONE = re.compile(rf"(?P<backbone>[^:=*+]+):\s*(?P<edit>{EDIT.pattern})")
 EXPECTED_EDIT = "expected `BACKBONE:CONCEPT=NUMBER` (or * or + for =), or {BACKBONE: {CONCEPT: NUMBER}}"
 
@@ -59,15 +60,14 @@ def _one(concept: Any, edit: Any) -> str:
     """`12=0` of a concept and what is done to its code."""
     if isinstance(edit, str):
         return f"{concept}{edit.strip()}"
-    signs = {kind: sign for sign, kind in SIGNS.items()} | {"set": "="}
     kind, number = edit if isinstance(edit, list | tuple) and len(edit) == 2 else ("set", edit)
-    if kind not in signs or isinstance(number, bool) or not isinstance(number, int | float):
+    if kind not in SIGN_OF or isinstance(number, bool) or not isinstance(number, int | float):
         raise UsageError(f"the edit of {concept} is {edit!r}; {EXPECTED_EDIT}")
-    return f"{concept}{signs[kind]}{short_number(number)}"
+    return f"{concept}{SIGN_OF[kind]}{short_number(number)}"
 
 
 def short_number(number: float) -> str:
-    """A number as short as it can be written without being another; a whole one that no float holds is `inf`."""
+    """The shortest text that reads back as the same number; an integer that no float can hold is `inf`."""
     try:
         return repr(float(number)).removesuffix(".0")
     except OverflowError:

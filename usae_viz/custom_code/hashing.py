@@ -86,6 +86,6 @@ def _imported(module: str, file: Path) -> Iterator[str]:
 
 
 def _up(package: str, level: int) -> str:
-    """The package that so many dots mean."""
+    """The package that a number of leading dots means."""
     parts = package.split(".") if package else []
     return ".".join(parts[: len(parts) - level + 1]) if level else ""

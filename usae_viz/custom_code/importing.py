@@ -35,7 +35,7 @@ def import_custom(text: str, folder: Path, allow_code: bool, what: str) -> tuple
     messages: `objective`.
 
     Raises:
-        ValueError: without permission, or for a module that is not there, or that Python has of another place.
+        ValueError: without permission, or for a module that is not there, or that Python has imported from elsewhere.
     """
     _check_allowed(text, allow_code, what)
     module_name, _, name = text.partition(":")
@@ -70,7 +70,7 @@ def _check_allowed(text: str, allow_code: bool, what: str) -> None:
 def _code_of(module_name: str, folder: Path) -> dict[str, tuple[Path, str]]:
     """{module: its file, and the hash of its code} of a module, and of those beside it that it imports.
 
-    Without what belongs to Python or is installed: that is not imported again, and does not change meanwhile.
+    Without what belongs to Python or is installed: those are not imported again, and do not change.
     """
     file = _file_of(module_name, folder)
     modules = {} if file is None else files_of_code(module_name, file)
@@ -90,11 +90,11 @@ def _imported_from(module_name: str) -> Path | None:
 
 
 def _forget_changed(code: Mapping[str, tuple[Path, str]]) -> None:
-    """Let what was imported here be imported anew where its code has changed since, or is now of another place.
+    """Forget what was imported here and has changed since, or is now in another place, so that it is imported again.
 
-    A notebook draws, changes a file, and draws again; or it draws by recipes of two folders, with a file of one name
-    in each: else the hash would be of other code than was run. A package is forgotten as a whole, since it holds its
-    modules.
+    A notebook draws, changes a file, and draws again; or it draws by recipes of two folders, with a file of the same
+    name in each: otherwise the hash would be of other code than was run. A package is forgotten as a whole, since it
+    holds its modules.
     """
     changed = {
         name.partition(".")[0]

@@ -30,7 +30,7 @@ class ImageError(UsageError):
         self.row = row
 
     def __reduce__(self) -> tuple[type[ImageError], tuple[int, str]]:
-        return type(self), (self.row, str(self))  # another process reads it
+        return type(self), (self.row, str(self))  # to be pickled for another process
 
 
 class PartFailed(ImageError):

@@ -1,4 +1,4 @@
-"""Chance that is taken from torch's own generator, made to be of a generator that is handed over."""
+"""Random numbers that code draws from torch's own generator, seeded by a generator that is handed over."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 
 @contextmanager
 def seeded_by(generator: torch.Generator, device: torch.device) -> Iterator[None]:
-    """Within it what torch draws without a generator is drawn by a generator's next number.
+    """Within it, what torch draws without a generator is seeded by the next number of a given one.
 
-    Layers that are made draw their weights so, and most transforms that one finds. Afterwards torch's generators, of
+    New layers draw their weights that way, and so do most transforms. Afterwards torch's generators, of
     the processor and of this device, are as they were.
     """
     seed = int(torch.randint(2**62, (1,), generator=generator))

@@ -8,18 +8,17 @@ from usae_viz.explanations.photograph_concepts import PhotographConcepts
 
 
 def strongest_in_turn(explanation: PhotographConcepts, count: int) -> list[int]:
-    """So many concepts: the first of each backbone, then the second of each, each once.
+    """`count` concepts: the first of each backbone, then the second of each, each once.
 
-    By importance where the backbone's answer can be asked about (what carries it before what speaks against it), else
-    by peak.
+    By importance where the backbone's answer can be explained (concepts for it before those against it), else by peak.
     """
     orders = [_order(explanation, name) for name in explanation.usae.names]
-    mixed = (concept for row in zip_longest(*orders) for concept in row if concept is not None)
-    return list(dict.fromkeys(mixed))[:count]
+    in_turn = (concept for row in zip_longest(*orders) for concept in row if concept is not None)
+    return list(dict.fromkeys(in_turn))[:count]
 
 
 def listed_concepts(explanation: PhotographConcepts, top: int) -> list[int]:
-    """All that a page lists: so many of each backbone by peak, by area and by importance, and of the agreed ones."""
+    """All that a page lists: the first `top` of each backbone by peak, area and importance, and of the agreed ones."""
     concepts: dict[int, None] = dict.fromkeys(explanation.agreed()[:top])
     for name in explanation.usae.names:
         orders = [explanation.concepts(name, "peak", top), explanation.concepts(name, "area", top)]

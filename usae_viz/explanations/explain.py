@@ -42,8 +42,7 @@ def explain(
         The explanation; in a notebook it shows itself.
 
     Raises:
-        ValueError: for a photograph or labels that cannot be read, a USAE without backbones, or a class that there is
-            not.
+        ValueError: for a photograph or labels that cannot be read, a USAE without backbones, or an unknown class.
 
     Example:
         >>> import torch, usae_train as ut, usae_viz as uv
@@ -53,7 +52,7 @@ def explain(
     """
     check_usae(usae)
     classes, labels, photograph = _classes_by_backbone(usae, class_), _labels_for(usae, labels), open_photograph(photo)
-    backbones = usae.backbones  # built after all that can be wrong before it, which takes longer
+    backbones = usae.backbones  # built last, which takes long: what was typed is checked first
     canvas = photograph.canvas(largest_input(backbones))
     maps, class_views, refusals = {}, {}, {}
     for name, backbone in backbones.items():
@@ -78,7 +77,7 @@ def concept_map(usae: USAE, photo: Photo, backbone: str, concept: int | str) -> 
         concept: its number or name.
 
     Raises:
-        ValueError: for a photograph that cannot be read, or a backbone or concept that there is not.
+        ValueError: for a photograph that cannot be read, or an unknown backbone or concept.
     """
     check_usae(usae)
     number, name = one_concept(usae, concept), usae.check_backbone(backbone)
@@ -102,7 +101,7 @@ def _classes_by_backbone(usae: USAE, class_: int | str | None) -> Mapping[str, i
     """The class of each backbone that has it.
 
     Raises:
-        ValueError: when none has, as the first says that has a classifier at all.
+        ValueError: when none has: the error of the first that has a classifier at all.
     """
     if class_ is None:
         return {}

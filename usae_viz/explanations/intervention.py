@@ -70,7 +70,7 @@ def gallery_of(
 ) -> Gallery:
     """The final embeddings of a source's photographs through a backbone.
 
-    Progress is called with photographs looked at, and how many there are; `failure` with why one cannot be read.
+    Progress is called with the photographs done and how many there are; `failure` with why one cannot be read.
 
     Raises:
         ValueError: when none of them can be read.
@@ -139,8 +139,7 @@ def intervention_in(
     embedding.
 
     Raises:
-        ValueError: for a photograph that cannot be read, edits that cannot be, or a layer whose edit changes nothing of
-            the answer.
+        ValueError: for a photograph that cannot be read, invalid edits, or a layer whose edits change no answer.
     """
     at_least(1, top, "top")
     photograph = open_photograph(photo)

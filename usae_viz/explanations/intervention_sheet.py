@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from usae_train.interventions.edits import EditValue
+from usae_viz.concepts.written_edits import SIGN_OF
 from usae_viz.explanations.intervention import Intervention, Neighbour
 from usae_viz.explanations.overlay import fitted_size, scaled, spotlight
 from usae_viz.explanations.sheet import PHOTO_SIDE, ink_of
@@ -63,9 +64,8 @@ def intervention_sheet(
 def edit_in_words(edit: tuple[int, EditValue]) -> str:
     """`12 = 0`, `7 * 2`, `3 + 1.5`."""
     concept, value = edit
-    if isinstance(value, tuple):
-        return f"{concept} {'*' if value[0] == 'scale' else '+'} {value[1]:g}"
-    return f"{concept} = {value:g}"
+    kind, number = value if isinstance(value, tuple) else ("set", value)
+    return f"{concept} {SIGN_OF[kind]} {number:g}"
 
 
 def _bars(pen: ImageDraw.ImageDraw, top: int, name: str, probability: tuple[float, float]) -> None:

@@ -52,7 +52,7 @@ def open_photograph(photo: Photo) -> Photograph:
     whole = open_picture(photo, "photograph")
     if isinstance(whole, Image.Image):
         return Photograph(_name_of(photo), whole)
-    from usae_viz.export.png import to_picture  # with torch, which a file is opened without
+    from usae_viz.export.png import to_picture  # imports torch, which opening a file does not need
 
     return Photograph("photograph", to_picture(whole))
 

@@ -69,7 +69,7 @@ class PhotographConcepts:
     photograph: Photograph
     canvas: Tensor = field(repr=False)  # (1, 3, size, size), what they were shown
     maps: dict[str, ConceptMaps] = field(repr=False)
-    class_views: dict[str, ClassView] = field(repr=False)  # of those whose answer can be asked about
+    class_views: dict[str, ClassView] = field(repr=False)  # of the backbones whose answer can be explained
     refused: dict[str, str] = field(repr=False)  # of the others: why not
     labels: Sequence[Label] = field(default=(), repr=False)
 
@@ -84,10 +84,10 @@ class PhotographConcepts:
         Args:
             backbone: which one.
             by: largest code, share of the patches in which it fires, or what it does to the answer (either way).
-            top: so many; all by default.
+            top: how many; all by default.
 
         Raises:
-            ValueError: for an unknown backbone or order, a `top` below 0, or, by importance, one that cannot be asked.
+            ValueError: for an unknown backbone or order, a `top` below 0, or importance in one without an answer.
         """
         if top is not None:
             at_least(0, top, "top")
@@ -126,7 +126,7 @@ class PhotographConcepts:
     asked = FormerName("asked_class")
 
     def importance(self, backbone: str, class_: int | str | None = None, exact: int = N_EXACT) -> list[Importance]:
-        """What the firing concepts do to a class's logit, the largest change first; positive: the class lives of it.
+        """What the firing concepts do to a class's logit, the largest change first; positive: the class depends on it.
 
         Those with the largest estimates are taken away one by one, which is exact; the others follow by estimate.
 
@@ -136,8 +136,8 @@ class PhotographConcepts:
             exact: how many are taken away.
 
         Raises:
-            ValueError: for a backbone without classifier or that cannot be edited, a class that there is not, or fewer
-                than none to take away.
+            ValueError: for a backbone without a classifier or that cannot be edited, an unknown class, or a negative
+                number to take away.
         """
         at_least(0, exact, "exact")
         view = self._class_view(backbone)
@@ -159,7 +159,7 @@ class PhotographConcepts:
             count: how many, at most.
 
         Raises:
-            ValueError: for a backbone without classifier or that cannot be edited, or a count below 1.
+            ValueError: for a backbone without a classifier or that cannot be edited, or a count below 1.
         """
         at_least(1, count, "count")
         view, firing = self._class_view(backbone), self.maps[backbone].firing

@@ -42,7 +42,7 @@ class InterveneSettings(Settings):
     top: ListLength = 5
     among: str | None = Field(
         None,
-        description="photographs of which those nearest by the final embedding are shown: a folder or what else "
-        "usae-train reads; none by default",
+        description="photographs of which those nearest by the final embedding are shown: a folder or anything else "
+        "that usae-train reads; none by default",
     )
     labels: UserLabels = None

@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from usae_train.model.usae import USAE
 from usae_viz.explorer.tsne import tsne
 
-MIN_CONCEPTS = 8  # concepts: fewer are seen at one glance anyway
+MIN_CONCEPTS = 8  # concepts: fewer are seen at a glance anyway
 
 
 @dataclass(frozen=True)

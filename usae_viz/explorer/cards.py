@@ -50,7 +50,7 @@ class CardData:
     objective: str
     of_class: bool
     follows: str | None
-    natural: list[int]  # top-activating patches that there are, by backbone
+    natural: list[int]  # number of top-activating patches, by backbone
     run_pictures: list[RunPicturesData]
 
 
@@ -88,7 +88,7 @@ def picture_data(picture: RenderedImage, backbones: Sequence[str]) -> PictureDat
     by_backbone = {} if scores is None else scores.backbones
     strengths = [round(by_backbone[name].strength, 2) if name in by_backbone else None for name in backbones]
     return PictureData(
-        file=picture.below,
+        file=picture.path_in_run,
         mode=picture.mode,
         backbone=picture.backbone,
         seed=picture.seed,
@@ -129,7 +129,7 @@ def write_details(sources: Sources, patch_rows: dict[int, PatchRows], folder: Pa
     folder.mkdir(parents=True)
     for at, card in enumerate(sources.cards):
         pictures = [
-            {picture.below: _picture_detail(picture) for picture in (objective.pictures if objective else [])}
+            {picture.path_in_run: _picture_detail(picture) for picture in (objective.pictures if objective else [])}
             for objective in card.rendered
         ]
         detail = {"natural": patches_of(card, patch_rows), "pictures": pictures}

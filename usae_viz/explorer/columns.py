@@ -63,9 +63,9 @@ def concept_columns(usae: USAE, concepts: Sequence[int | None]) -> list[Column]:
     return columns
 
 
-def _values(of: Tensor, concepts: Sequence[int | None]) -> list[float | None]:
-    """A figure of every concept (n_concepts,), for each card."""
-    figures = of.tolist()
+def _values(statistic: Tensor, concepts: Sequence[int | None]) -> list[float | None]:
+    """A statistic of every concept (n_concepts,), for each card."""
+    figures = statistic.tolist()
     return [None if k is None else _rounded(figures[k]) for k in concepts]
 
 
@@ -84,8 +84,8 @@ def _of_all_backbones(statistics: Statistics, concepts: Sequence[int | None]) ->
 
 
 def _of_backbone(statistics: Statistics, row: int, name: str, concepts: Sequence[int | None]) -> list[Column]:
-    def column(key: str, label: str, description: str, kind: ColumnKind, of: Tensor, log: bool = False) -> Column:
-        return Column(f"{key}.{name}", label, description, kind, _values(of, concepts), name, log)
+    def column(key: str, label: str, description: str, kind: ColumnKind, figures: Tensor, log: bool = False) -> Column:
+        return Column(f"{key}.{name}", label, description, kind, _values(figures, concepts), name, log)
 
     fires = "share of the patches in which it fires"
     co_firing = "of its fires here, the share at which all backbones fire"
@@ -107,11 +107,11 @@ def picture_columns(run: int, name: str, rendered: Sequence[RenderedObjective | 
         rendered: what was drawn of each card in this run.
         alone: whether the page shows no other run.
     """
-    of = "" if alone else f" ({name})"
+    run_suffix = "" if alone else f" ({name})"
     columns = [
         Column(
             f"{figure}.{run}",
-            f"drawn: {label}{of}",
+            f"drawn: {label}{run_suffix}",
             description,
             kind,
             [None if objective is None else value_of(objective) for objective in rendered],
@@ -128,10 +128,10 @@ def transfer(objective: RenderedObjective) -> float | None:
         scores = picture.metadata.scores
         if scores is None or len(scores.drawn_for) != 1 or scores.drawn_for[0] not in scores.backbones:
             continue
-        home = scores.backbones[scores.drawn_for[0]].strength
+        own_strength = scores.backbones[scores.drawn_for[0]].strength
         others = [score.strength for name, score in scores.backbones.items() if name != scores.drawn_for[0]]
-        if home > 0 and others:
-            shares.append(sum(others) / len(others) / home)
+        if own_strength > 0 and others:
+            shares.append(sum(others) / len(others) / own_strength)
     return round(sum(shares) / len(shares), 4) if shares else None
 
 

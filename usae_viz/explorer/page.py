@@ -34,7 +34,7 @@ from usae_viz.settings import SHARED, MaximizeSettings
 
 DATA_SCHEMA = 1
 DEFAULT_PATCHES = ExploreSettings().patches  # top-activating patches per backbone
-THUMB_QUALITY = 88  # of a drawn picture's small copy: what it shows is fine
+THUMB_QUALITY = 88  # of a drawn picture's small copy, which has fine detail
 _NAMES = (
     "dom link scale concepts labels search view spotlight heat naturals card focus grid atlas_drawing atlas panel "
     "sheet_parts transfer sheet main"
@@ -169,10 +169,10 @@ def _pictures(run: RunFolder, number: int, out: Path, folder: Path, report: Prog
     """A small copy of each PNG; and the PNG itself, where the page is not in the run's own folder."""
     pictures = [picture for objective in run.objectives for picture in objective.pictures]
     for done, picture in enumerate(pictures, 1):
-        small = folder / "thumbs" / str(number) / f"{picture.below}.webp"
+        small = folder / "thumbs" / str(number) / f"{picture.path_in_run}.webp"
         small_copy(picture.file, small, CELL, THUMB_QUALITY)
         if _full(run, number, out):
-            large = folder / "pictures" / str(number) / f"{picture.below}.png"
+            large = folder / "pictures" / str(number) / f"{picture.path_in_run}.png"
             large.parent.mkdir(parents=True, exist_ok=True)
             for original in (picture.file, picture.animation):
                 if original is not None:

@@ -10,7 +10,7 @@ from usae_train.model.places import EMBEDDED
 from usae_train.runtime.errors import UsageError
 from usae_viz.runs.places import EXPLORER_FOLDER, is_run
 
-GENERATOR = "usae concept explorer"  # in the page's head: tells a page of ours, which may be replaced, from another's
+GENERATOR = "usae concept explorer"  # in the page's head: a page with it was made by usae-viz, and may be replaced
 
 
 def names_run(place: str) -> bool:
@@ -37,7 +37,7 @@ def check_explorer_place(out: Path) -> None:
     """Raise a ValueError where the explorer cannot be written, or would replace what is not ours."""
     page, folder = out / "index.html", out / EXPLORER_FOLDER
     if page.is_file() and GENERATOR not in page.read_text(encoding="utf-8", errors="replace"):
-        raise UsageError(f"{page} is there already, and is not an explorer that usae-viz made; choose another --out")
+        raise UsageError(f"{page} exists already, and is not an explorer that usae-viz made; choose another --out")
     if folder.exists() and not (folder / "data.js").is_file():
-        raise UsageError(f"{folder} is there already and not an explorer's; choose another --out")
+        raise UsageError(f"{folder} exists already, and is not an explorer's; choose another --out")
     check_file(page)

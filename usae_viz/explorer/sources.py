@@ -42,21 +42,21 @@ class Sources:
 
 
 def open_sources(
-    named: Sequence[str], usae: str | None = None, pictures_only: bool = False, device: torch.device | str = "cpu"
+    places: Sequence[str], usae: str | None = None, pictures_only: bool = False, device: torch.device | str = "cpu"
 ) -> Sources:
-    """Read what was named.
+    """Read run folders and a USAE, as a person names them.
 
     Args:
-        named: run folders (drawn concepts become cards) and at most one USAE (every concept becomes a card).
+        places: run folders (drawn concepts become cards) and at most one USAE (every concept becomes a card).
         usae: the runs' USAE, where it has moved; what run.json says by default.
         pictures_only: do without the USAE: no statistics, no top-activating patches.
         device: for the USAE's backbones.
 
     Raises:
-        ValueError: for what is neither, and for runs that were drawn with another USAE than there is.
+        ValueError: for what is neither, and for runs that were drawn with another USAE.
     """
-    runs = [read_run(path_of_name(each)) for each in named if names_run(each)]
-    others = [each for each in named if not is_run(path_of_name(each))]
+    runs = [read_run(path_of_name(each)) for each in places if names_run(each)]
+    others = [each for each in places if not is_run(path_of_name(each))]
     if len(others) > 1:
         raise UsageError(f"{len(others)} USAEs ({', '.join(others)}); expected run folders and at most one USAE")
     if usae is not None and others and others[0] != usae:

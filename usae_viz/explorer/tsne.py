@@ -14,23 +14,23 @@ from torch import Tensor
 
 # Chosen by tests/benchmarks/atlas.py: the share of a concept's 10 nearest that are among the 10 nearest in the plane is
 # 0.31 of the demo, 0.26 of photos (PCA: 0.11 and 0.05; scikit-learn's t-SNE: 0.32 and 0.26).
-PERPLEXITY = 15.0  # neighbours that a point has about; 5 keeps less of photos (0.23), 30 takes 1.4 times as long
-NEIGHBOURS = 3  # times the perplexity: beyond, weights are nothing
-# with the attraction exaggerated, so that what belongs together meets; then without; more add 0.01
+PERPLEXITY = 15.0  # about how many neighbours a point has; 5 keeps less of photos (0.23), 30 takes 1.4 times as long
+NEIGHBOURS = 3  # times the perplexity: beyond that, weights vanish
+# with the attraction exaggerated, which brings similar points together, then without; more steps add 0.01
 PHASE_STEPS = (100, 200)
 EXAGGERATION = 12.0
 MOMENTUM = (0.5, 0.8)  # in the two phases, as in the authors' code
 SPACING = 0.5  # of the grid, where the kernel is 1 wide: forces are within 6% of the sum over pairs
-MAX_CELLS = 512  # per side: a larger plane has a coarser grid
-MAX_EXACT_POINTS = 200  # points, below which the sum over pairs is as quick, however far apart they are
-BLOCK = 1024  # rows of the likeness of all pairs that are in memory at once
+MAX_CELLS = 512  # per side: a larger plane gets a coarser grid
+MAX_EXACT_POINTS = 200  # points, up to which the sum over pairs is as fast, however far apart they are
+BLOCK = 1024  # rows of the distances of all pairs that are in memory at once
 
 
 def tsne(points: Tensor, seed: int = 0) -> Tensor:
     """Lay points out.
 
     Args:
-        points: (n, width), at least 4, as rows of equal length: those are alike whose inner product is large.
+        points: (n, width), at least 4, as rows of equal length: two are similar where their inner product is large.
         seed: of the first axes' search.
 
     Returns:
@@ -46,7 +46,7 @@ def tsne(points: Tensor, seed: int = 0) -> Tensor:
         speed, gain = torch.zeros_like(plane), torch.ones_like(plane)
         for _ in range(steps):
             force = exaggeration * attraction.on(plane) + repel(plane)
-            same = force.sign() == speed.sign()  # as the last step: go faster; else slower (Jacobs 1988)
+            same = force.sign() == speed.sign()  # as in the last step: go faster; else slower (Jacobs 1988)
             gain = torch.where(same, gain + 0.2, gain * 0.8).clamp_min(0.01)
             speed = momentum * speed + rate * gain * 4 * force
             plane = plane + speed
@@ -55,7 +55,7 @@ def tsne(points: Tensor, seed: int = 0) -> Tensor:
 
 
 def nearest_points(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The points most alike to each, itself left out: which, and their squared distances, (n, count) each."""
+    """The points most similar to each, itself left out: which, and their squared distances, (n, count) each."""
     places, distances = [], []
     square = points.square().sum(1)
     for first in range(0, len(points), BLOCK):
@@ -73,15 +73,15 @@ def nearest_points(points: Tensor, count: int) -> tuple[Tensor, Tensor]:
 class _Attraction:
     """What draws pairs of points together: (pairs,) weights that sum to 1, each pair in both directions."""
 
-    one: Tensor
-    other: Tensor
+    first: Tensor
+    second: Tensor
     weights: Tensor
 
     def on(self, plane: Tensor) -> Tensor:
         """The force on each point of a plane (n, 2)."""
-        apart = plane[self.other] - plane[self.one]
+        apart = plane[self.second] - plane[self.first]
         close = self.weights / (1 + apart.square().sum(1))
-        return torch.zeros_like(plane).index_add_(0, self.one, close[:, None] * apart)
+        return torch.zeros_like(plane).index_add_(0, self.first, close[:, None] * apart)
 
 
 def _attraction_of(points: Tensor) -> _Attraction:
@@ -92,9 +92,9 @@ def _attraction_of(points: Tensor) -> _Attraction:
     places, distances = nearest_points(points, count)
     weights = _gaussian(distances, perplexity)
     rows, columns = torch.arange(n).repeat_interleave(count), places.flatten()
-    pairs, of = torch.cat([rows * n + columns, columns * n + rows]).unique(return_inverse=True)
+    pairs, pair_of = torch.cat([rows * n + columns, columns * n + rows]).unique(return_inverse=True)
     pair_weights = (weights.flatten() / (2 * n)).repeat(2)
-    return _Attraction(pairs // n, pairs % n, torch.zeros(len(pairs)).index_add_(0, of, pair_weights))
+    return _Attraction(pairs // n, pairs % n, torch.zeros(len(pairs)).index_add_(0, pair_of, pair_weights))
 
 
 def _gaussian(distances: Tensor, perplexity: float) -> Tensor:
@@ -150,7 +150,7 @@ def _nodes(at: Tensor, side: int) -> tuple[Tensor, Tensor]:
 def _spread(grid: Tensor, spacing: float) -> Tensor:
     """The number of points under 1/(1+d²); number and both coordinates under its square. (3, s, s) to (4, s, s)."""
     side = grid.shape[1]
-    double = _fast(2 * side)
+    double = _fast_length(2 * side)
     steps = torch.arange(double)
     away = torch.minimum(steps, double - steps) * spacing
     close = 1 / (1 + away[:, None].square() + away.square())
@@ -161,8 +161,8 @@ def _spread(grid: Tensor, spacing: float) -> Tensor:
     return spread
 
 
-def _fast(least: int) -> int:
-    """The next length whose transform is quick: 2, 3 or 5 times a power of two."""
+def _fast_length(least: int) -> int:
+    """The next length whose Fourier transform is fast: 2, 3 or 5 times a power of two."""
     sizes = [odd << power for odd in (2, 3, 5) for power in range(1, 12)]
     return min(size for size in sizes if size >= least)
 

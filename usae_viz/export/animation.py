@@ -89,7 +89,7 @@ class Frames(Sequence[Tensor]):
     Args:
         snapshots: of the pictures that were drawn at once.
         row: the picture's.
-        count: how many of the snapshots are its own; others may have gone on after it had settled.
+        count: how many of the snapshots are its own; others may have been drawn further after it had settled.
         last: (3, H, W), the finished picture.
     """
 
@@ -124,8 +124,8 @@ def write_frames(file: Path, frames: Iterable[Tensor]) -> None:
     with atomic_path(file) as temporary:
         if file.suffix == ".gif":
             moving = map(Image.fromarray, pictures)
-            how: dict[str, Any] = {"append_images": moving, "duration": 1000 * FRAME_SECONDS, "loop": 0}
-            next(moving).save(temporary, "GIF", save_all=True, **how)
+            options: dict[str, Any] = {"append_images": moving, "duration": 1000 * FRAME_SECONDS, "loop": 0}
+            next(moving).save(temporary, "GIF", save_all=True, **options)
             return
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:  # ffmpeg wants a name that says the format
             encoded = Path(folder) / "film.mp4"

@@ -1,4 +1,4 @@
-"""What stands over a sheet, and which folder of a run a picture is in."""
+"""The title of a sheet, and the folder of a run that a picture is in."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SIGNS_IN_WORDS = {"set": "at", "scale": "times", "add": "plus"}
 
 
 def shown_concept(objective: Objective, settings: MaximizeSettings) -> int | None:
-    """The concept whose patches stand under pictures: their own, or else the one that they are scored for."""
+    """The concept whose patches are shown under pictures: their own, or else the one that they are scored for."""
     return next(iter(objective.concepts), settings.verify)
 
 
 def title_of(usae: USAE, objective: Objective) -> str:
-    """What stands over an objective's sheet."""
+    """The title of an objective's sheet."""
     if isinstance(objective, Concept):
         return caption(usae, objective.concepts[0])
     if objective.concepts or not objective.classes:

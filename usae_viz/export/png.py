@@ -27,7 +27,7 @@ def write_png(file: Path, canvas: Tensor, metadata: Mapping[str, Any], alpha: Te
 
     `alpha` (H, W), 0..1, what the gradient asked for, becomes the transparency, see `opacity`.
     """
-    from usae_train.images.arrays import to_uint8  # with torch, which what is in a PNG is read without
+    from usae_train.images.arrays import to_uint8  # imports torch, which reading a PNG does not need
 
     picture = to_picture(canvas)
     if alpha is not None:
@@ -49,11 +49,11 @@ def _png_bytes(picture: Image.Image, metadata: Mapping[str, Any]) -> bytes:
 
 @contextmanager
 def open_png(file: Path, fault: str = "cannot be read as a picture", advice: str = "") -> Iterator[Image.Image]:
-    """A PNG opened, its pixels not yet read: the only way to a picture of a run, which may be a stranger's.
+    """A PNG opened, its pixels not yet read: the only way to read a picture of a run, which may come from a stranger.
 
     Whatever a file is called, it is decoded as PNG alone: PIL has readers for many kinds, some of which start other
-    programs. What PIL raises within it becomes an error about the file; so do in it what the file asks for, and nothing
-    else.
+    programs. What PIL raises within it becomes an error about the file, so nothing but reading the file belongs in
+    it.
 
     Raises:
         ValueError: for a file that is missing, not a PNG or broken (with `fault` and `advice`), a pipe or a device.
@@ -66,7 +66,7 @@ def open_png(file: Path, fault: str = "cannot be read as a picture", advice: str
         raise UsageError(f"no picture {str(file)!r}: there is no such file{advice}") from error
     except UnidentifiedImageError as error:
         raise UsageError(f"{file} {fault}: it is not a PNG; expected one that usae-viz wrote{advice}") from error
-    except Exception as error:  # a damaged file makes of PIL what it likes
+    except Exception as error:  # a damaged file can raise anything in PIL
         if shortage(error) is not None:
             raise
         raise UsageError(f"{file} {fault}: {error}{advice}") from error
@@ -84,10 +84,10 @@ def read_pixels(file: Path) -> Image.Image:
 
 
 def read_png(file: Path) -> dict[str, Any]:
-    """The settings and scores inside a PNG of ours.
+    """The settings and scores inside a PNG that usae-viz wrote.
 
     Raises:
-        ValueError: for a file that is not a PNG of ours.
+        ValueError: for a file that is not such a PNG.
     """
     with open_png(file) as picture:
         text = picture.info.get("usae")
@@ -105,7 +105,7 @@ def check_whole(file: Path) -> None:
 
 
 def rewrite_png(old: Path, new: Path, names: Mapping[str, Any]) -> None:
-    """Write a PNG of ours again under another name; what it says of itself is changed by `names`."""
+    """Write a PNG again under another name, with the metadata changed by `names`."""
     write_atomically(new, png_with(old, names))
 
 

@@ -54,7 +54,7 @@ def _with_whole_path(source: str | None) -> str | None:
 def given_hashes(settings: MaximizeSettings) -> dict[str, str]:
     """{`start` or `reference`: sha256} of the files that a drawing begins at or is compared with.
 
-    What is not in a file, or has gone by now, is left out.
+    What is not in a file, or is no longer there, is left out.
     """
     hashes: dict[str, str] = {}
     for name, file in settings.given_pictures.items():

@@ -20,8 +20,8 @@ PATCHES_PER_ROW = MAX_PATCHES // 2  # top-activating patches per row, two rows p
 PATCH_SIDE = (CELL - (PATCHES_PER_ROW - 1) * 4) // PATCHES_PER_ROW  # pixels of one
 STRIP = 18 + PATCH_SIDE + 6  # height of a backbone's patches where they have a row of their own
 MAX_IN_A_ROW = 8  # pictures in a row; more than that get a row per seed
-ABREAST = 5  # pictures in a row where every seed, or every variant, has one alone
-TITLE_LINES = 3  # of a title; an objective's words can be as many as a backbone has channels
+ABREAST = 5  # pictures in a row where every seed, or every variant, has a single one
+TITLE_LINES = 3  # of a title; an objective's text can list as many numbers as a backbone has channels
 INK, FAINT, PAPER_COLOUR = "#1a1a1a", "#6b6b6b", "#ffffff"
 COLOUR: dict[Verdict, str] = {"strong": "#1b6e3c", "weak": "#8a5a00", "failed": "#b3261e"}
 
@@ -96,7 +96,7 @@ class _Page:
         self.pen.text(place, text, ink, font_of(size))
 
     def paste(self, place: tuple[int, int], picture: Image.Image, side: int) -> None:
-        """A square picture at so many pixels."""
+        """A square picture, `side` pixels wide."""
         self.page.paste(picture.resize((side, side), Image.Resampling.BICUBIC), place)
 
     def paste_picture(self, place: tuple[int, int], name: str) -> None:
@@ -118,7 +118,7 @@ class _Page:
             self.write((place[0], place[1] - 4), shortened(_other_readers(self.scores, name), 11, CELL), 11, FAINT)
 
     def paste_patches(self, place: tuple[int, int], backbone: str, in_a_row: int) -> None:
-        """A backbone's patches under its name, so many beside each other."""
+        """A backbone's patches under its name, `in_a_row` beside each other."""
         (x, y), patches = place, self.patches[backbone]
         text = f"top-activating patches, {backbone}" if patches else f"no patches of {backbone}"
         self.write(place, text, 11, FAINT)
@@ -128,7 +128,7 @@ class _Page:
 
 
 def _rows_by_seed(row: Sequence[str]) -> list[Sequence[str]]:
-    """A row of names, or several where it would be a ribbon; a name without a seed stays with its like."""
+    """A row of names, or a row per seed where one would be a ribbon; names without a seed share a row."""
     if len(row) <= MAX_IN_A_ROW:
         return [row]
     seeds: dict[str, list[str]] = {}
@@ -141,7 +141,7 @@ def _rows_by_seed(row: Sequence[str]) -> list[Sequence[str]]:
 
 
 def side_by_side(names: Sequence[str]) -> list[Sequence[str]]:
-    """Rows of names that would each have one of its own: one below the other would be a ribbon."""
+    """Rows of several names, where a row for each would make a ribbon."""
     return [names[place : place + ABREAST] for place in range(0, len(names), ABREAST)]
 
 
@@ -158,7 +158,7 @@ def _wrapped(text: str, size: int, width: int) -> list[str]:
 
 
 def shortened(text: str, size: int, width: int) -> str:
-    """A text that is no wider than so many pixels: of a longer one the middle is left out."""
+    """A text at most `width` pixels wide: the middle of a longer one is left out."""
     font, letters, short = font_of(size), len(text), text
     while letters > 1 and font.getlength(short) > width:
         letters -= 1

@@ -19,7 +19,7 @@ WINDOW_SHARE = 0.34  # side of a top-activating patch with its surroundings, as 
 def top_patch_pictures(usae: USAE, concept: int) -> dict[str, list[Image.Image]]:
     """The top-activating patches of a concept, with their surroundings: {backbone: pictures}, see `natural_pictures`.
 
-    Empty when no pictures are at hand.
+    Empty when no pictures are available.
     """
     natural, _ = natural_pictures(usae)
     if natural is None:
@@ -31,7 +31,7 @@ def top_patch_pictures(usae: USAE, concept: int) -> dict[str, list[Image.Image]]
         for row, name in enumerate(usae.names):
             strongest = natural.strongest(row, concept)[:MAX_PATCHES]
             patches[name] = [cut_patch(natural.source.read(n, size), place, usae.grid) for n, place in strongest]
-    except UsageError:  # a picture has gone: a sheet without patches says so
+    except UsageError:  # a picture is gone: the sheet then says that it has no patches
         return {}
     return patches
 

@@ -8,6 +8,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from usae_train.runtime.errors import UsageError
+from usae_train.runtime.warning_kinds import FormerName
 from usae_viz.objectives.activations import Activations
 from usae_viz.objectives.custom_score import ScoreFunction, checked_function, checked_score, is_custom
 
@@ -75,15 +76,17 @@ class Objective:
         return frozenset(backbone for backbone, _ in self.classes)
 
     @property
-    def named(self) -> bool:
-        """Whether it has a concept or class by its name, whose number is not known yet."""
+    def is_unbound(self) -> bool:
+        """Whether it has a concept or class by its name, whose number is not known yet; see `bound`."""
         return self._bind is not None
+
+    named = FormerName("is_unbound")
 
     def bound(self, number: NameLookup) -> Objective:
         """The same with its concepts' and classes' names as numbers; itself where it has none by name.
 
         Args:
-            number: of the concept or class that a name means, in the USAE at hand.
+            number: of the concept or class that a name means in the USAE that is drawn.
         """
         if self._bind is None:
             return self
@@ -144,7 +147,7 @@ class Objective:
     def _combine(self, other: Objective | float, sign: str, join: Callable[[Any, Any], Any]) -> Objective:
         if not isinstance(other, Objective):
             if not _is_number(other):
-                return NotImplemented  # type: ignore[no-any-return]  # Python's word to the operator, none for the caller
+                return NotImplemented  # type: ignore[no-any-return]  # for Python's operators, not for the caller
             minimized = self._minimized_by(other) if sign == "*" else self.minimized
             name = f"{_parenthesized(self.name) if sign == '*' else self.name} {sign} {_format_number(other)}"
             return self._copy(lambda acts: join(self(acts), other), name, minimized, lambda bound: join(bound, other))
@@ -159,16 +162,16 @@ class Objective:
         return Objective(
             lambda acts: join(self(acts), other(acts)),
             f"{left} {sign} {right}",
-            self.concepts + other.concepts,
-            backbones,
-            self.whole_batch or other.whole_batch,
-            self.needs_reference or other.needs_reference,
-            minimized,
-            self.classes + other.classes,
-            None
-            if self._bind is None and other._bind is None
-            else lambda number: join(self.bound(number), other.bound(number)),
-            self.constants | other.constants,
+            concepts=self.concepts + other.concepts,
+            backbones=backbones,
+            whole_batch=self.whole_batch or other.whole_batch,
+            needs_reference=self.needs_reference or other.needs_reference,
+            minimized=minimized,
+            classes=self.classes + other.classes,
+            bind=(lambda number: join(self.bound(number), other.bound(number)))
+            if self.is_unbound or other.is_unbound
+            else None,
+            constants=self.constants | other.constants,
         )
 
     @property
@@ -187,18 +190,18 @@ class Objective:
     def _copy(
         self, function: ScoreFunction, name: str, minimized: frozenset[Target], again: Callable[[Objective], Objective]
     ) -> Objective:
-        """What comes of it alone; `again` does the same to it when its names have numbers."""
+        """An objective made of this one alone; `again` makes the same of it once its names have numbers."""
         return Objective(
             function,
             name,
-            self.concepts,
-            self.backbones,
-            self.whole_batch,
-            self.needs_reference,
-            minimized,
-            self.classes,
-            None if self._bind is None else lambda number: again(self.bound(number)),
-            self.constants,
+            concepts=self.concepts,
+            backbones=self.backbones,
+            whole_batch=self.whole_batch,
+            needs_reference=self.needs_reference,
+            minimized=minimized,
+            classes=self.classes,
+            bind=(lambda number: again(self.bound(number))) if self.is_unbound else None,
+            constants=self.constants,
         )
 
 

@@ -1,4 +1,4 @@
-"""What kinds of objectives have alike: their arguments checked, how they are written, names without a number."""
+"""What the kinds of objectives have in common: checks of arguments, how they are written, names without a number."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class ClassName(str):
         instance.backbone, instance.name = backbone, name
         return instance
 
-    def __reduce__(self) -> tuple[type[ClassName], tuple[str, str]]:  # what a copy or a pickle is made with
+    def __reduce__(self) -> tuple[type[ClassName], tuple[str, str]]:  # for copies and pickles
         return ClassName, (self.backbone, self.name)
 
 
@@ -74,10 +74,10 @@ def parse_class(usae: UsaeDescription, backbone: str, class_: int | str) -> int:
         raise UsageError(f"no class {text!r}: the classes of {backbone} have no names that are known; give a number")
     numbers = [number for number, name in enumerate(names) if name.lower() == text.lower()]
     if not numbers:
-        spelt = {name.lower(): name for name in names}
-        near = difflib.get_close_matches(text.lower(), spelt, n=3, cutoff=0.5)
-        within = [name for name in spelt if text.lower() in name][:3]
-        nearest = [spelt[each] for each in dict.fromkeys([*within, *near])][:4]
+        by_lower_case = {name.lower(): name for name in names}
+        near = difflib.get_close_matches(text.lower(), by_lower_case, n=3, cutoff=0.5)
+        within = [name for name in by_lower_case if text.lower() in name][:3]
+        nearest = [by_lower_case[each] for each in dict.fromkeys([*within, *near])][:4]
         advice = f"the nearest: {', '.join(nearest)}" if nearest else "expected a name of ImageNet's, such as tabby"
         raise UsageError(f"no class {text!r} of {backbone}; {advice}")
     if len(numbers) > 1:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from usae_viz.objectives.activations import Activations
 
-# Of the log-probability within `Class`. At 1 a class that the network itself is sure of has none left to gain; at 3
-# classes that it confuses with it go on to fall (tests/benchmarks/real_reader.py).
+# Of the log-probability within `Class`. At 1 a class that the network itself is sure of has nothing left to gain; at
+# 3 the classes that it confuses with it go on falling (tests/benchmarks/real_reader.py).
 TEMPERATURE = 3.0
 
 

@@ -46,7 +46,7 @@ class Diversity(Objective):
 
     One minus the mean cosine similarity of the Gram matrices of its tokens (Olah et al. 2017, "Diversity"; the tokens
     are centred first, or all Gram matrices are alike). Zero for a picture on its own: use it with several `seeds`,
-    which then go through a backbone at once, and take the memory of so many.
+    which then go through a backbone at once, and take the memory of all of them.
 
     Example:
         >>> import usae_train as ut, usae_viz as uv

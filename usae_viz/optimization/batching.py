@@ -12,13 +12,19 @@ from torch import Tensor
 
 from usae_train.backbones.backbone import Backbone
 from usae_train.backbones.common_sizes import largest_input
+from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_viz.custom_code.part import CustomPart
 from usae_viz.parameterizations import CustomImages
-from usae_viz.settings import MIN_CANVAS_SIZE
+from usae_viz.settings import MIN_CANVAS_SIZE, SHARED, MaximizeSettings
 from usae_viz.views.viewing import ViewConfig, encode_views
 
 GPU_SHARE = 0.6  # of the memory that is free, unless a limit is given
+
+
+def canvas_count(usae: USAE, settings: MaximizeSettings) -> int:
+    """How many canvases an objective has that is asked of all backbones."""
+    return settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
 
 
 def max_batch_size(
@@ -62,7 +68,7 @@ def max_batch_size(
 
 
 def _what_to_lower(n_views: int, size: int, seeds: int) -> str:
-    """What can be lowered, as the beginning of an advice; nothing where all are as low as they go."""
+    """The beginning of the advice: what can be lowered; empty where all are as low as they go."""
     options = {"--views": (n_views, 1), "--size": (size, MIN_CANVAS_SIZE), "--seeds": (seeds, 1)}
     names = [name for name, (value, least) in options.items() if value > least]
     return f"lower {' or '.join(names)}, or " if names else ""
@@ -71,9 +77,9 @@ def _what_to_lower(n_views: int, size: int, seeds: int) -> str:
 def bytes_per_picture(
     view_config: ViewConfig, backbones: Mapping[str, Backbone], size: int, canvases: int = 1, compared: int = 1
 ) -> int:
-    """Bytes that pictures seen together keep until their gradient is known, and so many canvases.
+    """Bytes that pictures seen together keep until their gradient is known, and their canvases.
 
-    Of the backbones the hungriest counts, and of what it keeps two views against one: the rest is kept once.
+    The backbone that keeps most counts: what one more view takes, times the views, and once what it keeps besides.
     """
     largest = 0
     view = largest_input(backbones)
@@ -85,7 +91,7 @@ def bytes_per_picture(
 
 
 def bytes_per_canvas(size: int) -> int:
-    """Bytes that a canvas of so many pixels per side takes all the time, whoever looks at it.
+    """Bytes that a canvas with sides of `size` pixels takes all the time, whoever looks at it.
 
     The canvas, its spectrum, their gradients and Adam's two moments.
     """
@@ -103,7 +109,7 @@ def custom_image_bytes(part: CustomPart, size: int) -> int:
 
 
 def _bytes_of_views(view_config: ViewConfig, backbone: Backbone, view: int, views: int) -> int:
-    """Bytes that autograd keeps of so many views through a backbone, its parameters apart."""
+    """Bytes that autograd keeps of a number of views through a backbone, besides its parameters."""
     canvases = torch.zeros(1, views, 3, view, view, device=view_config.usae.device, requires_grad=True)
     # the classifier as well, which an objective may ask for
     classifies = backbone.spec.classes > 0
@@ -111,7 +117,7 @@ def _bytes_of_views(view_config: ViewConfig, backbone: Backbone, view: int, view
 
 
 def _bytes_saved(compute: Callable[[], object]) -> int:
-    """Bytes that autograd keeps of something, parameters apart, until its gradient is known."""
+    """Bytes that autograd keeps of a computation, besides parameters, until its gradient is known."""
     saved: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
@@ -120,9 +126,9 @@ def _bytes_saved(compute: Callable[[], object]) -> int:
             saved[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    def same(tensor: Any) -> Any:
+    def unchanged(tensor: Any) -> Any:
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, same):
+    with torch.autograd.graph.saved_tensors_hooks(note, unchanged):
         compute()
     return sum(saved.values())

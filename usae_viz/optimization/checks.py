@@ -18,7 +18,7 @@ PARAMETERIZATION_OF = {
     "spectrum": "maco",
     "decay": "fourier",
     "contrast": "fourier",
-}  # of settings of one alone
+}  # of settings that only one has
 
 
 def check_objectives(usae: UsaeDescription, objectives: Sequence[Objective]) -> None:
@@ -43,7 +43,7 @@ def check_expression(usae: UsaeDescription, text: str, labels: Sequence[Label]) 
             check_class(usae, usae.check_backbone(name.backbone), 0, name.name)
         else:
             check_concepts(usae, name, labels)
-        return 0  # which of the concepts or classes it is, is not asked here
+        return 0  # its number does not matter here
 
     check_objectives(usae, [parse_objective(text).bound(known)])
 

@@ -51,7 +51,7 @@ DrawTogether = Callable[[CanvasBatch], list[DrawnCanvases]]
 
 
 def draw_together(batch: CanvasBatch) -> list[DrawnCanvases]:
-    """Run the loop on some canvases: one part."""
+    """Run the loop on a batch of canvases, in one part."""
     settings, specs = batch.settings, batch.specs
     snapshots = None if settings.snapshots is None else Snapshots()
 
@@ -103,7 +103,7 @@ def canvas_specs(usae: USAE, objective: Objective, settings: MaximizeSettings) -
 
 
 def image_groups(images: int, objective: Objective, settings: MaximizeSettings, limit: int) -> list[range]:
-    """Which pictures of an objective may be drawn apart, in at most so many groups of like size.
+    """Which pictures of an objective may be drawn apart, in at most `limit` groups of about equal size.
 
     Not those that look at each other, and not where the frames of one wait for another that has not settled yet.
     """

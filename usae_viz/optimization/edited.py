@@ -19,7 +19,7 @@ def with_edits_bound(usae: USAE, settings: MaximizeSettings, labels: Sequence[La
     """The settings with the numbers of the concepts that are edited, for names; `labels` go before the USAE's own.
 
     Raises:
-        ValueError: for an unknown backbone, concept or name, or a number that cannot be.
+        ValueError: for an unknown backbone, concept or name, or an invalid number.
     """
     if not settings.edits:
         return settings

@@ -11,9 +11,9 @@ from usae_train.model.usae import USAE
 from usae_train.runtime.errors import UsageError
 from usae_train.runtime.memory import present_memory
 from usae_viz.custom_code.part import CustomPart
-from usae_viz.optimization.batching import bytes_per_canvas
+from usae_viz.optimization.batching import bytes_per_canvas, canvas_count
 from usae_viz.optimization.checks import check_clashes, is_augmented
-from usae_viz.settings import MAX_CANVAS_SIZE, SHARED, MaximizeSettings
+from usae_viz.settings import MAX_CANVAS_SIZE, MaximizeSettings
 
 
 def check_feasible(usae: USAE, settings: MaximizeSettings, size: int) -> None:
@@ -64,14 +64,14 @@ def _check_feature_statistics(usae: USAE, settings: MaximizeSettings) -> None:
 def _check_canvases(usae: USAE, settings: MaximizeSettings, size: int) -> None:
     """Raise a ValueError where the pictures of one objective, which are drawn together, fit into no memory.
 
-    It is asked before they are counted out: a hundred million seeds would be as many names.
+    This is checked before they are listed: a hundred million seeds would be as many names.
     """
-    canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
+    canvases = canvas_count(usae, settings)
     device = usae.device
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else present_memory()
     needed = canvases * bytes_per_canvas(size)
     if needed > memory:
         raise UsageError(
             f"{canvases} pictures of {size} px are drawn at the same time for {settings.seeds} seeds and need "
-            f"{needed / 1e9:.3g} GB of {memory / 1e9:.3g}; lower --seeds or --size"
+            f"{needed / 1e9:,.0f} GB of memory, and there is {memory / 1e9:.3g} GB; lower --seeds or --size"
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from usae_train.images.picture_input import Picture
 
-IN_NO_FILE = ("tensor of sha256", "picture of sha256")  # how settings name what no command finds again
+IN_NO_FILE = ("tensor of sha256", "picture of sha256")  # how settings name a picture that no command can find again
 
 
 def name_given_pictures(
@@ -56,6 +56,6 @@ def whole_picture(picture: Picture | None, file: str | None) -> Image.Image | Te
     return open_picture(picture)
 
 
-def canvas_at(picture: Image.Image | Tensor | None, size: int, where: device) -> Tensor | None:
+def canvas_at(picture: Image.Image | Tensor | None, size: int, on_device: device) -> Tensor | None:
     """Its centre square (3, size, size), float 0..1."""
-    return None if picture is None else square_canvas(picture, size).to(where)
+    return None if picture is None else square_canvas(picture, size).to(on_device)

@@ -19,18 +19,18 @@ from usae_viz.optimization.loop import CanvasSpec, InvalidImageScore
 class HalvingDraw:
     """Draws as `draw` does; objectives that do not fit into the memory together are drawn in halves from then on.
 
-    One warning says so. What one objective takes alone, and does not fit, is the error that it was.
+    One warning says so. Where one objective alone does not fit, the error is passed on.
 
     Attributes:
-        draw: how pictures that are drawn at once come about.
-        batch_size: objectives at most; nothing is known of it before the first time.
+        draw: how a batch of pictures is drawn.
+        batch_size: the most objectives at a time; None until some did not fit.
     """
 
     draw: DrawTogether
     batch_size: int | None = None
 
     def __call__(self, batch: CanvasBatch) -> list[DrawnCanvases]:
-        """Canvases of the first objectives, as many as fit: what is finished is handed on before more is begun.
+        """Canvases of the first objectives, as many as fit: they are returned before others are started.
 
         A picture whose score is not finite is named by its row among all of them.
         """
@@ -41,7 +41,7 @@ class HalvingDraw:
             part = replace(batch, view_config=view_config, specs=[batch.specs[row] for row in rows])
             if canvases := self._drawn(part, rows):
                 return [_with_failed_row_among(batch.specs, each) for each in canvases]
-            self._halve(limit)  # beyond the error, whose traceback holds what the pack took
+            self._halve(limit)  # after the error is released: its traceback holds the pack's memory
 
     def _drawn(self, part: CanvasBatch, rows: Sequence[int]) -> list[DrawnCanvases]:
         """A part of a batch, whose rows these are; none where it does not fit and is of more than one objective."""
@@ -49,7 +49,7 @@ class HalvingDraw:
             return self.draw(part)
         except InvalidImageScore as error:
             raise InvalidImageScore(rows[error.row], str(error)) from error
-        except RuntimeError as error:  # torch.OutOfMemoryError is one, and so is what cuBLAS and cuDNN lack it by
+        except RuntimeError as error:  # torch.OutOfMemoryError is one; cuBLAS and cuDNN raise others
             if part.view_config.batch_size == 1 or not is_want_of_memory(error):
                 raise
             return []
@@ -65,7 +65,7 @@ class HalvingDraw:
 
 
 def _first_objectives(specs: Sequence[CanvasSpec], count: int) -> list[int]:
-    """Those rows whose pictures are of the first so many objectives."""
+    """The rows of the pictures of the first `count` objectives."""
     first = set(list(dict.fromkeys(id(spec.objective) for spec in specs))[:count])
     return [row for row, spec in enumerate(specs) if id(spec.objective) in first]
 

@@ -16,7 +16,7 @@ from usae_viz.objectives import Activations, InvalidObjective, Objective, score
 from usae_viz.optimization.convergence import BestCanvas, ConvergenceMonitor
 from usae_viz.views.viewing import ViewConfig, encode_views, views_of
 
-VIEWS_SEED = 0xA06  # the views' stream is not the one that the picture starts from
+VIEWS_SEED = 0xA06  # so that the views' random numbers are not those of the picture's start
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class OptimizationResult:
     attention: Tensor  # (pictures, H, W): sum over steps of |dL/dx|, as a share of its largest value
     steps: int
     converged_after: list[int]  # for each picture, the steps after which its score had settled; 0 where it had not
-    ended: str | None = None  # why before the last step, unless all have settled
+    ended: str | None = None  # why it ended before the last step, unless all have settled
     cut_short: bool = False  # whether Ctrl-C or the objective ended it
-    failed_row: int | None = None  # of the picture whose objective it was
+    failed_row: int | None = None  # of the picture whose objective ended it
 
 
 def optimize(
@@ -96,7 +96,7 @@ def optimize(
             on_step(Step(done, {name: values.nanmean().item() for name, values in scores.items()}, canvas))
         with torch.no_grad():
             last = monitor.freeze_converged(image())
-        if (row := _not_finite(last, range(len(specs)))) is not None:  # no step looks at what the last one left
+        if (row := _not_finite(last, range(len(specs)))) is not None:  # no further step checks what the last one left
             raise InvalidImageScore(row, f"the picture of {specs[row].name} is not finite")
     except (KeyboardInterrupt, ImageError) as reason:
         if best.canvas is None and isinstance(reason, PartFailed):
@@ -119,7 +119,7 @@ def compute_gradients(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Show every canvas to the backbones that see it; the gradient of its score, and the score.
 
-    With a `statistics_weight` a score is less by so much times how unnatural a backbone's features are.
+    With a `statistics_weight`, that weight times how unnatural a backbone's features are is subtracted from its score.
 
     Each backbone's gradient on a canvas is scaled to norm 1 before they are summed, so that none drowns the others.
     A GPU is waited for at the end, once.
@@ -130,8 +130,7 @@ def compute_gradients(
 
     Raises:
         InvalidImageScore: for a picture or a score that is not finite, or a score of the wrong shape; says
-            through which backbone.
-            For a score that has no gradient.
+            through which backbone. Also for a score that has no gradient.
         PartFailed: for a custom transform that fails.
     """
     gradient, scores = torch.zeros_like(canvas), dict[str, Tensor]()
@@ -146,8 +145,7 @@ def compute_gradients(
             scores.setdefault(name, canvas.new_full((len(specs),), torch.nan))[places] = of_name
         if gradients is None:
             read_scores(canvas, scores, specs, batches[:number])
-            what = specs[rows[0]].objective
-            why = f"objective {what} does not depend on the picture: its score has no gradient"
+            why = f"objective {specs[rows[0]].objective} does not depend on the picture: its score has no gradient"
             raise InvalidImageScore(rows[0], why)
         gradient[places] = gradients
     return gradient, read_scores(canvas, scores, specs, batches)
@@ -156,10 +154,10 @@ def compute_gradients(
 def _batch_gradients(
     view_config: ViewConfig, canvas: Tensor, specs: Sequence[CanvasSpec], generators: Sequence[torch.Generator]
 ) -> tuple[Tensor | None, dict[str, Tensor]]:
-    """The same of canvases (batch, 3, H, W) that the same backbones see; None for scores that have no gradient."""
+    """As `compute_gradients`, of canvases (batch, 3, H, W) seen by the same backbones; None without a gradient."""
     networks, names = view_config.usae.backbones, specs[0].backbones
     canvas = canvas.clone().requires_grad_()
-    # kornia before 0.9 cannot turn the colours of no number: on a GPU, where it is not known yet, 0 is shown
+    # kornia before 0.9 fails on colours that are NaN: on a GPU, where that is not known yet, 0 is shown
     if canvas.device.type == "cpu":
         read_scores(canvas, {}, specs, [range(len(specs))])
     finite = canvas if canvas.device.type == "cpu" else canvas.nan_to_num(0.0, 0.0, 0.0)
@@ -176,7 +174,7 @@ def _batch_gradients(
             gradient += through / through.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
             depends = True
         scores[name] = values.detach()
-        del acts, values  # or they would be there beside the next backbone's
+        del acts, values  # or they would take memory beside the next backbone's
     return gradient if depends else None, scores
 
 
@@ -200,7 +198,7 @@ def read_scores(
 
 
 def batch_rows(specs: Sequence[CanvasSpec], batch_size: int) -> list[list[int]]:
-    """Rows of pictures that go through a backbone in one batch: seen by the same backbones, at most so many at once.
+    """Rows of pictures that go through a backbone in one batch: seen by the same backbones, up to `batch_size`.
 
     Pictures whose objective depends on the whole batch stay together. With a `batch_size` of 1 a picture is the same to
     the bit whatever else is drawn beside it: a matrix product of another height rounds differently.

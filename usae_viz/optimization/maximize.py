@@ -22,8 +22,8 @@ from usae_viz.concepts.labels import labels_of
 from usae_viz.custom_code.part import CustomPart
 from usae_viz.export.animation import Frames
 from usae_viz.objectives import Objective
-from usae_viz.objectives.named import bound_in
-from usae_viz.optimization.batching import bytes_per_picture, custom_image_bytes, max_batch_size
+from usae_viz.objectives.binding import bound_in
+from usae_viz.optimization.batching import bytes_per_picture, canvas_count, custom_image_bytes, max_batch_size
 from usae_viz.optimization.by_objective import settings_for
 from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.drawing import (
@@ -40,7 +40,7 @@ from usae_viz.optimization.halving import HalvingDraw
 from usae_viz.optimization.loop import InvalidImageScore
 from usae_viz.optimization.resolving import resolve_settings
 from usae_viz.optimization.result import Result, closing_lines
-from usae_viz.settings import SHARED, MaximizeOptions, MaximizeSettings
+from usae_viz.settings import MaximizeOptions, MaximizeSettings
 from usae_viz.verification.classes import score_class_images
 from usae_viz.verification.concepts import score_images
 from usae_viz.verification.noise import ScoringConfig, shared_noise
@@ -50,7 +50,7 @@ from usae_viz.views.viewing import ViewConfig
 if TYPE_CHECKING:
     from usae_train.images.picture_input import Picture
 
-# What decides how a drawing starts: equal ones share their pictures of noise.
+# The settings that decide how a drawing starts: where they are equal, pictures of noise are shared.
 STARTS_BY = {"parameterization", "size", "decay", "contrast", "spectrum"}
 
 
@@ -87,7 +87,7 @@ def maximize(
         Pictures, and their verification for the objective's first concept, or class.
 
     Raises:
-        ValueError: for settings, concepts, pictures or scores that cannot be; one line.
+        ValueError: for invalid settings, concepts, pictures or scores; one line.
 
     Warns:
         UserWarning: when the optimization ended early; `Result.ended` says why.
@@ -120,7 +120,7 @@ def maximize_each(
     reference: Picture | None = None,
     draw: DrawTogether = draw_together,
 ) -> Iterator[Result]:
-    """Draw several objectives, as many at once as the memory allows; a result each, as soon as it is there.
+    """Draw several objectives, as many at a time as fit into the memory; yields each result when it is done.
 
     After one that Ctrl-C ended there come no more; one whose score became NaN or infinite (`Result.failed`) ends alone.
 
@@ -131,7 +131,7 @@ def maximize_each(
         progress: as for `maximize`; a score is the mean over the pictures drawn at once.
         start: as for `maximize`; the file that the settings name, or noise, by default.
         reference: as for `maximize`; the file that the settings name, or the start, by default.
-        draw: how pictures that are drawn at once come about; in one loop by default.
+        draw: how a batch of pictures is drawn; in one loop by default.
 
     Raises:
         ValueError: as `maximize`; also for a score that is not finite at the first step, after those before it.
@@ -210,7 +210,7 @@ def _prepared(
 def _draw(template: CanvasBatch, pack: Sequence[Objective], draw: DrawTogether) -> Generator[Result, None, int]:
     """Draw a pack of objectives, or as many of its first as fit, a result each; returns how many, 0 after Ctrl-C.
 
-    How, but for which canvases, is in the template.
+    The template says how; the canvases are those of the pack.
 
     A score that is not finite ends its own objective only: the others of the pack are then drawn one by one.
 
@@ -286,8 +286,7 @@ def _alone_in_view(
 
 def _canvas_counts(usae: USAE, settings: MaximizeSettings, objectives: Sequence[Objective]) -> tuple[int, int]:
     """How many canvases an objective has, and how many of them go through a backbone at once."""
-    canvases = settings.seeds * (1 if settings.mode == SHARED else len(usae.names))
-    return canvases, settings.seeds if any(objective.whole_batch for objective in objectives) else 1
+    return canvas_count(usae, settings), settings.seeds if any(objective.whole_batch for objective in objectives) else 1
 
 
 def _results(
@@ -305,7 +304,7 @@ def _results(
             for row, spec in enumerate(group.specs)
             if spec.objective is objective
         }
-        if not places:  # Ctrl-C came before it was begun
+        if not places:  # Ctrl-C came before it was started
             continue
         images = {name: group.result.canvas[row] for name, (group, row) in places.items()}
         backbones = {name: group.specs[row].backbones for name, (group, row) in places.items()}
@@ -355,10 +354,10 @@ def verify_images(
 
     That is the concept to `verify`, the objective's first concept, or its first class; None for one of neither.
     """
-    # beside a picture that was started from stands the noise that others of this USAE are judged by
+    # a drawing that starts from a picture is compared with the same noise as the others of this USAE
     plain = settings if settings.start is None else resolve_settings(usae, settings.model_copy(update={"start": None}))
-    how = plain.model_dump_json(include=STARTS_BY), plain.parameterization  # two of a name may be other code
-    noise = shared_noise(usae, how, lambda seeds: starting_canvases(plain, seeds))
+    start = plain.model_dump_json(include=STARTS_BY), plain.parameterization  # two of one name may be different code
+    noise = shared_noise(usae, start, lambda seeds: starting_canvases(plain, seeds))
     config = ScoringConfig(settings.seed, noise, settings.verdict)
     concept = next(iter(objective.concepts), None) if settings.verify is None else settings.verify
     if concept is not None:

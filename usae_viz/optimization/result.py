@@ -58,7 +58,7 @@ class Result:
 
     @property
     def title(self) -> str:
-        """What stands over the sheet."""
+        """The sheet's title."""
         return title_with_edits(title_of(self.usae, self.objective), self.usae, {None: self.settings})
 
     @property

@@ -1,4 +1,4 @@
-"""What every page of ours brings along: its scripts and styles, and small copies of pictures."""
+"""What every page brings along: its scripts and styles, and small copies of pictures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def copy_page_files(package: str, names: Iterable[str], folder: Path) -> None:
 
 
 def small_copy(picture: Path, target: Path, side: int, quality: int = WEBP["quality"]) -> None:
-    """A PNG of a run as WebP, at most so many pixels wide and high; what is transparent stays so."""
+    """A PNG of a run as WebP, at most `side` pixels wide and high; transparency is kept."""
     target.parent.mkdir(parents=True, exist_ok=True)
     whole = read_pixels(picture)
     small = whole.convert("RGBA" if "A" in whole.getbands() else "RGB")

@@ -142,7 +142,7 @@ def custom_learning_rate(part: CustomPart) -> float:
 
 
 def _takes(function: object, count: int) -> bool:
-    """Whether something can be called with so many arguments; true of what does not say."""
+    """Whether something can be called with `count` arguments; true where it does not say."""
     try:
         inspect.signature(function).bind(*range(count))  # type: ignore[arg-type]
     except TypeError:

@@ -18,7 +18,7 @@ from usae_viz.parameterizations.start import Parameterization, seeded_normal
 # beside the opposite colour, and green was read as grey.
 CONTRAST = {"photographs": 1.5, "demo": 4.0}
 # A picture that is started from has a contrast of its own, and is free. Its coefficients are in this unit, of which a
-# step goes as far as it did when accentuation was looked at (a rate of 0.1 at a unit of 1/8).
+# step goes as far as it did when accentuation was tuned by eye (a rate of 0.1 at a unit of 1/8).
 FREE_SCALE = 20
 FREE_SCALE_CHOSEN_AT = 96, 1.5  # the size and the decay at which that unit was chosen
 

@@ -28,7 +28,7 @@ def spectrum_at(magnitude: Tensor, size: int) -> Tensor:
     cycles = torch.cat([torch.arange(0, (size + 1) // 2), torch.arange(-(size // 2), 0)]).float()
     across = torch.arange(size // 2 + 1).float()
     half = side // 2 - 1
-    reach = torch.maximum(cycles[:, None].abs(), across[None]).clamp_min(half) / half  # 1 within what is known
+    reach = torch.maximum(cycles[:, None].abs(), across[None]).clamp_min(half) / half  # 1 within the known frequencies
     rows = (cycles[:, None] / reach + side // 2) / (side - 1) * 2 - 1
     columns = (across[None] / reach) / (magnitude.shape[2] - 1) * 2 - 1
     places = torch.stack([columns, rows], -1)[None]
@@ -55,7 +55,7 @@ class MacoImage(Parameterization):
         True
     """
 
-    learning_rate = 0.1  # not tuned: Fourier's, whose demo pictures were looked at
+    learning_rate = 0.1  # not tuned: that of Fourier, chosen by looking at pictures of the demo
     magnitude: Tensor
 
     def __init__(self, seeds: Sequence[int], size: int, magnitude: Tensor | None = None) -> None:

@@ -23,7 +23,7 @@ PACKAGED_SPECTRA = {name: Path(__file__).parent / "spectra" / f"{name}.safetenso
 
 
 def is_file(spectrum: str) -> bool:
-    """Whether a name is a file's: it is not one of ours, nor `1/f`."""
+    """Whether a name is a file's: it is neither a packaged spectrum nor `1/f`."""
     return spectrum != ANALYTIC and spectrum not in PACKAGED_SPECTRA
 
 

@@ -17,7 +17,7 @@ from usae_train.files.json_files import read_object, validate
 from usae_train.files.regular import check_regular
 from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
-from usae_viz.rating.settings import CONTROL
+from usae_viz.rating.settings import CONTROL, KEY_SCHEMA
 from usae_viz.verification.verdict import VERDICTS, Verdict
 
 MAX_BYTES = 10_000_000  # of an answers file: a thousand questions have 50,000
@@ -34,7 +34,7 @@ class GroupOutcome:
     chance: float  # share that guessing gets right
     low: float  # 95% interval of the share (Wilson 1927)
     high: float
-    p: float  # of so many or more by guessing (binomial, one-sided)
+    p: float  # of at least as many by guessing (binomial, one-sided)
 
     @property
     def share(self) -> float:
@@ -100,7 +100,7 @@ def score_answers(study: Path, answers: Sequence[Path]) -> list[GroupOutcome]:
         groups[name] = [answer for answer in rated if trials[answer.trial].condition == condition]
     by_verdict = {f"drawn, {v}": [each for each in drawn_answers if trials[each.trial].verdict == v] for v in VERDICTS}
     by_verdict = {name: group for name, group in by_verdict.items() if group}
-    groups |= by_verdict if len(by_verdict) > 1 else {}  # is what the verification says what people find?
+    groups |= by_verdict if len(by_verdict) > 1 else {}  # do people agree with the verification?
     raters = sorted({answer.rater for answer in rated})
     by_rater = {f"drawn, rater {rater}": [each for each in drawn_answers if each.rater == rater] for rater in raters}
     groups |= by_rater if len(raters) > 1 else {}
@@ -149,8 +149,8 @@ def _read_key(study: Path) -> StudyKey:
         raise UsageError(
             f"{study} is not a study: {file} cannot be read ({error}); expected what usae-viz rate wrote"
         ) from error
-    if content.get("schema") != 1:
-        raise UsageError(f"{file} has another schema than 1; install a matching usae version")
+    if content.get("schema") != KEY_SCHEMA:
+        raise UsageError(f"{file} has another schema than {KEY_SCHEMA}; install a matching usae version")
     try:
         return validate(StudyKey.model_validate, content)
     except UsageError as error:

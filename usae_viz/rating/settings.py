@@ -7,6 +7,7 @@ from pydantic import Field
 from usae_train.files.validation import Settings
 from usae_viz.runs.settings import RunsUsae
 
+KEY_SCHEMA = 1  # of key.json
 CONTROL = "natural"  # the condition of questions that show a top-activating patch instead of a picture
 
 

@@ -28,13 +28,12 @@ from usae_viz.export.png import read_pixels
 from usae_viz.export.top_patches import cut_patch, inside_window
 from usae_viz.pages.page_files import copy_page_files, page_text
 from usae_viz.rating.places import check_study_place
-from usae_viz.rating.settings import CONTROL, RateSettings
+from usae_viz.rating.settings import CONTROL, KEY_SCHEMA, RateSettings
 from usae_viz.runs.run_folder import RenderedImage, RunFolder
 from usae_viz.verification.verdict import Verdict
 
-KEY_SCHEMA = 1
 MAX_CANDIDATES = 40  # top-activating patches that are looked at for a distractor in which the concept does not fire
-# pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes have 14 MB
+# pictures whose codes are kept, sparse: 450 kB each at the paper's size, where all codes take 14 MB
 MAX_REMEMBERED = 2_000
 SIDE = 256  # pixels of every picture on the page
 STUDY_DEFAULTS = RateSettings()
@@ -67,7 +66,7 @@ class QuestionKey:
 
     def as_dict(self) -> dict[str, Any]:
         """For key.json."""
-        query = self.query.below if isinstance(self.query, RenderedImage) else asdict(self.query)
+        query = self.query.path_in_run if isinstance(self.query, RenderedImage) else asdict(self.query)
         return {
             "concept": self.concept,
             "condition": self.condition,
@@ -191,7 +190,7 @@ class _QuestionMaker:
                 canvas = canvas.to(self.usae.device)
                 codes = [self.usae.encode(n, self.usae.tokens(n, canvas)) for n in self.usae.names]
             if len(self.codes_by_picture) >= MAX_REMEMBERED:
-                del self.codes_by_picture[next(iter(self.codes_by_picture))]  # the first that was looked at
+                del self.codes_by_picture[next(iter(self.codes_by_picture))]  # the one added first
             self.codes_by_picture[patch.number] = [
                 Codes(each.values[0].cpu(), each.indices[0].cpu().int()) for each in codes
             ]

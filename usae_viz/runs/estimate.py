@@ -22,10 +22,10 @@ from usae_viz.runs.plan import RenderJob, RenderPlan
 from usae_viz.settings import MaximizeSettings
 
 TRIAL_STEPS = 3  # the first, which warms up, is not counted
-TRIAL_FRAMES = 50  # of an animation that is written to know its size; a longer one is so much larger
+TRIAL_FRAMES = 50  # of an animation that is written to know its size; a longer one is larger in proportion
 
 
-ObjectiveKind = Literal["concept", "class", "other"]  # what an objective is of
+ObjectiveKind = Literal["concept", "class", "other"]  # what an objective draws
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Estimate:
     """What is left to draw."""
 
     folders: int
-    finished: int  # pictures that are there already
+    finished: int  # pictures that exist already
     groups: tuple[GroupEstimate, ...]  # each as one process would draw it
     processes: int = 1  # that draw at the same time
 
     @property
     def seconds(self) -> float:
-        """By so many processes."""
+        """With all processes drawing."""
         return sum(group.seconds for group in self.groups) / self.processes
 
     @property
@@ -80,16 +80,16 @@ def estimate(usae: USAE, plan: RenderPlan, out: Path, workers: int | None = 1, r
     `workers` draw for each of the `ranks` processes that torchrun has started, as for `render`.
 
     Raises:
-        ValueError: for more workers than there can be.
+        ValueError: for more workers than are possible.
     """
     manifest = Manifest(out)
     unfinished = [job for job in plan.jobs if not manifest.finished(job)]
     processes = ranks * workers_of(usae, unfinished, workers) if unfinished else 1
     by_group: dict[tuple[str | None, MaximizeSettings, ObjectiveKind, tuple[str, ...] | None], list[RenderJob]] = {}
     for job in unfinished:
-        alike = job.settings.model_copy(update={"seed": 0})
-        by_group.setdefault((job.variant, alike, _kind(job), job.objective.backbones), []).append(job)
-    for job in unfinished[:1]:  # what is done but once, such as building the backbones, is not each job's
+        seedless = job.settings.model_copy(update={"seed": 0})
+        by_group.setdefault((job.variant, seedless, _kind(job), job.objective.backbones), []).append(job)
+    for job in unfinished[:1]:  # what is done only once, such as building the backbones, is not part of each job
         _trial(usae, job, 1)
     groups = [_group(usae, plan, jobs) for jobs in by_group.values()]
     finished = plan.pictures - sum(len(job.names) for job in unfinished)
@@ -104,20 +104,20 @@ def _kind(job: RenderJob) -> ObjectiveKind:
 
 def _group(usae: USAE, plan: RenderPlan, jobs: Sequence[RenderJob]) -> GroupEstimate:
     variant, settings = jobs[0].variant, jobs[0].settings
-    view_config_for(usae, settings, [job.objective for job in jobs])  # what does not fit into the memory
-    begun = time.perf_counter()
+    view_config_for(usae, settings, [job.objective for job in jobs])  # refuses what does not fit into the memory
+    start = time.perf_counter()
     result, ticks = _trial(usae, jobs[0], min(TRIAL_STEPS, settings.steps))
-    ended = time.perf_counter()
-    a_step = (ticks[-1] - ticks[0]) / (len(ticks) - 1) if len(ticks) > 1 else ticks[0] - begun
-    around = (ended - begun) - (ticks[-1] - ticks[0])  # the first step, the verification
-    seconds = around + a_step * (settings.steps - 1)
+    end = time.perf_counter()
+    seconds_per_step = (ticks[-1] - ticks[0]) / (len(ticks) - 1) if len(ticks) > 1 else ticks[0] - start
+    other_seconds = (end - start) - (ticks[-1] - ticks[0])  # the first step, the verification
+    seconds = other_seconds + seconds_per_step * (settings.steps - 1)
     with tempfile.TemporaryDirectory() as folder:
         length = 1 + -(-settings.steps // (settings.snapshots or settings.steps))
         for name, canvas in result.images.items():
             alpha = result.alpha[name] if settings.alpha else None
             write_png(Path(folder) / f"{name}.png", canvas, result.metadata(name), alpha)
             for animation in plan.animations:
-                # equal frames would take next to no room
+                # equal frames would take almost no space
                 frames = islice(cycle(result.frames[name]), min(length, TRIAL_FRAMES))
                 write_frames(Path(folder) / f"{name}.{animation}", frames)
         bytes_each = sum(
@@ -130,7 +130,7 @@ def _group(usae: USAE, plan: RenderPlan, jobs: Sequence[RenderJob]) -> GroupEsti
 
 
 def _trial(usae: USAE, job: RenderJob, steps: int) -> tuple[Result, list[float]]:
-    """A drawing of so few steps, with a snapshot at each where it has any, and when each step was done."""
+    """A drawing of a few steps, with a snapshot at each where it has any, and when each step was done."""
     snapshots = 1 if job.settings.snapshots is not None else None
     settings = job.settings.model_copy(update={"steps": steps, "patience": None, "snapshots": snapshots})
     ticks: list[float] = []

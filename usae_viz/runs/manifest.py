@@ -1,7 +1,7 @@
 """What of a run is finished: a record per job, by the key of its content, written after its files.
 
-A record is what makes a job count: files without one are drawn again, and a record whose files are gone or others
-by now counts for nothing. So a run can be killed at any moment.
+Only a record makes a job count: files without one are drawn again, and a record whose files are gone or have changed
+is ignored. So a run can be killed at any moment.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from usae_viz.verification.score import read_score
 from usae_viz.verification.scores import Scores
 from usae_viz.verification.verdict import VerdictSettings
 
-CODE_DIGITS = 5  # of mean codes, which are only compared with each other: a record is to be smaller than its picture
+CODE_DIGITS = 5  # of mean codes, which are only compared with each other: a record should be smaller than its picture
 MAX_CONCEPTS = 2**24  # the paper's space has 6144
 MeanCodes = dict[str, dict[str, dict[str, list[float]]]]  # {image: {backbone: {"index": [...], "value": [...]}}}
 
@@ -44,12 +44,14 @@ class JobRecord(FrozenModel):
     key: str
     names: list[str]
     files: dict[str, str]  # {file: sha256}
-    # the same of what some of them are being written again as: either is the file
+    # {file: the sha256 it will have} while files are being rewritten: either hash is valid
     coming: dict[str, str] = Field(default_factory=dict)
     concept: int | None
     scores: dict[str, dict[str, dict[str, Any]]]  # {image: {backbone: Score, or ClassScore without a concept}}
     drawn_for: dict[str, list[str]]
-    statistics: str | None = None  # `statistics_hash` of what its percentiles are by; None in a run from before 0.6
+    statistics: str | None = (
+        None  # `statistics_hash` of the statistics behind its percentiles; None in a run from before 0.6
+    )
     # mean codes where they are not zero, through the backbones that a picture was drawn for
     signatures: MeanCodes = Field(default_factory=dict)
     ended: str | None = None
@@ -58,7 +60,7 @@ class JobRecord(FrozenModel):
 
     @model_validator(mode="after")
     def _of_its_pictures(self) -> JobRecord:
-        """Whether sheet and scores can be made of it: else it counts for nothing, and the job is drawn again."""
+        """Whether a sheet and scores can be made of it: if not it is ignored, and the job is drawn again."""
         tables: dict[str, Mapping[str, Any]] = {
             "scores": self.scores,
             "drawn_for": self.drawn_for,
@@ -108,14 +110,14 @@ class Manifest:
         return self._finished_record(job) is not None
 
     def forget_damaged(self, job: RenderJob) -> None:
-        """Remove a record whose files are gone or others by now: no sheet is to be made of them meanwhile."""
+        """Remove a record whose files are gone or have changed: until they are drawn again, no sheet may use them."""
         record = self.read(job)
         if record is not None and not self._holds(job, record):
             for key in (job.key, *job.former_keys):
                 (self.folder / f"{key}.json").unlink(missing_ok=True)
 
     def drawn(self, job: RenderJob) -> JobRecord | None:
-        """A job's record, if files of its names are there, whatever is in them by now."""
+        """A job's record, if files of its names are there, whatever they now contain."""
         record, folder = self.read(job), self.out / job.folder
         if record is None or record.names != list(job.names):
             return None
@@ -140,8 +142,8 @@ class Manifest:
     def adopt(self, jobs: Sequence[RenderJob]) -> list[int]:
         """Give finished files the names that a changed recipe has for them; the numbers of the jobs that have any.
 
-        Names that are exchanged are not written over each other: whose file stands where another's is to be steps
-        aside first, under a name of its own key.
+        Names that are exchanged do not overwrite each other: a file that is where another belongs is first renamed
+        after its job's key.
         """
         whole = {
             number: record for number, job in enumerate(jobs) if (record := self._finished_record(job)) is not None
@@ -158,7 +160,7 @@ class Manifest:
         return list(whole)
 
     def _rename(self, job: RenderJob, record: JobRecord, names: list[str]) -> JobRecord:
-        """Give a finished job's files other names; its record of now.
+        """Give a finished job's files other names; returns its new record.
 
         The new files stand before the record says so, and the old ones go last.
         """
@@ -190,8 +192,8 @@ class Manifest:
     def measure_again(self, job: RenderJob, usae: USAE, now: str | None) -> None:
         """Give a finished job's percentiles by the statistics of `now`, a `statistics_hash`, where they are by others.
 
-        No pixel changes: what its PNGs say inside is written again, and then its record. Before the first of them the
-        record says what is to come, so that the job stays finished wherever it is stopped; then this begins anew.
+        No pixel changes: the text inside its PNGs is written again, and then its record. Before the first of them the
+        record lists their new hashes, so that the job still counts as finished wherever this is stopped.
         """
         record = self.read(job)
         if record is None or record.statistics == now:
@@ -233,7 +235,7 @@ class Manifest:
 
 
 def scores_of(records: list[JobRecord], thresholds: VerdictSettings) -> Scores | None:
-    """The verification of all pictures of some records of one concept or class, with its verdicts given anew."""
+    """The verification of all pictures of some records of one concept or class, with new verdicts."""
     records = [record for record in records if record.scores]
     if not records:
         return None
@@ -272,14 +274,14 @@ def claimed(out: Path) -> Iterator[None]:
         folder / "lock",
         f"{out} is in use by another process; wait until it is done, or choose another place with --out",
     )
-    for depth in ("", "*/"):  # left by a process that was killed while it wrote; deeper nothing is ours
+    for depth in ("", "*/"):  # left by a process that was killed while it wrote; we write no deeper
         for leftover in out.glob(f"{depth}.*.[0-9]*.part"):
             if leftover.is_file():
                 leftover.unlink(missing_ok=True)
     try:
         yield
     finally:
-        with suppress(OSError):  # nothing was written: leave nothing
+        with suppress(OSError):  # nothing was written: remove what was made
             if {file.name for file in folder.iterdir()} <= {"lock"}:
                 (folder / "lock").unlink(missing_ok=True)
                 for empty in (folder, *missing):
@@ -297,15 +299,15 @@ def statistics_hash(usae: USAE) -> str | None:
 
 
 def _by_statistics(record: JobRecord, usae: USAE) -> dict[str, dict[str, dict[str, Any]]]:
-    """A record's scores with the percentiles of today; those of a class have none."""
+    """A record's scores with the percentiles of the USAE's present statistics; those of a class have none."""
 
-    def anew(backbone: str, score: dict[str, Any]) -> dict[str, Any]:
+    def rescored(backbone: str, score: dict[str, Any]) -> dict[str, Any]:
         if record.concept is None or backbone not in usae.names or "percentile" not in score:
             return score
         percentile = percentile_of(usae, usae.names.index(backbone), record.concept, score["code"])
         return {**score, "percentile": percentile}
 
-    return {image: {name: anew(name, score) for name, score in row.items()} for image, row in record.scores.items()}
+    return {image: {name: rescored(name, score) for name, score in row.items()} for image, row in record.scores.items()}
 
 
 def _scores_by_file(job: RenderJob, result: Result) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What stands in a PNG of ours besides the pixels: how it was drawn, with what, and what its verification says."""
+"""What our PNGs hold besides the pixels: how it was drawn, with what, and what its verification says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from usae_viz.verification.verdict import Verdict, VerdictSettings, worst
 
 
 class Verification(BaseModel):
-    """A picture's row in scores.json. Verdicts are given anew on its figures: older files have none."""
+    """A picture's row in scores.json. Verdicts are computed from its figures: older files have none."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -45,7 +45,7 @@ class ImageMetadata(BaseModel):
     spectrum_sha256: str | None = None
     code_sha256: str | None = None
     own_sha256: dict[str, str | None] = {}  # of the code of a custom parameterization and custom transforms
-    numbers: dict[str, int] = {}  # of the concepts that the code names, in the USAE and by the labels of then
+    numbers: dict[str, int] = {}  # of the concepts that the code names, as they were when it was drawn
     given_sha256: dict[str, str] = {}  # of the files `start` and `reference`
     variant: str | None = None
     ended: str | None = None
@@ -56,7 +56,7 @@ class ImageMetadata(BaseModel):
 
     @property
     def thresholds(self) -> VerdictSettings:
-        """Of its verdict; those of today for a picture that does not say."""
+        """Of its verdict; the present defaults for a picture that does not say."""
         try:
             return VerdictSettings.model_validate(self.settings.get("verdict") or {})
         except ValidationError:  # another version's

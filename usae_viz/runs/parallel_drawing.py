@@ -50,13 +50,13 @@ class ParallelDrawing:
             canvases = self._drawn(batch.specs, self.groups[keys[id(batch.specs[0].objective)]])
             if len(canvases) > 1 and any(each.result.failed_row is not None for each in canvases):
                 canvases = []
-            # in one loop all pictures of an objective end where one's score is not finite: so they do whoever draws
+            # in one loop all pictures of an objective end where one's score is not finite; here they must too
             return canvases or draw_together(batch)
 
         return draw
 
     def _drawn(self, specs: Sequence[CanvasSpec], groups: Sequence[tuple[int, range]]) -> list[DrawnCanvases]:
-        """The canvases of each group; none when the score of one of several was not finite at its first step."""
+        """The canvases of each group; none where one of several had a score that was not finite at its first step."""
         canvases = []
         for task, rows in groups:
             try:
@@ -84,7 +84,7 @@ def drawn_in_parallel(
     """Let workers draw jobs, in order; None where this process does it alone.
 
     Raises:
-        ValueError: for a number of workers that cannot be, see `workers_for`.
+        ValueError: for an impossible number of workers, see `workers_for`.
     """
     count = workers_of(usae, jobs, workers)
     if count == 1:
@@ -102,10 +102,10 @@ def drawn_in_parallel(
 
 
 def workers_of(usae: USAE, jobs: Sequence[RenderJob], workers: int | None) -> int:
-    """How many workers draw: no more than there are pictures, nor than the memory bears.
+    """How many workers draw: no more than there are pictures, and no more than fit into the memory.
 
     Raises:
-        ValueError: for a number of workers that cannot be.
+        ValueError: for an impossible number of workers.
     """
     images, device = sum(len(job.names) for job in jobs), usae.device.type
     count = workers_for(workers, images, device)
@@ -123,7 +123,7 @@ def workers_of(usae: USAE, jobs: Sequence[RenderJob], workers: int | None) -> in
 def _task(usae: USAE, job: RenderJob, rows: range) -> Job[DrawnGroup]:
     def task(report: JobReport) -> DrawnGroup:
         group = draw_group(usae, job.objective, job.settings, rows, lambda done, scores: report((done, scores)))
-        # the objectives stay where they are: no other process could read them
+        # objectives are not sent back: they cannot be pickled
         return group.result, group.snapshots
 
     return task
@@ -137,7 +137,7 @@ def report_steps(report: ProgressCallback, jobs: Sequence[RenderJob], done: int,
 
 def _stage(jobs: Sequence[RenderJob]) -> str:
     first = jobs[0]
-    what = str(first.objective) if len(jobs) == 1 else f"{len(jobs)} objectives"
-    what = what if len(what) <= 40 else what[:37] + "..."
+    subject = str(first.objective) if len(jobs) == 1 else f"{len(jobs)} objectives"
+    subject = subject if len(subject) <= 40 else subject[:37] + "..."
     variant = f" {first.variant}" if first.variant is not None else ""
-    return f"{what}{variant} {first.settings.mode} seed {first.settings.seed}"
+    return f"{subject}{variant} {first.settings.mode} seed {first.settings.seed}"

@@ -20,8 +20,8 @@ from usae_viz.custom_code.importing import names_custom_code
 from usae_viz.export.naming import objective_folder, title_of, words_of
 from usae_viz.export.provenance import custom_hashes
 from usae_viz.objectives import Objective, parse_objective
+from usae_viz.objectives.binding import bound_in
 from usae_viz.objectives.custom_objective import import_objective
-from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.by_objective import default_whole_first, settings_for
 from usae_viz.optimization.checks import check_objectives
 from usae_viz.optimization.drawing import canvas_specs
@@ -35,12 +35,12 @@ from usae_viz.views.presets import CROP_OF_CLASSES
 
 ANIMATION = DrawSettings().animation
 # In a drawing's key: the version since which the same settings give the same bits. It is raised when they change, and
-# then all is drawn anew. On a GPU the noise of views has been drawn there since 0.6.
+# then everything is drawn again. On a GPU the noise of views has been drawn there since 0.6.
 DRAWN_AS, DRAWN_ON_GPU_AS = {"cpu": "0.5.0"}, "0.6.0"
-# settings that are in keys where they are given alone: earlier drawings had none
+# settings that are in keys only where they are given: earlier versions did not have them
 KEYED_WHERE_GIVEN = ("verify", "transforms", "edits")
 BY_OBJECTIVE = ("augmentation", "whole_first", "feature_statistics")  # settings that `settings_for` fills in
-MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work of one processor, and 1 GB to think of
+MAX_IMAGES = 1_000_000  # pictures of a plan: a year's work for one processor, and 1 GB of memory to plan
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class RenderJob:
     names: tuple[str, ...]  # of the pictures, as files; in the order of `canvas_specs`
     key: str  # of everything that decides what the pictures and their files are
     code: str | None = None  # sha256 of the file with the objective's code, where it is custom
-    former_keys: tuple[str, ...] = ()  # what else the key of these pictures may have been before 0.9
+    former_keys: tuple[str, ...] = ()  # other keys that these pictures may have had before 0.9
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ def plan_recipe(usae: USAE, recipe: RenderRecipe, folder: Path, allow_code: bool
     """Work out what a recipe draws; `module:function` is looked for in its folder, and imported only with permission.
 
     Raises:
-        ValueError: for concepts and objectives that cannot be, for one that compares with a picture that is not given,
-            and for two drawings of the same pictures or file.
+        ValueError: for invalid concepts and objectives, for one that compares with a picture that is not given, and for
+            two drawings of the same pictures or file.
     """
     recipe = recipe.imported(folder, allow_code)
     labels = labels_of(usae, recipe.labels)
@@ -217,7 +217,7 @@ def plan_objectives(
 def folders_of(objectives: Sequence[Objective], taken_names: Collection[str] = ()) -> dict[Objective, str]:
     """A folder each; where the words are the same (`a + b` and `a * b`), later ones get a number.
 
-    None of them is a concept's folder that is `taken`, in which something else is drawn for it.
+    None of them is in `taken_names`: folders of concepts, in which something else is drawn.
     """
     folders: dict[Objective, str] = {}
     for objective in objectives:
@@ -233,7 +233,7 @@ def folders_of(objectives: Sequence[Objective], taken_names: Collection[str] = (
 def _check_count(usae: USAE, variants: Iterable[tuple[int, int]], objectives: int) -> None:
     """Raise a ValueError for more than `MAX_IMAGES` pictures, before any of them is listed.
 
-    Of each variant there is given how many seeds it draws at once, and how many times.
+    `variants` gives for each how many seeds it draws at once, and how many times.
     """
     pictures = sum(seeds * times for seeds, times in variants) * objectives * len(usae.names)
     if pictures > MAX_IMAGES:
@@ -255,7 +255,7 @@ def _jobs(usae: USAE, planned: Sequence[_PlannedObjective], animations: Sequence
 
 
 def _without_repeats(planned: Sequence[tuple[_PlannedObjective, RenderJob]]) -> tuple[RenderJob, ...]:
-    """The jobs without those that come to the same as an earlier variant's by what depends on the objective.
+    """The jobs, less those that an earlier variant's equal once settings that depend on the objective are filled in.
 
     A variant of which nothing would be left keeps its jobs: `_check_apart` refuses it.
     """
@@ -272,7 +272,9 @@ def _without_repeats(planned: Sequence[tuple[_PlannedObjective, RenderJob]]) -> 
 
 def _job(usae: USAE, planned: _PlannedObjective, resolved: _ResolvedVariant) -> RenderJob:
     objective = planned.objective
-    if objective.needs_reference and not resolved.settings.given_pictures:  # else raised when all before it is drawn
+    if (
+        objective.needs_reference and not resolved.settings.given_pictures
+    ):  # otherwise it would be raised only after everything before it was drawn
         raise UsageError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
     content = {**resolved.content, "folder": planned.folder, "objective": str(objective), "code": planned.code}
     if planned.code is not None and objective.concepts:  # its text is its name, which may mean another concept today
@@ -282,7 +284,7 @@ def _job(usae: USAE, planned: _PlannedObjective, resolved: _ResolvedVariant) -> 
     if augmentation.crop is None:  # transforms stand in its place, and keys have what it was before 0.9
         augmentation = augmentation.model_copy(update={"crop": CROP_OF_CLASSES})
     content["settings"] = {**content["settings"], "augmentation": augmentation.model_dump(mode="json")}
-    if settings.feature_statistics:  # earlier drawings had none
+    if settings.feature_statistics:  # earlier versions did not have it
         content["feature_statistics"] = settings.feature_statistics
     if objective.constants:
         content["constants"] = objective.constants
@@ -294,7 +296,7 @@ def _job(usae: USAE, planned: _PlannedObjective, resolved: _ResolvedVariant) -> 
 
 
 def _keys(content: Mapping[str, Any], whole_first: float | None, default: float) -> list[str]:
-    """The key of what decides a job's pictures, and what else it may have been before 0.9.
+    """The key of what decides a job's pictures, and other keys that it may have had before 0.9.
 
     Until then `whole_first` stood in it as it was given, null or the same number.
     """
@@ -339,7 +341,7 @@ def _key_content(
 
     `hashes` are of the pictures given, `spectrum` hashes one.
     """
-    # a verdict is given anew on old figures
+    # verdicts are computed again from old figures
     excluded = {"memory", "verdict", *settings.given_pictures, "spectrum", *BY_OBJECTIVE}
     excluded |= {
         name for name in KEYED_WHERE_GIVEN if getattr(settings, name) == MaximizeSettings.model_fields[name].default
@@ -381,7 +383,7 @@ def _in_words(job: RenderJob) -> str:
 
 
 def _apart_from_templates(variants: Sequence[RunVariant], template: str) -> list[RunVariant]:
-    """The variants without those that differ from others in what they draw for a concept and in nothing else."""
+    """The variants, less those that differ from another only in what they draw for a concept."""
     plain, apart = {each.settings for each in variants if each.objective == template}, list[RunVariant]()
     for variant in variants:
         if variant.objective == template or variant.settings not in plain:

@@ -21,7 +21,8 @@ from usae_viz.settings import MAX_SEED, MaximizeSettings, Mode
 Output = Literal["png", "alpha", "gif", "mp4", "sheet"]
 RecipeSeed = Annotated[int, Field(ge=0, lt=MAX_SEED)]
 CONCEPT_ALONE = "Concept({k})"
-ANIMATION_FRAMES = 24  # of an animation, unless `snapshots` says every how many steps
+SETTINGS_DEFAULTS = MaximizeSettings()
+ANIMATION_FRAMES = 24  # of an animation, unless `snapshots` says how many steps apart they are
 
 
 class Variant(MaximizeSettings):
@@ -49,9 +50,9 @@ class RenderRecipe(FrozenModel):
     objectives: list[str] = Field(
         [], description="drawn as they stand: `Concept(12) - 0.5 * Concept(7)`, or `module:function` with --allow-code"
     )
-    modes: list[Mode] = Field(["per-model"], min_length=1, description="each draws its own pictures")
-    seeds: list[RecipeSeed] = Field([0], min_length=1, description="each draws its own pictures")
-    settings: MaximizeSettings = Field(MaximizeSettings(), description="the rest of a maximization's settings")
+    modes: list[Mode] = Field([SETTINGS_DEFAULTS.mode], min_length=1, description="each draws its own pictures")
+    seeds: list[RecipeSeed] = Field([SETTINGS_DEFAULTS.seed], min_length=1, description="each draws its own pictures")
+    settings: MaximizeSettings = Field(SETTINGS_DEFAULTS, description="the rest of a maximization's settings")
     variants: dict[FileName, Variant] = Field(
         {},
         description="each draws everything with its own changes; without variants, everything is drawn once",
@@ -130,7 +131,7 @@ class RenderRecipe(FrozenModel):
             yield self._template(variant), settings
 
     def variant_counts(self) -> Iterator[tuple[int, int]]:
-        """Each variant's seeds drawn at once, and how often it is drawn: counted, where `run_variants` has each."""
+        """How many seeds each variant draws at once, and how many times: counts of what `run_variants` lists."""
         for _, settings, changed in self._merged():
             modes, seeds = 1 if "mode" in changed else len(self.modes), 1 if "seed" in changed else len(self.seeds)
             yield settings.seeds, modes * seeds
@@ -148,7 +149,7 @@ class RenderRecipe(FrozenModel):
             yield name, self.settings.model_copy(update=changes), set(changes)
 
 
-@dataclass(frozen=True, eq=False)  # itself alone: to compare settings is slow, where there are thousands
+@dataclass(frozen=True, eq=False)  # compared by identity: comparing the settings of thousands is slow
 class RunVariant:
     """One way in which everything is drawn: a variant (None in a recipe without any) in one mode, with one seed."""
 
@@ -183,7 +184,7 @@ def read_render_recipe(file: str | Path, labels: str | Path | None = None) -> Re
 def _relative(settings: MaximizeSettings, folder: Path) -> MaximizeSettings:
     files = settings.given_pictures
     if settings.spectrum is not None:
-        from usae_viz.parameterizations.spectra import is_file  # with torch, which a recipe is read without
+        from usae_viz.parameterizations.spectra import is_file  # imports torch, which most recipes do without
 
         files |= {"spectrum": settings.spectrum} if is_file(settings.spectrum) else {}
     return settings.model_copy(update={key: str(resolve_beside(file, folder)) for key, file in files.items()})

@@ -29,10 +29,10 @@ class RenderExecution:
     """How the drawing of a plan is carried out.
 
     Attributes:
-        again: draw also what is finished.
+        again: draw finished jobs too.
         ranks: which of how many processes this is; all must be given the same plan.
         workers: how many processes draw for this one, each picture the same to the bit; None: as many as `workers_for`
-            says. To be more than one only where torch computes with one thread.
+            says. More than one only where torch computes with one thread.
     """
 
     again: bool = False
@@ -46,20 +46,20 @@ def render_plan(
     plan: RenderPlan,
     out: Path,
     report: ProgressCallback = lambda stage, done, total, note: None,
-    done: Callable[[ObjectiveResult], None] = lambda result: None,
+    report_result: Callable[[ObjectiveResult], None] = lambda result: None,
     execution: RenderExecution = RenderExecution(),
 ) -> list[ObjectiveResult]:
     """Draw what of a plan is not there yet; write run.json and one folder per objective.
 
-    After an optimization that was stopped by hand, what is there is written and no more is begun. One whose score
-    became NaN or infinite is written as far as it came, one that cannot be begun is left out; the next are begun.
+    After an optimization that was stopped by hand, what is there is written and no other is started. One whose score
+    became NaN or infinite is written as far as it came, and one that cannot be started is left out; the next follow.
 
     Args:
         usae: the USAE.
         plan: what to draw.
         out: the run's folder.
         report: called with the stage, steps done of all, and the scores in words.
-        done: called with each folder that this process has completed.
+        report_result: called with each folder that this process has completed.
         execution: what else is drawn, and by how many processes.
 
     Returns:
@@ -68,7 +68,7 @@ def render_plan(
 
     Raises:
         ValueError: when another process holds the folder, or its pictures were drawn with another USAE,
-            and for more workers than there can be.
+            and for more workers than are possible.
         KeyboardInterrupt: when Ctrl-C came and no drawing was cut short by it; what was drawn is written.
     """
     writer, completed = RunWriter(usae, plan, out), list[ObjectiveResult]()
@@ -86,8 +86,8 @@ def render_plan(
         writer.parallel = stack.enter_context(drawn_in_parallel(usae, jobs, execution.workers, report))
         for result in _draw_packs(writer, packs, report, ranks.is_main):
             completed.append(result)
-            done(result)
-        if not writer.stopped:  # else the others go on, and torchrun stops them
+            report_result(result)
+        if not writer.stopped:  # otherwise the others go on until torchrun stops them
             writer.undrawable = {key: why for each in ranks.gather(writer.undrawable) for key, why in each.items()}
         written = writer.finish() if ranks.is_main else completed
         if writer.parallel is not None and writer.parallel.workers.stopped and not writer.stopped:
@@ -102,7 +102,7 @@ def _draw_packs(
     for pack in packs:
         try:
             records = writer.draw_jobs(pack, report, first)
-        except JobInterrupted:  # of what workers were drawing when Ctrl-C came, the next may have come further
+        except JobInterrupted:  # among what workers were drawing when Ctrl-C came, a later one may be further on
             continue
         writer.stopped = writer.stopped or any(record.stopped for record in records)
         for folder in dict.fromkeys(job.folder for job in pack):
@@ -128,7 +128,7 @@ def _check_usae(usae: USAE, plan: RenderPlan, out: Path, again: bool) -> None:
 def _finished(usae: USAE, manifest: Manifest, plan: RenderPlan) -> list[int]:
     """The numbers of the jobs that need not be drawn; the records of those whose files are damaged go.
 
-    Those drawn when the USAE had other statistics get the percentiles of today, as the others of their sheet have.
+    Those drawn when the USAE had other statistics get percentiles by the present ones, like the others on their sheet.
     """
     finished = manifest.adopt(plan.jobs)
     now = statistics_hash(usae)
@@ -140,7 +140,7 @@ def _finished(usae: USAE, manifest: Manifest, plan: RenderPlan) -> list[int]:
 
 
 def _packs(usae: USAE, plan: RenderPlan, finished: Sequence[int], ranks: DistributedContext) -> list[list[int]]:
-    """What is drawn at once: equal settings, as many as the memory holds; a few folders after the other."""
+    """What is drawn at once: jobs of equal settings, as many as the memory holds, a few folders at a time."""
     skip = set(finished)
     unfinished = [number for number in range(len(plan.jobs)) if number not in skip]
     if not unfinished:

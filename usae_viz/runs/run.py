@@ -28,7 +28,7 @@ class Run:
     """A folder of drawings; in a notebook it shows the sheet of its first objective.
 
     Attributes:
-        folder: where it lies.
+        folder: where it is.
         drawn: each objective's folder, pictures and scores.
     """
 
@@ -47,7 +47,7 @@ class Run:
 
     @property
     def sheets(self) -> list[Path]:
-        """The sheets that there are, one per objective."""
+        """The sheets that were written, one per objective."""
         return [file for each in self.drawn if (file := each.folder / SHEET).is_file()]
 
     def __repr__(self) -> str:
@@ -73,8 +73,8 @@ def render(
     """Draw what a recipe says, as `usae-viz render` does: concepts and objectives x variants x modes x seeds.
 
     Args:
-        recipe: a YAML file, or the name of a recipe of the package (`usae-viz recipes` lists them).
-        out: the run's folder. What is finished there already is kept; after a stop the same call draws what is missing.
+        recipe: a YAML file, or the name of a shipped recipe (`usae-viz recipes` lists them).
+        out: the run's folder. What is finished in it is kept; after a stop the same call draws what is missing.
         usae: in place of the recipe's own: a USAE, or what `usae_train.load` takes.
         labels: your own names for concepts, the JSON that the explorer exports; in place of the recipe's.
         allow_code: let the recipe import its own code, `module:Name`.

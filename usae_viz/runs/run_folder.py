@@ -15,6 +15,7 @@ from usae_train.files.place_names import name_as_utf8
 from usae_train.files.whole_numbers import DIGITS
 from usae_train.runtime.errors import UsageError
 from usae_viz.export.png import check_whole
+from usae_viz.export.run_record import RUN_SCHEMA
 from usae_viz.export.sheet import SHEET
 from usae_viz.runs.metadata import ImageMetadata, read_metadata
 from usae_viz.runs.places import NOT_PICTURES
@@ -34,7 +35,7 @@ class RenderedImage:
     """One PNG of a run."""
 
     file: Path
-    below: str  # its path from the run's folder, without .png
+    path_in_run: str  # from the run's folder, without .png
     metadata: ImageMetadata
     animation: Path | None
     thresholds: VerdictSettings = DEFAULT_THRESHOLDS  # of its folder's last verdicts
@@ -83,13 +84,13 @@ class RenderedObjective:
 
     @property
     def concept(self) -> int | None:
-        """The concept, of a folder of a concept's."""
+        """The concept; None for another objective."""
         match = CONCEPT.fullmatch(self.folder.name)
         return int(match.group(1)) if match else None
 
     @property
     def key(self) -> str:
-        """What it has in common with its like in another run."""
+        """What it has in common with the same objective in another run."""
         return self.objective if self.concept is None else f"Concept({self.concept})"
 
 
@@ -120,8 +121,10 @@ def read_run(folder: Path) -> RunFolder:
         record = read_object(file)
     except UsageError as error:
         raise UsageError(f"{file} is not a readable run record: {error}; draw the run again") from error
-    if record.get("schema") != 1:
-        raise UsageError(f"{file} is not a run record of schema 1; install a matching usae version, or draw it again")
+    if record.get("schema") != RUN_SCHEMA:
+        raise UsageError(
+            f"{file} is not a run record of schema {RUN_SCHEMA}; install a matching usae version, or draw it again"
+        )
     unreadable: list[str] = []
     by_folder: dict[Path, list[RenderedImage]] = {}
     for picture in _pictures(folder, unreadable):
@@ -130,8 +133,8 @@ def read_run(folder: Path) -> RunFolder:
         why = f"; the first that cannot be read: {unreadable[0]}" if unreadable else ""
         raise UsageError(f"{folder} has no pictures in it{why}; draw some with usae-viz maximize or render")
     objectives = [
-        RenderedObjective(below, pictures[0].metadata.objective, pictures, _seed_agreement(below))
-        for below, pictures in by_folder.items()
+        RenderedObjective(inside, pictures[0].metadata.objective, pictures, _seed_agreement(inside))
+        for inside, pictures in by_folder.items()
     ]
     usae, sha256 = record.get("usae"), record.get("usae_sha256")
     return RunFolder(folder, str(usae) if usae else None, str(sha256) if sha256 else None, objectives, unreadable)
@@ -150,8 +153,9 @@ def _pictures(folder: Path, unreadable: list[str]) -> Iterator[RenderedImage]:
             continue
         thresholds = _of_scores(file.parent, "thresholds", VerdictSettings.model_validate) or metadata.thresholds
         moving = (file.with_suffix(ending) for ending in ANIMATIONS)
-        below = file.relative_to(folder).with_suffix("").as_posix()
-        yield RenderedImage(file, below, metadata, next((film for film in moving if film.is_file()), None), thresholds)
+        path_in_run = file.relative_to(folder).with_suffix("").as_posix()
+        animation = next((film for film in moving if film.is_file()), None)
+        yield RenderedImage(file, path_in_run, metadata, animation, thresholds)
 
 
 def _seed_agreement(folder: Path) -> dict[str, float]:

@@ -63,7 +63,7 @@ class RunWriter:
         self.undrawable, self.stopped = dict[str, str](), False
         self.parallel: ParallelDrawing | None = None
         self._record_written = False  # whether run.json is of this plan
-        self._halving_draw = HalvingDraw(draw_together)  # one for all packs: what does not fit is found once
+        self._halving_draw = HalvingDraw(draw_together)  # one for all packs, which learns once what does not fit
 
     def draw_jobs(self, jobs: Sequence[RenderJob], report: ProgressCallback, first: bool) -> list[JobRecord]:
         """Draw jobs of equal settings, and write their files and records; the `first` process writes run.json."""
@@ -80,8 +80,8 @@ class RunWriter:
                     if first and not self._record_written:
                         self.write_record()
                     records.append(self.write_job(remaining.pop(0), result))
-                break  # those that are left after one that was stopped are not begun
-            except InvalidImageScore as error:  # the first without a result; the others are drawn all the same
+                break  # after one that was stopped, the others are not started
+            except InvalidImageScore as error:  # of the first without a result; the others are still drawn
                 self.undrawable[remaining.pop(0).key] = str(error)
         return records
 
@@ -91,7 +91,7 @@ class RunWriter:
         by_image = {} if result.scores is None else result.scores.as_dict()["images"]
         for image, (name, canvas) in zip(job.names, result.images.items(), strict=True):
             metadata = {**result.metadata(image), "variant": job.variant, "code_sha256": job.code}
-            if job.code is not None and job.objective.numbers:  # an objective's text has them itself
+            if job.code is not None and job.objective.numbers:  # the text of any other objective contains them
                 metadata["numbers"] = job.objective.numbers
             metadata["scores"] = by_image.get(name)
             files[f"{image}.png"] = folder / f"{image}.png"
@@ -103,13 +103,13 @@ class RunWriter:
         return self.manifest.add(job, result, files)
 
     def complete(self, folder: str) -> bool:
-        """Whether what can be drawn for a folder is there, whoever drew it, and nothing of it is to be drawn again."""
+        """Whether all that can be drawn for a folder is there, by any process, and none of it was stopped."""
         possible = (job for job in reversed(self.folders[folder]) if job.key not in self.undrawable)
         last_first = map(self.manifest.drawn, possible)  # what is missing is near the end
         return all(record is not None and not record.stopped for record in last_first)
 
     def assemble(self, folder: str, anew: bool = False) -> ObjectiveResult:
-        """Make a folder's sheet and scores of what is drawn, unless they say that already (or always, `anew`)."""
+        """Make a folder's sheet and scores of what is drawn, unless they are up to date (with `anew`, always)."""
         jobs = self.folders[folder]
         records = [(job, record) for job in jobs if (record := self.manifest.drawn(job)) is not None]
         scores = scores_of([record for _, record in records], jobs[0].settings.verdict)
@@ -118,7 +118,7 @@ class RunWriter:
         anew = anew or (table is not None and json_text(table) != json_text(read_object_or_empty(file)))
         if self.plan.sheet and records:
             self._write_sheet(folder, records, scores, anew)
-        if table is not None and anew:  # after the sheet: as long as this says something else, that is made anew
+        if table is not None and anew:  # after the sheet, which is made again as long as this file differs
             write_json(file, table)
         return self._result(folder, [record for _, record in records], scores)
 
@@ -155,7 +155,7 @@ class RunWriter:
     def _write_sheet(
         self, folder: str, records: Sequence[tuple[RenderJob, JobRecord]], scores: Scores | None, anew: bool
     ) -> None:
-        """Write a folder's sheet, unless the one that is there says the same of itself."""
+        """Write a folder's sheet, unless the existing one has the same description."""
         file, jobs, natural = self.out / folder / SHEET, self.folders[folder], self.usae.natural
         settings = {job.variant: job.settings for job, _ in records}
         title = title_with_edits(records[0][0].title, self.usae, settings)

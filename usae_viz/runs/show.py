@@ -1,4 +1,4 @@
-"""What a PNG of ours says of itself, and how to draw it again."""
+"""What our PNGs say of themselves, and how to draw them again."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from usae_viz.concepts.labels import labels_of
 from usae_viz.custom_code.importing import hash_before_import, names_custom_code
 from usae_viz.export.provenance import given_hashes
 from usae_viz.objectives import Objective, parse_objective
+from usae_viz.objectives.binding import bound_in
 from usae_viz.objectives.custom_objective import import_objective
-from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.given_pictures import IN_NO_FILE
 from usae_viz.parameterizations.spectra import packaged_with, spectrum_hash
 from usae_viz.runs.metadata import ImageMetadata
 from usae_viz.runs.plan import RenderPlan, plan_objectives
 from usae_viz.settings import MaximizeSettings
 
-SETTINGS_CHANGED_IN = (0, 3)  # the version in which settings got another meaning, and new ones a default
+SETTINGS_CHANGED_IN = (0, 3)  # the version in which settings changed their meaning
 TEMPERATURE_SINCE = (0, 9)  # the version since which the log-probability within `Class` has a temperature
 
 
@@ -86,8 +86,8 @@ def plan_again(
     `labels` name concepts for its code where it keeps no numbers for them (from before 0.7).
 
     Raises:
-        ValueError: when weights, spectrum, code or a given picture are others by now, or were not in a file; for labels
-            of which nothing is asked.
+        ValueError: when weights, spectrum, code or a given picture have changed, or were not in a file; for labels that
+            are not needed.
     """
     _check_same_usae(usae, metadata, file)
     settings = _settings_again(metadata, file)
@@ -122,15 +122,15 @@ def _settings_again(metadata: ImageMetadata, file: Path) -> MaximizeSettings:
         settings = metadata.drawn_with()
     except UsageError as error:
         raise UsageError(f"{file} was drawn with settings that this version does not have: {error}") from error
-    if settings.parameterization != "fourier":  # earlier versions kept what is its alone
+    if settings.parameterization != "fourier":  # earlier versions kept these for every parameterization
         settings = settings.model_copy(update={"decay": None, "contrast": None})
-    if "feature_statistics" not in metadata.settings:  # before 0.9 there was no such thing, for classes either
+    if "feature_statistics" not in metadata.settings:  # which did not exist before 0.9, not even for classes
         settings = settings.model_copy(update={"feature_statistics": 0.0})
     return settings
 
 
 def _check_same_pictures(metadata: ImageMetadata, settings: MaximizeSettings, file: Path) -> None:
-    """Raise a ValueError where `start` or `reference` was not in a file, or is another picture by now."""
+    """Raise a ValueError where `start` or `reference` was not in a file, or has changed since."""
     for picture in settings.given_pictures.values():
         if picture.startswith(IN_NO_FILE):
             raise UsageError(f"{file} was drawn beside a picture that was not in a file; it cannot be drawn again")
@@ -140,7 +140,7 @@ def _check_same_pictures(metadata: ImageMetadata, settings: MaximizeSettings, fi
 
 
 def _with_spectrum(metadata: ImageMetadata, settings: MaximizeSettings, file: Path) -> MaximizeSettings:
-    """The settings under the spectrum of then; before 0.3 the packaged one, of the demo's scenes, had no name."""
+    """The settings with the spectrum that it was drawn under; before 0.3 the packaged one, of the demo, had no name."""
     settings = settings.model_copy(update={"spectrum": settings.spectrum or packaged_with(metadata.spectrum_sha256)})
     if spectrum_hash(settings.spectrum) != metadata.spectrum_sha256:
         raise UsageError(
@@ -153,9 +153,9 @@ def _with_numbers(
     usae: USAE, objective: Objective, metadata: ImageMetadata, file: Path, labels: str | None
 ) -> Objective:
     """The objective with the numbers that its names had then; a picture from before 0.7 does not keep them."""
-    if labels is not None and (metadata.numbers or not objective.named):
+    if labels is not None and (metadata.numbers or not objective.is_unbound):
         raise UsageError(f"{file} already says which concepts it is of; leave --labels out")
-    if objective.named and metadata.numbers.keys() >= objective.bound(lambda name: 0).numbers.keys():
+    if objective.is_unbound and metadata.numbers.keys() >= objective.bound(lambda name: 0).numbers.keys():
         return objective.bound(lambda name: metadata.numbers[name])
     try:
         return bound_in(usae, [objective], None if labels is None else labels_of(usae, labels))[0]

@@ -32,8 +32,8 @@ def score_class_images(
     """
     table: dict[str, dict[str, ClassScore]] = {image: {} for image in canvases}
     for image, canvas in canvases.items():
-        home, index = next((each for each in classes if each[0] in drawn_for[image]), classes[0])
-        count = usae.specs[home].classes
+        own_backbone, index = next((each for each in classes if each[0] in drawn_for[image]), classes[0])
+        count = usae.specs[own_backbone].classes
         for backbone in (name for name, spec in usae.specs.items() if spec.classes == count):
             closer = CLOSER_SHARES if backbone in drawn_for[image] else ()
             table[image][backbone] = _score(usae, backbone, index, canvas[None], config, closer)
@@ -51,8 +51,8 @@ def _score(
     closer = {}
     for share in shares:
         views = closer_views(share)
-        seen = held_out_probabilities(usae, backbone, canvas, config.seed, CLOSER_VIEWS, views)[0]
-        closer[f"{share:g}"] = seen.mean(0)
+        closer_probabilities = held_out_probabilities(usae, backbone, canvas, config.seed, CLOSER_VIEWS, views)[0]
+        closer[f"{share:g}"] = closer_probabilities.mean(0)
     return ClassScore(
         index,
         class_name(len(probabilities), index),

@@ -16,7 +16,7 @@ from usae_viz.views.viewing import ViewConfig, encode_views
 VIEWS = 8  # with 32 the codes of six demo pictures, 8 to 12, moved by at most 0.17
 HELD_OUT_SEED = 0x5EED  # added to the run's seed, so that a run is verified under draws that it did not optimize under
 # A verdict is given on nearly the whole picture (`HELD_OUT`: 0.75 to 0.98 of the side). A picture should be right at
-# every scale that a person looks at, so the same of closer crops stands beside that, in the backbones it was drawn for.
+# every scale that a person looks at, so figures for closer crops are given too, in the backbones it was drawn for.
 CLOSER_SHARES = (0.7, 0.5)
 CLOSER_VIEWS = 4  # each
 

@@ -14,7 +14,7 @@ from usae_viz.verification.held_out import held_out_codes, held_out_probabilitie
 from usae_viz.verification.score import DEFAULT_THRESHOLDS
 from usae_viz.verification.verdict import VerdictSettings
 
-# One view each: two pictures of noise differ, two views of one hardly. Over 48 of the demo (fourier) the codes of the
+# One view each: two pictures of noise differ, two views of one hardly do. Of 48 of the demo (fourier) the codes of the
 # concepts that fire there at all spread by 0.16 to 0.23 of their mean (median per backbone; a tenth of them by more
 # than 0.34 to 0.72), so that the mean of 32 is right to 3 to 4% (6 to 13%); with two pictures, as before, to 16% (50%).
 NOISE_PICTURES = 32
@@ -36,7 +36,7 @@ class NoiseLevels:
     def code(self, usae: USAE, backbone: str, concept: int) -> float:
         """A concept's largest code, as in `Score.code`, mean over the pictures."""
         if backbone not in self._codes:
-            self._codes[backbone] = self._mean(usae, lambda canvases: _largest(usae, backbone, canvases))
+            self._codes[backbone] = self._mean(usae, lambda canvases: _largest_codes(usae, backbone, canvases))
         return self._codes[backbone][concept].item()
 
     def probability(self, usae: USAE, backbone: str, index: int) -> float:
@@ -51,8 +51,8 @@ class NoiseLevels:
     def _mean(self, usae: USAE, evaluate: Callable[[Tensor], Tensor]) -> Tensor:
         device = usae.device
         seeds = [FIRST_SEED + number for number in range(NOISE_PICTURES)]
-        packs = [seeds[first : first + NOISE_BATCH] for first in range(0, NOISE_PICTURES, NOISE_BATCH)]
-        return torch.cat([evaluate(self._draw(pack).to(device)) for pack in packs]).mean(0).cpu()
+        batches = [seeds[first : first + NOISE_BATCH] for first in range(0, NOISE_PICTURES, NOISE_BATCH)]
+        return torch.cat([evaluate(self._draw(batch).to(device)) for batch in batches]).mean(0).cpu()
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,6 @@ def shared_noise(usae: USAE, start: Hashable, draw: DrawStarts) -> NoiseLevels:
     return _noise_by_usae.setdefault(usae, {}).setdefault((start, versions), NoiseLevels(draw))
 
 
-def _largest(usae: USAE, backbone: str, canvases: Tensor) -> Tensor:
+def _largest_codes(usae: USAE, backbone: str, canvases: Tensor) -> Tensor:
     codes = held_out_codes(usae, backbone, canvases, FIRST_SEED, n_views=1)
     return codes.dense(usae.n_concepts)[:, 0].amax(1)

@@ -80,7 +80,7 @@ class ClassScore(_ScoreBase):
     index: int  # the class
     name: str | None  # what timm calls it; None for a classifier whose classes it does not know
     probability: float  # mean over views
-    rank: int  # by that, 1 is the most probable of all
+    rank: int  # by its probability, 1 is the most probable of all
     read_as: int  # the most probable class
     read_name: str | None  # its name
     noise: float | None = None  # chance: mean probability in pictures that nothing was optimized in
@@ -124,10 +124,10 @@ _SCORE_TYPES: tuple[TypeAdapter[Score | ClassScore], ...] = (TypeAdapter(Score),
 
 
 def read_score(values: Mapping[str, Any]) -> Score | ClassScore:
-    """What JSON of ours keeps of one picture through one backbone; what else it says (its verdict) is left out.
+    """A score as our JSON keeps it, of one picture through one backbone; other keys (its verdict) are ignored.
 
     Raises:
-        ValueError: for a figure that is missing, or no number.
+        ValueError: for a figure that is missing or not a number.
     """
     return validate(_SCORE_TYPES["probability" in values].validate_python, values)
 

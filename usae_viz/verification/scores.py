@@ -57,9 +57,9 @@ class Scores:
         return worst(self.verdict(image, name) for name in self.drawn_for[image])
 
     def weakest(self, image: str) -> str:
-        """Of the backbones that a picture was drawn for, the one with the worst verdict; of equals the least strength.
+        """Of the backbones that a picture was drawn for, the one with the worst verdict; of equals the weakest.
 
-        Where pictures fail by the share of their tokens, the least share counts: a large code in a few denies that.
+        Among failed pictures of a concept the smallest share of tokens decides: a large code in a few would hide it.
         """
         return self._in_order(image)[-1]
 
@@ -202,9 +202,9 @@ class Scores:
 
 
 def _mean_cosine(codes: Sequence[Tensor]) -> float:
-    """Of all pairs of some vectors (n_concepts,), of which those that are zero are like none.
+    """The mean cosine over all pairs of vectors (n_concepts,); that of a zero vector and any other is 0.
 
-    The pairs are not gone through, of which 400 seeds have 80,000: |sum of unit vectors|² has each of them twice.
+    The pairs, 80,000 for 400 seeds, are not visited one by one: |sum of unit vectors|² contains each of them twice.
     """
     units = functional.normalize(torch.stack(list(codes)).double(), dim=1)
     pairs = len(units) * (len(units) - 1)

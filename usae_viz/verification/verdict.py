@@ -26,7 +26,7 @@ VERDICTS: tuple[Verdict, ...] = ("strong", "weak", "failed")  # the best first
 # drawn). Classes of lite0: of 6000 pairs with noise and 15 pictures of one step none is strong, 19 are weak; three
 # drawn ones have 0.9999, 0.999 and 0.57 (a moving van, which lite2 reads as a sea cucumber: 48 steps were too few).
 class VerdictSettings(OneLineErrorModel):
-    """From which figures on a picture is strong, and below which it has failed."""
+    """The figures from which a picture is strong, and below which it has failed."""
 
     model_config = ConfigDict(allow_inf_nan=False)
 
@@ -40,7 +40,7 @@ class VerdictSettings(OneLineErrorModel):
         description="strong: its code (or a class's probability) is N times that in pictures of noise, in the "
         "same backbone; failed: it is not larger than there",
     )
-    share: float = Field(0.05, ge=0, le=1, description="failed: it fires in less of the tokens")
+    share: float = Field(0.05, ge=0, le=1, description="failed: it fires in less than this share of the tokens")
     probability: float = Field(0.5, ge=0, le=1, description="strong, of a class: its probability, the largest of all")
     class_rank: int = Field(5, ge=1, description="failed, of a class: it is not among the N most probable ones")
 

@@ -1,4 +1,4 @@
-"""Augmentations: the views of a canvas that backbones are shown. The operations are kornia's, the chance is ours.
+"""Augmentations: the views of a canvas that backbones are shown. The operations are kornia's, the random draws ours.
 
 Every random draw comes from a generator that belongs to the picture, so that a picture depends neither on its batch
 nor on another picture's seed; all geometry is one affine warp, so a view is interpolated once.
@@ -109,7 +109,7 @@ class Crops(NamedTuple):
 
 
 class DrawnViews(NamedTuple):
-    """All chance there is in the views of some canvases, and every length that hangs on it.
+    """Everything random in the views of some canvases, and every length that depends on it.
 
     Attributes:
         crops: of each coarseness.
@@ -132,7 +132,7 @@ def draw_views(
 
 
 def show_views(canvas: Tensor, settings: Augmentation, draws: DrawnViews, n_views: int, size: int) -> Tensor:
-    """The views (n, n_views, 3, size, size) once all is drawn: one graph, without chance."""
+    """The views (n, n_views, 3, size, size) once all is drawn: one graph, in which nothing is random."""
     crops, colour, noise = draws
     warped = _warped(canvas, crops, len(colour), size)
     if settings.brightness:
@@ -180,12 +180,12 @@ def _warped(canvas: Tensor, crops: Sequence[Crops], count: int, size: int) -> Te
 
 
 def _coarser(shape: Sequence[int], times: int) -> tuple[int, ...]:
-    """Height and width, halved so many times."""
+    """Height and width, halved a number of times."""
     return tuple(max(1, round(side / 2**times)) for side in shape)
 
 
 def _halved(canvas: Tensor, times: int) -> Tensor:
-    """Canvases (n, 3, H, W) of half the side so many times, antialiased."""
+    """Canvases (n, 3, H, W) with their sides halved a number of times, antialiased."""
     if times == 0:
         return canvas
     return functional.interpolate(canvas, _coarser(canvas.shape[-2:], times), mode="area")

@@ -28,7 +28,7 @@ def transformed_views(
     """Show canvases as the backbones will see them, through a list of transforms, in its order.
 
     Each is called as `transform(views, generator)`, with the views (n_views, 3, h, w) of one picture, and the picture's
-    own generator, from which torch's own chance is seeded meanwhile. Without `augmentation` in the list they begin as
+    own generator, which also seeds what torch draws meanwhile. Without `augmentation` in the list they begin as
     the whole canvas; with it, what stands before it is given the canvas, (1, 3, H, W), what stands behind it the views.
 
     Args:

@@ -10,7 +10,7 @@ from usae_train.runtime.matrix_speed import multiplies_faster_in_bfloat16
 
 
 def dtype_for(dtype: str, backbone: Backbone) -> torch.dtype:
-    """What a backbone computes in where it stands.
+    """What a backbone computes in, on its device.
 
     `auto` is bfloat16 on a GPU that has it; on a CPU that multiplies matrices faster in it, but for networks of grouped
     convolutions, which no processor that we measured runs faster so; else float32. Processor seconds of three views

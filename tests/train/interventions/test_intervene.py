@@ -210,7 +210,9 @@ def test_a_layer_that_cannot_be_edited_is_refused():
         options={"embed_dim": 8, "num_heads": 1, "stages": (1, 1, 1, 1)},
     )
     usae = space({"hiera": hiera})
-    said = r"hiera: layer 0 of 'hiera_tiny_224' cannot be edited: no part of the network outputs exactly the tokens that"
+    said = (
+        r"hiera: layer 0 of 'hiera_tiny_224' cannot be edited: no part of the network outputs exactly the tokens that"
+    )
     with pytest.raises(ValueError, match=said), ut.intervene(usae, "hiera", {1: 0.0}):
         pass
 

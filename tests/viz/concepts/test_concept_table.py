@@ -7,7 +7,7 @@ import usae_viz as uv
 from usae_train.runtime.warning_kinds import FormerNameWarning
 from usae_viz.concepts import table as home
 from usae_viz.concepts.ranking import concept_rows
-from usae_viz.objectives.named import bound_in
+from usae_viz.objectives.binding import bound_in
 
 pandas = pytest.importorskip("pandas")
 

@@ -13,7 +13,7 @@ from usae_viz.concepts.edit_text import parse_edit_texts
 from usae_viz.concepts.labels import labels_of
 from usae_viz.concepts.parsing import one_concept, parse_concepts
 from usae_viz.concepts.selection import select
-from usae_viz.objectives.named import bound_in
+from usae_viz.objectives.binding import bound_in
 from usae_viz.runs.plan import plan_recipe
 from usae_viz.runs.recipe import RenderRecipe
 

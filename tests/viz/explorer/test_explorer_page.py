@@ -152,7 +152,7 @@ def test_transfer_by_hand():
     def picture(own, codes):
         scores = {"fired": True, "drawn_for": own, "backbones": {name: seen(code) for name, code in codes.items()}}
         about = ImageMetadata(picture=own[0], objective="Concept(1)", settings={}, scores=scores)
-        return RenderedImage(file=None, below="", metadata=about, animation=None)
+        return RenderedImage(file=None, path_in_run="", metadata=about, animation=None)
 
     one = picture(["a"], {"a": 4.0, "b": 1.0, "c": 3.0})  # (1 + 3) / 2 / 4 = 0.5
     two = picture(["b"], {"a": 1.0, "b": 2.0, "c": 0.0})  # 0.25
@@ -216,7 +216,7 @@ def test_wrong_input_is_one_line_and_leaves_nothing(run_copy, usae_folder, tmp_p
         (["other"], "other was drawn with another USAE (sha256 000000000000) than"),
         ([run_copy, "--usae", "nowhere"], "unknown USAE 'nowhere'"),
         ([usae_folder, usae_folder], "at most one USAE"),
-        ([usae_folder, "-o", "theirs"], "index.html is there already, and is not an explorer that usae-viz made"),
+        ([usae_folder, "-o", "theirs"], "index.html exists already, and is not an explorer that usae-viz made"),
         ([usae_folder, "-o", "file/page"], "cannot be written"),
     ):
         done = run(*words)

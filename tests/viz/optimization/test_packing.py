@@ -143,7 +143,9 @@ def test_pictures_that_are_compared_have_to_fit_together(usae, mode):
 def test_more_pictures_than_any_memory_holds_are_refused_before_they_are_counted_out(usae):
     with pytest.raises(ValueError, match="20000 pictures of 4096 px are drawn at the same time for 10000 "):
         uv.maximize(usae, uv.Concept(3), size=4096, seeds=10_000)
-    with pytest.raises(ValueError, match=r"^10000 pictures .* GB, and there are .*; lower --seeds or --size$"):
+    with pytest.raises(
+        ValueError, match=r"^10000 pictures .* GB of memory, and there is .* GB; lower --seeds or --size$"
+    ):
         uv.maximize(usae, uv.Concept(3), size=4096, seeds=10_000, mode="shared")
 
 

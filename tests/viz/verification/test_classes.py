@@ -11,8 +11,8 @@ import usae_viz as uv
 from usae_train.backbones.backbone import BackboneSpec
 from usae_train.model.spec_files import read_specs
 from usae_train.model.usae import USAE
+from usae_viz.objectives.binding import bound_in
 from usae_viz.objectives.class_names import class_name
-from usae_viz.objectives.named import bound_in
 from usae_viz.optimization.checks import check_expression
 from usae_viz.runs.metadata import read_metadata
 from usae_viz.runs.plan import plan_objectives

@@ -41,8 +41,8 @@ class ExplanationPage {
       event.preventDefault(); // the address says what is shown, and no place on the page
       byId("concepts").focus();
     });
-    addEventListener("hashchange", () => this.#applyAddress());
-    this.#applyAddress();
+    addEventListener("hashchange", (event) => this.#applyAddress(new URL(event.newURL).hash));
+    this.#applyAddress(location.hash);
   }
 
   #setAddress() {
@@ -51,9 +51,12 @@ class ExplanationPage {
     history.replaceState(null, "", `#${new URLSearchParams(fields.map(([key, value]) => [key, String(value)]))}`);
   }
 
-  /** Show what the address says; the first of all where it says nothing that there is. */
-  #applyAddress() {
-    const fields = new URLSearchParams(location.hash.slice(1));
+  /**
+   * Show what the address says; the first of all where it names nothing that exists.
+   * @param {string} hash the address's: the page may have set its own since that was changed
+   */
+  #applyAddress(hash) {
+    const fields = new URLSearchParams(hash.slice(1));
     const number = (/** @type {string} */ key) => (/^\d+$/.test(fields.get(key) ?? "") ? Number(fields.get(key)) : 0);
     this.#showPhotograph(this.data.photographs[number("photograph")] ? number("photograph") : 0);
     this.order.selectedIndex = this.order.options[number("order")] ? number("order") : 0;

@@ -2,12 +2,12 @@
 "use strict";
 /* The atlas: concepts in a plane. What part is in view, which concept is current, and what pointer, keys and wheel do. */
 
-const FARTHEST = 0.6; // zoom: all of it is 1
-const NEAREST = 60;
-const STEP = 1.5; // of a zoom by key or button
-const PAN = 0.15; // of the plane's side, by key
+const MIN_ZOOM = 0.6; // 1 shows all of it
+const MAX_ZOOM = 60;
+const ZOOM_STEP = 1.5; // of a zoom by key or button
+const PAN_SHARE = 0.15; // of the plane's side, by key
 const REACH = 16; // pixels around the pointer in which a point is meant
-const CLICK = 5; // pixels that a click may move
+const MAX_CLICK_MOVE = 5; // pixels that a click may move
 
 /** @implements {Scene} */
 class Atlas {
@@ -30,8 +30,8 @@ class Atlas {
     this.colour = byId("colour", HTMLSelectElement);
     this.colour.append(...columnOptions(page.data.columns));
     this.colour.addEventListener("change", () => page.update({ colour: this.colour.value }));
-    byId("zoom-in").addEventListener("click", () => this.zoomBy(STEP));
-    byId("zoom-out").addEventListener("click", () => this.zoomBy(1 / STEP));
+    byId("zoom-in").addEventListener("click", () => this.zoomBy(ZOOM_STEP));
+    byId("zoom-out").addEventListener("click", () => this.zoomBy(1 / ZOOM_STEP));
     byId("zoom-reset").addEventListener("click", () => this.#setViewport({ x: 0.5, y: 0.5, zoom: 1 }));
     this.#listen();
   }
@@ -86,7 +86,7 @@ class Atlas {
   /** @param {Viewport} viewport */
   #setViewport({ x, y, zoom }) {
     const within01 = (/** @type {number} */ value) => Math.min(1, Math.max(0, value));
-    this.viewport = { x: within01(x), y: within01(y), zoom: Math.min(NEAREST, Math.max(FARTHEST, zoom)) };
+    this.viewport = { x: within01(x), y: within01(y), zoom: Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, zoom)) };
     glimpse.hide(this);
     this.page.setViewport(formatViewport(this.viewport));
     this.#draw();
@@ -100,7 +100,7 @@ class Atlas {
   zoomBy(factor, under) {
     const { width, height } = this.drawing;
     const fixed = under ?? { x: width / 2, y: height / 2 };
-    const zoom = Math.min(NEAREST, Math.max(FARTHEST, this.viewport.zoom * factor));
+    const zoom = Math.min(MAX_ZOOM, Math.max(MIN_ZOOM, this.viewport.zoom * factor));
     const from = this.drawing.toPlane(fixed, this.viewport);
     const to = this.drawing.toPlane(fixed, { ...this.viewport, zoom });
     this.#setViewport({ x: this.viewport.x + from.x - to.x, y: this.viewport.y + from.y - to.y, zoom });
@@ -141,7 +141,7 @@ class Atlas {
   #onPointerUp(event) {
     const wasDown = this.#down.delete(event.pointerId);
     const at =
-      wasDown && !this.#down.size && this.#moved <= CLICK
+      wasDown && !this.#down.size && this.#moved <= MAX_CLICK_MOVE
         ? this.drawing.nearest(this.#pixel(event), this.viewport, REACH)
         : null;
     if (at === null) return;
@@ -183,17 +183,17 @@ class Atlas {
   #onKey(event) {
     if (isTyping(event)) return;
     const [right, down] = ARROWS[event.key] ?? [0, 0];
-    const side = PAN * Math.min(this.drawing.width, this.drawing.height);
+    const side = PAN_SHARE * Math.min(this.drawing.width, this.drawing.height);
     const id = this.current === null ? null : this.page.data.cards[this.current].id;
     if (right || down) event.shiftKey ? this.moveBy(-right * side, -down * side) : this.#chooseNext(right, down);
-    else if (event.key === "+" || event.key === "=") this.zoomBy(STEP);
-    else if (event.key === "-" || event.key === "−") this.zoomBy(1 / STEP);
+    else if (event.key === "+" || event.key === "=") this.zoomBy(ZOOM_STEP);
+    else if (event.key === "-" || event.key === "−") this.zoomBy(1 / ZOOM_STEP);
     else if (event.key === "0") byId("zoom-reset").click();
     else if (event.key === "Escape") glimpse.hide(this);
     else if (id === null) return;
     else if (event.key === "Enter" || event.key === " ") this.page.open(id);
     else if (event.key === "c") this.page.compare(id);
-    else if (event.key === "f") this.page.labels.set(id, { favourite: !this.page.labels.of(id).favourite });
+    else if (event.key === "f") this.page.labels.toggleFavourite(id);
     else return;
     event.preventDefault();
   }
@@ -259,7 +259,7 @@ const distance = (a, b) => Math.max(1, Math.hypot(a.clientX - b.clientX, a.clien
  */
 function parseViewport(text) {
   const [x, y, zoom] = text.split(",").map(Number);
-  const valid = text && x >= 0 && x <= 1 && y >= 0 && y <= 1 && zoom >= FARTHEST && zoom <= NEAREST;
+  const valid = text && x >= 0 && x <= 1 && y >= 0 && y <= 1 && zoom >= MIN_ZOOM && zoom <= MAX_ZOOM;
   return valid ? { x, y, zoom } : { x: 0.5, y: 0.5, zoom: 1 };
 }
 

@@ -4,10 +4,10 @@
 
 const COLOURS = 24; // steps of the scale
 const FILLED = 0.92; // of the canvas's shorter side, when all is seen
-const SMALLEST = 6; // pixels of a dot
-const LARGEST = 22;
-const NAMED = 90; // points in view, up to which they have their numbers
-const PICTURED = 40; // points in view, up to which they are pictures
+const MIN_DOT = 6; // pixels
+const MAX_DOT = 22;
+const MAX_NAMED = 90; // points in view, beyond which their numbers are left out
+const MAX_PICTURED = 40; // points in view, beyond which they are dots
 const PICTURE = 52; // pixels
 
 class AtlasDrawing {
@@ -190,8 +190,8 @@ class AtlasDrawing {
     context.setTransform(this.#ratio, 0, 0, this.#ratio, 0, 0);
     context.clearRect(0, 0, this.width, this.height);
     const dots = this.#drawDots(context, viewport);
-    if (dots.length <= PICTURED) this.#drawPictures(context, viewport, dots);
-    if (dots.length <= NAMED) this.#drawNames(context, viewport, dots, dots.length <= PICTURED);
+    if (dots.length <= MAX_PICTURED) this.#drawPictures(context, viewport, dots);
+    if (dots.length <= MAX_NAMED) this.#drawNames(context, viewport, dots, dots.length <= MAX_PICTURED);
     if (current !== null) this.#ring(context, this.pixel(current, viewport), "--ink");
     for (const id of this.page.view.compare) this.#ringOf(context, viewport, id, "--accent");
   }
@@ -223,7 +223,7 @@ class AtlasDrawing {
    */
   #makeDots({ zoom }) {
     const unzoomed = Math.sqrt((this.width * this.height) / this.placed.length) / 3;
-    const size = Math.round(Math.min(LARGEST, Math.max(SMALLEST, unzoomed) * zoom ** 0.4));
+    const size = Math.round(Math.min(MAX_DOT, Math.max(MIN_DOT, unzoomed) * zoom ** 0.4));
     if (this.#dots.length && size === this.#dotSize) return;
     this.#dotSize = size;
     const colours = Array.from({ length: COLOURS }, (_, step) => this.#rampAt(step / (COLOURS - 1)));
@@ -287,9 +287,8 @@ class AtlasDrawing {
       const { x, y } = this.pixel(at, viewport);
       const { image, left, top, side } = cutting;
       const across = side * Math.min(image.naturalWidth, image.naturalHeight);
-      const from = [left * image.naturalWidth, top * image.naturalHeight, across, across];
-      const [sx, sy, sw, sh] = from;
-      context.drawImage(image, sx, sy, sw, sh, x - PICTURE / 2, y - PICTURE / 2, PICTURE, PICTURE);
+      const [fromX, fromY] = [left * image.naturalWidth, top * image.naturalHeight];
+      context.drawImage(image, fromX, fromY, across, across, x - PICTURE / 2, y - PICTURE / 2, PICTURE, PICTURE);
       const step = this.#colourStep[at];
       context.strokeStyle = step === COLOURS ? this.#colour("var(--unknown)") : this.#rampAt(step / (COLOURS - 1));
       context.lineWidth = 3;

@@ -9,8 +9,8 @@ const MODES = {
   shared: "one picture for all backbones",
 };
 
-const MOST_ROWS = 6; // on a card; all are in its sheet
-const MOST_IN_MATRIX = 8;
+const MAX_ROWS = 6; // on a card; all are in its sheet
+const MAX_IN_MATRIX = 8;
 
 /**
  * Which rows of pictures every card has room for.
@@ -32,7 +32,7 @@ function pictureRows(data, view) {
   const variantOrder = (/** @type {PictureRow} */ row) => variants.indexOf(row.variant);
   order.sort((a, b) => a.run - b.run || variantOrder(a) - variantOrder(b) || (a.mode < b.mode ? 1 : -1));
   const shared = drawings.some(({ pictures }) => pictures.some((picture) => picture.mode === "shared"));
-  return { rows: order.slice(0, MOST_ROWS), shared };
+  return { rows: order.slice(0, MAX_ROWS), shared };
 }
 
 /**
@@ -138,7 +138,7 @@ function smallMatrix(data, card, view) {
   const pictures = shownRuns(card, view)
     .flatMap((drawing) => drawing.pictures)
     .flatMap(({ backbone, strengths }) => (strengths ? [{ backbone, strengths }] : []))
-    .slice(0, MOST_IN_MATRIX);
+    .slice(0, MAX_IN_MATRIX);
   if (!pictures.length) return h("div", { class: "matrix empty", "aria-hidden": "true" });
   const largest = Math.max(1e-6, ...pictures.flatMap(({ strengths }) => strengths.map((strength) => strength ?? 0)));
   const words = pictures.map(({ backbone, strengths }) => {
@@ -292,7 +292,6 @@ function cardHead({ data, labels, view, standard, open, compare }, at) {
   const compared = view.compare.includes(id);
   const compareAttributes = { "aria-pressed": String(compared), "aria-label": `compare ${id}`, title: "Compare (c)" };
   const starAttributes = { "aria-pressed": String(favourite), "aria-label": `favourite ${id}`, title: "Favourite (f)" };
-  const toggleFavourite = () => labels.set(id, { favourite: !labels.of(id).favourite });
   return h(
     "header",
     {},
@@ -304,7 +303,11 @@ function cardHead({ data, labels, view, standard, open, compare }, at) {
       { class: "icon-button compare", ...compareAttributes, onclick: () => compare(id) },
       compared ? "☑" : "☐",
     ),
-    h("button", { class: "icon-button star", ...starAttributes, onclick: toggleFavourite }, favourite ? "★" : "☆"),
+    h(
+      "button",
+      { class: "icon-button star", ...starAttributes, onclick: () => labels.toggleFavourite(id) },
+      favourite ? "★" : "☆",
+    ),
   );
 }
 

@@ -111,11 +111,11 @@ function knownConcept({ n_concepts: count }, concept) {
 function conceptsBetween(part, usae, first, last) {
   if (knownConcept(usae, first) > knownConcept(usae, last))
     throw new Error(`“${part}”: the smaller number goes first.`);
-  if (last - first >= MOST_IN_RANGE) throw new Error(`“${part}”: more concepts than any page has.`);
+  if (last - first >= MAX_IN_RANGE) throw new Error(`“${part}”: more concepts than any page has.`);
   return numbersBetween(first, last);
 }
 
-const MOST_IN_RANGE = 1e6; // of a page that does not know how many concepts there are
+const MAX_IN_RANGE = 1e6; // of a page that does not know how many concepts there are
 
 /**
  * @param {string} part

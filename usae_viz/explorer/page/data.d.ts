@@ -66,7 +66,7 @@ interface CardData {
   objective: string;
   of_class: boolean;
   follows: string | null;
-  natural: number[]; // top-activating patches that there are, by backbone
+  natural: number[]; // number of top-activating patches, by backbone
   run_pictures: RunPicturesData[];
 }
 

@@ -45,6 +45,11 @@ class Labels {
     this.#store();
   }
 
+  /** @param {string} id */
+  toggleFavourite(id) {
+    this.set(id, { favourite: !this.of(id).favourite });
+  }
+
   /** What --concept would know, were these labels exported: the USAE's own names that no label here has, then these. */
   get nameable() {
     const readers = this.conceptLabels;

@@ -219,9 +219,12 @@ class Explorer {
     showStatus(status, await copyAddress());
   };
 
-  /** The address was changed by a link within the page, or by hand. */
-  applyAddress() {
-    preserveFocus(() => this.#update(fromHash(location.hash, this.standard, this.data)));
+  /**
+   * The address was changed by a link within the page, or by hand.
+   * @param {string} hash what it was changed to: the page may have set its own since
+   */
+  applyAddress(hash) {
+    preserveFocus(() => this.#update(fromHash(hash, this.standard, this.data)));
     this.setAddress(); // at once: a moment later one may have gone on
     byId("search", HTMLInputElement).value = this.view.query;
     if (!this.#openFromAddress()) this.sheet.hide();
@@ -300,7 +303,7 @@ function listen(page) {
     const select = byId(id, HTMLSelectElement);
     select.addEventListener("change", () => page.update(change(select.value)));
   }
-  addEventListener("hashchange", () => page.applyAddress());
+  addEventListener("hashchange", (event) => page.applyAddress(new URL(event.newURL).hash));
   matchMedia(PANEL_COVERS).addEventListener("change", () => byId("cards").inert && page.togglePanel(false));
   document.addEventListener("keydown", (event) => handleKey(page, event));
 }
@@ -351,8 +354,8 @@ function fillHead(data) {
   byId("runs-label").hidden = runs.length < 2;
   byId("runs").append(...options([["all", "side by side"], ...runs.map((run, number) => [String(number), run.name])]));
   byId("missing").hidden = !missing.length;
-  byId("missing").append(...missing.slice(0, MOST_MISSING).map((line) => h("p", {}, line)));
-  if (missing.length > MOST_MISSING) byId("missing").append(h("p", {}, `and ${missing.length - MOST_MISSING} more`));
+  byId("missing").append(...missing.slice(0, MAX_MISSING).map((line) => h("p", {}, line)));
+  if (missing.length > MAX_MISSING) byId("missing").append(h("p", {}, `and ${missing.length - MAX_MISSING} more`));
 }
 
-const MOST_MISSING = 5; // lines of what is missing
+const MAX_MISSING = 5; // lines of what is missing

@@ -79,6 +79,7 @@ function conceptPart({ data, labels }, at, detail, level) {
 class Sheet {
   /** @type {string[]} */
   ids = [];
+  #shown = false; // and nothing else asked for since it was closed: its closing is heard later
 
   /**
    * @param {Page} page
@@ -87,14 +88,19 @@ class Sheet {
   constructor(page, dialog) {
     this.page = page;
     this.dialog = dialog;
-    dialog.addEventListener("close", () => {
-      glimpse.hide();
-      page.closed();
-    });
+    dialog.addEventListener("close", () => this.#onClose());
     dialog.addEventListener("click", (event) => {
       if (event.target === dialog) dialog.close();
     });
     dialog.addEventListener("keydown", (event) => this.#onKey(event));
+  }
+
+  #onClose() {
+    if (this.dialog.open || !this.#shown) return; // another was asked for before this was heard
+    this.#shown = false;
+    glimpse.hide();
+    this.page.closed();
+    this.ids = []; // what was to come next is not shown any more
   }
 
   /** @param {KeyboardEvent} event */
@@ -114,6 +120,7 @@ class Sheet {
   async show(ids) {
     const { data } = this.page;
     this.ids = ids;
+    if (!this.dialog.open) this.#shown = false;
     const places = ids.flatMap((id) => data.place.get(id) ?? []);
     const cardDetails = await Promise.all(places.map((at) => details.of(data.cards[at].detail)));
     if (this.ids !== ids) return; // another was asked for meanwhile
@@ -124,6 +131,7 @@ class Sheet {
     replacePreservingFocus(this.dialog, children);
     if (!this.dialog.open) {
       this.dialog.showModal();
+      this.#shown = true;
       within(this.dialog, ".close").focus();
     } else if (!this.dialog.contains(document.activeElement)) within(this.dialog, ".close").focus();
     this.dialog.scrollTop = 0;

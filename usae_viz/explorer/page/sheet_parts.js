@@ -225,7 +225,7 @@ function favouriteButton(labels, id) {
     star.textContent = favourite ? "★" : "☆";
   };
   star.addEventListener("click", () => {
-    labels.set(id, { favourite: !labels.of(id).favourite });
+    labels.toggleFavourite(id);
     update();
   });
   update();

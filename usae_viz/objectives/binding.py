@@ -25,7 +25,7 @@ def bound_in(usae: USAE, objectives: Sequence[Objective], labels: Sequence[Label
         ValueError: for what is not a USAE or not an objective, a name that no concept or several have, or private
             concepts that no backbone it is asked of has.
     """
-    from usae_train.model.usae import check_usae  # with torch, which commands have not loaded yet
+    from usae_train.model.usae import check_usae  # imports torch, which commands have not loaded yet
 
     check_usae(usae)
     for objective in objectives:
