@@ -24,7 +24,6 @@ OUTSIDE = {  # where calls of other software are wrapped, of which ValueError is
     "usae_train/tokens/token_tables.py:read_npy": "numpy",
     "usae_train/tokens/pieces.py:_ranges": "int, of a file's name",
     "usae_viz/objectives/backbone.py:_direction": "torch.as_tensor",
-    "usae_viz/objectives/custom_score.py:scored": "an objective of the user's own",
     "usae_viz/custom_code/hashing.py:_imported": "ast",
     "usae_viz/parameterizations/custom.py:_takes": "inspect",
 }

@@ -131,7 +131,7 @@ def test_the_explorer_shows_every_run_and_natural_patches_of_every_network(runs,
     assert (data["backbones"], data["missing"]) == (BACKBONES, [])
     assert [each["name"] for each in data["runs"]] == list(DRAWN)
     (card,) = data["cards"]
-    drawn = {data["runs"][own["run"]]["name"]: len(own["pictures"]) for own in card["drawn"]}
+    drawn = {data["runs"][own["run"]]["name"]: len(own["pictures"]) for own in card["run_pictures"]}
     assert drawn == {mode: len(names) for mode, names in DRAWN.items()}
     with Image.open(tmp_path / "page" / EXPLORER_FOLDER / "patches" / f"{concept}.webp") as strip:
         assert strip.size == (64, len(BACKBONES) * 64)

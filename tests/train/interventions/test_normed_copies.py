@@ -44,7 +44,7 @@ def test_norms_that_cannot_be_undone_are_refused():
     norm = by_hand()
     with torch.no_grad():
         norm.weight[0] = 0
-    with pytest.raises(ValueError, match="leaves a feature out"):
+    with pytest.raises(ValueError, match="that norm drops a feature"):
         HeldNorm(norm, stream, norm(stream))
 
 

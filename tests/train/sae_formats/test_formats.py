@@ -177,7 +177,7 @@ def of(maker, change=lambda room: room):
     return made
 
 
-GATED = "has one pre-code per concept"
+GATED = "a USAE has one per concept"
 BIASED = {"schema": 1, "cls": "Relu", "cfg": {"d_vit": WIDTH, "exp_factor": 2}}
 REFUSED = {
     "nothing there": (lambda room: room / "none", "no folder or file at"),

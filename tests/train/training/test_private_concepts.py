@@ -39,8 +39,8 @@ RECIPES = {
 
 # {(n_shared, k_private): why these cannot be, of 12 concepts, 2 of each backbone, 3 active}
 CONTRADICTIONS = {
-    (7, 1): "the first 7 concepts are shared, and of the space 6 of 12; expected the same",
-    (0, 1): "the first 0 concepts are shared, and of the space 6 of 12",
+    (7, 1): "shares the first 7 concepts, and the space 6 of 12; expected the same",
+    (0, 1): "shares the first 0 concepts, and the space 6 of 12",
     (6, 0): "0 of 3 active concepts are private; expected some of both kinds, at most 2 private ones and 6 shared",
     (6, 3): "3 of 3 active concepts are private; expected some of both kinds",
 }
@@ -243,7 +243,7 @@ def test_slots_that_contradict_the_space_are_refused_where_a_usae_is_made() -> N
     for (n_shared, k_private), why in CONTRADICTIONS.items():
         with pytest.raises(ValueError, match=f"^[^\n]*{why}[^\n]*$"):
             ut.USAE(WIDTHS, 12, 3, sparsity=SplitTopK(n_shared=n_shared, k_private=k_private), private=private)
-    with pytest.raises(ValueError, match="the first 6 concepts are shared, and of the space 12 of 12"):
+    with pytest.raises(ValueError, match="shares the first 6 concepts, and the space 12 of 12"):
         ut.USAE(WIDTHS, 12, 3, sparsity=SplitTopK(n_shared=6, k_private=1))
 
 

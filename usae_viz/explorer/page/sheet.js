@@ -120,10 +120,11 @@ class Sheet {
   async show(ids) {
     const { data } = this.page;
     this.ids = ids;
-    if (!this.dialog.open) this.#shown = false;
+    const { open } = this.dialog;
+    if (!open) this.#shown = false;
     const places = ids.flatMap((id) => data.place.get(id) ?? []);
     const cardDetails = await Promise.all(places.map((at) => details.of(data.cards[at].detail)));
-    if (this.ids !== ids) return; // another was asked for meanwhile
+    if (this.ids !== ids || (open && !this.dialog.open)) return; // another was asked for meanwhile, or none
     const single = ids.length === 1;
     const parts = places.map((at, nth) => conceptPart(this.page, at, cardDetails[nth], single ? 2 : 3));
     this.dialog.className = single ? "single" : "comparison";
