@@ -15,7 +15,9 @@ From the project's root:
 
     OMP_NUM_THREADS=1 python tests/benchmarks/step_floor.py
 
-Measured on an EPYC with avx512_bf16, beside a load of 5: a step 235 ms; at least 122 ms (0.52 of it): products 87, rows
+Measured before tokens in memory were standardized once, and before codes were those of the product that chose them (a
+step took 1.14 times as long, fit_speed.py), on an EPYC with avx512_bf16, beside a load of 5: a step 235 ms; at least
+122 ms (0.52 of it): products 87, rows
 16, gradients 2, AdamW 17. Products and AdamW take what they are counted for (87 and 16 ms, each operation's processor
 time by a dispatch mode, of 206 in all); sums over entries take 60 for the 18 of rows and gradients, for an entry's row
 is 3 KB from anywhere in 19 MB; the other 43 are 60 kinds of small ones, none above 4. 1.3 times 6c9b1b9's speed would

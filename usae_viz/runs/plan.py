@@ -272,18 +272,15 @@ def _without_repeats(planned: Sequence[tuple[_PlannedObjective, RenderJob]]) -> 
 
 def _job(usae: USAE, planned: _PlannedObjective, resolved: _ResolvedVariant) -> RenderJob:
     objective = planned.objective
-    if (
-        objective.needs_reference and not resolved.settings.given_pictures
-    ):  # otherwise it would be raised only after everything before it was drawn
+    if objective.needs_reference and not resolved.settings.given_pictures:  # raised later, what came before is drawn
         raise UsageError(f"objective {objective} compares with a picture; give one as `start` or `reference`")
     content = {**resolved.content, "folder": planned.folder, "objective": str(objective), "code": planned.code}
     if planned.code is not None and objective.concepts:  # its text is its name, which may mean another concept today
         content["concepts"] = list(objective.concepts)
     settings = settings_for(usae, objective, resolved.settings)
-    augmentation = settings.augmentation
-    if augmentation.crop is None:  # transforms stand in its place, and keys have what it was before 0.9
-        augmentation = augmentation.model_copy(update={"crop": CROP_OF_CLASSES})
-    content["settings"] = {**content["settings"], "augmentation": augmentation.model_dump(mode="json")}
+    crop = settings.augmentation.crop or CROP_OF_CLASSES  # where transforms replace it, what it was before 0.9
+    augmentation = {**settings.augmentation.model_dump(mode="json"), "crop": list(crop)}
+    content["settings"] = {**content["settings"], "augmentation": augmentation}
     if settings.feature_statistics:  # earlier versions did not have it
         content["feature_statistics"] = settings.feature_statistics
     if objective.constants:

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from browser_waiting import becomes, soon
+from browser_waiting import TURN, becomes, soon
 
 from usae_viz.explorer.page import explore
 from usae_viz.explorer.sources import open_sources
@@ -169,3 +169,37 @@ def test_what_is_gone_back_from_before_it_is_there_is_not_shown(folder, visit):
         }"""
     )
     assert settled(page)["open"] == []
+
+
+@pytest.mark.parametrize(
+    "race",
+    [
+        "document.querySelector('dialog').close(); location.hash = '#concept=7'",
+        # the page's own address, which follows the view a moment later, comes between
+        "location.hash = '#concept=7'; history.replaceState(null, '', '#concept=3')",
+        # the link is followed before the closing is heard
+        "document.querySelector('dialog').close(); dispatchEvent(new HashChangeEvent('hashchange', {newURL: LINK}))",
+    ],
+)
+def test_a_link_is_followed_whatever_the_page_is_doing_meanwhile(folder, visit, race):
+    page = visit(folder, "concept=3")
+    page.wait_for_selector("dialog[open] .concept-part[aria-label='concept 3']")
+    page.evaluate(race.replace("LINK", "location.href.replace(/#.*/, '#concept=7')"))
+    page.wait_for_selector("dialog[open] .concept-part[aria-label='concept 7']")
+    soon(page, lambda: "concept=7" in page.url)
+    page.wait_for_timeout(2 * TURN)  # for what is heard late
+    assert page.locator("dialog[open]").count() == 1
+    assert page.url.endswith("#concept=7")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog", state="hidden")
+
+
+def test_what_is_closed_while_the_next_is_loaded_stays_closed(folder, visit):
+    page = visit(folder, "concept=3")
+    page.wait_for_selector("dialog[open] .concept-part[aria-label='concept 3']")
+    page.evaluate(
+        "document.querySelector('[aria-label=\"the next concept\"]').click(); document.querySelector('dialog').close()"
+    )
+    soon(page, lambda: "concept=" not in page.url)
+    page.wait_for_timeout(2 * TURN)
+    assert page.locator("dialog[open]").count() == 0

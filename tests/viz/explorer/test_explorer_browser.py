@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from browser_waiting import TURN, becomes, soon
+from browser_waiting import becomes, soon
 from typer.testing import CliRunner
 
 import usae_train as ut
@@ -337,40 +337,6 @@ def test_a_link_to_a_comparison_opens_it(atlas, visit):
         page = visit(atlas, nonsense)
         assert [chip.inner_text() for chip in page.locator("#comparison-tray .chip").all()] == ["3 ✕"]
         assert page.locator("dialog[open]").count() == 0
-
-
-@pytest.mark.parametrize(
-    "race",
-    [
-        "document.querySelector('dialog').close(); location.hash = '#concept=7'",
-        # the page's own address, which follows the view a moment later, comes between
-        "location.hash = '#concept=7'; history.replaceState(null, '', '#concept=3')",
-        # the link is followed before the closing is heard
-        "document.querySelector('dialog').close(); dispatchEvent(new HashChangeEvent('hashchange', {newURL: LINK}))",
-    ],
-)
-def test_a_link_is_followed_whatever_the_page_is_doing_meanwhile(atlas, visit, race):
-    page = visit(atlas, "concept=3")
-    page.wait_for_selector("dialog[open] .concept-part[aria-label='concept 3']")
-    page.evaluate(race.replace("LINK", "location.href.replace(/#.*/, '#concept=7')"))
-    page.wait_for_selector("dialog[open] .concept-part[aria-label='concept 7']")
-    addressed(page, "concept=7")
-    page.wait_for_timeout(2 * TURN)  # for what is heard late
-    assert page.locator("dialog[open]").count() == 1
-    assert page.url.endswith("#concept=7")
-    page.keyboard.press("Escape")
-    page.wait_for_selector("dialog", state="hidden")
-
-
-def test_what_is_closed_while_the_next_is_loaded_stays_closed(atlas, visit):
-    page = visit(atlas, "concept=3")
-    page.wait_for_selector("dialog[open] .concept-part[aria-label='concept 3']")
-    page.evaluate(
-        "document.querySelector('[aria-label=\"the next concept\"]').click(); document.querySelector('dialog').close()"
-    )
-    soon(page, lambda: "concept=" not in page.url)
-    page.wait_for_timeout(2 * TURN)
-    assert page.locator("dialog[open]").count() == 0
 
 
 def test_a_comparison_of_objectives_with_commas_has_an_address(atlas, visit):
