@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ class Feed(Protocol):
     """Paired tokens. A window is what is in memory at a time; an epoch goes through all windows."""
 
     widths: dict[str, int]
+    memory: float  # bytes that tokens may take at a time
 
     def __len__(self) -> int:
         """How many tokens there are."""
@@ -46,13 +48,15 @@ class MemoryFeed:
 
     Args:
         tokens: {backbone: (n, width)}; row n is the same patch of the same image in all.
+        memory: bytes that tokens may take, what is made of them included; any number by default.
 
     Raises:
         ValueError: for tokens of different lengths, of another shape, or not finite.
     """
 
-    def __init__(self, tokens: Mapping[str, Tensor]) -> None:
+    def __init__(self, tokens: Mapping[str, Tensor], memory: float = math.inf) -> None:
         _check_tokens(tokens)
+        self.memory = memory
         # detached, or a second step would go back into them
         self.tokens = {name: values.detach() for name, values in tokens.items()}
         self.widths = {name: values.shape[1] for name, values in tokens.items()}
@@ -81,7 +85,7 @@ class StoreFeed:
     """
 
     def __init__(self, store: ActivationStore, memory: float) -> None:
-        self.store, self.widths = store, dict(store.record.widths)
+        self.store, self.memory, self.widths = store, memory, dict(store.record.widths)
         self.per_image = store.record.grid[0] * store.record.grid[1]
         self.shards = [number for number, shard in enumerate(store.record.shards) if shard.images]
         a_slice = max(1, int(SLICE_BYTES / (store.bytes / len(store))))
@@ -153,7 +157,7 @@ class OneBackbone:
     """
 
     def __init__(self, feed: Feed, name: str) -> None:
-        self.feed, self.name, self.widths = feed, name, {name: feed.widths[name]}
+        self.feed, self.name, self.memory, self.widths = feed, name, feed.memory, {name: feed.widths[name]}
 
     def __len__(self) -> int:
         return len(self.feed)

@@ -19,7 +19,7 @@ class ShuffledFeed:
     """
 
     def __init__(self, feed: Feed, seed: int) -> None:
-        self.feed, self.seed, self.widths = feed, seed, feed.widths
+        self.feed, self.seed, self.memory, self.widths = feed, seed, feed.memory, feed.widths
 
     def __len__(self) -> int:
         return len(self.feed)

@@ -46,6 +46,7 @@ class StreamFeed:
         self.origin, self.ranks = origin, origin.ranks
         self.widths = {name: backbone.width for name, backbone in origin.backbones.items()}
         self.numbers = torch.arange(len(origin.source)) if numbers is None else torch.as_tensor(numbers)
+        self.memory = memory
         self.per_image = origin.grid[0] * origin.grid[1]
         self.images_per_window = min(len(self.numbers), int(memory / bytes_per_image(origin.backbones, origin.grid)))
         if self.images_per_window < 1:

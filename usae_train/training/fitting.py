@@ -257,7 +257,7 @@ def feed_pictures(
     with ranks.raise_together():
         broken.add(paired.failures)
     tried = torch.arange(len(source)) if numbers is None else torch.as_tensor(numbers)
-    return MemoryFeed(paired.flat()), lambda: iter([paired.select(tried[measured_numbers(n_images)])])
+    return MemoryFeed(paired.flat(), allowed), lambda: iter([paired.select(tried[measured_numbers(n_images)])])
 
 
 def store_to_fit(

@@ -29,11 +29,10 @@ from usae_train.training.checkpointing import TrainingCheckpointer, TrainingStat
 from usae_train.training.dictionaries.binding import project, release
 from usae_train.training.gradient_clipping import clip_gradients, gradient_norms, learned_thresholds, trained_parameters
 from usae_train.training.initialization import prepare
-from usae_train.training.kernels.products import product
 from usae_train.training.logging.step_metrics import DEFAULT_LOG_COUNT, Speed, is_sound, pair_metrics, unsound_pairs
 from usae_train.training.noise import NoiseSource
 from usae_train.training.settings import FitSettings, TrainingRecipe
-from usae_train.training.standardized_window import StandardizedWindow, pays_to_standardize_once
+from usae_train.training.standardized_window import StandardizedWindow, pays_to_standardize_once, standardized
 from usae_train.training.step import ERRORS, step_loss
 from usae_train.training.step_plan import StepPlan
 from usae_train.training.sync_batch_norm import share_statistics
@@ -202,7 +201,7 @@ class Trainer:
         if self.thresholds:  # one rank's part of the batch may have more outliers than another's
             self.ranks = self.ranks.weighted_by(count)
             share_statistics(usae, self.ranks)
-        batch = {n: usae.scale(n)(to_device(t[rows], usae.device).float(), product) for n, t in shown.items()}
+        batch = {name: standardized(usae, name, to_device(raw[rows], usae.device)) for name, raw in shown.items()}
         return batch, batches.places[rows]
 
     def _loss(

@@ -30,7 +30,14 @@ def pays_to_standardize_once(
     shown_again = settings.steps * settings.batch > len(feed)
     size = len(feed) * sum(feed.widths.values()) * torch.float32.itemsize
     on_one_cpu = ranks.world_size == 1 and torch.device(device).type == "cpu" and not settings.mask_outliers
-    return on_one_cpu and in_memory and shown_again and size < FREE_SHARE * free_memory()
+    # raw tokens take no more than these, and may stay
+    fits = 2 * size <= feed.memory and size < FREE_SHARE * free_memory()
+    return on_one_cpu and in_memory and shown_again and fits
+
+
+def standardized(usae: USAE, name: str, tokens: Tensor) -> Tensor:
+    """A backbone's tokens (tokens, width) as training takes them: in float32, multiplied at the fast precision."""
+    return usae.scale(name)(tokens.float(), product)  # type: ignore[no-any-return]
 
 
 class StandardizedWindow:
@@ -49,7 +56,7 @@ class StandardizedWindow:
         return {name: self._standardized(name, raw) for name, raw in tokens.items()}
 
     def _standardized(self, name: str, tokens: Tensor) -> Tensor:
-        standardized, scale = torch.empty(tokens.shape), self.usae.scale(name)
-        for part, into in zip(tokens.split(self.batch), standardized.split(self.batch), strict=True):
-            into.copy_(scale(part.float(), product))
-        return standardized
+        whole = torch.empty(tokens.shape)
+        for part, into in zip(tokens.split(self.batch), whole.split(self.batch), strict=True):
+            into.copy_(standardized(self.usae, name, part))
+        return whole

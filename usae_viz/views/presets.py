@@ -94,10 +94,10 @@ class Augmentation(OneLineErrorModel):
 # 0.50; of 0.6 to 1 alone 0.98, 0.91, 0.52, 0.04; noise of up to 0.05 for 0.15 0.92, 0.96, 0.81, 0.55; turned by up to 5
 # degrees in colours that stay, for 10 and colours that change, 0.98, 0.99, 0.97, 0.60. Concepts
 # (tests/benchmarks/crops.py has the table): crops from 0.5 have larger codes than from 0.2, for the whole and for crops
-# of 0.7, and as large ones for crops of 0.5, in the demo as in three real networks. `maco`: crops of N(0.25, 0.1) of
-# the side and uniform noise within 0.1, here normal noise with the same root mean square (Fel et al. 2023, section 4);
-# it is meant for canvases several times the backbones' input. `lucid`: small jitter, rotation and scale around the
-# whole canvas (lucid's standard transforms).
+# of 0.7, and for crops of 0.5 within 3% as large ones or larger, in the demo as in three real networks. `maco`: crops
+# of N(0.25, 0.1) of the side and uniform noise within 0.1, here normal noise with the same root mean square (Fel et al.
+# 2023, section 4); it is meant for canvases several times the backbones' input. `lucid`: small jitter, rotation and
+# scale around the whole canvas (lucid's standard transforms).
 AUGMENTATION_PRESETS: dict[str, Augmentation] = {
     "default": Augmentation(),
     "maco": Augmentation(crop=(0.05, 1.0), crop_normal=(0.25, 0.1), rotate=0, noise=0.1),

@@ -78,6 +78,9 @@ def test_it_is_done_where_all_tokens_are_in_memory_and_shown_again(monkeypatch: 
     assert not pays(LONG)
     monkeypatch.undo()
     size = 4 * len(feed) * sum(WIDTHS.values())
+    for memory, expected in ((2 * size - 1, False), (2 * size, True)):  # what --memory allows is for both
+        feed.memory = memory
+        assert pays(LONG) == expected
     for free, expected in ((3 * size, False), (3 * size + 3, True)):
         monkeypatch.setattr(standardized_window, "free_memory", lambda free=free: free)
         assert pays(LONG) == expected
